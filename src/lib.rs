@@ -1,0 +1,24 @@
+//! An application server herd: servers that tell each other where their clients are, with no
+//! database in the way.
+//!
+//! The program is `herd`; this library is what it is made of, floor by floor. A module uses only
+//! the floors below its own.
+//!
+//! ```text
+//! 3  server      where the floors meet: events -> node -> actions   standin   Twitter's double
+//! 2  net         the reactor: sockets, one turn after the other
+//!    twitter     Twitter asked by worker threads       log          the journal
+//! 1  node        one server as a state machine: lines, table, feed, links
+//! 0  line_buffer, topology, time, connection_id
+//! ```
+//!
+//! A turn of a running server, all on one thread:
+//!
+//! ```text
+//!  commit log -> flush -> free, poll -> read lines -> mail -> timeouts -> flood
+//!      ^                                   |            |         |         |
+//!      +---- records, replies, dials <-----+------------+---------+---------+   (Action)
+//! ```
+
+pub mod time;
+pub mod topology;

@@ -1,0 +1,328 @@
+//! Exact time: POSIX timestamps, their differences, their text, and the two clocks of a turn.
+//!
+//! Everybody uses this room; it knows nobody. Times are whole seconds and nanoseconds, never
+//! floating point: an `f64` cannot hold `1353118103.108893381`.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const NANOS_PER_SECOND: u32 = 1_000_000_000;
+
+/// The most digits the seconds of a client's time may have.
+pub const SECONDS_DIGITS_MAX: usize = 18;
+
+/// The most digits the fraction of a client's time may have: nanoseconds.
+pub const FRACTION_DIGITS_MAX: usize = 9;
+
+// The sum of any time and any difference that a line can carry stays far inside an `i64`.
+const _: () = assert!(10_i64.pow(SECONDS_DIGITS_MAX as u32) < i64::MAX / 4);
+
+/// A moment in POSIX time: seconds since 1970-01-01T00:00:00Z, leap seconds not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    seconds: i64,
+    nanos: u32,
+}
+
+impl Timestamp {
+    /// The moment `seconds` and `nanos` (below 1,000,000,000) after the epoch.
+    pub const fn new(seconds: i64, nanos: u32) -> Timestamp {
+        assert!(nanos < NANOS_PER_SECOND);
+        Timestamp { seconds, nanos }
+    }
+
+    /// The system's clock. A clock set before 1970 reads as the epoch.
+    pub fn system() -> Timestamp {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX / 4);
+        Timestamp::new(seconds, since.subsec_nanos())
+    }
+
+    /// Reads a client's time: 1 to 18 digits, then perhaps a point and 1 to 9 digits.
+    pub fn parse(text: &[u8]) -> Option<Timestamp> {
+        let (whole, fraction) = match memchr::memchr(b'.', text) {
+            Some(point) => (&text[..point], Some(&text[point + 1..])),
+            None => (text, None),
+        };
+        if whole.len() > SECONDS_DIGITS_MAX {
+            return None;
+        }
+        let seconds = digits(whole)? as i64;
+        let nanos = match fraction {
+            None => 0,
+            Some(fraction) if fraction.len() > FRACTION_DIGITS_MAX => return None,
+            Some(fraction) => {
+                let scale = 10_u64.pow((FRACTION_DIGITS_MAX - fraction.len()) as u32);
+                (digits(fraction)? * scale) as u32
+            }
+        };
+        Some(Timestamp { seconds, nanos })
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub fn seconds(self) -> i64 {
+        self.seconds
+    }
+
+    /// Nanoseconds past [`Timestamp::seconds`], below 1,000,000,000.
+    pub fn nanos(self) -> u32 {
+        self.nanos
+    }
+
+    /// This moment as seen from `earlier`: negative when `earlier` is in fact later.
+    pub fn since(self, earlier: Timestamp) -> Difference {
+        let (seconds, nanos) = if self.nanos >= earlier.nanos {
+            (self.seconds - earlier.seconds, self.nanos - earlier.nanos)
+        } else {
+            (
+                self.seconds - earlier.seconds - 1,
+                self.nanos + NANOS_PER_SECOND - earlier.nanos,
+            )
+        };
+        Difference { seconds, nanos }
+    }
+
+    /// The moment `difference` after this one.
+    pub fn plus(self, difference: Difference) -> Timestamp {
+        let nanos = self.nanos + difference.nanos;
+        let carry = i64::from(nanos >= NANOS_PER_SECOND);
+        Timestamp {
+            seconds: self.seconds + difference.seconds + carry,
+            nanos: nanos % NANOS_PER_SECOND,
+        }
+    }
+}
+
+/// The difference of two moments, exact to the nanosecond.
+///
+/// Kept as whole seconds rounded down and the nanoseconds above them, so -0.25 s is (-1, 750000000).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    seconds: i64,
+    nanos: u32,
+}
+
+impl Difference {
+    /// Appends the text of an `AT` line: a sign always, seconds, a point, nine decimals.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let (sign, seconds, nanos) = match (self.seconds < 0, self.nanos) {
+            (false, nanos) => (b'+', self.seconds.unsigned_abs(), nanos),
+            (true, 0) => (b'-', self.seconds.unsigned_abs(), 0),
+            (true, nanos) => (
+                b'-',
+                (self.seconds + 1).unsigned_abs(),
+                NANOS_PER_SECOND - nanos,
+            ),
+        };
+        out.push(sign);
+        write_decimal(out, seconds);
+        out.push(b'.');
+        write_nanos(out, nanos);
+    }
+
+    /// Reads what [`Difference::write`] writes, and nothing else: no leading zeros, no `-0`.
+    ///
+    /// One value has one text, so that servers which agree on a record agree on its bytes.
+    pub fn parse(text: &[u8]) -> Option<Difference> {
+        let (&sign, magnitude) = text.split_first()?;
+        let point = magnitude.len().checked_sub(FRACTION_DIGITS_MAX + 1)?;
+        let (whole, fraction) = (&magnitude[..point], &magnitude[point + 1..]);
+        let canonical = whole == b"0" || whole.first().is_some_and(|&first| first != b'0');
+        if magnitude[point] != b'.' || whole.len() > SECONDS_DIGITS_MAX || !canonical {
+            return None;
+        }
+        let seconds = digits(whole)? as i64;
+        let nanos = digits(fraction)? as u32;
+        match sign {
+            b'+' => Some(Difference { seconds, nanos }),
+            b'-' if seconds == 0 && nanos == 0 => None,
+            b'-' if nanos == 0 => Some(Difference {
+                seconds: -seconds,
+                nanos,
+            }),
+            b'-' => Some(Difference {
+                seconds: -seconds - 1,
+                nanos: NANOS_PER_SECOND - nanos,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// The two clocks, read once a turn: all that happens in a turn happens at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For timers: never goes back.
+    pub mono: Instant,
+    /// For what `AT` reports: the time of receipt. May jump when the clock is set.
+    pub wall: Timestamp,
+}
+
+impl Now {
+    /// Reads both clocks.
+    pub fn read() -> Now {
+        Now {
+            mono: Instant::now(),
+            wall: Timestamp::system(),
+        }
+    }
+
+    /// The moment `duration` from now, for timers.
+    pub fn after(self, duration: Duration) -> Instant {
+        self.mono + duration
+    }
+}
+
+/// Appends `value` in decimal.
+pub fn write_decimal(out: &mut Vec<u8>, mut value: u64) {
+    let mut text = [0_u8; 20]; // u64::MAX has 20 digits
+    let mut start = text.len();
+    loop {
+        start -= 1;
+        text[start] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&text[start..]);
+}
+
+/// Appends `nanos` as exactly nine digits.
+pub fn write_nanos(out: &mut Vec<u8>, mut nanos: u32) {
+    let mut text = [b'0'; FRACTION_DIGITS_MAX];
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (nanos % 10) as u8;
+        nanos /= 10;
+    }
+    out.extend_from_slice(&text);
+}
+
+/// Reads 1 to 18 decimal digits; `None` for anything else.
+fn digits(text: &[u8]) -> Option<u64> {
+    debug_assert!(text.len() <= SECONDS_DIGITS_MAX, "the caller bounds it");
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |value, &byte| {
+        byte.is_ascii_digit()
+            .then(|| value * 10 + u64::from(byte - b'0'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(difference: Difference) -> String {
+        let mut out = Vec::new();
+        difference.write(&mut out);
+        String::from_utf8(out).expect("digits are ASCII")
+    }
+
+    #[test]
+    fn times_as_clients_write_them() {
+        for (input, want) in [
+            ("0", Some((0, 0))),
+            ("1353118103.108893381", Some((1_353_118_103, 108_893_381))),
+            ("1353118103.1", Some((1_353_118_103, 100_000_000))),
+            ("007.000000001", Some((7, 1))),
+            (
+                "999999999999999999.999999999",
+                Some((999_999_999_999_999_999, 999_999_999)),
+            ),
+            ("1000000000000000000", None), // nineteen digits
+            ("1.0000000000", None),        // ten decimals
+            ("", None),
+            (".", None),
+            ("1.", None),
+            (".5", None),
+            ("+1", None),
+            ("-1", None),
+            ("1e9", None),
+            ("1.2.3", None),
+            ("1,5", None),
+            ("\u{661}", None), // an Arabic digit is no digit here
+        ] {
+            let want = want.map(|(seconds, nanos)| Timestamp::new(seconds, nanos));
+            assert_eq!(Timestamp::parse(input.as_bytes()), want, "time: {input:?}");
+        }
+    }
+
+    #[test]
+    fn differences_are_signed_and_have_nine_decimals() {
+        let at = Timestamp::new;
+        for (later, earlier, want) in [
+            (
+                at(1_353_118_103, 672_266_766),
+                at(1_353_118_103, 108_893_381),
+                "+0.563373385",
+            ),
+            (at(5, 0), at(8, 0), "-3.000000000"),
+            (at(5, 7), at(5, 7), "+0.000000000"),
+            (at(5, 0), at(5, 1), "-0.000000001"),
+            (at(5, 0), at(6, 1), "-1.000000001"),
+            (at(6, 1), at(5, 2), "+0.999999999"),
+            (
+                at(0, 0),
+                at(999_999_999_999_999_999, 999_999_999),
+                "-999999999999999999.999999999",
+            ),
+        ] {
+            let difference = later.since(earlier);
+            assert_eq!(text(difference), want);
+            assert_eq!(earlier.plus(difference), later, "{want}");
+            assert_eq!(Difference::parse(want.as_bytes()), Some(difference));
+        }
+    }
+
+    #[test]
+    fn a_difference_has_one_text_only() {
+        for other in [
+            "0.000000000",
+            "-0.000000000",
+            "+00.000000000",
+            "+01.000000000",
+            "+1.00000000",
+            "+1.0000000000",
+            "+.000000000",
+            "+1",
+            "+1,000000000",
+            "+1.00000000a",
+            "+1000000000000000000.000000000",
+            "",
+            "+",
+            "++1.000000000",
+        ] {
+            assert_eq!(Difference::parse(other.as_bytes()), None, "{other:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn differences_round_trip(a in 0..1_u64 << 59, an in 0..NANOS_PER_SECOND, b in 0..1_u64 << 59, bn in 0..NANOS_PER_SECOND) {
+            let (a, b) = (Timestamp::new(a as i64, an), Timestamp::new(b as i64, bn));
+            let difference = a.since(b);
+            prop_assert_eq!(b.plus(difference), a);
+            prop_assert_eq!(Difference::parse(text(difference).as_bytes()), Some(difference));
+            // The same arithmetic in one wide integer, as a second opinion.
+            let wide = |t: Timestamp| i128::from(t.seconds()) * 1_000_000_000 + i128::from(t.nanos());
+            let nanos = wide(a) - wide(b);
+            let want = format!(
+                "{}{}.{:09}",
+                if nanos < 0 { '-' } else { '+' },
+                nanos.unsigned_abs() / 1_000_000_000,
+                nanos.unsigned_abs() % 1_000_000_000
+            );
+            prop_assert_eq!(text(difference), want);
+        }
+
+        #[test]
+        fn noise_never_panics(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = Timestamp::parse(&text);
+            let _ = Difference::parse(&text);
+        }
+    }
+}
