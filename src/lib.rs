@@ -20,5 +20,7 @@
 //!      +---- records, replies, dials <-----+------------+---------+---------+   (Action)
 //! ```
 
+pub mod connection_id;
 pub mod time;
 pub mod topology;
+pub mod node;

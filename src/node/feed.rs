@@ -1,0 +1,239 @@
+//! The feed of changes: which record changed when, as an append-only sequence that forgets what
+//! has been superseded.
+//!
+//! `Table` is the only caller: it appends, and it says which entries are still the latest of their
+//! record. Flooding, catching up and re-writing a log all read it, each from its own cursor, which
+//! is no more than a number.
+//!
+//! ```text
+//!   number   1   2   3   4   5   6   7   8            cursor of a slow neighbour: 3
+//!   slot     a   b   a   c   b   b   d   a            it still gets 4, 6, 7, 8
+//!            ^superseded ^       ^                    (1, 2, 3, 5 have been superseded)
+//! ```
+//!
+//! Entries lie in segments. While more than half of all entries are stale a sweep goes through the
+//! segments, a bounded piece at each append, drops the stale entries and joins what remains, so no
+//! single append is ever long and the feed stays within about twice the number of records.
+
+use std::collections::VecDeque;
+
+/// The most entries of a segment: also the most that one append may have to sweep.
+const SEGMENT_ENTRIES_MAX: usize = 1024;
+
+/// While a sweep is under way, a segment is swept each time this many entries were appended.
+/// A sweep of the whole feed is then done before the feed has grown by a sixteenth.
+const SWEEP_EVERY: u64 = 64;
+
+/// Below this many entries a sweep is not worth its bookkeeping.
+const SWEEP_FROM: usize = 4 * SEGMENT_ENTRIES_MAX;
+
+/// The sequence of changes.
+#[derive(Debug, Default)]
+pub struct Feed {
+    segments: VecDeque<Segment>,
+    /// The number of the latest change; numbers begin at 1.
+    end: u64,
+    /// Entries in all segments, stale ones included.
+    entries: usize,
+    /// The next segment to sweep, while a sweep is under way.
+    sweep_at: Option<usize>,
+}
+
+/// A run of entries with rising numbers, all of them above those of the segment before.
+#[derive(Debug)]
+struct Segment {
+    /// The entries' numbers are given relative to this one.
+    base: u64,
+    entries: Vec<Entry>,
+}
+
+/// Half the size of a `u64` and a `usize`: at a million records this is 8 MB instead of 16.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    above_base: u32,
+    slot: u32,
+}
+
+impl Segment {
+    fn number(&self, entry: &Entry) -> u64 {
+        self.base + u64::from(entry.above_base)
+    }
+}
+
+impl Feed {
+    /// The number of the latest change, 0 before the first.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Entries held, stale ones included.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Appends a change of the record in `slot` and gives it the next number.
+    ///
+    /// `records` is how many records there are; `latest` says which number a slot's record now
+    /// has, so that a sweep can tell the stale entries.
+    pub fn append(&mut self, slot: u32, records: usize, latest: impl Fn(u32) -> u64) -> u64 {
+        self.end += 1;
+        let number = self.end;
+        match self.segments.back_mut() {
+            Some(last)
+                if last.entries.len() < SEGMENT_ENTRIES_MAX
+                    && u32::try_from(number - last.base).is_ok() =>
+            {
+                let above_base = (number - last.base) as u32;
+                last.entries.push(Entry { above_base, slot });
+            }
+            _ => {
+                let mut entries = Vec::with_capacity(SEGMENT_ENTRIES_MAX);
+                let above_base = 0;
+                entries.push(Entry { above_base, slot });
+                let base = number;
+                self.segments.push_back(Segment { base, entries });
+            }
+        }
+        self.entries += 1;
+        if self.sweep_at.is_none() && self.entries > SWEEP_FROM.max(2 * records) {
+            self.sweep_at = Some(0);
+        }
+        if number.is_multiple_of(SWEEP_EVERY) {
+            self.sweep(number, latest);
+        }
+        number
+    }
+
+    /// Sweeps one segment, if a sweep is under way. The entry `newest` is kept unasked.
+    fn sweep(&mut self, newest: u64, latest: impl Fn(u32) -> u64) {
+        let Some(at) = self.sweep_at else { return };
+        if at + 1 >= self.segments.len() {
+            self.sweep_at = None; // the last segment is still being filled
+            return;
+        }
+        let segment = &mut self.segments[at];
+        let (base, before) = (segment.base, segment.entries.len());
+        segment.entries.retain(|entry| {
+            let number = base + u64::from(entry.above_base);
+            number == newest || latest(entry.slot) == number
+        });
+        let kept = segment.entries.len();
+        self.entries -= before - kept;
+        if at > 0 && self.join(at) {
+            self.segments.remove(at);
+            return; // the segment after it has come to `at`
+        }
+        self.segments[at].entries.shrink_to_fit();
+        self.sweep_at = Some(at + 1);
+    }
+
+    /// Moves the entries of segment `at` to the end of the one before it, if they fit there.
+    fn join(&mut self, at: usize) -> bool {
+        let entries = std::mem::take(&mut self.segments[at].entries);
+        let base = self.segments[at].base;
+        let before = &mut self.segments[at - 1];
+        let last = entries.last().map_or(0, |entry| entry.above_base);
+        let reach = base - before.base + u64::from(last);
+        if before.entries.len() + entries.len() > SEGMENT_ENTRIES_MAX
+            || u32::try_from(reach).is_err()
+        {
+            self.segments[at].entries = entries;
+            return false;
+        }
+        let shift = (base - before.base) as u32;
+        before.entries.extend(entries.iter().map(|entry| Entry {
+            above_base: entry.above_base + shift,
+            slot: entry.slot,
+        }));
+        true
+    }
+
+    /// The entries numbered above `cursor`, oldest first: number and slot, stale ones included.
+    pub fn after(&self, cursor: u64) -> impl Iterator<Item = (u64, u32)> {
+        let first = self.segments.partition_point(|segment| {
+            let last = segment.entries.last();
+            last.is_none_or(|entry| segment.number(entry) <= cursor)
+        });
+        let mut skip = self.segments.get(first).map_or(0, |segment| {
+            segment
+                .entries
+                .partition_point(|entry| segment.number(entry) <= cursor)
+        });
+        self.segments.range(first..).flat_map(move |segment| {
+            let entries = &segment.entries[std::mem::take(&mut skip)..];
+            entries
+                .iter()
+                .map(|entry| (segment.number(entry), entry.slot))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A feed beside the simplest thing that does the same.
+    #[derive(Default)]
+    struct Beside {
+        feed: Feed,
+        latest: Vec<u64>,
+    }
+
+    impl Beside {
+        fn change(&mut self, slot: u32) {
+            let slots = self.latest.len().max(slot as usize + 1);
+            self.latest.resize(slots, 0);
+            let latest = self.latest.clone();
+            let number = self.feed.append(slot, slots, |slot| latest[slot as usize]);
+            self.latest[slot as usize] = number;
+        }
+
+        fn live_after(&self, cursor: u64) -> Vec<(u64, u32)> {
+            let live = |&(number, slot): &(u64, u32)| self.latest[slot as usize] == number;
+            self.feed.after(cursor).filter(live).collect()
+        }
+
+        fn model_after(&self, cursor: u64) -> Vec<(u64, u32)> {
+            let mut model: Vec<_> = self.latest.iter().copied().zip(0..).collect();
+            model.retain(|&(number, _)| number > cursor);
+            model.sort_unstable();
+            model
+        }
+    }
+
+    #[test]
+    fn one_busy_client_among_quiet_ones_keeps_the_feed_short() {
+        let mut beside = Beside::default();
+        (0..3_000).for_each(|slot| beside.change(slot));
+        for _ in 0..100_000 {
+            beside.change(7);
+            assert!(beside.feed.len() <= 10_000, "{}", beside.feed.len());
+        }
+        assert_eq!(beside.live_after(0), beside.model_after(0));
+        assert_eq!(beside.feed.end(), 103_000);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn every_cursor_sees_exactly_what_changed_after_it(
+            runs in proptest::collection::vec((0..400_u32, 1..60_u32, 1..40_u32), 1..60),
+            cursors in proptest::collection::vec(0.0..1.0_f64, 8),
+        ) {
+            let mut beside = Beside::default();
+            for (first, width, repeat) in runs {
+                for _ in 0..repeat {
+                    (first..first + width).for_each(|slot| beside.change(slot));
+                }
+            }
+            for share in cursors {
+                let cursor = (share * beside.feed.end() as f64) as u64;
+                let live: Vec<_> = beside.live_after(cursor);
+                let model: Vec<_> = beside.model_after(cursor).into_iter().filter(|&(number, _)| number > 0).collect();
+                prop_assert_eq!(live, model);
+            }
+        }
+    }
+}

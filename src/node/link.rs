@@ -1,0 +1,510 @@
+//! One neighbour: who dials and when, hello, marks and heartbeats, how far it has read our feed.
+//!
+//! `Node` owns a `Link` for each neighbour and is its only caller. A link knows no socket and
+//! wishes nothing by itself: it answers what is due, and `Node` says it.
+//!
+//! ```text
+//!              retry_at            connected              hello heard
+//!   Idle ------------------> Dialling ------> Presented -------------> session
+//!     ^                          |                |                       |
+//!     +----- backoff, jitter ----+---- refused ---+------ lost, silent ---+
+//! ```
+//!
+//! Both ends may dial, since perhaps only one can reach the other. Crossing dials are settled by
+//! the names, late hellos by their serial: see [`Link::judge`].
+
+use std::time::{Duration, Instant};
+
+use super::protocol::{Hello, Incarnation, Mark};
+use crate::connection_id::ConnectionId;
+use crate::time::Now;
+use crate::topology::ServerName;
+
+/// A dial that has not connected by then is given up: before the kernel's second SYN, since that
+/// and every later one waits twice as long, and a link shall be up a second after its way is.
+pub const DIAL_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// Who connects must have presented itself by then, and who was connected to must have answered.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The first wait before a dial is repeated; it doubles up to [`RETRY_MAX`].
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+
+/// The longest wait before a dial is repeated.
+pub const RETRY_MAX: Duration = Duration::from_millis(400);
+
+/// The greater name leaves the smaller one this much time to dial first.
+const YIELD: Duration = Duration::from_millis(150);
+
+/// How long the smaller name insists on a dial of its own when the other's hello crosses it.
+const CROSSING: Duration = Duration::from_millis(250);
+
+/// A side that has said nothing for this long says its mark: the heartbeat.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// A side that has heard nothing for this long takes the link for dead.
+pub const SILENCE_MAX: Duration = Duration::from_secs(8);
+
+/// While there is something to mark, it is marked this often.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+
+/// In a long stream of changes a mark follows this many.
+pub const MARK_EVERY_CHANGES: u32 = 4096;
+
+const _: () = assert!(SILENCE_MAX.as_secs() >= 3 * HEARTBEAT.as_secs());
+const _: () = assert!(SILENCE_MAX.as_secs() < 15); // what the herd promises
+const _: () = assert!(DIAL_TIMEOUT.as_millis() + RETRY_FIRST.as_millis() < 1_000);
+
+/// SplitMix64 (Steele, Lea and Flood, 2014), seeded from outside: jitter that a seed replays.
+#[derive(Clone, Debug)]
+pub struct SplitMix64(pub u64);
+
+impl SplitMix64 {
+    /// The next 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, which is small: the bias does not matter for jitter.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next_u64() % bound.max(1)
+    }
+}
+
+/// The wait after `attempts` failed dials: doubled each time, half of it left to chance.
+fn retry_after(attempts: u32, jitter: &mut SplitMix64) -> Duration {
+    let step = RETRY_FIRST.saturating_mul(1 << attempts.min(16));
+    let half = step.min(RETRY_MAX) / 2;
+    half + Duration::from_millis(jitter.below(half.as_millis() as u64 + 1))
+}
+
+/// What we are doing to reach a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dial {
+    /// Nothing until then.
+    Idle {
+        /// When to dial. Far away while the link is up.
+        retry_at: Option<Instant>,
+    },
+    /// The shell was told to dial; it has not connected yet.
+    Dialling {
+        /// When to give up.
+        until: Instant,
+    },
+    /// Connected, and our hello is on its way.
+    Presented {
+        /// The connection.
+        connection: ConnectionId,
+        /// Since when.
+        since: Instant,
+    },
+}
+
+/// What a link is while it is up.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The connection it runs over.
+    pub connection: ConnectionId,
+    /// The neighbour's incarnation and its hello's serial.
+    peer: (Incarnation, u64),
+    /// Everything up to this number of our feed has been sent, or need not be.
+    pub cursor: u64,
+    /// The last number we marked.
+    marked: u64,
+    marked_at: Instant,
+    unmarked: u32,
+    said_at: Instant,
+    heard_at: Instant,
+}
+
+impl Session {
+    /// Notes that a change was sent.
+    pub fn sent_change(&mut self, number: u64, now: Now) {
+        self.cursor = number;
+        self.unmarked += 1;
+        self.said_at = now.mono;
+    }
+
+    /// Notes that everything up to `number` need not be sent: the neighbour told us itself.
+    pub fn skip_to(&mut self, number: u64) {
+        self.cursor = number;
+    }
+
+    /// Notes that the neighbour said something.
+    pub fn heard(&mut self, now: Now) {
+        self.heard_at = now.mono;
+    }
+
+    /// Whether the neighbour has been silent for too long.
+    pub fn is_silent(&self, now: Now) -> bool {
+        now.mono >= self.heard_at + SILENCE_MAX
+    }
+
+    fn has_unmarked(&self) -> bool {
+        self.marked < self.cursor
+    }
+
+    /// The mark to say now, if one is due, and whether it is news or only a heartbeat.
+    pub fn due_mark(&mut self, now: Now) -> Option<(u64, Spoken)> {
+        let news = self.has_unmarked()
+            && (self.unmarked >= MARK_EVERY_CHANGES || now.mono >= self.marked_at + MARK_EVERY);
+        if !news && now.mono < self.said_at + HEARTBEAT {
+            return None;
+        }
+        let spoken = if self.has_unmarked() {
+            Spoken::News
+        } else {
+            Spoken::Heartbeat
+        };
+        self.marked = self.cursor;
+        self.marked_at = now.mono;
+        self.unmarked = 0;
+        self.said_at = now.mono;
+        Some((self.cursor, spoken))
+    }
+
+    /// When something is due next.
+    fn timeout(&self) -> Instant {
+        let heartbeat = self.said_at + HEARTBEAT;
+        let mark = if self.has_unmarked() {
+            self.marked_at + MARK_EVERY
+        } else {
+            heartbeat
+        };
+        (self.heard_at + SILENCE_MAX).min(heartbeat).min(mark)
+    }
+}
+
+/// Whether a line on a link says something new. Heartbeats are not logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// It does.
+    News,
+    /// It only shows that somebody is there.
+    Heartbeat,
+}
+
+/// One neighbour.
+#[derive(Debug)]
+pub struct Link {
+    /// Its name.
+    pub neighbour: ServerName,
+    /// How we reach for it.
+    pub dial: Dial,
+    /// Present while the link is up.
+    pub session: Option<Session>,
+    /// What we have of its feed, kept over reconnections.
+    known: Option<Mark>,
+    /// Our feed's end when its present incarnation first spoke. What we heard over this link up
+    /// to there we heard from an earlier life, which this one may have lost.
+    floor: u64,
+    attempts: u32,
+    /// Whether our name is the smaller one.
+    first: bool,
+}
+
+impl Link {
+    /// A link that dials at once, or soon after if the neighbour is to dial first.
+    pub fn new(own: &ServerName, neighbour: ServerName, now: Now) -> Link {
+        let first = *own < neighbour;
+        let wait = if first { Duration::ZERO } else { YIELD };
+        Link {
+            neighbour,
+            dial: Dial::Idle {
+                retry_at: Some(now.after(wait)),
+            },
+            session: None,
+            known: None,
+            floor: 0,
+            attempts: 0,
+            first,
+        }
+    }
+
+    /// What we have of the neighbour's feed, as our hello gives it.
+    pub fn known(&self) -> Option<Mark> {
+        self.known
+    }
+
+    /// Whether a dial is to begin now; if so it has begun.
+    pub fn begin_dial(&mut self, now: Now) -> bool {
+        let due = matches!(self.dial, Dial::Idle { retry_at: Some(at) } if at <= now.mono);
+        if due {
+            let until = now.after(DIAL_TIMEOUT);
+            self.dial = Dial::Dialling { until };
+        }
+        due
+    }
+
+    /// Notes that the dial came to nothing, and when to try again.
+    pub fn dial_failed(&mut self, now: Now, jitter: &mut SplitMix64) {
+        let wait = retry_after(self.attempts, jitter);
+        self.attempts = self.attempts.saturating_add(1);
+        let retry_at = self.session.is_none().then(|| now.after(wait));
+        self.dial = Dial::Idle { retry_at };
+    }
+
+    /// Ends the session, and says when to dial again.
+    pub fn session_lost(&mut self, now: Now, jitter: &mut SplitMix64) {
+        self.session = None;
+        let wait = retry_after(0, jitter);
+        let wait = if self.first { wait } else { wait + YIELD };
+        self.dial = Dial::Idle {
+            retry_at: Some(now.after(wait)),
+        };
+    }
+
+    /// Whether the neighbour's hello on a connection that *it* made is to be taken.
+    ///
+    /// While we believe the link to be up, only a hello said after the one we know tells of a
+    /// neighbour that lost the connection before we did. While our own dial awaits its answer and
+    /// our name is the smaller one, theirs gives way, so that of two that cross the same one
+    /// remains on both sides; but not for long, for ours may hang.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn judge(&self, hello: &Hello, now: Now) -> Result<(), &'static str> {
+        if let Some(session) = &self.session {
+            let (incarnation, serial) = session.peer;
+            let late = hello.incarnation == incarnation && hello.serial <= serial;
+            return if late { Err("a late hello") } else { Ok(()) };
+        }
+        match self.dial {
+            Dial::Presented { since, .. } if self.first && now.mono < since + CROSSING => {
+                Err("our dial crossed yours")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins a session: from now on the neighbour follows our feed from where it knows it.
+    ///
+    /// `own` is our incarnation, `end` our feed's latest number.
+    pub fn begin_session(
+        &mut self,
+        connection: ConnectionId,
+        hello: &Hello,
+        own: Incarnation,
+        end: u64,
+        now: Now,
+    ) {
+        if self.known.map(|mark| mark.incarnation) != Some(hello.incarnation) {
+            self.known = Some(Mark {
+                incarnation: hello.incarnation,
+                number: 0,
+            });
+            self.floor = end;
+        }
+        let cursor = match hello.known {
+            Some(mark) if mark.incarnation == own && mark.number <= end => mark.number,
+            _ => 0,
+        };
+        self.dial = Dial::Idle { retry_at: None };
+        self.attempts = 0;
+        self.session = Some(Session {
+            connection,
+            peer: (hello.incarnation, hello.serial),
+            cursor,
+            marked: cursor,
+            marked_at: now.mono,
+            unmarked: 0,
+            said_at: now.mono,
+            heard_at: now.mono,
+        });
+    }
+
+    /// Whether a change numbered `number` that was heard over this very link need not go back:
+    /// the life that told us of it still lives.
+    pub fn told_us(&self, number: u64) -> bool {
+        number > self.floor
+    }
+
+    /// Takes a mark in. One that is not above what is known already is only a heartbeat: a
+    /// neighbour that could not resume sends everything, and with it marks we have heard before.
+    pub fn handle_mark(&mut self, number: u64) -> Spoken {
+        match &mut self.known {
+            Some(known) if known.number < number => {
+                known.number = number;
+                Spoken::News
+            }
+            _ => Spoken::Heartbeat,
+        }
+    }
+
+    /// When this link wants to be looked at next.
+    pub fn timeout(&self) -> Option<Instant> {
+        let dial = match self.dial {
+            Dial::Idle { retry_at } => retry_at,
+            Dial::Dialling { until } => Some(until),
+            Dial::Presented { since, .. } => Some(since + HELLO_TIMEOUT),
+        };
+        let session = self.session.as_ref().map(Session::timeout);
+        dial.into_iter().chain(session).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn name(text: &str) -> ServerName {
+        ServerName::parse(text.as_bytes()).expect("a valid name")
+    }
+
+    fn later(now: Now, wait: Duration) -> Now {
+        Now {
+            mono: now.mono + wait,
+            wall: now.wall,
+        }
+    }
+
+    fn start() -> Now {
+        Now {
+            mono: Instant::now(),
+            wall: Timestamp::new(0, 0),
+        }
+    }
+
+    fn hello(incarnation: u64, serial: u64, known: Option<Mark>) -> Hello {
+        Hello {
+            from: name("B"),
+            to: name("A"),
+            incarnation: Incarnation(incarnation),
+            serial,
+            known,
+        }
+    }
+
+    const OWN: Incarnation = Incarnation(7);
+    const CONNECTION: ConnectionId = ConnectionId { serial: 1, slot: 0 };
+
+    #[test]
+    fn waits_double_up_to_the_limit_and_vary() {
+        let mut jitter = SplitMix64(1);
+        for attempts in 0..40 {
+            for _ in 0..50 {
+                let step = RETRY_FIRST
+                    .saturating_mul(1 << attempts.min(16))
+                    .min(RETRY_MAX);
+                let wait = retry_after(attempts, &mut jitter);
+                assert!(wait >= step / 2 && wait <= step, "{attempts}: {wait:?}");
+            }
+        }
+        let waits: Vec<_> = (0..20).map(|_| retry_after(9, &mut jitter)).collect();
+        assert!(waits.iter().any(|wait| *wait != waits[0]));
+    }
+
+    #[test]
+    fn the_smaller_name_dials_first() {
+        let now = start();
+        let mut first = Link::new(&name("A"), name("B"), now);
+        let mut second = Link::new(&name("B"), name("A"), now);
+        assert!(first.begin_dial(now) && !second.begin_dial(now));
+        assert!(second.begin_dial(later(now, YIELD)));
+        assert!(!second.begin_dial(later(now, YIELD)), "it has begun");
+    }
+
+    #[test]
+    fn crossing_dials_leave_the_one_of_the_smaller_name() {
+        let now = start();
+        for (own, other, kept) in [("A", "B", true), ("B", "A", false)] {
+            let mut link = Link::new(&name(own), name(other), now);
+            link.dial = Dial::Presented {
+                connection: CONNECTION,
+                since: now.mono,
+            };
+            assert_eq!(link.judge(&hello(1, 1, None), now).is_err(), kept);
+            let hanging = later(now, CROSSING);
+            assert_eq!(link.judge(&hello(1, 1, None), hanging), Ok(()));
+        }
+    }
+
+    #[test]
+    fn only_a_later_hello_replaces_a_session() {
+        let now = start();
+        let mut link = Link::new(&name("A"), name("B"), now);
+        link.begin_session(CONNECTION, &hello(1, 5, None), OWN, 0, now);
+        for (incarnation, serial, taken) in
+            [(1, 4, false), (1, 5, false), (1, 6, true), (2, 1, true)]
+        {
+            let judged = link.judge(&hello(incarnation, serial, None), now);
+            assert_eq!(judged.is_ok(), taken, "{incarnation} {serial}");
+        }
+    }
+
+    #[test]
+    fn a_session_resumes_where_the_neighbour_knows_us() {
+        let now = start();
+        let mark = |incarnation, number| {
+            Some(Mark {
+                incarnation,
+                number,
+            })
+        };
+        for (known, cursor) in [
+            (None, 0),
+            (mark(OWN, 60), 60),
+            (mark(OWN, 100), 100),
+            (mark(OWN, 101), 0), // more than we have said
+            (mark(Incarnation(8), 60), 0),
+        ] {
+            let mut link = Link::new(&name("A"), name("B"), now);
+            link.begin_session(CONNECTION, &hello(1, 1, known), OWN, 100, now);
+            let session = link.session.as_ref().expect("it has begun");
+            assert_eq!(session.cursor, cursor, "{known:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_life_of_the_neighbour_is_told_again_what_the_old_one_said() {
+        let now = start();
+        let mut link = Link::new(&name("A"), name("B"), now);
+        link.begin_session(CONNECTION, &hello(1, 1, None), OWN, 10, now);
+        assert_eq!(link.handle_mark(5), Spoken::News);
+        assert!(!link.told_us(10) && link.told_us(11));
+        link.begin_session(CONNECTION, &hello(1, 2, None), OWN, 20, now);
+        assert!(link.told_us(11), "the same life");
+        assert_eq!(link.known().map(|mark| mark.number), Some(5));
+        link.begin_session(CONNECTION, &hello(2, 1, None), OWN, 30, now);
+        assert!(!link.told_us(30) && link.told_us(31));
+        assert_eq!(link.known().map(|mark| mark.number), Some(0));
+    }
+
+    #[test]
+    fn marks_follow_changes_and_heartbeats_follow_silence() {
+        let now = start();
+        let mut link = Link::new(&name("A"), name("B"), now);
+        link.begin_session(CONNECTION, &hello(1, 1, None), OWN, 0, now);
+        let session = link.session.as_mut().expect("it has begun");
+        assert_eq!(session.due_mark(now), None);
+        session.sent_change(1, now);
+        assert_eq!(session.due_mark(now), None, "not after each change");
+        let now = later(now, MARK_EVERY);
+        assert_eq!(session.due_mark(now), Some((1, Spoken::News)));
+        assert_eq!(session.due_mark(now), None);
+        let now = later(now, HEARTBEAT);
+        assert_eq!(session.due_mark(now), Some((1, Spoken::Heartbeat)));
+        for number in 2..2 + u64::from(MARK_EVERY_CHANGES) {
+            assert_eq!(session.due_mark(now), None);
+            session.sent_change(number, now);
+        }
+        assert_eq!(session.due_mark(now), Some((4097, Spoken::News)));
+        assert!(!session.is_silent(now) && session.is_silent(later(now, SILENCE_MAX)));
+    }
+
+    #[test]
+    fn marks_never_go_back() {
+        let now = start();
+        let mut link = Link::new(&name("A"), name("B"), now);
+        link.begin_session(CONNECTION, &hello(1, 1, None), OWN, 0, now);
+        assert_eq!(link.handle_mark(3), Spoken::News);
+        assert_eq!(link.handle_mark(3), Spoken::Heartbeat);
+        assert_eq!(link.handle_mark(2), Spoken::Heartbeat);
+        assert_eq!(link.known().map(|mark| mark.number), Some(3));
+    }
+}

@@ -1,0 +1,240 @@
+//! Where a client was, when, who heard it: the record everything else carries about, and which
+//! of two records is the newer.
+//!
+//! `protocol` reads and writes it, `table` keeps it. Pure: bytes in, values out.
+
+use std::cmp::Ordering;
+
+use crate::time::{Difference, Timestamp};
+
+/// A position in decimal degrees (ISO 6709, Annex H without altitude), checked, in its own text.
+///
+/// The text is kept because replies copy it verbatim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position<'a> {
+    text: &'a [u8],
+    /// Where the longitude's sign stands.
+    longitude_at: usize,
+}
+
+impl<'a> Position<'a> {
+    /// Reads `±DD[.d…]±DDD[.d…][/]`, latitude within ±90, longitude within ±180.
+    pub fn parse(text: &'a [u8]) -> Option<Position<'a>> {
+        let body = text.strip_suffix(b"/").unwrap_or(text);
+        let longitude_at = 1 + memchr::memchr2(b'+', b'-', body.get(1..)?)?;
+        let (latitude, longitude) = body.split_at(longitude_at);
+        (degrees_within(latitude, 2, 90) && degrees_within(longitude, 3, 180))
+            .then_some(Position { text, longitude_at })
+    }
+
+    /// The text as it came.
+    pub fn text(self) -> &'a [u8] {
+        self.text
+    }
+
+    /// The latitude as a plain decimal: `27.5916`, `-0.5`, `0`.
+    pub fn latitude(self) -> String {
+        plain_decimal(&self.text[..self.longitude_at])
+    }
+
+    /// The longitude as a plain decimal: `86.564` for `+086.5640`.
+    pub fn longitude(self) -> String {
+        let longitude = &self.text[self.longitude_at..];
+        plain_decimal(longitude.strip_suffix(b"/").unwrap_or(longitude))
+    }
+}
+
+/// Whether `text` is a sign, exactly `width` digits and an optional fraction, at most `limit`.
+fn degrees_within(text: &[u8], width: usize, limit: u32) -> bool {
+    let Some((b'+' | b'-', magnitude)) = text.split_first() else {
+        return false;
+    };
+    let Some((whole, rest)) = magnitude.split_at_checked(width) else {
+        return false;
+    };
+    let fraction = match rest.split_first() {
+        None => &[][..],
+        Some((b'.', fraction)) if !fraction.is_empty() => fraction,
+        Some(_) => return false,
+    };
+    if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
+        return false;
+    }
+    let degrees = whole
+        .iter()
+        .fold(0, |value, &digit| value * 10 + u32::from(digit - b'0'));
+    degrees < limit || (degrees == limit && fraction.iter().all(|&digit| digit == b'0'))
+}
+
+/// Writes a checked decimal without `+`, leading zeros, or zeros that end a fraction.
+///
+/// `text` is an optional sign, digits, and perhaps a point and digits. The value is unchanged;
+/// only `-0` becomes `0`.
+pub fn plain_decimal(text: &[u8]) -> String {
+    let (negative, magnitude) = match text.split_first() {
+        Some((b'-', magnitude)) => (true, magnitude),
+        Some((b'+', magnitude)) => (false, magnitude),
+        _ => (false, text),
+    };
+    let point = memchr::memchr(b'.', magnitude).unwrap_or(magnitude.len());
+    let (whole, fraction) = magnitude.split_at(point);
+    let zeros = whole.iter().take_while(|&&digit| digit == b'0').count();
+    let zeros_after = fraction
+        .iter()
+        .rev()
+        .take_while(|&&digit| digit == b'0')
+        .count();
+    let whole = &whole[zeros..];
+    let fraction = match &fraction[..fraction.len() - zeros_after] {
+        [b'.'] => &[][..],
+        fraction => fraction,
+    };
+    let mut plain = String::with_capacity(text.len());
+    if negative && !(whole.is_empty() && fraction.is_empty()) {
+        plain.push('-');
+    }
+    plain.push_str(if whole.is_empty() { "0" } else { "" });
+    plain.extend(whole.iter().chain(fraction).map(|&byte| char::from(byte)));
+    plain
+}
+
+/// One report of a client's location, as the `AT` line that carries it.
+///
+/// Everything is borrowed from that line, which is canonical: one report has one text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location<'a> {
+    /// The whole `AT` line, without its LF.
+    pub line: &'a [u8],
+    /// The server that heard it from the client.
+    pub server: &'a [u8],
+    /// That server's time of receipt less the client's time.
+    pub difference: Difference,
+    /// The client's name.
+    pub client: &'a [u8],
+    /// Where the client was.
+    pub position: Position<'a>,
+    /// The client's time.
+    pub time: Timestamp,
+    /// The client's time as the client wrote it.
+    pub time_text: &'a [u8],
+}
+
+impl Location<'_> {
+    /// When the server that heard it received it.
+    pub fn receipt(&self) -> Timestamp {
+        self.time.plus(self.difference)
+    }
+
+    /// The client's time or the time of receipt, whichever is earlier, so that one report from a
+    /// clock set in the future cannot freeze a client for ever.
+    pub fn effective(&self) -> Timestamp {
+        self.time.min(self.receipt())
+    }
+
+    /// Which of two reports about one client is the more recent: the same answer on every server.
+    ///
+    /// The latest effective time; then the latest receipt; then the greater by bytes of server,
+    /// location and the time's digits. `Equal` only for two copies of one line.
+    pub fn recency(&self, other: &Location<'_>) -> Ordering {
+        (self.effective(), self.receipt())
+            .cmp(&(other.effective(), other.receipt()))
+            .then_with(|| self.server.cmp(other.server))
+            .then_with(|| self.position.text().cmp(other.position.text()))
+            .then_with(|| self.time_text.cmp(other.time_text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::protocol::parse_at;
+    use proptest::prelude::*;
+
+    #[test]
+    fn positions() {
+        for (text, want) in [
+            ("+27.5916+086.5640", Some(("27.5916", "86.564"))),
+            ("+34.068930-118.445127", Some(("34.06893", "-118.445127"))),
+            ("+00+000", Some(("0", "0"))),
+            ("-00.0-000.00/", Some(("0", "0"))),
+            ("-00.50+007.0/", Some(("-0.5", "7"))),
+            ("+90-180", Some(("90", "-180"))),
+            ("-90.000+180.0", Some(("-90", "180"))),
+            ("+90.0000001+000", None),
+            ("+00+180.0000001", None),
+            ("+91+000", None),
+            ("+00+181", None),
+            ("+00+999", None),
+            ("27+086", None),
+            ("+27", None),
+            ("+27+86", None),   // longitude has three digits
+            ("+027+086", None), // latitude has two
+            ("+27.+086", None),
+            ("+27+086.", None),
+            ("+27.5916+086.5640//", None),
+            ("+27.5916+086.5640/ ", None),
+            ("+27.59.16+086", None),
+            ("+27,5+086", None),
+            ("+27+086+8848", None), // no altitude
+            ("++7+086", None),
+            ("/", None),
+            ("+", None),
+            ("", None),
+        ] {
+            let position = Position::parse(text.as_bytes());
+            let got = position.map(|p| (p.latitude(), p.longitude()));
+            let got = got.as_ref().map(|(lat, lon)| (lat.as_str(), lon.as_str()));
+            assert_eq!(got, want, "position: {text:?}");
+            assert!(position.is_none_or(|p| p.text() == text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn plain_decimals() {
+        for (text, want) in [
+            ("100", "100"),
+            ("007.50", "7.5"),
+            ("0.0", "0"),
+            ("000", "0"),
+            ("0.05", "0.05"),
+            ("1000.0", "1000"),
+        ] {
+            assert_eq!(plain_decimal(text.as_bytes()), want);
+        }
+    }
+
+    /// Rising recency, each line against each: every clause of the order decides once.
+    #[test]
+    fn recency_is_the_contracts_order() {
+        let rising = [
+            "AT B +0.000000000 c +00+000 10",
+            "AT B +0.000000001 c +00+000 10", // later receipt, same effective time
+            "AT B +1.000000000 c +00+000 10",
+            "AT C +1.000000000 c +00+000 10",
+            "AT C +1.000000000 c +01+000 10",
+            "AT C +1.000000000 c +01+000 10.0",
+            "AT A +0.000000000 c +00+000 11",
+            // Reported from the future: what counts is when it was received.
+            "AT A -88.000000000 c +00+000 100",
+            "AT A +0.000000000 c +00+000 12.1",
+        ];
+        for (i, a) in rising.iter().enumerate() {
+            for (j, b) in rising.iter().enumerate() {
+                let a = parse_at(a.as_bytes()).expect("a line of the table");
+                let b = parse_at(b.as_bytes()).expect("a line of the table");
+                assert_eq!(a.recency(&b), i.cmp(&j), "{i} against {j}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_position_is_accepted_exactly_when_its_number_is(lat in "[+-][0-9]{1,3}(\\.[0-9]{0,3})?", lon in "[+-][0-9]{2,4}(\\.[0-9]{0,3})?") {
+            let text = format!("{lat}{lon}");
+            let width = |s: &str| s[1..].split('.').next().map_or(0, str::len);
+            let within = |s: &str, limit: f64| s.parse::<f64>().is_ok_and(|v| v.abs() <= limit) && !s.ends_with('.');
+            let want = width(&lat) == 2 && width(&lon) == 3 && within(&lat, 90.0) && within(&lon, 180.0);
+            prop_assert_eq!(Position::parse(text.as_bytes()).is_some(), want);
+        }
+    }
+}

@@ -1,0 +1,672 @@
+//! One server of the herd as a state machine: no socket, clock, thread, file or dice of its own.
+//!
+//! Facts come in by `handle_*`, each with the turn's [`Now`]; wishes go out as [`Action`]s, taken
+//! with [`Node::poll_action`] and carried out by whoever holds the node: `Server` over real
+//! sockets, the simulation over virtual ones. That is what lets one seed replay a herd.
+//!
+//! ```text
+//!   client's line --> protocol --> table --accepted--> feed
+//!                        |           |                  | one cursor a link
+//!                        | WHATSAT   | AT               v
+//!                    questions     reply            flood: the entries after the cursor,
+//!                        |                          whenever the link's socket has room
+//!                        v
+//!                    Ask Twitter
+//! ```
+
+pub mod link;
+pub mod location;
+pub mod protocol;
+pub mod questions;
+pub mod table;
+
+mod feed;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use self::link::{Dial, HELLO_TIMEOUT, Link, SILENCE_MAX, SplitMix64, Spoken};
+use self::location::Location;
+use self::protocol::{Command, Hello, Incarnation, LinkLine, TweetQuery};
+use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
+use self::table::{Change, HashKeys, Source, Table};
+use crate::connection_id::ConnectionId;
+use crate::time::Now;
+use crate::topology::{Member, ServerName, Topology};
+
+/// Names a neighbour: its place among our links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkIndex(pub u16);
+
+/// What the node wants done. Lines are without their LF.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Say a line on a connection.
+    Send {
+        /// To whom.
+        to: ConnectionId,
+        /// The link it belongs to; `None` if the connection is a client's, or a stranger's.
+        link: Option<LinkIndex>,
+        /// The line.
+        line: &'a [u8],
+        /// Whether the log should have it.
+        spoken: Spoken,
+    },
+    /// Say the line of JSON a client has waited for; the client's next line may now be handled.
+    Answer {
+        /// To whom.
+        to: ConnectionId,
+        /// The line, shared by all who asked the same.
+        json: Arc<[u8]>,
+    },
+    /// Dial a neighbour; [`Node::handle_connected`] or [`Node::handle_dial_failed`] follows.
+    Dial(LinkIndex),
+    /// Give up the dial under way.
+    Undial(LinkIndex),
+    /// Send what is owed, then close.
+    Lose {
+        /// Which.
+        connection: ConnectionId,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// Close at once: nobody is there to read what is owed.
+    Abort {
+        /// Which.
+        connection: ConnectionId,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// Ask Twitter; [`Node::handle_answer`] follows, unless the question is withdrawn.
+    Ask {
+        /// Names the question.
+        question: QuestionId,
+        /// What to ask.
+        query: TweetQuery,
+        /// When nobody will wait for the answer any longer.
+        deadline: Instant,
+    },
+    /// Nobody waits for this answer any longer.
+    Withdraw(QuestionId),
+    /// A link is up: worth a word to the operator.
+    LinkUp(LinkIndex),
+    /// A link that was up is down.
+    LinkDown(LinkIndex, String),
+}
+
+/// What a node needs from outside: a node has no dice.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeds {
+    /// Names this life of this server; no two lives share one.
+    pub incarnation: Incarnation,
+    /// Keys the table's hash.
+    pub hash_keys: HashKeys,
+    /// Seeds the jitter of the dials.
+    pub jitter: u64,
+}
+
+/// One server of the herd.
+#[derive(Debug)]
+pub struct Node {
+    name: ServerName,
+    incarnation: Incarnation,
+    table: Table,
+    links: Vec<Link>,
+    /// Connections between servers, by what they are.
+    peers: BTreeMap<ConnectionId, Peer>,
+    questions: Questions,
+    jitter: SplitMix64,
+    hellos: u64,
+    /// Set when the server is on its way out: nobody is dialled any longer.
+    leaving: bool,
+    wishes: Wishes,
+    /// Where lines are composed; empty between calls.
+    line: Vec<u8>,
+}
+
+/// A connection between servers.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    /// It came to our server port and has not said who it is.
+    Stranger { until: Instant },
+    /// We dialled it and await its hello.
+    Dialled(LinkIndex),
+    /// It carries a link.
+    Link(LinkIndex),
+    /// We are done with it, and wait for its end.
+    Closing(Option<LinkIndex>),
+}
+
+impl Peer {
+    fn link(self) -> Option<LinkIndex> {
+        match self {
+            Peer::Stranger { .. } => None,
+            Peer::Dialled(link) | Peer::Link(link) => Some(link),
+            Peer::Closing(link) => link,
+        }
+    }
+}
+
+/// Actions not yet taken. Their lines lie one after the other in one buffer, which is used again
+/// as soon as all are taken: a line that is sent costs no allocation.
+#[derive(Debug, Default)]
+struct Wishes {
+    queue: VecDeque<Wish>,
+    lines: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Wish {
+    Send(ConnectionId, Option<LinkIndex>, Range<usize>, Spoken),
+    Other(Action<'static>),
+}
+
+impl Wishes {
+    fn send(&mut self, to: ConnectionId, link: Option<LinkIndex>, line: &[u8], spoken: Spoken) {
+        let start = self.lines.len();
+        self.lines.extend_from_slice(line);
+        let range = start..self.lines.len();
+        self.queue.push_back(Wish::Send(to, link, range, spoken));
+    }
+
+    fn push(&mut self, action: Action<'static>) {
+        self.queue.push_back(Wish::Other(action));
+    }
+}
+
+impl Node {
+    /// The server `member` of `topology`, its table still empty.
+    pub fn new(member: &Member, topology: &Topology, seeds: Seeds, now: Now) -> Node {
+        let links = topology
+            .neighbours(member)
+            .map(|neighbour| Link::new(&member.name, neighbour.name.clone(), now))
+            .collect();
+        Node {
+            name: member.name.clone(),
+            incarnation: seeds.incarnation,
+            table: Table::new(seeds.hash_keys),
+            links,
+            peers: BTreeMap::new(),
+            questions: Questions::default(),
+            jitter: SplitMix64(seeds.jitter),
+            hellos: 0,
+            leaving: false,
+            wishes: Wishes::default(),
+            line: Vec::new(),
+        }
+    }
+
+    /// Takes in a location from the server's own log, before anything else happens.
+    pub fn replay(&mut self, location: &Location<'_>) {
+        self.table.accept(location, Source::Own);
+    }
+
+    /// The latest locations.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// This life's name.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The link that a connection between servers belongs to, once that is known.
+    pub fn link_of(&self, connection: ConnectionId) -> Option<LinkIndex> {
+        self.peers.get(&connection).and_then(|peer| peer.link())
+    }
+
+    /// Whether `client` waits for tweets: its next line must wait too.
+    pub fn is_waiting(&self, client: ConnectionId) -> bool {
+        self.questions.is_waiting(client)
+    }
+
+    /// Connections whose neighbours have not been sent everything yet.
+    pub fn backlogs(&self) -> impl Iterator<Item = ConnectionId> {
+        let end = self.table.end();
+        let behind = self.links.iter().filter_map(|link| link.session.as_ref());
+        behind
+            .filter(move |session| session.cursor < end)
+            .map(|session| session.connection)
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action<'_>> {
+        match self.wishes.queue.pop_front() {
+            None => {
+                self.wishes.lines.clear();
+                None
+            }
+            Some(Wish::Other(action)) => Some(action),
+            Some(Wish::Send(to, link, range, spoken)) => Some(Action::Send {
+                to,
+                link,
+                line: &self.wishes.lines[range],
+                spoken,
+            }),
+        }
+    }
+
+    /// When [`Node::handle_timeout`] wants to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let links = self.links.iter().filter_map(|link| match self.leaving {
+            true => None,
+            false => link.timeout(),
+        });
+        let strangers = self.peers.values().filter_map(|peer| match peer {
+            Peer::Stranger { until } => Some(*until),
+            _ => None,
+        });
+        links.chain(strangers).chain(self.questions.timeout()).min()
+    }
+
+    /// Handles a client's line. If the client waits for tweets afterwards ([`Node::is_waiting`]),
+    /// its next line must be kept back until its [`Action::Answer`].
+    pub fn handle_client_line(&mut self, client: ConnectionId, line: &[u8], now: Now) {
+        debug_assert!(!self.is_waiting(client), "its lines are kept back");
+        let handled = match Command::parse(line) {
+            Some(command) => self.handle_command(client, command, now),
+            None => false,
+        };
+        if !handled {
+            self.line.extend_from_slice(b"? ");
+            self.line.extend_from_slice(line);
+            self.say(client, None, Spoken::News);
+        }
+    }
+
+    fn handle_command(&mut self, client: ConnectionId, command: Command<'_>, now: Now) -> bool {
+        match command {
+            Command::IAmAt {
+                client: name,
+                position,
+                time,
+                time_text,
+            } => {
+                let difference = now.wall.since(time);
+                protocol::write_at(
+                    &mut self.line,
+                    &self.name,
+                    difference,
+                    name,
+                    position,
+                    time_text,
+                );
+                let location = Location {
+                    line: &self.line,
+                    server: self.name.as_bytes(),
+                    difference,
+                    client: name,
+                    position,
+                    time,
+                    time_text,
+                };
+                self.table.accept(&location, Source::Own);
+                self.say(client, None, Spoken::News);
+            }
+            Command::WhatsAt {
+                client: name,
+                radius_km,
+                bound,
+            } => {
+                let Some(location) = self.table.location(name) else {
+                    return false;
+                };
+                let query = TweetQuery::new(location.position, radius_km, bound);
+                self.wishes.send(client, None, location.line, Spoken::News);
+                self.ask(client, query, now);
+            }
+        }
+        true
+    }
+
+    fn ask(&mut self, client: ConnectionId, query: TweetQuery, now: Now) {
+        match self.questions.ask(client, query.clone(), now) {
+            Asked::New(question) => self.wishes.push(Action::Ask {
+                question,
+                query,
+                deadline: now.after(ANSWER_TIMEOUT),
+            }),
+            Asked::Joined => {}
+            Asked::Full => {
+                let error = "too many questions are waiting for Twitter, ask again later";
+                self.answer(client, error_json(error));
+            }
+        }
+    }
+
+    fn answer(&mut self, to: ConnectionId, json: Arc<[u8]>) {
+        self.wishes.push(Action::Answer { to, json });
+    }
+
+    /// Says what lies in `self.line`.
+    fn say(&mut self, to: ConnectionId, link: Option<LinkIndex>, spoken: Spoken) {
+        self.wishes.send(to, link, &self.line, spoken);
+        self.line.clear();
+    }
+
+    /// Gives the answer to a question to all who wait for it. `json` is one line.
+    pub fn handle_answer(&mut self, question: QuestionId, json: &Arc<[u8]>) {
+        for asker in self.questions.close(question) {
+            self.answer(asker, Arc::clone(json));
+        }
+    }
+
+    /// Forgets a client that has gone.
+    pub fn handle_client_lost(&mut self, client: ConnectionId) {
+        if let Some(question) = self.questions.leave(client) {
+            self.wishes.push(Action::Withdraw(question));
+        }
+    }
+
+    /// Expects a hello from a connection that came to the server port.
+    pub fn handle_accepted(&mut self, connection: ConnectionId, now: Now) {
+        let until = now.after(HELLO_TIMEOUT);
+        self.peers.insert(connection, Peer::Stranger { until });
+    }
+
+    /// Presents ourselves on a connection that was dialled.
+    pub fn handle_connected(&mut self, index: LinkIndex, connection: ConnectionId, now: Now) {
+        self.peers.insert(connection, Peer::Dialled(index));
+        self.link_mut(index).dial = Dial::Presented {
+            connection,
+            since: now.mono,
+        };
+        self.say_hello(index, connection);
+    }
+
+    /// Notes that a dial came to nothing.
+    pub fn handle_dial_failed(&mut self, index: LinkIndex, now: Now) {
+        let link = &mut self.links[usize::from(index.0)];
+        link.dial_failed(now, &mut self.jitter);
+    }
+
+    /// Handles a line of a connection between servers, and says whether it was news.
+    pub fn handle_link_line(&mut self, connection: ConnectionId, line: &[u8], now: Now) -> Spoken {
+        let peer = match self.peers.get(&connection) {
+            None | Some(Peer::Closing(_)) => return Spoken::News, // it counts for nothing
+            Some(peer) => *peer,
+        };
+        if let Peer::Link(index) = peer
+            && let Some(session) = &mut self.link_mut(index).session
+        {
+            session.heard(now);
+        }
+        match (peer, LinkLine::parse(line)) {
+            (Peer::Link(index), Ok(LinkLine::At(location))) => {
+                self.table.accept(&location, Source::Link(index.0));
+            }
+            (Peer::Link(index), Ok(LinkLine::Mark(number))) => {
+                return self.link_mut(index).handle_mark(number);
+            }
+            (Peer::Stranger { .. } | Peer::Dialled(_), Ok(LinkLine::Hello(hello))) => {
+                if let Err(reason) = self.handle_hello(connection, peer, &hello, now) {
+                    self.refuse(connection, reason, now);
+                }
+            }
+            (_, Ok(LinkLine::Bye(reason))) => {
+                let reason = format!("the neighbour said BYE {}", reason.escape_ascii());
+                self.drop_peer(connection, &reason, now);
+                self.wishes.push(Action::Lose { connection, reason });
+            }
+            (Peer::Link(_), Ok(LinkLine::Hello(_))) => {
+                self.refuse(connection, "a second HELLO", now);
+            }
+            (_, Ok(_)) => self.refuse(connection, "the first line must be HELLO", now),
+            (_, Err(reason)) => self.refuse(connection, reason, now),
+        }
+        Spoken::News
+    }
+
+    /// Ends a connection between servers of which a line is too long to be any.
+    pub fn handle_link_overlong(&mut self, connection: ConnectionId, now: Now) {
+        self.refuse(connection, "a line over 65664 bytes", now);
+    }
+
+    fn handle_hello(
+        &mut self,
+        connection: ConnectionId,
+        peer: Peer,
+        hello: &Hello,
+        now: Now,
+    ) -> Result<(), &'static str> {
+        if hello.to != self.name {
+            return Err("a HELLO to somebody else");
+        }
+        let index = self.links.iter().position(|l| l.neighbour == hello.from);
+        let index = match (index, peer) {
+            (None, _) => return Err("a HELLO from no neighbour of ours"),
+            (Some(index), Peer::Dialled(dialled)) if usize::from(dialled.0) != index => {
+                return Err("a HELLO from another neighbour than was dialled");
+            }
+            (Some(index), _) => LinkIndex(index as u16),
+        };
+        if let Peer::Stranger { .. } = peer {
+            self.link(index).judge(hello, now)?;
+            match self.link(index).dial {
+                Dial::Dialling { .. } => self.wishes.push(Action::Undial(index)),
+                Dial::Presented { connection, .. } => {
+                    self.peers.insert(connection, Peer::Closing(Some(index)));
+                    let reason = "the neighbour's own dial was taken".to_owned();
+                    self.wishes.push(Action::Abort { connection, reason });
+                }
+                Dial::Idle { .. } => {}
+            }
+            if let Some(session) = &self.link(index).session {
+                let old = session.connection;
+                let reason = "the neighbour has connected anew";
+                self.drop_peer(old, reason, now);
+                let reason = reason.to_owned();
+                let connection = old;
+                self.wishes.push(Action::Abort { connection, reason });
+            }
+            self.say_hello(index, connection);
+        }
+        self.peers.insert(connection, Peer::Link(index));
+        let (own, end) = (self.incarnation, self.table.end());
+        self.link_mut(index)
+            .begin_session(connection, hello, own, end, now);
+        self.wishes.push(Action::LinkUp(index));
+        Ok(())
+    }
+
+    fn say_hello(&mut self, index: LinkIndex, connection: ConnectionId) {
+        self.hellos += 1;
+        let link = self.link(index);
+        let hello = Hello {
+            from: self.name.clone(),
+            to: link.neighbour.clone(),
+            incarnation: self.incarnation,
+            serial: self.hellos,
+            known: link.known(),
+        };
+        hello.write(&mut self.line);
+        self.say(connection, Some(index), Spoken::News);
+    }
+
+    /// Says why, then closes.
+    fn refuse(&mut self, connection: ConnectionId, reason: &str, now: Now) {
+        self.line.extend_from_slice(b"BYE ");
+        self.line.extend_from_slice(reason.as_bytes());
+        self.say(connection, self.link_of(connection), Spoken::News);
+        self.drop_peer(connection, reason, now);
+        let reason = format!("refused: {reason}");
+        self.wishes.push(Action::Lose { connection, reason });
+    }
+
+    /// Notes that a connection between servers has gone.
+    pub fn handle_peer_lost(&mut self, connection: ConnectionId, reason: &str, now: Now) {
+        self.drop_peer(connection, reason, now);
+        self.peers.remove(&connection);
+    }
+
+    /// Is done with a connection that may not have gone yet.
+    fn drop_peer(&mut self, connection: ConnectionId, reason: &str, now: Now) {
+        let Some(peer) = self.peers.get_mut(&connection) else {
+            return;
+        };
+        let link = peer.link();
+        match std::mem::replace(peer, Peer::Closing(link)) {
+            Peer::Stranger { .. } | Peer::Closing(_) => {}
+            Peer::Dialled(index) => self.handle_dial_failed(index, now),
+            Peer::Link(index) => {
+                let link = &mut self.links[usize::from(index.0)];
+                link.session_lost(now, &mut self.jitter);
+                let down = Action::LinkDown(index, reason.to_owned());
+                self.wishes.push(down);
+            }
+        }
+    }
+
+    /// Sends the neighbour at `connection` what it has not been sent yet, as far as `room` bytes
+    /// go, and a mark when one is due.
+    ///
+    /// This is all of flooding, of catching up, and of what a slow neighbour costs: a cursor.
+    pub fn handle_room(&mut self, connection: ConnectionId, mut room: usize, now: Now) {
+        let Some(&Peer::Link(index)) = self.peers.get(&connection) else {
+            return;
+        };
+        let link = &mut self.links[usize::from(index.0)];
+        let mut session = link.session.take().expect("a link's peer has a session");
+        for change in self.table.changes_after(session.cursor) {
+            let Change {
+                number,
+                line,
+                source,
+            } = change;
+            if source == Source::Link(index.0) && link.told_us(number) {
+                session.skip_to(number);
+                continue;
+            }
+            let Some(left) = room.checked_sub(line.len() + 1) else {
+                break; // asked again once there is room
+            };
+            room = left;
+            self.wishes
+                .send(connection, Some(index), line, Spoken::News);
+            session.sent_change(number, now);
+        }
+        link.session = Some(session);
+        self.say_due_mark(index, now);
+    }
+
+    fn say_due_mark(&mut self, index: LinkIndex, now: Now) {
+        let Some(session) = &mut self.link_mut(index).session else {
+            return;
+        };
+        let connection = session.connection;
+        if let Some((number, spoken)) = session.due_mark(now) {
+            protocol::write_mark(&mut self.line, number);
+            self.say(connection, Some(index), spoken);
+        }
+    }
+
+    /// Does what is due: dials, marks, deadlines.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(asker) = self.questions.overdue(now) {
+            self.handle_client_lost(asker); // from the question only
+            let seconds = ANSWER_TIMEOUT.as_secs();
+            self.answer(
+                asker,
+                error_json(&format!("Twitter did not answer within {seconds} seconds")),
+            );
+        }
+        let late = |(id, peer): (&ConnectionId, &Peer)| match peer {
+            Peer::Stranger { until } if *until <= now.mono => Some(*id),
+            _ => None,
+        };
+        let strangers: Vec<_> = self.peers.iter().filter_map(late).collect();
+        for connection in strangers {
+            self.refuse(connection, "no HELLO within 5 seconds", now);
+        }
+        if !self.leaving {
+            for index in 0..self.links.len() {
+                self.handle_link_timeout(LinkIndex(index as u16), now);
+            }
+        }
+    }
+
+    fn handle_link_timeout(&mut self, index: LinkIndex, now: Now) {
+        let silent = |session: &&link::Session| session.is_silent(now);
+        if let Some(session) = self.link(index).session.as_ref().filter(silent) {
+            let connection = session.connection;
+            let reason = format!("nothing heard for {} seconds", SILENCE_MAX.as_secs());
+            self.drop_peer(connection, &reason, now);
+            self.wishes.push(Action::Abort { connection, reason });
+        }
+        match self.link(index).dial {
+            Dial::Dialling { until } if until <= now.mono => {
+                self.wishes.push(Action::Undial(index));
+                self.handle_dial_failed(index, now);
+            }
+            Dial::Presented { connection, since } if since + HELLO_TIMEOUT <= now.mono => {
+                let reason = "no HELLO within 5 seconds".to_owned();
+                self.drop_peer(connection, &reason, now);
+                self.wishes.push(Action::Abort { connection, reason });
+            }
+            _ => {}
+        }
+        if self.link_mut(index).begin_dial(now) {
+            self.wishes.push(Action::Dial(index));
+        }
+        self.say_due_mark(index, now);
+    }
+
+    /// Dials nobody any longer; links that are up go on until they are closed.
+    pub fn handle_leaving(&mut self) {
+        self.leaving = true;
+        for index in 0..self.links.len() {
+            if let Dial::Dialling { .. } = self.links[index].dial {
+                self.wishes.push(Action::Undial(LinkIndex(index as u16)));
+            }
+            self.links[index].dial = Dial::Idle { retry_at: None };
+        }
+    }
+
+    fn link(&self, index: LinkIndex) -> &Link {
+        &self.links[usize::from(index.0)]
+    }
+
+    fn link_mut(&mut self, index: LinkIndex) -> &mut Link {
+        &mut self.links[usize::from(index.0)]
+    }
+
+    /// What always holds; the simulation asks after every step.
+    pub fn check_invariants(&self) {
+        let end = self.table.end();
+        for (index, link) in self.links.iter().enumerate() {
+            let index = LinkIndex(index as u16);
+            if let Some(session) = &link.session {
+                assert!(session.cursor <= end, "a cursor is ahead of the feed");
+                let peer = self.peers.get(&session.connection);
+                assert!(
+                    matches!(peer, Some(Peer::Link(at)) if *at == index),
+                    "a session without its connection"
+                );
+                assert!(
+                    matches!(link.dial, Dial::Idle { retry_at: None }),
+                    "a link that is up is dialled"
+                );
+            } else {
+                let lost = matches!(link.dial, Dial::Idle { retry_at: None });
+                assert!(!lost || self.leaving, "nobody will ever dial this link");
+            }
+        }
+        for peer in self.peers.values() {
+            if let Peer::Link(index) = peer {
+                assert!(
+                    self.link(*index).session.is_some(),
+                    "a link without session"
+                );
+            }
+        }
+    }
+}
+
+/// A line of JSON in the shape of Twitter's own errors.
+pub fn error_json(message: &str) -> Arc<[u8]> {
+    let text = serde_json::Value::from(message);
+    format!("{{\"error\":{text}}}").into_bytes().into()
+}

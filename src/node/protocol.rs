@@ -1,0 +1,535 @@
+//! The lines: what clients say, what servers say to each other, each read and written side by side.
+//!
+//! `Node` is the caller. Pure: no line here knows which connection it came by. The grammar of the
+//! client's lines is the assignment's; that of the links is described in the README.
+
+use std::fmt;
+
+use super::location::{Location, Position, plain_decimal};
+use crate::time::{Difference, Timestamp, write_decimal};
+use crate::topology::ServerName;
+
+/// The longest line a client may say, LF not counted. A longer one is copied back as it comes.
+pub const LINE_BYTES_MAX: usize = 65_536;
+
+/// The longest line a neighbour may say, LF not counted.
+///
+/// An `AT` line is an `IAMAT` line with `IAMAT` replaced by `AT`, a name and a difference, so the
+/// longest one is somewhat longer than the longest `IAMAT`.
+pub const LINK_LINE_BYTES_MAX: usize = LINE_BYTES_MAX + 128;
+
+/// The version of the link protocol, as `HELLO` gives it.
+pub const LINK_VERSION: &str = "herd/1";
+
+/// The most tweets a client may ask for.
+pub const BOUND_MAX: u8 = 100;
+
+/// What a client may say. What is none of these is answered `? ` and a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// `IAMAT <client-id> <location> <time>`: here I am.
+    IAmAt {
+        /// The client's name.
+        client: &'a [u8],
+        /// Where it is.
+        position: Position<'a>,
+        /// When it was there, by its own clock.
+        time: Timestamp,
+        /// The same as it was written.
+        time_text: &'a [u8],
+    },
+    /// `WHATSAT <client-id> <radius-km> <bound>`: what is tweeted round that client?
+    WhatsAt {
+        /// The client asked about.
+        client: &'a [u8],
+        /// The radius in kilometres, checked, as written.
+        radius_km: &'a [u8],
+        /// How many tweets at most, up to [`BOUND_MAX`].
+        bound: u8,
+    },
+}
+
+impl<'a> Command<'a> {
+    /// Reads a line, without its LF. `None` if it is no command.
+    pub fn parse(line: &'a [u8]) -> Option<Command<'a>> {
+        let mut fields = Fields(line);
+        let command = fields.next()?;
+        let operands = [fields.next()?, fields.next()?, fields.next()?];
+        if fields.next().is_some() {
+            return None;
+        }
+        match (command, operands) {
+            (b"IAMAT", [client, position, time_text]) => Some(Command::IAmAt {
+                client,
+                position: Position::parse(position)?,
+                time: Timestamp::parse(time_text)?,
+                time_text,
+            }),
+            (b"WHATSAT", [client, radius_km, bound]) => Some(Command::WhatsAt {
+                client,
+                radius_km: is_radius(radius_km).then_some(radius_km)?,
+                bound: parse_bound(bound)?,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// The white space of the protocol: space, tab, CR, LF, form feed, vertical tab.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// What stands between white space. By hand: this is on the path of every message.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let start = self.0.iter().position(|&byte| !is_space(byte))?;
+        let rest = &self.0[start..];
+        let end = rest.iter().position(|&byte| is_space(byte));
+        let (field, rest) = rest.split_at(end.unwrap_or(rest.len()));
+        self.0 = rest;
+        Some(field)
+    }
+}
+
+/// Digits, then perhaps a point and digits.
+fn is_radius(text: &[u8]) -> bool {
+    let is_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    match memchr::memchr(b'.', text) {
+        None => is_digits(text),
+        Some(point) => is_digits(&text[..point]) && is_digits(&text[point + 1..]),
+    }
+}
+
+/// Digits only, 0 to 100; zeros in front do not count.
+fn parse_bound(text: &[u8]) -> Option<u8> {
+    let mut value: u32 = 0;
+    for &byte in text {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        value = (value * 10 + u32::from(byte - b'0')).min(1_000); // "many" stays "too many"
+    }
+    u8::try_from(value).ok().filter(|&bound| bound <= BOUND_MAX)
+}
+
+/// What is asked of Twitter: numbers in plain decimal, so that equal questions are equal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TweetQuery {
+    /// Degrees, north positive.
+    pub latitude: String,
+    /// Degrees, east positive.
+    pub longitude: String,
+    /// Kilometres.
+    pub radius_km: String,
+    /// Results at most, up to [`BOUND_MAX`].
+    pub bound: u8,
+}
+
+impl TweetQuery {
+    /// The question for tweets within `radius_km` of `position`.
+    pub fn new(position: Position<'_>, radius_km: &[u8], bound: u8) -> TweetQuery {
+        TweetQuery {
+            latitude: position.latitude(),
+            longitude: position.longitude(),
+            radius_km: plain_decimal(radius_km),
+            bound,
+        }
+    }
+}
+
+/// Writes `AT <server> <difference> <client-id> <location> <time>`, the fields already text.
+pub fn write_at(
+    line: &mut Vec<u8>,
+    server: &ServerName,
+    difference: Difference,
+    client: &[u8],
+    position: Position<'_>,
+    time_text: &[u8],
+) {
+    line.extend_from_slice(b"AT ");
+    line.extend_from_slice(server.as_bytes());
+    line.push(b' ');
+    difference.write(line);
+    for field in [client, position.text(), time_text] {
+        line.push(b' ');
+        line.extend_from_slice(field);
+    }
+}
+
+/// Reads exactly what [`write_at`] writes: single spaces, canonical numbers. `None` otherwise.
+pub fn parse_at(line: &[u8]) -> Option<Location<'_>> {
+    let mut fields = line.strip_prefix(b"AT ")?.split(|&byte| byte == b' ');
+    let mut field = || fields.next();
+    let (server, difference, client) = (field()?, field()?, field()?);
+    let (position, time_text) = (field()?, field()?);
+    let whole = field().is_none();
+    let name = !client.is_empty() && !client.iter().copied().any(is_space);
+    // No longer than an IAMAT can be, so that whatever one server takes in all can pass on.
+    let iamat_bytes = b"IAMAT   ".len() + client.len() + position.len() + time_text.len();
+    let short = iamat_bytes <= LINE_BYTES_MAX;
+    (whole && name && short && ServerName::is_valid(server)).then_some(())?;
+    Some(Location {
+        line,
+        server,
+        difference: Difference::parse(difference)?,
+        client,
+        position: Position::parse(position)?,
+        time: Timestamp::parse(time_text)?,
+        time_text,
+    })
+}
+
+/// Names one life of one server's memory; a server that starts anew has a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u64);
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Incarnation {
+    fn parse(text: &[u8]) -> Option<Incarnation> {
+        let lower = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 16 || !text.iter().all(lower) {
+            return None;
+        }
+        let text = std::str::from_utf8(text).ok()?;
+        u64::from_str_radix(text, 16).ok().map(Incarnation)
+    }
+}
+
+/// How far somebody has followed somebody's feed: everything up to `number` of one incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Whose feed: the life in which the number was given.
+    pub incarnation: Incarnation,
+    /// The last change that is known to have arrived.
+    pub number: u64,
+}
+
+/// What neighbours say to each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkLine<'a> {
+    /// `HELLO herd/1 <from> <to> <incarnation> <serial> <known incarnation|-> <known number>`.
+    Hello(Hello),
+    /// `AT …`: a change.
+    At(Location<'a>),
+    /// `MARK <number>`: all changes of mine up to this number are before this line.
+    Mark(u64),
+    /// `BYE <reason>`: the last line of a connection that its sender ends.
+    Bye(&'a [u8]),
+}
+
+/// The first line each side says on a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Who speaks.
+    pub from: ServerName,
+    /// Whom it believes to speak to.
+    pub to: ServerName,
+    /// The speaker's incarnation.
+    pub incarnation: Incarnation,
+    /// Counts the speaker's hellos in this incarnation, so that a late one is known to be late.
+    pub serial: u64,
+    /// What the speaker has of the listener's feed; `None` is nothing.
+    pub known: Option<Mark>,
+}
+
+impl Hello {
+    /// Appends the line, without LF.
+    pub fn write(&self, line: &mut Vec<u8>) {
+        let Hello {
+            from,
+            to,
+            incarnation,
+            serial,
+            known,
+        } = self;
+        let known = match known {
+            Some(mark) => format!("{} {}", mark.incarnation, mark.number),
+            None => "- 0".to_owned(),
+        };
+        let text = format!("HELLO {LINK_VERSION} {from} {to} {incarnation} {serial} {known}");
+        line.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Appends `MARK <number>`, without LF.
+pub fn write_mark(line: &mut Vec<u8>, number: u64) {
+    line.extend_from_slice(b"MARK ");
+    write_decimal(line, number);
+}
+
+impl<'a> LinkLine<'a> {
+    /// Reads a line of a link, without its LF.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the log and for the neighbour.
+    pub fn parse(line: &'a [u8]) -> Result<LinkLine<'a>, &'static str> {
+        let end = memchr::memchr(b' ', line).unwrap_or(line.len());
+        let rest = line.get(end + 1..).unwrap_or_default();
+        match &line[..end] {
+            b"AT" => match parse_at(line) {
+                Some(location) => Ok(LinkLine::At(location)),
+                None => Err("a malformed AT line"),
+            },
+            b"MARK" => match parse_number(rest) {
+                Some(number) => Ok(LinkLine::Mark(number)),
+                None => Err("a malformed MARK line"),
+            },
+            b"HELLO" => parse_hello(rest).map(LinkLine::Hello),
+            b"BYE" => Ok(LinkLine::Bye(rest)),
+            _ => Err("a line that is none of HELLO, AT, MARK, BYE"),
+        }
+    }
+}
+
+fn parse_hello(operands: &[u8]) -> Result<Hello, &'static str> {
+    let mut fields = operands.split(|&byte| byte == b' ');
+    if fields.next() != Some(LINK_VERSION.as_bytes()) {
+        return Err("a HELLO of another version than herd/1");
+    }
+    let hello = (|| {
+        let hello = Hello {
+            from: ServerName::parse(fields.next()?)?,
+            to: ServerName::parse(fields.next()?)?,
+            incarnation: Incarnation::parse(fields.next()?)?,
+            serial: parse_number(fields.next()?)?,
+            known: match (fields.next()?, parse_number(fields.next()?)?) {
+                (b"-", _) => None,
+                (incarnation, number) => Some(Mark {
+                    incarnation: Incarnation::parse(incarnation)?,
+                    number,
+                }),
+            },
+        };
+        fields.next().is_none().then_some(hello)
+    })();
+    hello.ok_or("a malformed HELLO line")
+}
+
+/// Decimal digits that fit a `u64`.
+fn parse_number(text: &[u8]) -> Option<u64> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EXAMPLE: &[u8] =
+        b"AT Blake +0.563873386 kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381";
+
+    #[test]
+    fn commands() {
+        let position = Position::parse(b"+27.5916+086.5640").expect("the assignment's");
+        let iamat = Command::IAmAt {
+            client: b"kiwi.cs.ucla.edu",
+            position,
+            time: Timestamp::new(1_353_118_103, 108_893_381),
+            time_text: b"1353118103.108893381",
+        };
+        let whatsat = |radius_km, bound| Command::WhatsAt {
+            client: b"kiwi",
+            radius_km,
+            bound,
+        };
+        for (line, want) in [
+            (
+                &b"IAMAT kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381"[..],
+                Some(iamat.clone()),
+            ),
+            (
+                b"\x0b\tIAMAT \x0c kiwi.cs.ucla.edu\r+27.5916+086.5640  1353118103.108893381 \r",
+                Some(iamat),
+            ),
+            (b"WHATSAT kiwi 100 2", Some(whatsat(b"100", 2))),
+            (b" WHATSAT kiwi 0.5 100 \r", Some(whatsat(b"0.5", 100))),
+            (
+                b"WHATSAT kiwi 00 000000000000100",
+                Some(whatsat(b"00", 100)),
+            ),
+            (b"WHATSAT kiwi 100 101", None),
+            (b"WHATSAT kiwi 100 4294967297", None),
+            (b"WHATSAT kiwi 100 +2", None),
+            (b"WHATSAT kiwi 100 2.0", None),
+            (b"WHATSAT kiwi 100. 2", None),
+            (b"WHATSAT kiwi .5 2", None),
+            (b"WHATSAT kiwi 1e2 2", None),
+            (b"WHATSAT kiwi -1 2", None),
+            (b"WHATSAT kiwi 100", None),
+            (b"WHATSAT kiwi 100 2 3", None),
+            (b"IAMAT kiwi +27.5916+086.5640", None),
+            (b"IAMAT kiwi +27.5916+086.5640 1 2", None),
+            (b"IAMAT kiwi +27.5916+086.5640 1e9", None),
+            (b"IAMAT kiwi +27.5916 086.5640 1", None),
+            (b"iamat kiwi +27.5916+086.5640 1", None),
+            (EXAMPLE, None),
+            (b"", None),
+            (b" ", None),
+            (b"IAMAT\xa0kiwi +27.5916+086.5640 1", None), // a Latin-1 space is no white space
+        ] {
+            assert_eq!(
+                Command::parse(line),
+                want,
+                "line: {:?}",
+                line.escape_ascii().to_string()
+            );
+        }
+    }
+
+    #[test]
+    fn any_other_byte_may_name_a_client() {
+        for byte in 0..=u8::MAX {
+            let line = [b"IAMAT ", &[byte][..], b" +00+000 1"].concat();
+            let space = [b' ', b'\t', b'\r', b'\n', 0x0c, 0x0b].contains(&byte);
+            let client = match Command::parse(&line) {
+                Some(Command::IAmAt { client, .. }) => Some(client),
+                _ => None,
+            };
+            assert_eq!(client, (!space).then_some(&[byte][..]), "byte {byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn an_at_line_is_read_only_as_it_is_written() {
+        let location = parse_at(EXAMPLE).expect("the assignment's example");
+        assert_eq!(location.server, b"Blake");
+        assert_eq!(location.client, b"kiwi.cs.ucla.edu");
+        for line in [
+            "AT Blake +0.563873386 kiwi +27.5916+086.5640",
+            "AT Blake +0.563873386 kiwi +27.5916+086.5640 1 ",
+            " AT Blake +0.563873386 kiwi +27.5916+086.5640 1",
+            "AT Blake  +0.563873386 kiwi +27.5916+086.5640 1",
+            "AT Blake +0.563873386 kiwi +27.5916+086.5640 1\r",
+            "AT Blake +0.563873386 ki\twi +27.5916+086.5640 1",
+            "AT Blake +0.563873386  +27.5916+086.5640 1",
+            "AT Blake 0.563873386 kiwi +27.5916+086.5640 1",
+            "AT Blake -0.000000000 kiwi +27.5916+086.5640 1",
+            "AT Bl@ke +0.563873386 kiwi +27.5916+086.5640 1",
+            "AT Blake +0.563873386 kiwi +97.5916+086.5640 1",
+            "AT",
+            "",
+        ] {
+            assert_eq!(parse_at(line.as_bytes()), None, "line: {line:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_iamat_could_have_said_is_no_at_line() {
+        let line = |bytes| format!("AT Blake +0.000000000 {} +00+000 1", "x".repeat(bytes));
+        let longest = LINE_BYTES_MAX - "IAMAT  +00+000 1".len();
+        assert!(parse_at(line(longest).as_bytes()).is_some());
+        assert!(parse_at(line(longest + 1).as_bytes()).is_none());
+    }
+
+    #[test]
+    fn link_lines() {
+        let hello = "HELLO herd/1 Blake Bryant 00000000000000ff 7 0123456789abcdef 42";
+        let Ok(LinkLine::Hello(parsed)) = LinkLine::parse(hello.as_bytes()) else {
+            panic!("{hello}");
+        };
+        let known = Some(Mark {
+            incarnation: Incarnation(0x0123_4567_89ab_cdef),
+            number: 42,
+        });
+        assert_eq!((parsed.serial, parsed.known), (7, known));
+        assert!(matches!(LinkLine::parse(EXAMPLE), Ok(LinkLine::At(_))));
+        assert_eq!(LinkLine::parse(b"MARK 42"), Ok(LinkLine::Mark(42)));
+        assert_eq!(
+            LinkLine::parse(b"BYE so long"),
+            Ok(LinkLine::Bye(b"so long"))
+        );
+        for (line, reason) in [
+            (
+                "HELLO herd/2 Blake Bryant 00000000000000ff 7 - 0",
+                "version",
+            ),
+            ("HELLO herd/1 Blake Bryant ff 7 - 0", "malformed HELLO"),
+            (
+                "HELLO herd/1 Blake Bryant 00000000000000FF 7 - 0",
+                "malformed HELLO",
+            ),
+            (
+                "HELLO herd/1 Bl,ke Bryant 00000000000000ff 7 - 0",
+                "malformed HELLO",
+            ),
+            (
+                "HELLO herd/1 Blake Bryant 00000000000000ff 7 -",
+                "malformed HELLO",
+            ),
+            (
+                "HELLO herd/1 Blake Bryant 00000000000000ff 7 - 0 x",
+                "malformed HELLO",
+            ),
+            ("HELLO", "version"),
+            ("MARK", "malformed MARK"),
+            ("MARK -1", "malformed MARK"),
+            ("MARK +1", "malformed MARK"),
+            ("MARK 18446744073709551616", "malformed MARK"),
+            ("AT Blake", "malformed AT"),
+            ("IAMAT kiwi +27.5916+086.5640 1", "none of"),
+            ("", "none of"),
+        ] {
+            let error = LinkLine::parse(line.as_bytes()).expect_err(line);
+            assert!(error.contains(reason), "{line:?}: {error}");
+        }
+    }
+
+    fn client() -> impl Strategy<Value = Vec<u8>> {
+        let byte = any::<u8>().prop_filter("no white space", |&byte| !is_space(byte));
+        proptest::collection::vec(byte, 1..40)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            name in "[A-Za-z0-9_-]{1,64}",
+            client in client(),
+            position in "[+-][0-8][0-9](\\.[0-9]{1,8})?[+-][01][0-7][0-9](\\.[0-9]{1,8})?/?",
+            time_text in "[0-9]{1,18}(\\.[0-9]{1,9})?",
+            receipt in (0..1_i64 << 40, 0..1_000_000_000_u32),
+        ) {
+            let iamat = [b"IAMAT ", &client[..], b" ", position.as_bytes(), b" ", time_text.as_bytes()].concat();
+            let Some(Command::IAmAt { client, position, time, time_text }) = Command::parse(&iamat) else {
+                panic!("a valid line was not read");
+            };
+            let server = ServerName::parse(name.as_bytes()).expect("the pattern makes names");
+            let difference = Timestamp::new(receipt.0, receipt.1).since(time);
+            let mut line = Vec::new();
+            write_at(&mut line, &server, difference, client, position, time_text);
+            let location = parse_at(&line).expect("what is written can be read");
+            prop_assert_eq!(location.receipt(), Timestamp::new(receipt.0, receipt.1));
+            prop_assert_eq!((location.client, location.difference), (client, difference));
+            prop_assert!(line.len() <= iamat.len() + LINK_LINE_BYTES_MAX - LINE_BYTES_MAX);
+        }
+
+        #[test]
+        fn hellos_round_trip(from in "[a-z]{1,9}", to in "[a-z]{1,9}", incarnation: u64, serial: u64, known: Option<(u64, u64)>) {
+            let name = |text: &str| ServerName::parse(text.as_bytes()).expect("the pattern makes names");
+            let known = known.map(|(incarnation, number)| Mark { incarnation: Incarnation(incarnation), number });
+            let hello = Hello { from: name(&from), to: name(&to), incarnation: Incarnation(incarnation), serial, known };
+            let mut line = Vec::new();
+            hello.write(&mut line);
+            prop_assert_eq!(LinkLine::parse(&line), Ok(LinkLine::Hello(hello)));
+        }
+
+        #[test]
+        fn noise_never_panics(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Command::parse(&line);
+            let _ = LinkLine::parse(&line);
+            let _ = LinkLine::parse(&[b"HELLO herd/1 ", &line[..]].concat());
+            let _ = parse_at(&[b"AT ", &line[..]].concat());
+        }
+    }
+}

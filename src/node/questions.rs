@@ -1,0 +1,219 @@
+//! Who waits for which answer of Twitter, and for how long.
+//!
+//! `Node` is the only caller. Identical questions that are open at the same time are one; each
+//! asker has a deadline of its own; a question that nobody waits for any longer is withdrawn.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::protocol::TweetQuery;
+use crate::connection_id::ConnectionId;
+use crate::time::Now;
+
+/// How long a client waits for Twitter, queueing included, before it is told that there is none.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most clients that may wait for Twitter at the same time.
+pub const ASKERS_MAX: usize = 1024;
+
+/// Names a question, and never another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuestionId(pub u64);
+
+/// All open questions.
+#[derive(Debug, Default)]
+pub struct Questions {
+    asked: u64,
+    open: BTreeMap<QuestionId, Question>,
+    by_query: BTreeMap<TweetQuery, QuestionId>,
+    by_asker: BTreeMap<ConnectionId, (QuestionId, Instant)>,
+    /// Deadlines in the order of asking, which is their order in time. One whose asker has been
+    /// answered, or asks again, is stale and passed over.
+    deadlines: VecDeque<(Instant, ConnectionId)>,
+}
+
+#[derive(Debug)]
+struct Question {
+    query: TweetQuery,
+    askers: Vec<ConnectionId>,
+}
+
+/// What became of an attempt to ask.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It is a new question: Twitter is to be asked.
+    New(QuestionId),
+    /// The same question is open: its answer will do for both.
+    Joined,
+    /// Too many wait already.
+    Full,
+}
+
+impl Questions {
+    /// Whether `asker` waits for an answer.
+    pub fn is_waiting(&self, asker: ConnectionId) -> bool {
+        self.by_asker.contains_key(&asker)
+    }
+
+    /// Lets `asker`, who is not waiting yet, wait for the answer to `query`.
+    pub fn ask(&mut self, asker: ConnectionId, query: TweetQuery, now: Now) -> Asked {
+        debug_assert!(!self.is_waiting(asker), "a client that waits is not read");
+        if self.by_asker.len() >= ASKERS_MAX {
+            return Asked::Full;
+        }
+        let deadline = now.after(ANSWER_TIMEOUT);
+        let known = self.by_query.get(&query).copied();
+        let id = known.unwrap_or_else(|| {
+            self.asked += 1;
+            let id = QuestionId(self.asked);
+            self.by_query.insert(query.clone(), id);
+            let askers = Vec::new();
+            self.open.insert(id, Question { query, askers });
+            id
+        });
+        let question = self.open.get_mut(&id).expect("by_query names open ones");
+        question.askers.push(asker);
+        self.by_asker.insert(asker, (id, deadline));
+        self.deadlines.push_back((deadline, asker));
+        match known {
+            Some(_) => Asked::Joined,
+            None => Asked::New(id),
+        }
+    }
+
+    /// Closes a question and gives those who wait for it, in the order they asked.
+    pub fn close(&mut self, id: QuestionId) -> Vec<ConnectionId> {
+        let Some(question) = self.open.remove(&id) else {
+            return Vec::new(); // everybody had given up
+        };
+        self.by_query.remove(&question.query);
+        for asker in &question.askers {
+            self.by_asker.remove(asker);
+        }
+        question.askers
+    }
+
+    /// Forgets `asker`. Gives the question that nobody waits for any longer, if there is one now.
+    pub fn leave(&mut self, asker: ConnectionId) -> Option<QuestionId> {
+        let (id, _) = self.by_asker.remove(&asker)?;
+        let question = self.open.get_mut(&id).expect("by_asker names open ones");
+        question.askers.retain(|&other| other != asker);
+        if !question.askers.is_empty() {
+            return None;
+        }
+        self.close(id);
+        Some(id)
+    }
+
+    /// An asker whose time is up; it still waits until [`Questions::leave`].
+    pub fn overdue(&mut self, now: Now) -> Option<ConnectionId> {
+        self.drop_stale();
+        let &(deadline, asker) = self.deadlines.front()?;
+        (deadline <= now.mono).then_some(asker)
+    }
+
+    /// When the next asker's time is up.
+    pub fn timeout(&self) -> Option<Instant> {
+        // A stale deadline in front only means to be looked at a little early.
+        self.deadlines.front().map(|&(deadline, _)| deadline)
+    }
+
+    fn drop_stale(&mut self) {
+        while let Some((deadline, asker)) = self.deadlines.front() {
+            if self
+                .by_asker
+                .get(asker)
+                .is_some_and(|(_, at)| at == deadline)
+            {
+                break;
+            }
+            self.deadlines.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::location::Position;
+
+    fn client(serial: u64) -> ConnectionId {
+        ConnectionId { serial, slot: 0 }
+    }
+
+    fn query(radius: &[u8]) -> TweetQuery {
+        let position = Position::parse(b"+27.5916+086.5640").expect("valid");
+        TweetQuery::new(position, radius, 2)
+    }
+
+    fn later(now: Now, seconds: u64) -> Now {
+        Now {
+            mono: now.mono + Duration::from_secs(seconds),
+            wall: now.wall,
+        }
+    }
+
+    #[test]
+    fn identical_questions_are_one() {
+        let (mut questions, now) = (Questions::default(), Now::read());
+        let Asked::New(first) = questions.ask(client(1), query(b"100"), now) else {
+            panic!("it is the first");
+        };
+        assert_eq!(
+            questions.ask(client(2), query(b"0100.0"), now),
+            Asked::Joined
+        );
+        let Asked::New(second) = questions.ask(client(3), query(b"99"), now) else {
+            panic!("it is another");
+        };
+        assert_eq!(questions.close(first), [client(1), client(2)]);
+        assert!(!questions.is_waiting(client(1)) && questions.is_waiting(client(3)));
+        assert_eq!(questions.close(first), []);
+        let again = questions.ask(client(1), query(b"100"), now);
+        assert!(matches!(again, Asked::New(id) if id != first && id != second));
+    }
+
+    #[test]
+    fn the_last_to_leave_takes_the_question_along() {
+        let (mut questions, now) = (Questions::default(), Now::read());
+        let Asked::New(id) = questions.ask(client(1), query(b"1"), now) else {
+            panic!("it is the first");
+        };
+        questions.ask(client(2), query(b"1"), now);
+        assert_eq!(questions.leave(client(1)), None);
+        assert_eq!(questions.leave(client(1)), None);
+        assert_eq!(questions.leave(client(2)), Some(id));
+        assert_eq!(questions.close(id), []);
+    }
+
+    #[test]
+    fn each_asker_has_a_deadline_of_its_own() {
+        let (mut questions, now) = (Questions::default(), Now::read());
+        questions.ask(client(1), query(b"1"), now);
+        questions.ask(client(2), query(b"1"), later(now, 4));
+        assert_eq!(questions.overdue(later(now, 9)), None);
+        assert_eq!(questions.overdue(later(now, 10)), Some(client(1)));
+        assert_eq!(questions.leave(client(1)), None);
+        assert_eq!(questions.overdue(later(now, 13)), None);
+        // Who asks again waits anew; the old deadline is stale.
+        questions.leave(client(2));
+        questions.ask(client(2), query(b"1"), later(now, 8));
+        assert_eq!(questions.overdue(later(now, 17)), None);
+        assert_eq!(questions.overdue(later(now, 18)), Some(client(2)));
+        questions.leave(client(2));
+        assert_eq!(questions.overdue(later(now, 99)), None);
+        assert_eq!(questions.timeout(), None);
+    }
+
+    #[test]
+    fn only_so_many_may_wait() {
+        let (mut questions, now) = (Questions::default(), Now::read());
+        for serial in 0..ASKERS_MAX as u64 {
+            assert_ne!(questions.ask(client(serial), query(b"1"), now), Asked::Full);
+        }
+        let another = client(ASKERS_MAX as u64);
+        assert_eq!(questions.ask(another, query(b"1"), now), Asked::Full);
+        questions.leave(client(0));
+        assert_eq!(questions.ask(another, query(b"1"), now), Asked::Joined);
+    }
+}
