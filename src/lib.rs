@@ -21,6 +21,8 @@
 //! ```
 
 pub mod connection_id;
+pub mod line_buffer;
 pub mod time;
 pub mod topology;
 pub mod node;
+pub mod net;

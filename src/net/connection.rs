@@ -1,0 +1,151 @@
+//! One socket: what it is doing, what the kernel has said of it, what it has yet to write.
+//!
+//! `Reactor` owns them all in its slab and is the only caller.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+
+use super::output::{Flushed, Output, Spares};
+use crate::connection_id::ConnectionId;
+use crate::line_buffer::LineBuffer;
+
+/// What a connection is for: its owner's own number, given back with each event.
+pub type Role = u8;
+
+/// What a connection is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Dialled, not connected yet.
+    Dialling,
+    /// Connected.
+    Open,
+    /// No longer read; closes when its output has left.
+    Losing(String),
+    /// Its output has left and the peer has been told so; what the peer still sends is thrown
+    /// away, since closing a socket with unread bytes resets it, and a reset may overtake the
+    /// last reply.
+    Lingering(String),
+    /// To be freed.
+    Doomed(String),
+}
+
+/// What a read gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// So many bytes, and perhaps more.
+    Bytes(usize),
+    /// Nothing for now: an edge will tell.
+    Drained,
+    /// The peer has closed its sending side.
+    End,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub id: ConnectionId,
+    pub role: Role,
+    pub peer: SocketAddr,
+    pub stream: TcpStream,
+    pub state: State,
+    pub input: LineBuffer,
+    pub output: Output,
+    /// The kernel has, as far as we know, something to read.
+    pub readable: bool,
+    /// The kernel has said that the peer's end is in what is to be read.
+    pub read_closed: bool,
+    /// The end has been read.
+    pub ended: bool,
+    /// Its owner does not handle its input for now.
+    pub held: bool,
+    /// It stands in the ready queue.
+    pub ready: bool,
+    /// It stands in the list of those to flush.
+    pub dirty: bool,
+    /// When it will be closed unless something moves.
+    pub deadline: Option<Instant>,
+}
+
+impl Connection {
+    pub fn new(
+        id: ConnectionId,
+        role: Role,
+        peer: SocketAddr,
+        stream: TcpStream,
+        state: State,
+    ) -> Connection {
+        Connection {
+            id,
+            role,
+            peer,
+            stream,
+            state,
+            input: LineBuffer::default(),
+            output: Output::default(),
+            readable: false,
+            read_closed: false,
+            ended: false,
+            held: false,
+            ready: false,
+            dirty: false,
+            deadline: None,
+        }
+    }
+
+    /// Whether input is wanted from it.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Reads once into `scratch`.
+    ///
+    /// With edge-triggered readiness one must read until nothing is left. A read that does not
+    /// fill the buffer shows just that, but for the end of the stream, which shares its edge with
+    /// the data before it: so if the kernel has said that the end is there we go on, and otherwise
+    /// we spare the call that would only say `WouldBlock`. An end that comes later is a new edge.
+    pub fn fill(&mut self, scratch: &mut [u8]) -> io::Result<Fill> {
+        while self.readable {
+            match self.stream.read(scratch) {
+                Ok(0) => {
+                    self.readable = false;
+                    self.ended = true;
+                    return Ok(Fill::End);
+                }
+                Ok(n) => {
+                    self.readable = n == scratch.len() || self.read_closed;
+                    return Ok(Fill::Bytes(n));
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Fill::Drained)
+    }
+
+    /// Whether a dial has come through: the socket says so, not its being writable.
+    pub fn finish_dial(&self) -> io::Result<bool> {
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
+        }
+        match self.stream.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Writes what is owed, as far as the socket takes it.
+    pub fn flush(&mut self, spares: &mut Spares) -> io::Result<Flushed> {
+        self.output.flush(&mut self.stream, spares)
+    }
+
+    /// Tells the peer that no more will come.
+    pub fn end_output(&self) {
+        // It fails only if the connection has gone already, which the next read or event tells.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}

@@ -1,0 +1,656 @@
+//! The reactor: one thread, one poll, all sockets.
+//!
+//! It mirrors Twisted's in words and manners - listen, connect, connection made, connection lost
+//! with a reason, lose or abort a connection, call from thread - and differs where mio does: the
+//! kernel tells of edges, not of levels, so an edge that cannot be used yet is remembered here.
+//!
+//! The owner turns it. One turn:
+//!
+//! ```text
+//!   flush ----> turn: free, poll ----> read ----> mail ----> timers
+//!   what was    what is doomed goes,   owner      owner      owner
+//!   queued      then sleep until       serves     takes      does what
+//!   leaves      an edge comes          the ready  the mail   is due
+//! ```
+//!
+//! Nothing calls back: what happened is taken with [`Reactor::poll_event`] and
+//! [`Reactor::poll_ready`], and what is wanted is said by a method. Every connection has a name
+//! that never returns, so a wish for one that has gone is simply void.
+
+pub mod connection;
+pub mod mailbox;
+
+mod output;
+mod timers;
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use mio::event::Event as Edge;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use self::connection::{Connection, Fill, Role, State};
+use self::mailbox::Mailbox;
+use self::output::{Flushed, Spares};
+use self::timers::Timers;
+use crate::connection_id::ConnectionId;
+use crate::line_buffer::Piece;
+
+/// The scratch buffer that all reads share.
+pub const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// The most bytes one connection may have read in one turn; then others are served.
+pub const READ_BUDGET_BYTES: usize = 256 * 1024;
+
+/// The most connections accepted from one listener in one turn.
+const ACCEPT_BUDGET: usize = 256;
+
+/// A connection that owes its peer this much is not read any further until the peer takes some.
+pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+
+/// A peer that owes us room and takes not one byte for this long is given up.
+const STALL_MAX: Duration = Duration::from_secs(300);
+
+/// How long to wait for the peer's end after our own.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// When accepting failed for want of descriptors or memory it is tried again after this long, or
+/// as soon as a connection closes.
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+
+const EVENTS: usize = 1024;
+const WAKER: Token = Token(usize::MAX);
+const LISTENERS_FROM: usize = usize::MAX - 16;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A listener has a new connection, or a dial has come through.
+    Made(ConnectionId, Role),
+    /// A connection has gone; whoever asks for it from now on gets nothing.
+    Lost {
+        /// Its name.
+        id: ConnectionId,
+        /// What it was for.
+        role: Role,
+        /// Whether it had ever been made.
+        made: bool,
+        /// Why.
+        reason: String,
+    },
+    /// No connection can be accepted for now; the text says why.
+    AcceptFailed(String),
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    role: Role,
+    /// With so many connections, of whatever role, it takes no more.
+    connections_max: usize,
+    /// Its edge has come and has not been used up.
+    owed: bool,
+}
+
+/// The event loop's sockets and what is known of them. `M` is the mail of other threads.
+#[derive(Debug)]
+pub struct Reactor<M> {
+    poll: Poll,
+    edges: Events,
+    listeners: Vec<Listener>,
+    connections: Slab<Connection>,
+    made: u64,
+    events: VecDeque<Event>,
+    ready: VecDeque<ConnectionId>,
+    dirty: Vec<ConnectionId>,
+    doomed: Vec<ConnectionId>,
+    timers: Timers,
+    spares: Spares,
+    mailbox: Mailbox<M>,
+    mail: Receiver<M>,
+    /// Accepting has failed; not to be tried again before then.
+    accept_after: Option<Instant>,
+}
+
+impl<M> Reactor<M> {
+    /// A reactor without sockets.
+    ///
+    /// # Errors
+    /// The kernel's, if it gives no poll.
+    pub fn new() -> io::Result<Reactor<M>> {
+        let poll = Poll::new()?;
+        let (mailbox, mail) = Mailbox::new(poll.registry(), WAKER)?;
+        Ok(Reactor {
+            poll,
+            edges: Events::with_capacity(EVENTS),
+            listeners: Vec::new(),
+            connections: Slab::new(),
+            made: 0,
+            events: VecDeque::new(),
+            ready: VecDeque::new(),
+            dirty: Vec::new(),
+            doomed: Vec::new(),
+            timers: Timers::default(),
+            spares: Spares::new(),
+            mailbox,
+            mail,
+            accept_after: None,
+        })
+    }
+
+    /// Listens at `address`; connections will come with `role`, and wait in the kernel's backlog
+    /// while there are `connections_max` or more in all. Gives the address bound.
+    ///
+    /// # Errors
+    /// The kernel's, `AddrInUse` above all.
+    pub fn listen(
+        &mut self,
+        address: SocketAddr,
+        role: Role,
+        connections_max: usize,
+    ) -> io::Result<SocketAddr> {
+        let mut socket = TcpListener::bind(address)?;
+        let token = Token(LISTENERS_FROM + self.listeners.len());
+        assert!(token < WAKER, "a reactor has few listeners");
+        self.poll
+            .registry()
+            .register(&mut socket, token, Interest::READABLE)?;
+        let bound = socket.local_addr()?;
+        self.listeners.push(Listener {
+            socket,
+            role,
+            connections_max,
+            owed: false,
+        });
+        Ok(bound)
+    }
+
+    /// Closes all listeners.
+    pub fn stop_listening(&mut self) {
+        self.listeners.clear();
+    }
+
+    /// Dials `address`; [`Event::Made`] or [`Event::Lost`] follows.
+    ///
+    /// # Errors
+    /// The kernel's, if the dial cannot even begin.
+    pub fn connect(&mut self, address: SocketAddr, role: Role) -> io::Result<ConnectionId> {
+        let stream = TcpStream::connect(address)?;
+        self.insert(stream, address, role, State::Dialling)
+    }
+
+    fn insert(
+        &mut self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        role: Role,
+        state: State,
+    ) -> io::Result<ConnectionId> {
+        let entry = self.connections.vacant_entry();
+        let slot = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(&mut stream, Token(slot), interest)?;
+        self.made += 1;
+        let serial = self.made;
+        let id = ConnectionId { serial, slot };
+        entry.insert(Connection::new(id, role, peer, stream, state));
+        Ok(id)
+    }
+
+    fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections.get_mut(id.slot).filter(|c| c.id == id)
+    }
+
+    /// Where other threads leave mail.
+    pub fn mailbox(&self) -> Mailbox<M> {
+        self.mailbox.clone()
+    }
+
+    /// The next letter.
+    pub fn poll_mail(&mut self) -> Option<M> {
+        self.mail.try_recv().ok()
+    }
+
+    /// What a connection is for, as long as it is there.
+    pub fn role(&self, id: ConnectionId) -> Option<Role> {
+        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
+        connection.map(|connection| connection.role)
+    }
+
+    /// The address at the other end.
+    pub fn peer(&self, id: ConnectionId) -> Option<SocketAddr> {
+        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
+        connection.map(|connection| connection.peer)
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether there is no connection.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// The names of all connections of `role`.
+    pub fn ids(&self, role: Role) -> Vec<ConnectionId> {
+        let with_role = self.connections.iter().filter(|(_, c)| c.role == role);
+        with_role.map(|(_, connection)| connection.id).collect()
+    }
+
+    // ---- the turn
+
+    /// Writes what has been queued, as far as the sockets take it.
+    pub fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for id in dirty.drain(..) {
+            self.flush_one(id);
+        }
+        self.dirty = dirty; // its memory serves the next turn
+    }
+
+    /// Frees what is done, then sleeps until an edge, a letter, or `wake_at`; not at all if
+    /// something is ready.
+    ///
+    /// # Errors
+    /// The poll's: nothing can go on then.
+    pub fn turn(&mut self, wake_at: Option<Instant>) -> io::Result<()> {
+        self.free();
+        let busy = !self.ready.is_empty() || !self.events.is_empty() || self.may_accept();
+        let timeout = if busy {
+            Some(Duration::ZERO)
+        } else {
+            let own = self.timers.next().into_iter().chain(self.accept_after);
+            let next = own.chain(wake_at).min();
+            next.map(|at| at.saturating_duration_since(Instant::now()))
+        };
+        match self.poll.poll(&mut self.edges, timeout) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            other => other?,
+        }
+        // The list is taken out so that what it says can be noted in the connections.
+        let edges = std::mem::replace(&mut self.edges, Events::with_capacity(0));
+        for edge in &edges {
+            match edge.token() {
+                WAKER => {} // the mail is looked at each turn
+                Token(at) if at >= LISTENERS_FROM => {
+                    if let Some(listener) = self.listeners.get_mut(at - LISTENERS_FROM) {
+                        listener.owed = true;
+                    }
+                }
+                Token(slot) => self.note(slot, edge),
+            }
+        }
+        self.edges = edges;
+        self.accept();
+        self.expire(Instant::now());
+        Ok(())
+    }
+
+    /// Notes what the kernel says of a connection. It cannot be of an earlier one in the same
+    /// slot: connections are freed only before the poll.
+    fn note(&mut self, slot: usize, edge: &Edge) {
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        let (id, role) = (connection.id, connection.role);
+        if connection.state == State::Dialling {
+            match connection.finish_dial() {
+                Ok(false) => return, // a spurious edge: wait on
+                Err(error) => return self.doom(id, format!("the dial failed: {error}")),
+                Ok(true) => {
+                    connection.state = State::Open;
+                    let _ = connection.stream.set_nodelay(true);
+                    self.events.push_back(Event::Made(id, role));
+                }
+            }
+        }
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if edge.is_error() {
+            let error = connection.stream.take_error().ok().flatten();
+            let reason = error.map_or("reset".to_owned(), |error| error.to_string());
+            return self.doom(id, reason);
+        }
+        connection.read_closed |= edge.is_read_closed();
+        if edge.is_writable() && !connection.output.is_empty() {
+            self.mark_dirty(id);
+        }
+        if edge.is_readable() || edge.is_read_closed() {
+            if let Some(connection) = self.connection(id) {
+                connection.readable = true;
+            }
+            self.mark_ready(id);
+        }
+    }
+
+    fn may_accept(&self) -> bool {
+        (0..self.listeners.len()).any(|index| self.may_accept_at(index))
+    }
+
+    fn may_accept_at(&self, index: usize) -> bool {
+        let listener = &self.listeners[index];
+        let room = self.connections.len() < listener.connections_max;
+        listener.owed && room && self.accept_after.is_none()
+    }
+
+    fn accept(&mut self) {
+        if self.accept_after.is_some_and(|at| at <= Instant::now()) {
+            self.accept_after = None;
+        }
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPT_BUDGET {
+                if !self.may_accept_at(index) {
+                    break;
+                }
+                self.accept_one(index);
+            }
+        }
+    }
+
+    fn accept_one(&mut self, index: usize) {
+        let listener = &mut self.listeners[index];
+        let role = listener.role;
+        match listener.socket.accept() {
+            Ok((stream, peer)) => {
+                let _ = stream.set_nodelay(true); // replies are gathered here, not in the kernel
+                match self.insert(stream, peer, role, State::Open) {
+                    Ok(id) => self.events.push_back(Event::Made(id, role)),
+                    Err(error) => self.accept_failed(&error),
+                }
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => listener.owed = false,
+                // One peer's trouble, not ours: it has gone again before we came.
+                ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                ErrorKind::ConnectionReset | ErrorKind::TimedOut => {}
+                _ => self.accept_failed(&error),
+            },
+        }
+    }
+
+    fn accept_failed(&mut self, error: &io::Error) {
+        self.accept_after = Some(Instant::now() + ACCEPT_RETRY);
+        self.events
+            .push_back(Event::AcceptFailed(error.to_string()));
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some(id) = self.timers.due(now) {
+            let Some(connection) = self.connection(id) else {
+                continue;
+            };
+            connection.deadline = None;
+            let reason = match &connection.state {
+                State::Lingering(reason) => reason.clone(),
+                _ => format!("took no bytes for {} seconds", STALL_MAX.as_secs()),
+            };
+            self.doom(id, reason);
+        }
+    }
+
+    fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
+        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id) {
+            self.timers.set(id, connection.deadline, deadline);
+            connection.deadline = deadline;
+        }
+    }
+
+    fn mark_ready(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
+            && !connection.ready
+        {
+            connection.ready = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    fn mark_dirty(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    fn flush_one(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id) else {
+            return;
+        };
+        connection.dirty = false;
+        if matches!(connection.state, State::Dialling | State::Doomed(_)) {
+            return;
+        }
+        match connection.flush(&mut self.spares) {
+            Ok(Flushed::All) => {
+                let (held, losing) = (connection.held, connection.state.clone());
+                if connection.deadline.is_some() {
+                    self.set_deadline(id, None);
+                }
+                match losing {
+                    State::Losing(reason) => self.linger(id, reason),
+                    _ if held => self.mark_ready(id),
+                    _ => {}
+                }
+            }
+            Ok(Flushed::Blocked(taken)) => {
+                let resume = connection.held && connection.output.len() < OUTPUT_BYTES_MAX / 2;
+                if taken > 0 || connection.deadline.is_none() {
+                    self.set_deadline(id, Some(Instant::now() + STALL_MAX));
+                }
+                if resume {
+                    self.mark_ready(id);
+                }
+            }
+            Err(error) => self.doom(id, error.to_string()),
+        }
+    }
+
+    fn linger(&mut self, id: ConnectionId, reason: String) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        connection.end_output();
+        if connection.ended {
+            return self.doom(id, reason);
+        }
+        connection.state = State::Lingering(reason);
+        self.set_deadline(id, Some(Instant::now() + LINGER));
+        self.mark_ready(id);
+    }
+
+    /// The one place where a connection's end is settled; it is freed before the next poll.
+    fn doom(&mut self, id: ConnectionId, reason: String) {
+        self.set_deadline(id, None);
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        if matches!(connection.state, State::Doomed(_)) {
+            return;
+        }
+        let made = connection.state != State::Dialling;
+        let role = connection.role;
+        connection.state = State::Doomed(reason.clone());
+        self.doomed.push(id);
+        self.events.push_back(Event::Lost {
+            id,
+            role,
+            made,
+            reason,
+        });
+    }
+
+    /// The one place where a connection is freed.
+    fn free(&mut self) {
+        while let Some(id) = self.doomed.pop() {
+            let mut connection = self.connections.remove(id.slot);
+            debug_assert_eq!(connection.id, id, "a slot is freed only here");
+            let _ = self.poll.registry().deregister(&mut connection.stream);
+            self.accept_after = None; // a descriptor is free again
+        }
+    }
+
+    // ---- what happened
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// How many connections have something to be served: serve so many, then let the others wait
+    /// for the next turn.
+    pub fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The next connection that has something to be served.
+    pub fn poll_ready(&mut self) -> Option<ConnectionId> {
+        loop {
+            let id = self.ready.pop_front()?;
+            let Some(connection) = self.connection(id) else {
+                continue;
+            };
+            connection.ready = false;
+            match connection.state {
+                State::Open => return Some(id),
+                State::Losing(_) | State::Lingering(_) => self.discard(id),
+                State::Dialling | State::Doomed(_) => {}
+            }
+        }
+    }
+
+    /// Throws away what a connection that is being closed still says.
+    fn discard(&mut self, id: ConnectionId) {
+        let mut bytes = [0; 4096];
+        let mut budget = READ_BUDGET_BYTES / bytes.len();
+        loop {
+            let Some(connection) = self.connection(id) else {
+                return;
+            };
+            match connection.fill(&mut bytes) {
+                Ok(Fill::Bytes(_)) if budget > 0 => budget -= 1,
+                Ok(Fill::Bytes(_)) => return self.mark_ready(id),
+                Ok(Fill::Drained) => return,
+                Ok(Fill::End) => {
+                    if let State::Lingering(reason) = &connection.state {
+                        let reason = reason.clone();
+                        self.doom(id, reason);
+                    }
+                    return;
+                }
+                Err(error) => return self.doom(id, error.to_string()),
+            }
+        }
+    }
+
+    /// The next piece of a connection's input: of what it kept, then of `chunk`.
+    pub fn next_piece<'a, 'c: 'a>(
+        &'a mut self,
+        id: ConnectionId,
+        chunk: &mut &'c [u8],
+        limit: usize,
+    ) -> Option<Piece<'a>> {
+        let connection = self.connections.get_mut(id.slot).filter(|c| c.id == id)?;
+        connection.input.next(chunk, limit)
+    }
+
+    /// Whether a connection's input may be handled now: it is open, and its peer takes replies.
+    pub fn takes_replies(&self, id: ConnectionId) -> bool {
+        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
+        connection.is_some_and(|c| c.is_open() && c.output.len() < OUTPUT_BYTES_MAX)
+    }
+
+    /// Holds a connection's input back; `chunk` is what has been read and not been handled. It is
+    /// ready again when its output has drained, or when [`Reactor::resume`] says so.
+    pub fn hold(&mut self, id: ConnectionId, chunk: &[u8]) {
+        if let Some(connection) = self.connection(id) {
+            connection.input.keep(chunk);
+            connection.held = true;
+        }
+    }
+
+    /// Lets a connection be served again, now or next turn.
+    pub fn resume(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connection(id) {
+            connection.held = false;
+            self.mark_ready(id);
+        }
+    }
+
+    /// Reads once. A connection that fails is lost.
+    pub fn read(&mut self, id: ConnectionId, scratch: &mut [u8]) -> Fill {
+        let Some(connection) = self.connection(id).filter(|c| c.is_open()) else {
+            return Fill::Drained;
+        };
+        connection.held = false;
+        match connection.fill(scratch) {
+            Ok(fill) => fill,
+            Err(error) => {
+                self.doom(id, error.to_string());
+                Fill::Drained
+            }
+        }
+    }
+
+    /// Bytes of a line without end that a connection holds, and whether the line is over its
+    /// limit: what is lost if no more comes.
+    pub fn unfinished(&mut self, id: ConnectionId) -> (usize, bool) {
+        let connection = self.connection(id);
+        connection.map_or((0, false), |c| (c.input.len(), c.input.is_overlong()))
+    }
+
+    // ---- what is wanted
+
+    /// Queues bytes; they leave at the next flush.
+    pub fn send(&mut self, id: ConnectionId, parts: &[&[u8]]) {
+        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
+            && matches!(connection.state, State::Open | State::Losing(_))
+        {
+            connection.output.push(parts, &mut self.spares);
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Queues bytes that others are sent too.
+    pub fn send_shared(&mut self, id: ConnectionId, bytes: Arc<[u8]>) {
+        if let Some(connection) = self.connection(id)
+            && matches!(connection.state, State::Open | State::Losing(_))
+        {
+            connection.output.push_shared(bytes);
+            self.mark_dirty(id);
+        }
+    }
+
+    /// How many bytes a connection would still take before it is over [`OUTPUT_BYTES_MAX`].
+    pub fn room(&self, id: ConnectionId) -> usize {
+        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
+        connection.map_or(0, |c| OUTPUT_BYTES_MAX.saturating_sub(c.output.len()))
+    }
+
+    /// Stops reading at once, writes what is owed, then closes.
+    pub fn lose(&mut self, id: ConnectionId, reason: &str) {
+        if let Some(connection) = self.connection(id)
+            && connection.is_open()
+        {
+            connection.state = State::Losing(reason.to_owned());
+            connection.input.release();
+            self.mark_dirty(id); // with nothing owed the flush finds it done
+        }
+    }
+
+    /// Closes without waiting.
+    pub fn abort(&mut self, id: ConnectionId, reason: &str) {
+        self.doom(id, reason.to_owned());
+    }
+}
