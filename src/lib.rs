@@ -22,6 +22,7 @@
 
 pub mod connection_id;
 pub mod line_buffer;
+pub mod log;
 pub mod time;
 pub mod topology;
 pub mod node;

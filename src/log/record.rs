@@ -1,0 +1,342 @@
+//! The records of the log: how one is written, and what a restart reads out of it. Pure.
+//!
+//! ```text
+//! 2012-11-17T02:08:23.672266766Z < c7 IAMAT kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381
+//! 2012-11-17T02:08:23.672266766Z > c7 AT Blake +0.563373385 kiwi.cs.ucla.edu +27.5916+086.5640 …
+//! 2012-11-17T02:08:23.672266766Z > s2:Bryant AT Blake +0.563373385 kiwi.cs.ucla.edu …
+//! └ time, UTC ─────────────────┘ │ └ connection
+//!                                └ direction
+//! ```
+//!
+//! `Log` and the simulation write and read them. The README describes the format for everybody.
+
+use chrono::DateTime;
+
+use crate::node::protocol::LINK_LINE_BYTES_MAX;
+use crate::time::{Timestamp, write_decimal, write_nanos};
+use crate::topology::ServerName;
+
+/// Lines longer than this are not logged whole, but for `AT` lines: those are the memory.
+pub const WHOLE_BYTES_MAX: usize = 64 * 1024;
+
+/// So much of a longer line is logged.
+pub const BEGINNING_BYTES: usize = 1024;
+
+/// The longest record there can be: every byte of the longest `AT` line escaped.
+pub const RECORD_BYTES_MAX: usize = 4 * LINK_LINE_BYTES_MAX + 256;
+
+/// Stands where something was left out. No escape of [`write_escaped`] begins like it.
+pub const ELLIPSIS: &[u8] = b"\\...";
+
+/// What a record tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// `<`: a line that came in.
+    In,
+    /// `>`: a line that went out.
+    Out,
+    /// `+`: a connection opened; the text is the peer's address.
+    Opened,
+    /// `-`: a connection dropped; the text is the reason.
+    Dropped,
+    /// `*`: a note of the server's own.
+    Note,
+    /// `=`: a location of the table, written again because the log lacks it.
+    Held,
+}
+
+impl Direction {
+    const ALL: [Direction; 6] = [
+        Direction::In,
+        Direction::Out,
+        Direction::Opened,
+        Direction::Dropped,
+        Direction::Note,
+        Direction::Held,
+    ];
+
+    fn as_byte(self) -> u8 {
+        match self {
+            Direction::In => b'<',
+            Direction::Out => b'>',
+            Direction::Opened => b'+',
+            Direction::Dropped => b'-',
+            Direction::Note => b'*',
+            Direction::Held => b'=',
+        }
+    }
+}
+
+/// Which connection a record is about. The numbers are those of the process, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label<'a> {
+    /// `c7`: a client's.
+    Client(u64),
+    /// `s7`: one to or from the server port; `s7:Bryant` once the neighbour is known.
+    Server(u64, Option<&'a ServerName>),
+    /// `-`: none.
+    None,
+}
+
+/// The time of a turn as text, made anew only as far as it has changed.
+#[derive(Debug, Default)]
+pub struct Stamp {
+    text: Vec<u8>,
+    second: Option<i64>,
+}
+
+impl Stamp {
+    /// Sets the time.
+    pub fn set(&mut self, wall: Timestamp) {
+        if self.second != Some(wall.seconds()) {
+            // Beyond the calendar of chrono lies no clock that is set.
+            let date = DateTime::from_timestamp(wall.seconds(), 0).unwrap_or_default();
+            self.text = date.format("%Y-%m-%dT%H:%M:%S.").to_string().into_bytes();
+            self.second = Some(wall.seconds());
+        }
+        let date = self.text.iter().position(|&b| b == b'.').unwrap_or(0) + 1;
+        self.text.truncate(date);
+        write_nanos(&mut self.text, wall.nanos());
+        self.text.push(b'Z');
+    }
+}
+
+/// Appends everything of a record up to its text.
+pub fn write_head(out: &mut Vec<u8>, stamp: &Stamp, direction: Direction, label: Label<'_>) {
+    out.extend_from_slice(&stamp.text);
+    out.extend_from_slice(&[b' ', direction.as_byte(), b' ']);
+    match label {
+        Label::Client(serial) => {
+            out.push(b'c');
+            write_decimal(out, serial);
+        }
+        Label::Server(serial, neighbour) => {
+            out.push(b's');
+            write_decimal(out, serial);
+            if let Some(name) = neighbour {
+                out.push(b':');
+                out.extend_from_slice(name.as_bytes());
+            }
+        }
+        Label::None => out.push(b'-'),
+    }
+    out.push(b' ');
+}
+
+/// Appends the text of a line: whole, or its beginning and its length.
+pub fn write_text(out: &mut Vec<u8>, line: &[u8]) {
+    if line.len() <= WHOLE_BYTES_MAX || line.starts_with(b"AT ") {
+        write_escaped(out, line);
+    } else {
+        write_escaped(out, &line[..BEGINNING_BYTES]);
+        write_length(out, line.len() as u64);
+    }
+    out.push(b'\n');
+}
+
+/// Appends what stands for the rest of a line of `bytes` bytes.
+pub fn write_length(out: &mut Vec<u8>, bytes: u64) {
+    out.extend_from_slice(ELLIPSIS);
+    out.push(b' ');
+    write_decimal(out, bytes);
+    out.extend_from_slice(b" bytes");
+}
+
+/// Appends `bytes`, a backslash as `\\` and what is not printable ASCII as `\xHH`.
+pub fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    let special = |byte: u8| !matches!(byte, b' '..=b'~') || byte == b'\\';
+    // Without an early exit, so that it is done many bytes at a time: this is on every line's path.
+    if !bytes.iter().fold(false, |any, &byte| any | special(byte)) {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    for &byte in bytes {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b' '..=b'~' => out.push(byte),
+            _ => {
+                let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+                out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
+            }
+        }
+    }
+}
+
+/// Takes back what [`write_escaped`] did. `None` for text it cannot have written, an
+/// [`ELLIPSIS`] included.
+fn unescape(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    out.clear();
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        rest = match &rest[at + 1..] {
+            [b'\\', rest @ ..] => {
+                out.push(b'\\');
+                rest
+            }
+            [b'x', high, low, rest @ ..] => {
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                out.push((digit(high)? * 16 + digit(low)?) as u8);
+                rest
+            }
+            _ => return None,
+        };
+    }
+    out.extend_from_slice(rest);
+    Some(())
+}
+
+/// The `AT` line that a record vouches for, if it does: put into `line`.
+///
+/// Those are our replies to clients, what neighbours told us and we told them, and what was
+/// written again. What a *client* or a stranger sent vouches for nothing, whatever it looks like.
+pub fn vouched_at<'a>(record: &[u8], line: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let mut fields = record.splitn(4, |&byte| byte == b' ');
+    let (_time, direction, label, text) = (
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+    );
+    let known = |direction: &Direction| direction.as_byte();
+    let direction = Direction::ALL
+        .into_iter()
+        .find(|d| [known(d)] == direction)?;
+    let neighbour = label.first() == Some(&b's') && memchr::memchr(b':', label).is_some();
+    let vouched = match direction {
+        Direction::Out => label.first() == Some(&b'c') || neighbour,
+        Direction::In => neighbour,
+        Direction::Held => true,
+        Direction::Opened | Direction::Dropped | Direction::Note => false,
+    };
+    if !vouched || !text.starts_with(b"AT ") {
+        return None;
+    }
+    unescape(text, line)?;
+    Some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record(direction: Direction, label: Label<'_>, text: &[u8]) -> Vec<u8> {
+        let mut stamp = Stamp::default();
+        stamp.set(Timestamp::new(1_353_118_103, 672_266_766));
+        let mut out = Vec::new();
+        write_head(&mut out, &stamp, direction, label);
+        write_text(&mut out, text);
+        out
+    }
+
+    fn text(record: &[u8]) -> &str {
+        std::str::from_utf8(record).expect("a record is ASCII")
+    }
+
+    #[test]
+    fn records() {
+        let bryant = ServerName::parse(b"Bryant").expect("a name");
+        for (direction, label, line, want) in [
+            (
+                Direction::In,
+                Label::Client(7),
+                &b"IAMAT x"[..],
+                "< c7 IAMAT x",
+            ),
+            (Direction::Out, Label::Server(2, None), b"BYE", "> s2 BYE"),
+            (
+                Direction::Opened,
+                Label::Server(12, Some(&bryant)),
+                b"127.0.0.1:1",
+                "+ s12:Bryant 127.0.0.1:1",
+            ),
+            (Direction::Dropped, Label::Client(7), b"", "- c7 "),
+            (Direction::Note, Label::None, b"started", "* - started"),
+            (
+                Direction::In,
+                Label::Client(1),
+                b"a\r\0\x7f\xff\\x41 \\",
+                "< c1 a\\x0d\\x00\\x7f\\xff\\\\x41 \\\\",
+            ),
+        ] {
+            let want = format!("2012-11-17T02:08:23.672266766Z {want}\n");
+            assert_eq!(text(&record(direction, label, line)), want);
+        }
+    }
+
+    #[test]
+    fn a_stamp_is_made_anew_each_second() {
+        let mut stamp = Stamp::default();
+        for (seconds, nanos, want) in [
+            (0, 0, "1970-01-01T00:00:00.000000000Z"),
+            (0, 5, "1970-01-01T00:00:00.000000005Z"),
+            (951_782_400, 999_999_999, "2000-02-29T00:00:00.999999999Z"),
+            (0, 7, "1970-01-01T00:00:00.000000007Z"),
+        ] {
+            stamp.set(Timestamp::new(seconds, nanos));
+            assert_eq!(text(&stamp.text), want);
+        }
+    }
+
+    #[test]
+    fn of_a_long_line_the_beginning_and_the_length_are_logged() {
+        let long = [b"x".repeat(70_000), b"y".to_vec()].concat();
+        let record = record(Direction::In, Label::Client(1), &long);
+        let shown = text(&record);
+        assert!(shown.ends_with("xxx\\... 70001 bytes\n"), "{}", shown.len());
+        assert_eq!(shown.matches('x').count(), BEGINNING_BYTES);
+    }
+
+    #[test]
+    fn only_what_is_vouched_for_is_replayed() {
+        let bryant = ServerName::parse(b"Bryant").expect("a name");
+        let at = b"AT Blake +0.000000000 a\\b\xff +00+000 1";
+        let link = Label::Server(2, Some(&bryant));
+        for (direction, label, vouched) in [
+            (Direction::Out, Label::Client(7), true),
+            (Direction::In, link, true),
+            (Direction::Out, link, true),
+            (Direction::Held, Label::None, true),
+            (Direction::In, Label::Client(7), false), // a client may say what it likes
+            (Direction::In, Label::Server(2, None), false), // so may a stranger
+            (Direction::Note, Label::None, false),
+        ] {
+            let record = record(direction, label, at);
+            let mut line = Vec::new();
+            let got = vouched_at(record.trim_ascii_end(), &mut line);
+            assert_eq!(got, vouched.then_some(&at[..]), "{}", text(&record));
+        }
+        for record in [
+            "",
+            "2012 > c1",
+            "2012 > c1 ? AT Blake +0.000000000 a +00+000 1",
+            "2012 > c1 AT Blake +0.000000000 a +00+0\\... torn",
+            "2012 > c1 AT Blake \\x4 a +00+000 1",
+            "2012 >> c1 AT Blake +0.000000000 a +00+000 1",
+        ] {
+            assert_eq!(
+                vouched_at(record.as_bytes(), &mut Vec::new()),
+                None,
+                "{record}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn escapes_are_unambiguous_and_printable(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let (mut escaped, mut back) = (Vec::new(), Vec::new());
+            write_escaped(&mut escaped, &bytes);
+            prop_assert!(escaped.iter().all(|byte| (b' '..=b'~').contains(byte)));
+            prop_assert_eq!(unescape(&escaped, &mut back), Some(()));
+            prop_assert_eq!(back, bytes);
+        }
+
+        #[test]
+        fn noise_never_panics(record in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = vouched_at(&record, &mut Vec::new());
+            let _ = vouched_at(&[b"t > c1 AT ", &record[..]].concat(), &mut Vec::new());
+        }
+    }
+}
