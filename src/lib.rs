@@ -27,3 +27,4 @@ pub mod time;
 pub mod topology;
 pub mod node;
 pub mod net;
+pub mod twitter;
