@@ -28,3 +28,4 @@ pub mod topology;
 pub mod node;
 pub mod net;
 pub mod twitter;
+pub mod standin;
