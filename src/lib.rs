@@ -23,9 +23,10 @@
 pub mod connection_id;
 pub mod line_buffer;
 pub mod log;
+pub mod net;
+pub mod node;
+pub mod server;
+pub mod standin;
 pub mod time;
 pub mod topology;
-pub mod node;
-pub mod net;
 pub mod twitter;
-pub mod standin;

@@ -1,3 +1,110 @@
 //! The command line.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::{fs, io};
+
+use clap::{Parser, Subcommand};
+use herd::server::{Options, Server};
+use herd::standin::StandIn;
+use herd::topology::Topology;
+
+/// Servers that tell each other where their clients are.
+#[derive(Parser)]
+#[command(name = "herd", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one server of the herd, in the foreground.
+    ///
+    /// SIGTERM and SIGINT finish the replies under way, for at most 5 seconds. SIGHUP reopens the
+    /// log after it has been moved away.
+    Serve {
+        /// Which server of the topology to run.
+        name: String,
+        /// The file that says who is in the herd and who talks with whom.
+        #[arg(long, value_name = "FILE", default_value = "topology.txt")]
+        topology: PathBuf,
+        /// Where the log goes, as NAME.log; a restart reads it again.
+        #[arg(long, value_name = "DIRECTORY", default_value = "logs")]
+        log_dir: PathBuf,
+        /// Twitter's search address (Search API 1.0), to which the query is added.
+        #[arg(
+            long,
+            value_name = "URL",
+            default_value = "http://127.0.0.1:12599/search.json"
+        )]
+        twitter_url: String,
+    },
+    /// Run the stand-in for Twitter's search, with synthetic tweets, at /search.json.
+    Twitter {
+        /// Where to listen.
+        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:12599")]
+        listen: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let failed = match Arguments::parse().command {
+        Command::Serve {
+            name,
+            topology,
+            log_dir,
+            twitter_url,
+        } => serve(&name, &topology, log_dir, twitter_url),
+        Command::Twitter { listen } => twitter(&listen),
+    };
+    match failed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Start(message)) => {
+            eprintln!("herd: {message}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Run(error)) => {
+            eprintln!("herd: the event loop failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Failure {
+    /// It could not start: the message says what to mend.
+    Start(String),
+    /// The kernel's poll failed: nothing could go on.
+    Run(io::Error),
+}
+
+fn serve(name: &str, path: &PathBuf, log_dir: PathBuf, twitter_url: String) -> Result<(), Failure> {
+    let shown = path.display();
+    let text = fs::read(path)
+        .map_err(|error| Failure::Start(format!("cannot read the topology {shown}: {error}")))?;
+    let topology = Topology::parse(&text)
+        .map_err(|error| Failure::Start(format!("{shown}:{}: {}", error.line, error.message)))?;
+    let member = topology.member(name).ok_or_else(|| {
+        let names: Vec<_> = topology.members().iter().map(|m| m.name.as_str()).collect();
+        let names = names.join(", ");
+        let name = name.escape_debug();
+        Failure::Start(format!("{shown} has no server '{name}', only: {names}"))
+    })?;
+    let options = Options {
+        log_dir,
+        twitter_url,
+    };
+    Server::start(member, &topology, &options)
+        .map_err(|error| Failure::Start(error.to_string()))?
+        .run()
+        .map_err(Failure::Run)
+}
+
+fn twitter(listen: &str) -> Result<(), Failure> {
+    StandIn::start(listen)
+        .map_err(|error| {
+            Failure::Start(format!("the stand-in cannot listen on {listen}: {error}"))
+        })?
+        .run()
+        .map_err(Failure::Run)
+}

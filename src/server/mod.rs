@@ -1,0 +1,722 @@
+//! One server, running: where the floors meet. What the reactor tells becomes facts for the node;
+//! what the node wishes is carried out by the reactor, Twitter's workers and the log.
+//!
+//! `main` makes one and runs it. A turn:
+//!
+//! ```text
+//!   commit the log --> flush replies --> poll --> serve lines --> mail --> timeouts --> flood
+//!        ^                                          |                                    |
+//!        +------------- records gathered <----------+------------------------------------+
+//! ```
+//!
+//! The order of the first two is the durability: a reply leaves after its record.
+
+mod neighbours;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::neighbours::{ACCEPTED, CLIENT, DIALLED, Neighbours};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
+
+use crate::connection_id::ConnectionId;
+use crate::line_buffer::Piece;
+use crate::log::record::{Direction, Label};
+use crate::log::{Log, Notice, OpenError};
+use crate::net::connection::{Fill, Role};
+use crate::net::mailbox::Mailbox;
+use crate::net::{Event, READ_BUDGET_BYTES, Reactor, SCRATCH_BYTES};
+use crate::node::link::Spoken;
+use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, parse_at};
+use crate::node::{Action, LinkIndex, Node, Seeds};
+use crate::time::Now;
+use crate::topology::{Member, ServerName, Topology};
+use crate::twitter::{Answer, Pool};
+
+/// How long replies under way may take once the server is told to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Descriptors that clients may not take: for neighbours, Twitter, the log.
+const DESCRIPTORS_RESERVED: usize = 64;
+
+/// Of these, so many are not for neighbours either.
+const DESCRIPTORS_OWN: usize = 32;
+
+/// So many bytes of records are written again to a fresh log in one turn.
+const REWRITE_SLICE_BYTES: usize = 256 * 1024;
+
+/// What `herd serve` was told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the log goes: `<log_dir>/<name>.log`.
+    pub log_dir: PathBuf,
+    /// Twitter's search address.
+    pub twitter_url: String,
+}
+
+/// Why a server could not start; one line for the operator.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What other threads tell the loop.
+enum Mail {
+    Answer(Answer),
+    Signal(i32),
+    Resolved(LinkIndex, io::Result<Vec<SocketAddr>>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Told to stop: replies under way still leave.
+    Draining(Instant),
+}
+
+/// A server and all it owns.
+pub struct Server {
+    name: ServerName,
+    node: Node,
+    reactor: Reactor<Mail>,
+    log: Log,
+    pool: Pool,
+    neighbours: Neighbours,
+    /// Connections inside a line over the limit, and how many bytes of it have come.
+    overlong: BTreeMap<ConnectionId, u64>,
+    phase: Phase,
+    /// Everything up to this number of the feed is in the log.
+    journaled: u64,
+    /// While the log lacks what the table holds: how far it has been written again.
+    rewrite_from: Option<u64>,
+    accept_failed: bool,
+    scratch: Vec<u8>,
+    now: Now,
+}
+
+impl Server {
+    /// Binds the addresses of `member`, then replays its log. Clients that connect meanwhile wait
+    /// in the kernel's backlog.
+    ///
+    /// # Errors
+    /// One line that says which address or file is in the way.
+    pub fn start(
+        member: &Member,
+        topology: &Topology,
+        options: &Options,
+    ) -> Result<Server, StartError> {
+        let now = Now::read();
+        let name = member.name.clone();
+        let fail = |what: &str, error: io::Error| StartError(format!("{name} {what}: {error}"));
+        let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let descriptors = descriptors.map_or(usize::MAX, |most| most as usize);
+        for (address, whom, role, reserved) in [
+            (
+                &member.client_address,
+                "clients",
+                CLIENT,
+                DESCRIPTORS_RESERVED,
+            ),
+            (&member.server_address, "servers", ACCEPTED, DESCRIPTORS_OWN),
+        ] {
+            let what = format!("cannot listen for {whom} on {address}");
+            let connections_max = descriptors.saturating_sub(reserved).max(1);
+            let bound = address.as_str().to_socket_addrs().and_then(|mut resolved| {
+                let first = resolved.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+                reactor.listen(first, role, connections_max)
+            });
+            bound.map_err(|e| fail(&what, e))?;
+        }
+        let mut node = Node::new(member, topology, seeds(), now);
+        let log = open_log(&name, &options.log_dir, &mut node, now)?;
+        let mailbox = reactor.mailbox();
+        let post = {
+            let mailbox = mailbox.clone();
+            move |answer| mailbox.post(Mail::Answer(answer))
+        };
+        let pool = Pool::new(&options.twitter_url, post).map_err(|e| fail("gets no threads", e))?;
+        watch_signals(mailbox).map_err(|e| fail("cannot watch for signals", e))?;
+        let neighbours = Neighbours::new(topology.neighbours(member));
+        let journaled = if log.is_failing() {
+            0
+        } else {
+            node.table().end()
+        };
+        say(
+            &name,
+            &format!(
+                "clients on {}, servers on {}",
+                member.client_address, member.server_address
+            ),
+        );
+        Ok(Server {
+            name,
+            node,
+            reactor,
+            log,
+            pool,
+            neighbours,
+            overlong: BTreeMap::new(),
+            phase: Phase::Serving,
+            journaled,
+            rewrite_from: (journaled == 0).then_some(0),
+            accept_failed: false,
+            scratch: vec![0; SCRATCH_BYTES],
+            now,
+        })
+    }
+
+    /// Serves until told to stop.
+    ///
+    /// # Errors
+    /// The poll's: nothing can go on then.
+    pub fn run(mut self) -> io::Result<()> {
+        self.log.set_time(self.now);
+        let started = format!(
+            "{} started, incarnation {}, {} clients known",
+            self.name,
+            self.node.incarnation(),
+            self.node.table().len()
+        );
+        self.note(&started);
+        while !self.is_done() {
+            self.turn()?;
+        }
+        self.note("stopped");
+        self.commit();
+        say(&self.name, "stopped");
+        Ok(())
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        self.commit();
+        self.reactor.flush();
+        self.reactor.turn(self.wake_at())?;
+        self.now = Now::read();
+        self.log.set_time(self.now);
+        while let Some(event) = self.reactor.poll_event() {
+            self.handle_event(event);
+        }
+        for _ in 0..self.reactor.ready_len() {
+            let Some(id) = self.reactor.poll_ready() else {
+                break;
+            };
+            self.serve(id);
+        }
+        while let Some(mail) = self.reactor.poll_mail() {
+            self.handle_mail(mail);
+        }
+        if self
+            .node
+            .poll_timeout()
+            .is_some_and(|at| at <= self.now.mono)
+        {
+            self.node.handle_timeout(self.now);
+            self.perform();
+        }
+        self.flood();
+        self.rewrite();
+        if let Phase::Draining(_) = self.phase {
+            self.drain();
+        }
+        Ok(())
+    }
+
+    /// When the next turn is due though nothing happens.
+    fn wake_at(&self) -> Option<Instant> {
+        let busy = self.flooding().next().is_some() || self.is_rewriting();
+        let drained = match self.phase {
+            Phase::Serving => None,
+            Phase::Draining(until) => Some(until),
+        };
+        let busy = busy.then_some(self.now.mono);
+        let log = self.log.poll_timeout();
+        let due = [self.node.poll_timeout(), log, drained, busy];
+        due.into_iter().flatten().min()
+    }
+
+    // ---- what the reactor tells
+
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Made(id, role) => {
+                if role == DIALLED {
+                    let link = self.neighbours.dialled(id);
+                    let link = link.expect("a dial belongs to a neighbour");
+                    self.neighbours.at(link).dial = None;
+                    self.log_opened(id, Some(link));
+                    self.node.handle_connected(link, id, self.now);
+                } else {
+                    self.log_opened(id, None);
+                    if role == ACCEPTED {
+                        self.node.handle_accepted(id, self.now);
+                    }
+                }
+            }
+            Event::Lost {
+                id,
+                role,
+                made,
+                reason,
+            } => self.handle_lost(id, role, made, &reason),
+            Event::AcceptFailed(error) => {
+                if !std::mem::replace(&mut self.accept_failed, true) {
+                    let text = format!("cannot accept connections for now: {error}");
+                    self.tell(&text);
+                }
+            }
+        }
+        self.perform();
+    }
+
+    fn handle_lost(&mut self, id: ConnectionId, role: Role, made: bool, reason: &str) {
+        if self.accept_failed {
+            self.accept_failed = false; // there is room again; the next failure is news
+        }
+        if let Some(bytes) = self.overlong.remove(&id) {
+            let label = Label::Client(id.serial);
+            self.log.record_length(Direction::In, label, bytes);
+        }
+        if !made {
+            if let Some(link) = self.neighbours.dialled(id) {
+                self.dial_failed(link, reason);
+            }
+            return;
+        }
+        let label = self.neighbours.label(id, role, self.node.link_of(id));
+        self.log
+            .record(Direction::Dropped, label, reason.as_bytes());
+        match role {
+            CLIENT => self.node.handle_client_lost(id),
+            _ => self.node.handle_peer_lost(id, reason, self.now),
+        }
+    }
+
+    /// Handles what a connection has said, line by line, within its budget.
+    fn serve(&mut self, id: ConnectionId) {
+        let Some(role) = self.reactor.role(id) else {
+            return;
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut budget = READ_BUDGET_BYTES;
+        let mut chunk: &[u8] = &[];
+        loop {
+            if !self.serve_lines(id, role, &mut chunk) {
+                self.reactor.hold(id, chunk);
+                break;
+            }
+            if budget == 0 {
+                self.reactor.resume(id); // to the end of the queue
+                break;
+            }
+            match self.reactor.read(id, &mut scratch) {
+                Fill::Bytes(n) => {
+                    budget = budget.saturating_sub(n);
+                    chunk = &scratch[..n];
+                }
+                Fill::Drained => break,
+                Fill::End => {
+                    self.handle_end(id, role);
+                    break;
+                }
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    /// Handles the lines of `chunk` and what was kept before. `false` if the rest must wait.
+    fn serve_lines(&mut self, id: ConnectionId, role: Role, chunk: &mut &[u8]) -> bool {
+        let limit = match role {
+            CLIENT => LINE_BYTES_MAX,
+            _ => LINK_LINE_BYTES_MAX,
+        };
+        loop {
+            let waits = role == CLIENT && self.node.is_waiting(id);
+            if waits || self.phase != Phase::Serving || !self.reactor.takes_replies(id) {
+                return false;
+            }
+            let Some(piece) = self.reactor.next_piece(id, chunk, limit) else {
+                return true;
+            };
+            match (role, piece) {
+                (CLIENT, Piece::Line(line)) => {
+                    let label = Label::Client(id.serial);
+                    self.log.record(Direction::In, label, line);
+                    self.node.handle_client_line(id, line, self.now);
+                }
+                (_, Piece::Line(line)) => {
+                    let spoken = self.node.handle_link_line(id, line, self.now);
+                    if spoken == Spoken::News {
+                        let label = self.neighbours.label(id, role, self.node.link_of(id));
+                        self.log.record(Direction::In, label, line);
+                    }
+                }
+                (CLIENT, Piece::Overlong { bytes, first, last }) => {
+                    let bytes = bytes.to_vec(); // rare, and at most a scratch buffer
+                    self.copy_overlong(id, &bytes, first, last);
+                }
+                (_, Piece::Overlong { bytes, .. }) => {
+                    let label = self.neighbours.label(id, role, self.node.link_of(id));
+                    self.log.record_beginning(Direction::In, label, bytes);
+                    self.node.handle_link_overlong(id, self.now);
+                }
+            }
+            self.perform();
+        }
+    }
+
+    /// Copies a client's line that is too long to be a command, as it comes.
+    fn copy_overlong(&mut self, id: ConnectionId, bytes: &[u8], first: bool, last: bool) {
+        let label = Label::Client(id.serial);
+        let so_far = self.overlong.entry(id).or_default();
+        *so_far += bytes.len() as u64;
+        let total = *so_far;
+        if first {
+            self.log.record_beginning(Direction::In, label, bytes);
+            let reply = [b"? ", &bytes[..bytes.len().min(LINE_BYTES_MAX)]].concat();
+            self.log.record_beginning(Direction::Out, label, &reply);
+            self.reactor.send(id, &[b"? "]);
+        }
+        self.reactor.send(id, &[bytes]);
+        if last {
+            self.overlong.remove(&id);
+            self.log.record_length(Direction::In, label, total);
+            self.log.record_length(Direction::Out, label, total + 2);
+            self.reactor.send(id, &[b"\n"]);
+        }
+    }
+
+    /// The peer will say no more. A client is still sent what it is owed.
+    fn handle_end(&mut self, id: ConnectionId, role: Role) {
+        let (bytes, _) = self.reactor.unfinished(id);
+        if bytes > 0 {
+            let label = self.neighbours.label(id, role, self.node.link_of(id));
+            let text = format!("{bytes} bytes after the last LF were discarded");
+            self.log.record(Direction::Note, label, text.as_bytes());
+        }
+        match role {
+            CLIENT => self.reactor.lose(id, "closed by the client"),
+            _ => self.reactor.abort(id, "closed by the neighbour"),
+        }
+    }
+
+    fn handle_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Answer(answer) => {
+                self.pool.answered(&answer);
+                self.node.handle_answer(answer.question, &answer.json);
+            }
+            Mail::Signal(SIGHUP) => self.reopen_log(),
+            Mail::Signal(SIGXFSZ) => {} // the write says so too
+            Mail::Signal(_) => self.leave(),
+            Mail::Resolved(link, resolved) => {
+                let neighbour = self.neighbours.at(link);
+                match resolved {
+                    Ok(found) => neighbour.handle_resolved(found),
+                    Err(error) => {
+                        neighbour.handle_unresolved();
+                        self.say_unreachable(link, &error.to_string());
+                    }
+                }
+            }
+        }
+        self.perform();
+    }
+
+    // ---- what the node wishes
+
+    fn perform(&mut self) {
+        let mut dials = Vec::new();
+        while let Some(action) = self.node.poll_action() {
+            match action {
+                Action::Send {
+                    to,
+                    link,
+                    line,
+                    spoken,
+                } => {
+                    let Some(role) = self.reactor.role(to) else {
+                        continue; // it has gone
+                    };
+                    if spoken == Spoken::News {
+                        let label = self.neighbours.label(to, role, link);
+                        self.log.record(Direction::Out, label, line);
+                    }
+                    self.reactor.send(to, &[line, b"\n"]);
+                }
+                Action::Answer { to, json } => {
+                    let label = Label::Client(to.serial);
+                    self.log.record(Direction::Out, label, &json);
+                    self.reactor.send_shared(to, json);
+                    self.reactor.send(to, &[b"\n"]);
+                    self.reactor.resume(to);
+                }
+                Action::Dial(link) => dials.push(link),
+                Action::Undial(link) => {
+                    if let Some(id) = self.neighbours.at(link).dial.take() {
+                        self.reactor.abort(id, "given up");
+                    }
+                }
+                Action::Lose { connection, reason } => self.reactor.lose(connection, &reason),
+                Action::Abort { connection, reason } => self.reactor.abort(connection, &reason),
+                Action::Ask {
+                    question,
+                    query,
+                    deadline,
+                } => self.pool.ask(question, query, deadline),
+                Action::Withdraw(question) => self.pool.withdraw(question),
+                Action::LinkUp(link) => {
+                    let neighbour = self.neighbours.at(link);
+                    neighbour.reached();
+                    say(&self.name, &format!("link to {} is up", neighbour.name));
+                }
+                Action::LinkDown(link, reason) => {
+                    let neighbour = &self.neighbours.at(link).name;
+                    say(
+                        &self.name,
+                        &format!("link to {neighbour} is down: {reason}"),
+                    );
+                }
+            }
+        }
+        for link in dials {
+            self.dial(link);
+        }
+    }
+
+    fn dial(&mut self, link: LinkIndex) {
+        let mailbox = self.reactor.mailbox();
+        let post = move |found| mailbox.post(Mail::Resolved(link, found));
+        let neighbour = self.neighbours.at(link);
+        let Some(address) = neighbour.next_address(post) else {
+            return self.node.handle_dial_failed(link, self.now); // it is being looked up
+        };
+        match self.reactor.connect(address, DIALLED) {
+            Ok(id) => neighbour.dial = Some(id),
+            Err(error) => self.dial_failed(link, &error.to_string()),
+        }
+    }
+
+    fn dial_failed(&mut self, link: LinkIndex, reason: &str) {
+        self.neighbours.at(link).dial = None;
+        self.say_unreachable(link, reason);
+        self.node.handle_dial_failed(link, self.now);
+    }
+
+    fn say_unreachable(&mut self, link: LinkIndex, reason: &str) {
+        if let Some(text) = self.neighbours.at(link).unreachable(reason) {
+            self.tell(&text);
+        }
+    }
+
+    /// Links that have a backlog and room for at least one line of it.
+    fn flooding(&self) -> impl Iterator<Item = ConnectionId> {
+        let backlogs = self.node.backlogs();
+        backlogs.filter(|&id| self.reactor.room(id) > LINK_LINE_BYTES_MAX)
+    }
+
+    fn flood(&mut self) {
+        if self.flooding().next().is_none() {
+            return;
+        }
+        for id in self.flooding().collect::<Vec<_>>() {
+            let room = self.reactor.room(id);
+            self.node.handle_room(id, room, self.now);
+            self.perform();
+        }
+    }
+
+    // ---- the log
+
+    fn commit(&mut self) {
+        match self.log.commit(self.now) {
+            None => {}
+            Some(Notice::Failing(why)) => {
+                self.rewrite_from = Some(self.journaled);
+                say(
+                    &self.name,
+                    &format!("cannot write the log, serving on without: {why}"),
+                );
+            }
+            Some(Notice::Recovered(missing)) => {
+                say(
+                    &self.name,
+                    &format!("the log is written again; {missing} records are missing"),
+                );
+            }
+        }
+        if self.rewrite_from.is_none() && !self.log.is_failing() {
+            self.journaled = self.node.table().end();
+        }
+    }
+
+    fn is_rewriting(&self) -> bool {
+        self.rewrite_from.is_some() && !self.log.is_failing()
+    }
+
+    /// Writes a slice of what the log lacks: it is one more cursor in the feed.
+    fn rewrite(&mut self) {
+        let Some(cursor) = self.rewrite_from.filter(|_| !self.log.is_failing()) else {
+            return;
+        };
+        let mut room = REWRITE_SLICE_BYTES;
+        let mut reached = None;
+        for change in self.node.table().changes_after(cursor) {
+            if room == 0 {
+                break;
+            }
+            room = room.saturating_sub(change.line.len());
+            self.log.record(Direction::Held, Label::None, change.line);
+            reached = Some(change.number);
+        }
+        self.rewrite_from = reached;
+    }
+
+    fn reopen_log(&mut self) {
+        let (fresh, notice) = self.log.reopen(self.now);
+        if fresh {
+            self.journaled = 0;
+            self.rewrite_from = Some(0);
+        }
+        match notice {
+            Some(Notice::Failing(why)) => {
+                self.rewrite_from = Some(self.journaled);
+                say(
+                    &self.name,
+                    &format!("cannot write the log, serving on without: {why}"),
+                );
+            }
+            _ => self.note("the log was reopened"),
+        }
+    }
+
+    fn log_opened(&mut self, id: ConnectionId, link: Option<LinkIndex>) {
+        let (Some(role), Some(peer)) = (self.reactor.role(id), self.reactor.peer(id)) else {
+            return;
+        };
+        let label = self.neighbours.label(id, role, link);
+        self.log
+            .record(Direction::Opened, label, peer.to_string().as_bytes());
+    }
+
+    fn note(&mut self, text: &str) {
+        self.log
+            .record(Direction::Note, Label::None, text.as_bytes());
+    }
+
+    /// Tells the operator, and the log.
+    fn tell(&mut self, text: &str) {
+        say(&self.name, text);
+        self.note(text);
+    }
+
+    // ---- the way out
+
+    fn leave(&mut self) {
+        if self.phase == Phase::Serving {
+            self.phase = Phase::Draining(self.now.after(DRAIN_MAX));
+            self.reactor.stop_listening();
+            self.node.handle_leaving();
+            self.note("told to stop");
+        }
+    }
+
+    /// Closes clients that wait for nothing, and at last, when no client is left, the links.
+    fn drain(&mut self) {
+        let clients = self.reactor.ids(CLIENT);
+        for &id in &clients {
+            if !self.node.is_waiting(id) {
+                self.reactor.lose(id, "the server stops");
+            }
+        }
+        if clients.is_empty() {
+            for role in [ACCEPTED, DIALLED] {
+                for id in self.reactor.ids(role) {
+                    self.reactor.lose(id, "the server stops");
+                }
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self.phase {
+            Phase::Serving => false,
+            Phase::Draining(until) => self.reactor.is_empty() || until <= self.now.mono,
+        }
+    }
+}
+
+/// Tells the operator. A standard error that nobody reads any longer is no reason to stop.
+fn say(name: &ServerName, text: &str) {
+    let _ = writeln!(io::stderr(), "{name}: {text}");
+}
+
+/// Fresh for each life: std's hasher keys come from the system's random numbers.
+fn seeds() -> Seeds {
+    use std::hash::{BuildHasher, RandomState};
+    let random = || RandomState::new().hash_one(Instant::now());
+    Seeds {
+        incarnation: crate::node::protocol::Incarnation(random()),
+        hash_keys: (random(), random()),
+        jitter: random(),
+    }
+}
+
+/// Opens the log of `name` and lets the node know what it holds.
+fn open_log(
+    name: &ServerName,
+    directory: &Path,
+    node: &mut Node,
+    now: Now,
+) -> Result<Log, StartError> {
+    let mut log = Log::new(directory.join(format!("{name}.log")));
+    let replayed = log.open(now, |line| match parse_at(line) {
+        Some(location) => {
+            node.replay(&location);
+            true
+        }
+        None => false,
+    });
+    match replayed {
+        Ok(_) => {}
+        Err(OpenError::InUse) => {
+            let path = log.path().display();
+            return Err(StartError(format!(
+                "{name} cannot use {path}: another process writes it"
+            )));
+        }
+        Err(OpenError::Io(error)) => {
+            let path = log.path().display();
+            say(
+                name,
+                &format!("cannot use the log {path}, serving on without: {error}"),
+            );
+        }
+    }
+    Ok(log)
+}
+
+/// Lets a thread wait for signals, so that a signal is mail like any other.
+fn watch_signals(mailbox: Mailbox<Mail>) -> io::Result<()> {
+    // SIGXFSZ would end us where a file may not grow further; caught, the write fails instead.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                mailbox.post(Mail::Signal(signal));
+            }
+        })?;
+    Ok(())
+}
