@@ -1,0 +1,418 @@
+//! What the black-box tests share: a herd of real processes in a temporary directory, clients that
+//! never wait for ever, and conditions that are waited for.
+//!
+//! Every process is killed when its owner is dropped, also when a test panics.
+
+#![allow(dead_code)] // each test binary uses its own part
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a test waits for a condition before it fails: long, for busy machines.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The program under test.
+pub const HERD: &str = env!("CARGO_BIN_EXE_herd");
+
+/// A Twitter that is not there: nothing listens on port 9 (discard) of loopback.
+pub const NO_TWITTER: &str = "http://127.0.0.1:9/search.json";
+
+/// The herd of the assignment.
+pub const FIVE: &[(&str, &[&str])] = &[
+    ("Blake", &["Bryant", "Howard"]),
+    ("Bryant", &["Gasol", "Metta"]),
+    ("Gasol", &["Howard"]),
+    ("Howard", &[]),
+    ("Metta", &[]),
+];
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// If it does not within [`PATIENCE`]; `what` says what was waited for.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < until, "waited in vain for: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Addresses on loopback that nobody uses. They are bound until all are known, so that no two are
+/// the same.
+pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
+    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let listeners: Vec<_> = (0..count).map(bind).collect();
+    let address = |listener: &TcpListener| listener.local_addr().expect("it is bound");
+    listeners.iter().map(address).collect()
+}
+
+/// A process that ends with its owner. What it says on standard error goes to a file.
+pub struct Process {
+    child: Child,
+    /// What it has said on standard error.
+    pub stderr: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` with its standard error in `stderr`.
+    pub fn start(mut command: Command, stderr: PathBuf) -> Process {
+        let file = fs::File::create(&stderr).expect("the directory is ours");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("the program can be started");
+        Process { child, stderr }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id() as i32).expect("a pid is not 0");
+        kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Kills it at once (`kill -9`), and waits for its end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill(); // it may have ended already
+        let _ = self.child.wait();
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the process ends", || {
+            status = self.child.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        status.expect("waited for")
+    }
+
+    /// What it has said on standard error so far.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
+    /// Its resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("it runs, on Linux");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        1024 * kib
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .expect("VmRSS has a number")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// One server: where it is, and its process while it runs.
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Where clients connect.
+    pub clients: SocketAddr,
+    /// Where servers connect.
+    pub servers: SocketAddr,
+    /// Those it is linked with.
+    pub neighbours: Vec<String>,
+    /// Its process.
+    pub process: Option<Process>,
+}
+
+/// A herd of real processes in a directory of its own.
+pub struct Herd {
+    /// The directory: `topology.txt`, `logs/`, `NAME.err`.
+    pub directory: TempDir,
+    /// Its servers.
+    pub members: Vec<Member>,
+    /// What the servers ask for tweets.
+    pub twitter_url: String,
+}
+
+impl Herd {
+    /// A herd with these servers and links, none of them started yet.
+    pub fn new(links: &[(&str, &[&str])]) -> Herd {
+        let addresses = free_addresses(2 * links.len());
+        let member = |(index, (name, _)): (usize, &(&str, &[&str]))| Member {
+            name: (*name).to_owned(),
+            clients: addresses[2 * index],
+            servers: addresses[2 * index + 1],
+            neighbours: links
+                .iter()
+                .flat_map(|(one, others)| others.iter().map(move |other| (*one, *other)))
+                .filter_map(|(one, other)| match (one == *name, other == *name) {
+                    (true, _) => Some(other.to_owned()),
+                    (_, true) => Some(one.to_owned()),
+                    _ => None,
+                })
+                .collect(),
+            process: None,
+        };
+        let herd = Herd {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            members: links.iter().enumerate().map(member).collect(),
+            twitter_url: NO_TWITTER.to_owned(),
+        };
+        fs::write(herd.topology(), herd.topology_text()).expect("the directory is ours");
+        herd
+    }
+
+    /// The same, all started and every link up.
+    pub fn started(links: &[(&str, &[&str])]) -> Herd {
+        let mut herd = Herd::new(links);
+        herd.start_all();
+        herd
+    }
+
+    /// The text of its topology file.
+    pub fn topology_text(&self) -> String {
+        let line = |member: &Member| {
+            let Member {
+                name,
+                clients,
+                servers,
+                neighbours,
+                ..
+            } = member;
+            format!("{name} {clients} {servers} {}\n", neighbours.join(" "))
+        };
+        self.members.iter().map(line).collect()
+    }
+
+    /// Where its topology file is.
+    pub fn topology(&self) -> PathBuf {
+        self.directory.path().join("topology.txt")
+    }
+
+    /// Where the log of `name` is.
+    pub fn log_path(&self, name: &str) -> PathBuf {
+        self.directory
+            .path()
+            .join("logs")
+            .join(format!("{name}.log"))
+    }
+
+    /// What the log of `name` says so far.
+    pub fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.log_path(name)).unwrap_or_default()
+    }
+
+    /// The server called `name`.
+    pub fn member(&self, name: &str) -> &Member {
+        let member = self.members.iter().find(|member| member.name == name);
+        member.unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    fn member_mut(&mut self, name: &str) -> &mut Member {
+        let member = self.members.iter_mut().find(|member| member.name == name);
+        member.unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    /// The process of `name`.
+    pub fn process(&mut self, name: &str) -> &mut Process {
+        let process = self.member_mut(name).process.as_mut();
+        process.unwrap_or_else(|| panic!("{name} does not run"))
+    }
+
+    /// The command that starts `name`.
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(HERD);
+        command
+            .args(["serve", name, "--topology"])
+            .arg(self.topology());
+        command
+            .arg("--log-dir")
+            .arg(self.directory.path().join("logs"));
+        command.args(["--twitter-url", &self.twitter_url]);
+        command
+    }
+
+    /// Starts `name`, and waits until clients can connect.
+    pub fn start(&mut self, name: &str) {
+        let command = self.command(name);
+        self.start_with(name, command);
+    }
+
+    /// Starts `name` by a command of the test's own.
+    pub fn start_with(&mut self, name: &str, command: Command) {
+        let stderr = self.directory.path().join(format!("{name}.err"));
+        let process = Process::start(command, stderr);
+        self.member_mut(name).process = Some(process);
+        let process = self.process(name);
+        wait_until(&format!("{name} serves"), || {
+            assert!(process.is_running(), "it ended: {}", process.said());
+            process.said().contains("clients on")
+        });
+    }
+
+    /// Starts all that do not run, and waits until every link is up.
+    pub fn start_all(&mut self) {
+        let names: Vec<_> = self
+            .members
+            .iter()
+            .map(|member| member.name.clone())
+            .collect();
+        for name in &names {
+            if self.member(name).process.is_none() {
+                self.start(name);
+            }
+        }
+        for name in &names {
+            for neighbour in self.member(name).neighbours.clone() {
+                self.wait_for_link(name, &neighbour);
+            }
+        }
+    }
+
+    /// Kills `name` at once (`kill -9`).
+    pub fn kill(&mut self, name: &str) {
+        self.member_mut(name).process = None;
+    }
+
+    /// Whether `name` says that its link to `neighbour` is up.
+    pub fn link_is_up(&self, name: &str, neighbour: &str) -> bool {
+        let process = self.member(name).process.as_ref();
+        let said = process.map(Process::said).unwrap_or_default();
+        let about = format!("{name}: link to {neighbour} is ");
+        let last = said.lines().rfind(|line| line.starts_with(&about));
+        last.is_some_and(|line| line == format!("{about}up"))
+    }
+
+    /// Waits until `name` says that its link to `neighbour` is up.
+    pub fn wait_for_link(&self, name: &str, neighbour: &str) {
+        wait_until(
+            &format!("the link from {name} to {neighbour} is up"),
+            || self.link_is_up(name, neighbour),
+        );
+    }
+
+    /// A client of `name`.
+    pub fn client(&self, name: &str) -> Client {
+        Client::connect(self.member(name).clients)
+    }
+
+    /// Says one line to `name` and gives the reply, each without LF.
+    pub fn ask(&self, name: &str, line: &str) -> String {
+        let mut client = self.client(name);
+        client.say(line);
+        client.line()
+    }
+
+    /// What `name` holds of `client`: its AT line, `None` if it has never heard of it.
+    pub fn at(&self, name: &str, client: &str) -> Option<String> {
+        let reply = self.ask(name, &format!("WHATSAT {client} 1 0"));
+        reply.starts_with("AT ").then_some(reply)
+    }
+
+    /// Waits until `name` holds the AT line `at` of `client`.
+    pub fn wait_for_at(&self, name: &str, client: &str, at: &str) {
+        wait_until(&format!("{name} holds {at}"), || {
+            self.at(name, client).as_deref() == Some(at)
+        });
+    }
+}
+
+/// A client that fails rather than waits for ever.
+pub struct Client {
+    /// Its socket.
+    pub stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).expect("somebody listens there");
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
+        stream.set_nodelay(true).expect("it is connected");
+        let read = Vec::new();
+        Client { stream, read }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server reads");
+    }
+
+    /// Sends a line.
+    pub fn say(&mut self, line: &str) {
+        self.send(format!("{line}\n").as_bytes());
+    }
+
+    /// Closes the sending side (`nc -N`).
+    pub fn end(&mut self) {
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("it is connected");
+    }
+
+    /// The next line, without LF; `None` if the server has closed instead.
+    pub fn line_bytes(&mut self) -> Option<Vec<u8>> {
+        let mut scanned = 0;
+        loop {
+            if let Some(at) = self.read[scanned..].iter().position(|&byte| byte == b'\n') {
+                let mut line: Vec<u8> = self.read.drain(..=scanned + at).collect();
+                line.pop();
+                return Some(line);
+            }
+            scanned = self.read.len();
+            let mut bytes = [0; 65_536];
+            match self.stream.read(&mut bytes).expect("a reply comes in time") {
+                0 => return None,
+                n => self.read.extend_from_slice(&bytes[..n]),
+            }
+        }
+    }
+
+    /// The next line as text, without LF.
+    pub fn line(&mut self) -> String {
+        let line = self.line_bytes().expect("a line, not the end");
+        String::from_utf8(line).expect("text")
+    }
+
+    /// Everything up to the server's end.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.read);
+        self.stream
+            .read_to_end(&mut rest)
+            .expect("the server closes in time");
+        rest
+    }
+
+    /// The server's end, and nothing before it.
+    pub fn expect_end(&mut self) {
+        let rest = self.rest();
+        assert!(rest.is_empty(), "unexpected: {}", rest.escape_ascii());
+    }
+}
+
+/// A directory's file by name, as text; empty if it is not there.
+pub fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
