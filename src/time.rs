@@ -178,37 +178,51 @@ impl Now {
 pub fn write_decimal(out: &mut Vec<u8>, mut value: u64) {
     let mut text = [0_u8; 20]; // u64::MAX has 20 digits
     let mut start = text.len();
-    loop {
+    while value >= 100 {
+        start -= 2;
+        text[start..start + 2].copy_from_slice(&two_digits((value % 100) as u32));
+        value /= 100;
+    }
+    if value >= 10 {
+        start -= 2;
+        text[start..start + 2].copy_from_slice(&two_digits(value as u32));
+    } else {
         start -= 1;
-        text[start] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+        text[start] = b'0' + value as u8;
     }
     out.extend_from_slice(&text[start..]);
 }
 
-/// Appends `nanos` as exactly nine digits.
-pub fn write_nanos(out: &mut Vec<u8>, mut nanos: u32) {
-    let mut text = [b'0'; FRACTION_DIGITS_MAX];
-    for digit in text.iter_mut().rev() {
-        *digit = b'0' + (nanos % 10) as u8;
-        nanos /= 10;
-    }
+/// Appends `nanos`, below 1,000,000,000, as exactly nine digits.
+pub fn write_nanos(out: &mut Vec<u8>, nanos: u32) {
+    debug_assert!(nanos < NANOS_PER_SECOND);
+    let mut text = [0; FRACTION_DIGITS_MAX];
+    let (first, rest) = (nanos / 100_000_000, nanos % 100_000_000);
+    let (high, low) = (rest / 10_000, rest % 10_000);
+    text[0] = b'0' + first as u8;
+    text[1..3].copy_from_slice(&two_digits(high / 100));
+    text[3..5].copy_from_slice(&two_digits(high % 100));
+    text[5..7].copy_from_slice(&two_digits(low / 100));
+    text[7..9].copy_from_slice(&two_digits(low % 100));
     out.extend_from_slice(&text);
+}
+
+/// The digits of a number below 100: two at a time halves the divisions, and these functions
+/// write most numbers of every message.
+fn two_digits(value: u32) -> [u8; 2] {
+    [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]
 }
 
 /// Reads 1 to 18 decimal digits; `None` for anything else.
 fn digits(text: &[u8]) -> Option<u64> {
     debug_assert!(text.len() <= SECONDS_DIGITS_MAX, "the caller bounds it");
-    if text.is_empty() {
-        return None;
+    let (mut value, mut strange) = (0_u64, text.is_empty());
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        strange |= digit > 9; // asked once at the end: almost all texts are digits
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
     }
-    text.iter().try_fold(0_u64, |value, &byte| {
-        byte.is_ascii_digit()
-            .then(|| value * 10 + u64::from(byte - b'0'))
-    })
+    (!strange).then_some(value)
 }
 
 #[cfg(test)]
@@ -317,6 +331,16 @@ mod tests {
                 nanos.unsigned_abs() % 1_000_000_000
             );
             prop_assert_eq!(text(difference), want);
+        }
+
+        #[test]
+        fn numbers_are_written_as_std_writes_them(value: u64, digits in 0..20_u32, nanos in 0..NANOS_PER_SECOND) {
+            let value = value / 10_u64.pow(digits.min(19)); // of every length
+            let mut out = Vec::new();
+            write_decimal(&mut out, value);
+            out.push(b' ');
+            write_nanos(&mut out, nanos);
+            prop_assert_eq!(out, format!("{value} {nanos:09}").into_bytes());
         }
 
         #[test]

@@ -89,11 +89,31 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let start = self.0.iter().position(|&byte| !is_space(byte))?;
         let rest = &self.0[start..];
-        let end = rest.iter().position(|&byte| is_space(byte));
-        let (field, rest) = rest.split_at(end.unwrap_or(rest.len()));
+        let (field, rest) = rest.split_at(find_space(rest));
         self.0 = rest;
         Some(field)
     }
+}
+
+/// Where the first white space stands, or the length if there is none: eight bytes at a time.
+///
+/// All white space is below `!`. "Has a byte below n" is from Anderson's Bit Twiddling Hacks; the
+/// lowest byte it marks is always a true one.
+fn find_space(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    let (chunks, _) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for chunk in chunks {
+        let word = u64::from_le_bytes(*chunk);
+        let below = word.wrapping_sub(ONES * u64::from(b'!')) & !word & (ONES * 0x80);
+        if below != 0 {
+            at += below.trailing_zeros() as usize / 8;
+            break; // white space, or a control character: from here on one by one
+        }
+        at += 8;
+    }
+    let rest = bytes[at..].iter().position(|&byte| is_space(byte));
+    rest.map_or(bytes.len(), |more| at + more)
 }
 
 /// Digits, then perhaps a point and digits.
@@ -512,6 +532,14 @@ mod tests {
             prop_assert_eq!(location.receipt(), Timestamp::new(receipt.0, receipt.1));
             prop_assert_eq!((location.client, location.difference), (client, difference));
             prop_assert!(line.len() <= iamat.len() + LINK_LINE_BYTES_MAX - LINE_BYTES_MAX);
+        }
+
+        #[test]
+        fn fields_are_what_stands_between_white_space(line in "([ \t\r\x0b\x0c]{0,3}[!-~\u{80}\x00-\x08\x0e-\x1f]{1,20}){0,6} ?") {
+            let fields: Vec<_> = Fields(line.as_bytes()).collect();
+            let split = line.as_bytes().split(|&byte| is_space(byte));
+            let want: Vec<_> = split.filter(|field| !field.is_empty()).collect();
+            prop_assert_eq!(fields, want);
         }
 
         #[test]
