@@ -1,0 +1,367 @@
+#!/usr/bin/env bash
+# Runs a whole herd on this machine: the servers of a topology file, and a stand-in for Twitter.
+#
+# A process is ours if a pid file names it and its command line says so: a pid file left behind
+# never makes us signal a stranger. How a link is, its last line in NAME.err says. Needs bash 4,
+# awk, coreutils, util-linux (flock, setsid) and Linux's /proc.
+set -euo pipefail
+shopt -s nullglob
+
+usage() {
+    cat <<'END'
+Usage: ./run_herd.sh [COMMAND]
+
+  start      build herd, start what is not running, wait until every link is up (the default)
+  stop       stop everything that was started
+  status     show every process and its links; returns 0 only if all run
+  restart    stop, then start
+  --help     show this
+
+In the environment:
+  TOPOLOGY        who is in the herd, and where           (topology.txt beside this script)
+  LOG_DIR         logs, pid files NAME.pid and standard error NAME.err     (logs beside it)
+  TWITTER_URL     the search to ask; with it, no stand-in is started
+  TWITTER_LISTEN  where the stand-in listens                              (127.0.0.1:12599)
+  HERD_BIN        a herd built already; with it, nothing is built
+  START_SECONDS   how long to wait until every link is up                              (30)
+END
+}
+
+main() {
+    [[ $# -le 1 ]] || misused "one command at a time"
+    settings
+    case ${1-start} in
+        start) start_herd ;;
+        stop) stop_herd ;;
+        status) show_status ;;
+        restart) restart_herd ;;
+        -h | --help | help) usage ;;
+        *) misused "unknown command '$1'" ;;
+    esac
+}
+
+# Starts what is missing and waits until all of it is up; undoes its own part if that fails.
+start_herd() {
+    local id running="" missing=""
+    read_topology
+    lock
+    for id in $(everyone); do
+        if running_pid "$id" >/dev/null; then running+=" $id"; else missing+=" $id"; fi
+    done
+    for id in $running; do require_same_settings "$id"; done
+    if [[ -z $missing ]]; then
+        say "The herd is already running:$running"
+        return 0
+    fi
+    build
+    trap 'INTERRUPTED=yes' INT TERM HUP # looked at between steps, so that no child goes unnoticed
+    trap roll_back EXIT
+    [[ -z $running ]] || say "Already running:$running"
+    say "Starting:$missing"
+    for id in $missing; do launch "$id"; done
+    wait_until_up
+    trap - INT TERM HUP EXIT
+    show_welcome
+}
+
+# Stops all that has a pid file, also those that the topology file no longer names.
+stop_herd() {
+    local file ids=""
+    [[ ! -d $LOG_DIR ]] || lock
+    for file in "$LOG_DIR"/*.pid; do file=${file##*/} ids+=" ${file%.pid}"; done
+    ids=$(still_running "$ids")
+    stop_these "$ids"
+    rm -f -- "$LOG_DIR"/*.pid
+    if [[ -n $ids ]]; then say "Stopped:$ids"; else say "The herd is not running"; fi
+}
+
+# Stops only when what is to start instead is at hand.
+restart_herd() {
+    read_topology
+    lock
+    build
+    stop_herd
+    start_herd
+}
+
+# Shows one line a process; returns 1 unless all run.
+show_status() {
+    local id pid addresses result=0
+    read_topology
+    table_row server pid clients servers uptime links
+    for id in $(everyone); do
+        addresses=("${CLIENTS[$id]-$TWITTER_LISTEN}" "${SERVERS[$id]--}")
+        if pid=$(running_pid "$id"); then
+            table_row "$id" "$pid" "${addresses[@]}" "$(uptime_of "$id")" "$(link_states "$id")"
+        else
+            table_row "$id" - "${addresses[@]}" - "not running"
+            result=1
+        fi
+    done
+    return "$result"
+}
+
+# --- What we were asked for ---
+
+# Reads the environment. Paths become absolute, as they tell one herd's processes from another's.
+settings() {
+    ROOT=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
+    TOPOLOGY=$(realpath -m -- "${TOPOLOGY:-$ROOT/topology.txt}")
+    LOG_DIR=$(realpath -m -- "${LOG_DIR:-$ROOT/logs}")
+    TWITTER_LISTEN=${TWITTER_LISTEN:-127.0.0.1:12599}
+    STAND_IN=twitter.stand-in # a server's name has no dot
+    [[ -z ${TWITTER_URL:-} ]] || STAND_IN=""
+    TWITTER_URL=${TWITTER_URL:-http://$TWITTER_LISTEN/search.json}
+    START_SECONDS=${START_SECONDS:-30} STOP_SECONDS=10
+    [[ $START_SECONDS =~ ^[1-9][0-9]{0,5}$ ]] || misused "START_SECONDS is no number of seconds"
+    LOCKED="" STARTED="" INTERRUPTED=""
+}
+
+# Reads the topology file into NAMES, CLIENTS, SERVERS and LINKS; the rest herd judges itself.
+read_topology() {
+    local line name client server neighbours other number=0
+    declare -gA CLIENTS=() SERVERS=() LINKS=()
+    NAMES=""
+    [[ -f $TOPOLOGY && -r $TOPOLOGY ]] || die "cannot read the topology file $TOPOLOGY"
+    while IFS= read -r line || [[ -n $line ]]; do
+        number=$((number + 1)) line=${line%%#*}
+        read -r name client server neighbours <<<"${line//[$'\r\f']/ }"
+        [[ -n $name ]] || continue
+        [[ $name =~ ^[A-Za-z0-9_-]{1,64}$ && -n $server && -z ${CLIENTS[$name]-} ]] ||
+            die "$TOPOLOGY, line $number: wanted are a new name, a client and a server address"
+        NAMES+=" $name" CLIENTS[$name]=$client SERVERS[$name]=$server
+        for other in $neighbours; do
+            [[ "${LINKS[$name]-} " == *" $other "* ]] || LINKS[$name]+=" $other"
+            [[ "${LINKS[$other]-} " == *" $name "* ]] || LINKS[$other]+=" $name"
+        done
+    done <"$TOPOLOGY"
+    [[ -n $NAMES ]] || die "$TOPOLOGY names no server"
+}
+
+# Prints who is to run.
+everyone() {
+    echo "$STAND_IN$NAMES"
+}
+
+# Sets ARGUMENTS to what herd is called with.
+herd_arguments() {
+    case $1 in
+        *.*) ARGUMENTS=(twitter --listen "$TWITTER_LISTEN") ;;
+        *) ARGUMENTS=(serve "$1" --topology "$TOPOLOGY" --log-dir "$LOG_DIR" --twitter-url "$TWITTER_URL") ;;
+    esac
+}
+
+# --- Processes ---
+
+# Prints the pid of a process of ours; returns 1 if it does not run.
+running_pid() {
+    local pid="" command
+    [[ -r $LOG_DIR/$1.pid ]] || return 1
+    read -r pid <"$LOG_DIR/$1.pid" || true
+    [[ $pid =~ ^[0-9]+$ ]] || return 1
+    command=$(command_line "$pid")
+    case $1 in
+        *.*) [[ $command == *" twitter --listen "* ]] || return 1 ;;
+        *) [[ $command == *" serve $1 --topology "*" --log-dir $LOG_DIR "* ]] || return 1 ;;
+    esac
+    echo "$pid"
+}
+
+# Prints a process's command line, a space after each argument; nothing if the process has ended.
+command_line() {
+    { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null || true
+}
+
+# Prints which of these run.
+still_running() {
+    local id
+    for id in $1; do ! running_pid "$id" >/dev/null || printf ' %s' "$id"; done
+}
+
+# Dies if what runs was started for another topology or another Twitter.
+require_same_settings() {
+    herd_arguments "$1"
+    [[ $(command_line "$(running_pid "$1")") == *" ${ARGUMENTS[*]} " ]] ||
+        die "$1 is already running, with other settings: 'restart' starts it with these"
+}
+
+# Lets one run_herd.sh at a time change what runs; the lock goes when the process goes.
+lock() {
+    [[ -z $LOCKED ]] || return 0
+    mkdir -p -- "$LOG_DIR"
+    exec 9>>"$LOG_DIR/.lock"
+    if ! flock -n 9; then
+        say "Waiting for another run_herd.sh to finish"
+        flock 9
+    fi
+    LOCKED=yes
+}
+
+# Sets HERD to a binary that is up to date. Cargo keeps quiet unless something is wrong.
+build() {
+    if [[ -n ${HERD_BIN:-} ]]; then
+        HERD=$(realpath -m -- "$HERD_BIN")
+    else
+        command -v cargo >/dev/null || die "cargo is not installed: see https://rustup.rs"
+        HERD=$(cd "$ROOT" && realpath -m -- "${CARGO_TARGET_DIR:-target}/release/herd")
+        [[ -x $HERD && -z $(find "$ROOT"/{Cargo.*,src} -newer "$HERD" -print -quit) ]] ||
+            say "Building, which may take some minutes"
+        (cd "$ROOT" && cargo build --release --quiet 9>&-) || die "the build failed"
+    fi
+    [[ -f $HERD && -x $HERD ]] || die "$HERD is no program"
+}
+
+# Starts one process, in a session of its own so that it outlives this terminal.
+launch() {
+    local id=$1 err=$LOG_DIR/$1.err tries
+    [[ -z $INTERRUPTED ]] || die "interrupted"
+    herd_arguments "$id"
+    [[ ! -e $err ]] || mv -f -- "$err" "$err.old"
+    STARTED+=" $id"
+    (
+        cd "$ROOT" && echo "$BASHPID" >"$LOG_DIR/$id.pid"
+        exec setsid "$HERD" "${ARGUMENTS[@]}" </dev/null
+    ) >>"$err" 2>&1 9>&- &
+    for ((tries = 0; tries < 500; tries++)); do # until it has become herd, or failed to
+        if running_pid "$id" >/dev/null || ! kill -0 "$!" 2>/dev/null; then break; fi
+        sleep 0.01
+    done
+}
+
+# Waits until everyone listens and every link is up; dies if a process ends, or at the deadline.
+wait_until_up() {
+    local deadline=$((SECONDS + START_SECONDS)) told=$SECONDS waiting
+    while true; do
+        [[ -z $INTERRUPTED ]] || die "interrupted"
+        require_all_running
+        waiting=$(not_up_yet)
+        [[ -n $waiting ]] || return 0
+        ((SECONDS < deadline)) || die "not up within $START_SECONDS s:$waiting; see $LOG_DIR/*.err"
+        if ((SECONDS >= told + 2)); then
+            say "Waiting for$waiting"
+            told=$SECONDS
+        fi
+        sleep 0.1
+    done
+}
+
+# Dies with the last words of those that ended; they name the port if that was the trouble.
+require_all_running() {
+    local id words ended=""
+    for id in $(everyone); do
+        running_pid "$id" >/dev/null && continue
+        words=$(tail -n 1 -- "$LOG_DIR/$id.err" 2>/dev/null) && [[ -n $words ]] || words="it said nothing"
+        complain "$id ended: ${words#herd: }"
+        ended+=" $id"
+    done
+    [[ -z $ended ]] || die "the herd is not up, for want of$ended"
+}
+
+# Stops what a start that failed has started.
+roll_back() {
+    trap '' INT TERM HUP
+    [[ -z $STARTED ]] || stop_these "$STARTED"
+}
+
+# SIGTERM, and SIGKILL for those that do not heed it.
+stop_these() {
+    local left
+    send_signal TERM "$1"
+    left=$(left_after "$STOP_SECONDS" "$1")
+    if [[ -n $left ]]; then
+        complain "not stopped within $STOP_SECONDS s, so killed:$left"
+        send_signal KILL "$left"
+        left=$(left_after 5 "$left")
+    fi
+    [[ -z $left ]] || die "cannot be stopped:$left"
+    for left in $1; do rm -f -- "$LOG_DIR/$left.pid"; done
+}
+
+send_signal() {
+    local id pid
+    for id in $2; do
+        if pid=$(running_pid "$id"); then kill -s "$1" "$pid" || true; fi
+    done
+}
+
+# Waits so many seconds for processes to end; prints those that have not.
+left_after() {
+    local tries left=$2
+    for ((tries = 0; tries < $1 * 10; tries++)); do
+        left=$(still_running "$left")
+        [[ -n $left ]] || return 0
+        sleep 0.1
+    done
+    echo "$left"
+}
+
+# --- What is up ---
+
+# Prints what a process says is up: its neighbours, and '.' once it listens.
+says_up() {
+    awk '
+        $2 == "link" && $3 == "to" && $5 == "is" { up[$4] = $6 == "up"; next }
+        ($2 == "clients" || $2 == "listening") && $3 == "on" { up["."] = 1 }
+        END { for (who in up) if (up[who]) printf " %s", who; print " " }
+    ' "$LOG_DIR/$1.err" 2>/dev/null || true
+}
+
+# Prints who does not listen yet, and which links are not up at both ends, each once.
+not_up_yet() {
+    local id other up link waiting=""
+    for id in $(everyone); do
+        up=$(says_up "$id")
+        [[ $up == *" . "* ]] || waiting+=" $id"
+        for other in ${LINKS[$id]-}; do
+            if [[ $id < $other ]]; then link=$id-$other; else link=$other-$id; fi
+            [[ $up == *" $other "* || "$waiting " == *" $link "* ]] || waiting+=" $link"
+        done
+    done
+    echo "$waiting"
+}
+
+# Prints which links of a running server are up, and which are down.
+link_states() {
+    local other said up="" down=""
+    said=$(says_up "$1")
+    for other in ${LINKS[$1]-}; do
+        if [[ $said == *" $other "* ]]; then up+=" $other"; else down+=" $other"; fi
+    done
+    echo "${up:+up:$up}${up:+${down:+, }}${down:+down:$down}"
+}
+
+# Prints how long a process has run: its pid file is as old.
+uptime_of() {
+    local s=$(($(date +%s) - $(stat -c %Y -- "$LOG_DIR/$1.pid")))
+    printf '%dh%02dm%02ds' $((s / 3600)) $((s / 60 % 60)) $((s % 60))
+}
+
+# --- What we say ---
+
+# Prints where clients connect, and something to try.
+show_welcome() {
+    local name first=""
+    say "The herd is up, its logs are in $LOG_DIR. Clients connect to"
+    for name in $NAMES; do
+        first=${first:-$name}
+        say "  $name ${CLIENTS[$name]}"
+    done
+    say "Tell one server where kiwi is, then ask another:"
+    say "  echo IAMAT kiwi +34.068930-118.445127 \$(date +%s.%N) | $(nc_to "$first")"
+    say "  echo WHATSAT kiwi 100 2 | $(nc_to "$name")"
+}
+
+# Prints how to talk to a server with netcat, an IPv6 host without its brackets.
+nc_to() {
+    local host=${CLIENTS[$1]%:*}
+    host=${host#[}
+    echo "nc -N ${host%]} ${CLIENTS[$1]##*:}"
+}
+
+table_row() { printf '%-16s %-8s %-21s %-21s %-10s %s\n' "$@"; }
+say() { printf '%s\n' "$*"; }
+complain() { printf 'run_herd.sh: %s\n' "$*" >&2; }
+die() { complain "$*"; exit 1; }
+misused() { complain "$*"; usage >&2; exit 2; }
+
+main "$@"

@@ -1,0 +1,696 @@
+//! `run_herd.sh` from outside: it starts, shows, repairs and stops a herd of real processes.
+//!
+//! Each test has a herd of its own, in a directory of its own, on ports that were free a moment
+//! ago. Clients are `nc` where it is installed, as the script tells people to use it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long anything may take before the test fails; generous, for machines that are busy.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How often we look whether it has happened.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How often another program may take one of our ports before we believe something is wrong.
+const PORT_TRIES: usize = 5;
+
+/// A chain, so that what the first server hears reaches the last over links only.
+const NAMES: [&str; 3] = ["Ada", "Bob", "Cyd"];
+const STAND_IN: &str = "twitter.stand-in";
+
+#[test]
+fn a_herd_starts_answers_and_stops() {
+    let herd = Herd::started();
+    let welcome = &herd.welcome;
+    for name in NAMES {
+        let address = herd.client_address(name);
+        assert!(welcome.contains(&format!("{name} {address}")), "{welcome}");
+    }
+    herd.check_that_it_answers();
+
+    let status = herd.run(&["status"]);
+    assert_eq!(status.code, 0, "{status:?}");
+    for name in NAMES {
+        let row = status.row(name);
+        let pid = herd.pid(name).to_string();
+        assert_eq!(row[1], pid, "{status:?}");
+        assert_eq!(row[2], herd.client_address(name), "{status:?}");
+        assert_eq!(row[3], herd.server_address(name), "{status:?}");
+    }
+    assert_eq!(status.row("Bob")[5..], ["up:", "Ada", "Cyd"], "{status:?}");
+    assert_eq!(status.row(STAND_IN)[2], herd.stand_in, "{status:?}");
+
+    let before = herd.processes();
+    assert_eq!(before.len(), NAMES.len() + 1, "{before:?}");
+    let again = herd.run(&["start"]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert!(again.out.contains("already running"), "{again:?}");
+    assert_eq!(herd.processes(), before, "a second start changes nothing");
+
+    let stop = herd.run(&["stop"]);
+    assert_eq!(stop.code, 0, "{stop:?}");
+    assert_eq!(herd.processes(), [], "{stop:?}");
+    assert!(!stop.err.contains("killed"), "SIGTERM suffices: {stop:?}");
+    assert_eq!(herd.run(&["status"]).code, 1);
+    let stop = herd.run(&["stop"]);
+    assert_eq!(stop.code, 0, "{stop:?}");
+    assert!(stop.out.contains("not running"), "{stop:?}");
+}
+
+#[test]
+fn the_servers_outlive_the_terminal() {
+    let herd = Herd::started();
+    for (pid, line) in herd.processes() {
+        let session = rustix::process::getsid(Pid::from_raw(pid)).expect("it runs");
+        assert_eq!(session.as_raw_pid(), pid, "{line} is in another's session");
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+        for entry in files.flatten() {
+            let number = entry.file_name();
+            let file = fs::read_link(entry.path()).unwrap_or_default();
+            let null = file == Path::new("/dev/null");
+            assert!(number != "0" || null, "{line} reads {}", file.display());
+            assert!(!file.ends_with(".lock"), "{line} holds the lock");
+        }
+    }
+}
+
+#[test]
+fn the_lines_to_try_work_as_printed() {
+    if !nc_is_here() {
+        return;
+    }
+    let herd = Herd::started();
+    let lines: Vec<&str> = herd
+        .welcome
+        .lines()
+        .filter(|l| l.contains("| nc"))
+        .collect();
+    let [tell, ask] = lines[..] else {
+        panic!("two lines to try: {}", herd.welcome)
+    };
+    let told = herd.run_program(Command::new("bash").args(["-c", tell]));
+    assert!(told.out.starts_with("AT Ada +"), "{tell}: {told:?}");
+    herd.wait_for("the location to reach the last server", || {
+        let asked = herd.run_program(Command::new("bash").args(["-c", ask]));
+        asked.out.starts_with(&told.out).then_some(())
+    });
+}
+
+#[test]
+fn a_killed_server_is_missed_and_brought_back_alone() {
+    let herd = Herd::started();
+    herd.check_that_it_answers();
+    let before = herd.processes();
+    kill(herd.pid("Bob"), Signal::KILL);
+    herd.wait_for("status to miss Bob", || {
+        let status = herd.run(&["status"]);
+        let missed = status.row("Bob").join(" ").ends_with("not running");
+        let noticed = status
+            .row("Ada")
+            .ends_with(&["down:".to_owned(), "Bob".to_owned()]);
+        (status.code == 1 && missed && noticed).then_some(())
+    });
+
+    let start = herd.run(&[]);
+    assert_eq!(start.code, 0, "{start:?}");
+    assert!(start.out.contains("Starting: Bob\n"), "{start:?}");
+    assert!(start.out.contains("Already running: "), "{start:?}");
+    let after = herd.processes();
+    assert_eq!(after.len(), before.len(), "{after:?}");
+    let new: Vec<_> = after.iter().filter(|p| !before.contains(p)).collect();
+    assert!(
+        new.len() == 1 && new[0].1.contains(" serve Bob "),
+        "{new:?}"
+    );
+    assert!(herd.log_dir().join("Bob.err.old").exists());
+    assert_eq!(herd.run(&["status"]).code, 0);
+    herd.check_that_it_answers();
+}
+
+#[test]
+fn a_taken_port_is_named_and_nothing_is_left() {
+    for taken in ["clients", "servers", "twitter"] {
+        let herd = Herd::new();
+        let (who, address) = match taken {
+            "clients" => ("Bob", herd.client_address("Bob")),
+            "servers" => ("Cyd", herd.server_address("Cyd")),
+            _ => ("twitter", herd.stand_in.clone()),
+        };
+        let _squatter = TcpListener::bind(&address).expect("the port was free a moment ago");
+        let start = herd.run(&["start"]);
+        assert_eq!(start.code, 1, "{taken}: {start:?}");
+        assert!(!start.out.contains("is up"), "{taken}: {start:?}");
+        let named = |line: &str| line.contains(who) && line.contains(&address);
+        assert!(start.err.lines().any(named), "{taken}: {start:?}");
+        assert_eq!(herd.processes(), [], "{taken}: {start:?}");
+    }
+}
+
+#[test]
+fn what_ran_before_a_failed_start_goes_on() {
+    let herd = Herd::started();
+    let before = herd.processes();
+    kill(herd.pid("Cyd"), Signal::KILL);
+    herd.wait_for("Cyd to be gone", || {
+        (herd.processes().len() < before.len()).then_some(())
+    });
+    let address = herd.client_address("Cyd");
+    let squatter = herd.wait_for("Cyd's port", || TcpListener::bind(&address).ok());
+    let start = herd.run(&["start"]);
+    assert_eq!(start.code, 1, "{start:?}");
+    assert!(start.err.contains(&address), "{start:?}");
+    let left = herd.processes();
+    assert_eq!(left.len(), before.len() - 1, "{left:?}");
+    assert!(left.iter().all(|p| before.contains(p)), "{left:?}");
+
+    drop(squatter);
+    let start = herd.run(&["start"]);
+    assert_eq!(start.code, 0, "{start:?}");
+    assert_eq!(herd.processes().len(), before.len());
+}
+
+#[test]
+fn it_works_from_anywhere_and_through_a_symlink() {
+    let mut herd = Herd::started();
+    let link = herd.dir.path().join("a link to run it");
+    std::os::unix::fs::symlink(script(), &link).expect("a symlink");
+    herd.script = link;
+    let status = herd.run_program(herd.command(&["status"]).current_dir("/"));
+    assert_eq!(status.code, 0, "{status:?}");
+
+    // Relative paths are relative to where the caller is.
+    let mut command = herd.command(&["status"]);
+    command.current_dir(herd.dir.path());
+    command
+        .env("TOPOLOGY", "topology.txt")
+        .env("LOG_DIR", "logs of the herd");
+    let status = herd.run_program(&mut command);
+    assert_eq!(status.code, 0, "{status:?}");
+
+    // With nothing in the environment, the topology is the one beside the script itself.
+    let mut command = herd.command(&["status"]);
+    command.current_dir("/").env_remove("TOPOLOGY");
+    let status = herd.run_program(&mut command);
+    assert_eq!(status.row("Howard")[2], "127.0.0.1:12593", "{status:?}");
+
+    let before = herd.processes();
+    let restart = herd.run_program(herd.command(&["restart"]).current_dir("/"));
+    assert_eq!(restart.code, 0, "{restart:?}");
+    let after = herd.processes();
+    assert_eq!(after.len(), before.len());
+    assert!(after.iter().all(|p| !before.contains(p)), "{restart:?}");
+    let stop = herd.run_program(herd.command(&["stop"]).current_dir("/"));
+    assert_eq!(stop.code, 0, "{stop:?}");
+    assert_eq!(herd.processes(), []);
+}
+
+#[test]
+fn two_at_once_start_one_herd() {
+    with_other_ports_if_taken(|| {
+        let herd = Herd::new();
+        let runs: Vec<Running> = (0..3).map(|_| herd.spawn(herd.command(&[]))).collect();
+        let ended: Vec<Ended> = runs.into_iter().map(|run| run.wait()).collect();
+        if ended.iter().any(Ended::lost_a_port) {
+            return None;
+        }
+        assert!(ended.iter().all(|run| run.code == 0), "{ended:?}");
+        let started = ended.iter().filter(|run| run.out.contains("Starting: "));
+        assert_eq!(started.count(), 1, "{ended:?}");
+        assert_eq!(herd.processes().len(), NAMES.len() + 1, "{ended:?}");
+        Some(())
+    });
+}
+
+#[test]
+fn a_pid_file_left_behind_harms_nobody() {
+    let herd = Herd::started();
+    assert_eq!(herd.run(&["stop"]).code, 0);
+    let mut stranger = Command::new("sleep").arg("600").spawn().expect("sleep");
+    for name in NAMES.into_iter().chain([STAND_IN]) {
+        let file = herd.log_dir().join(format!("{name}.pid"));
+        fs::write(file, format!("{}\n", stranger.id())).expect("a pid file");
+    }
+    fs::write(herd.log_dir().join("Bob.pid"), "nonsense").expect("a pid file");
+    assert_eq!(herd.run(&["status"]).code, 1);
+    assert!(herd.run(&["stop"]).out.contains("not running"));
+    let strange = stranger.try_wait().expect("our child");
+    stranger.kill().expect("our child");
+    stranger.wait().expect("our child");
+    assert_eq!(strange, None, "a process that is no herd was stopped");
+}
+
+#[test]
+fn one_that_does_not_heed_sigterm_is_killed_with_a_word() {
+    let herd = Herd::started();
+    kill(herd.pid("Ada"), Signal::STOP);
+    let stop = herd.run(&["stop"]);
+    assert_eq!(stop.code, 0, "{stop:?}");
+    assert!(stop.err.contains("killed: Ada\n"), "{stop:?}");
+    assert_eq!(herd.processes(), []);
+}
+
+#[test]
+fn a_link_that_does_not_come_up_is_named() {
+    let herd = Herd::started();
+    kill(herd.pid("Cyd"), Signal::KILL);
+    kill(herd.pid("Bob"), Signal::STOP); // it lives, but takes part in nothing
+    let mut command = herd.command(&["start"]);
+    let start = herd.run_program(command.env("START_SECONDS", "3"));
+    assert_eq!(start.code, 1, "{start:?}");
+    assert!(start.out.contains("Waiting for Bob-Cyd"), "{start:?}");
+    assert!(start.err.contains("within 3 s: Bob-Cyd"), "{start:?}");
+
+    // Nor does an impatient user leave anything behind.
+    let running = herd.spawn(herd.command(&["start"]));
+    herd.wait_for("the script to wait", || {
+        running.said("out").contains("Waiting for").then_some(())
+    });
+    kill(running.child.id().cast_signed(), Signal::TERM);
+    let start = running.wait();
+    assert_eq!(start.code, 1, "{start:?}");
+    assert!(start.err.contains("interrupted"), "{start:?}");
+    let left = herd.processes();
+    assert_eq!(left.len(), NAMES.len(), "all but Cyd: {left:?}");
+
+    kill(herd.pid("Bob"), Signal::CONT);
+    let start = herd.run(&["start"]);
+    assert_eq!(start.code, 0, "{start:?}");
+}
+
+#[test]
+fn another_twitter_means_no_stand_in() {
+    let mut herd = Herd::started();
+    assert_eq!(herd.run(&["stop"]).code, 0);
+    herd.twitter_url = Some(format!("http://{}/elsewhere.json", herd.stand_in));
+    let start = herd.run(&[]);
+    assert_eq!(start.code, 0, "{start:?}");
+    let processes = herd.processes();
+    assert_eq!(processes.len(), NAMES.len(), "{processes:?}");
+    let told = |p: &(i32, String)| p.1.contains("/elsewhere.json");
+    assert!(processes.iter().all(told), "{processes:?}");
+    let status = herd.run(&["status"]);
+    assert_eq!(status.code, 0, "{status:?}");
+    assert!(!status.out.contains(STAND_IN), "{status:?}");
+
+    herd.twitter_url = None;
+    let start = herd.run(&[]);
+    assert_eq!(start.code, 1, "{start:?}");
+    assert!(start.err.contains("with other settings"), "{start:?}");
+    assert_eq!(herd.processes(), processes, "it is left alone");
+}
+
+#[test]
+fn a_bad_topology_is_refused_with_its_line() {
+    for (text, line) in [
+        ("# nobody\n", "names no server"),
+        ("Ada 127.0.0.1:1 127.0.0.1:2\n\nBob 127.0.0.1:3\n", "line 3"),
+        ("../Ada 127.0.0.1:1 127.0.0.1:2\n", "line 1"),
+        ("Ada h:1 h:2\nAda h:3 h:4\n", "line 2"),
+    ] {
+        let herd = Herd::new();
+        fs::write(herd.topology(), text).expect("a topology file");
+        for command in ["start", "status", "restart"] {
+            let ended = herd.run(&[command]);
+            assert_eq!(ended.code, 1, "{text:?}: {ended:?}");
+            let named = ended.err.contains("topology.txt") && ended.err.contains(line);
+            assert!(named, "{text:?}: {ended:?}");
+        }
+        assert_eq!(herd.run(&["stop"]).code, 0, "{text:?}");
+        assert_eq!(herd.processes(), [], "{text:?}");
+    }
+    // What only herd itself sees reaches the user, too.
+    let herd = Herd::new();
+    let text = fs::read_to_string(herd.topology()).expect("the topology file");
+    fs::write(herd.topology(), text.replace(" Cyd\n", " Nobody\n")).expect("a topology file");
+    let start = herd.run(&["start"]);
+    assert_eq!(start.code, 1, "{start:?}");
+    assert!(start.err.contains("Nobody"), "{start:?}");
+    assert_eq!(herd.processes(), []);
+}
+
+#[test]
+fn the_command_line_is_checked() {
+    let herd = Herd::new();
+    for help in ["--help", "-h", "help"] {
+        let ended = herd.run(&[help]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(ended.out.starts_with("Usage: "), "{ended:?}");
+    }
+    for wrong in [&["begin"][..], &["start", "Ada"], &[""]] {
+        let ended = herd.run(wrong);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.err.contains("Usage: "), "{ended:?}");
+    }
+    assert!(!herd.log_dir().exists(), "nothing was started");
+}
+
+#[test]
+fn shellcheck_has_nothing_to_say() {
+    match Command::new("shellcheck").arg(script()).output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{said}");
+        }
+        Err(_) => eprintln!("skipped: shellcheck is not installed"),
+    }
+}
+
+/// A herd in a directory of its own. Dropping it stops it, whatever has happened.
+struct Herd {
+    dir: TempDir,
+    script: PathBuf,
+    /// Client and server address of each of `NAMES`.
+    addresses: Vec<(String, String)>,
+    stand_in: String,
+    twitter_url: Option<String>,
+    /// What the script printed when it started this herd.
+    welcome: String,
+}
+
+impl Herd {
+    /// A topology, and nothing that runs.
+    fn new() -> Herd {
+        let dir = TempDir::with_prefix("run_herd ").expect("a temporary directory");
+        let mut free = free_addresses(2 * NAMES.len() + 1).into_iter();
+        let mut next = || free.next().expect("as many as were asked for");
+        let addresses: Vec<_> = NAMES.iter().map(|_| (next(), next())).collect();
+        let herd = Herd {
+            dir,
+            script: script(),
+            addresses,
+            stand_in: next(),
+            twitter_url: None,
+            welcome: String::new(),
+        };
+        let mut text = "# A chain; the link of Ada and Bob is named twice.\n".to_owned();
+        for (name, neighbours) in NAMES.iter().zip(["Bob", "Ada Cyd", ""]) {
+            let (client, server) = (herd.client_address(name), herd.server_address(name));
+            text += &format!("{name} {client}\t{server} {neighbours}\n");
+        }
+        fs::write(herd.topology(), text).expect("a topology file");
+        herd
+    }
+
+    /// A herd that is up.
+    fn started() -> Herd {
+        with_other_ports_if_taken(|| {
+            let mut herd = Herd::new();
+            let start = herd.run(&[]);
+            if start.lost_a_port() {
+                return None;
+            }
+            assert_eq!(start.code, 0, "{start:?}");
+            herd.welcome = start.out;
+            Some(herd)
+        })
+    }
+
+    fn topology(&self) -> PathBuf {
+        self.dir.path().join("topology.txt")
+    }
+
+    fn log_dir(&self) -> PathBuf {
+        self.dir.path().join("logs of the herd")
+    }
+
+    fn address(&self, name: &str) -> &(String, String) {
+        let index = NAMES.iter().position(|&other| other == name);
+        &self.addresses[index.expect("one of NAMES")]
+    }
+
+    fn client_address(&self, name: &str) -> String {
+        self.address(name).0.clone()
+    }
+
+    fn server_address(&self, name: &str) -> String {
+        self.address(name).1.clone()
+    }
+
+    fn pid(&self, name: &str) -> i32 {
+        let file = self.log_dir().join(format!("{name}.pid"));
+        let text = fs::read_to_string(file).expect("a pid file");
+        text.trim().parse().expect("a pid")
+    }
+
+    /// All processes of this herd, by pid, told by their command lines.
+    fn processes(&self) -> Vec<(i32, String)> {
+        let directory = self.dir.path().to_str().expect("a path in UTF-8");
+        let stand_in = format!(" twitter --listen {} ", self.stand_in);
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").expect("Linux").flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|s| s.parse().ok()) else {
+                continue;
+            };
+            let bytes = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&bytes).replace('\0', " ");
+            let serves = line.contains(" serve ") && line.contains(directory);
+            if serves || line.contains(&stand_in) {
+                found.push((pid, line));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// The script, to be run for this herd.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.script);
+        command.args(arguments);
+        command.env("HERD_BIN", env!("CARGO_BIN_EXE_herd"));
+        command.env("TOPOLOGY", self.topology());
+        command.env("LOG_DIR", self.log_dir());
+        command.env("TWITTER_LISTEN", &self.stand_in);
+        command.env("START_SECONDS", "60");
+        match &self.twitter_url {
+            Some(url) => command.env("TWITTER_URL", url),
+            None => command.env_remove("TWITTER_URL"),
+        };
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        self.run_program(&mut self.command(arguments))
+    }
+
+    fn run_program(&self, command: &mut Command) -> Ended {
+        Running::spawn(command, self.dir.path()).wait()
+    }
+
+    fn spawn(&self, mut command: Command) -> Running {
+        Running::spawn(&mut command, self.dir.path())
+    }
+
+    /// Tells the first server something, and asks the last one, which has it over the links.
+    fn check_that_it_answers(&self) {
+        let told = self.ask(
+            "Ada",
+            "IAMAT kiwi +34.068930-118.445127 1353118103.108893381\n",
+        );
+        let ending = " kiwi +34.068930-118.445127 1353118103.108893381\n";
+        assert!(
+            told.starts_with("AT Ada +") && told.ends_with(ending),
+            "{told:?}"
+        );
+        let reply = self.wait_for("the location to reach Cyd", || {
+            let reply = self.ask("Cyd", "WHATSAT kiwi 100 2\n");
+            reply.starts_with("AT ").then_some(reply)
+        });
+        let (at, json) = reply.split_once('\n').expect("two lines");
+        assert!(at.starts_with("AT Ada +"), "{reply:?}");
+        assert!(json.starts_with('{') && json.ends_with("}\n"), "{reply:?}");
+        assert!(!json.contains("\"error\""), "{reply:?}");
+    }
+
+    /// Sends lines to a server, closes our side, and returns all it has to say.
+    fn ask(&self, name: &str, lines: &str) -> String {
+        let address = self.client_address(name);
+        if !nc_is_here() {
+            return ask_without_nc(&address, lines).unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+        let (host, port) = address.split_once(':').expect("host:port");
+        let input = self.dir.path().join("input");
+        fs::write(&input, lines).expect("a file");
+        let mut nc = Command::new("nc");
+        nc.args(["-N", host, port]);
+        let mut running = Running::spawn_with(&mut nc, self.dir.path(), Some(&input));
+        running.what = format!("nc to {name}");
+        running.wait().out
+    }
+
+    /// Waits until `look` finds something.
+    fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {what}");
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+impl Drop for Herd {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for entry in fs::read_dir(self.log_dir()).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.extension().is_some_and(|e| e == "err" || e == "old") {
+                    let said = fs::read_to_string(&path).unwrap_or_default();
+                    eprintln!("--- {}\n{said}", path.display());
+                }
+            }
+        }
+        // Not by the script, which may be what is broken.
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let left = self.processes();
+            if left.is_empty() {
+                break;
+            }
+            left.iter().for_each(|&(pid, _)| kill(pid, Signal::KILL));
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+/// A program under way, its output going to files: a server that kept a pipe open would hang us.
+struct Running {
+    child: Child,
+    what: String,
+    output: TempDir,
+}
+
+/// What a program left behind.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Running {
+    fn spawn(command: &mut Command, dir: &Path) -> Running {
+        Running::spawn_with(command, dir, None)
+    }
+
+    fn spawn_with(command: &mut Command, dir: &Path, input: Option<&Path>) -> Running {
+        let output = TempDir::new_in(dir).expect("a temporary directory");
+        let file = |name| fs::File::create(output.path().join(name)).expect("a file");
+        command.stdout(file("out")).stderr(file("err"));
+        command.stdin(match input {
+            Some(path) => Stdio::from(fs::File::open(path).expect("the file just written")),
+            None => Stdio::null(),
+        });
+        let what = format!("{command:?}");
+        let child = command.spawn().unwrap_or_else(|e| panic!("{what}: {e}"));
+        Running {
+            child,
+            what,
+            output,
+        }
+    }
+
+    fn wait(mut self) -> Ended {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                break status;
+            }
+            if Instant::now() >= deadline {
+                self.child.kill().expect("our child");
+                self.child.wait().expect("our child");
+                panic!(
+                    "no end to {}: {} {}",
+                    self.what,
+                    self.said("out"),
+                    self.said("err")
+                );
+            }
+            thread::sleep(LOOK_AGAIN);
+        };
+        Ended {
+            code: status.code().unwrap_or(-1),
+            out: self.said("out"),
+            err: self.said("err"),
+        }
+    }
+
+    fn said(&self, name: &str) -> String {
+        let bytes = fs::read(self.output.path().join(name)).expect("the file we made");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Ended {
+    /// The row of the status table about `name`, in words.
+    fn row(&self, name: &str) -> Vec<String> {
+        let rows = self.out.lines().map(|line| line.split_whitespace());
+        let mut rows = rows.map(|words| words.map(str::to_owned).collect::<Vec<_>>());
+        let row = rows.find(|words| words.first().is_some_and(|word| word == name));
+        row.unwrap_or_else(|| panic!("no row for {name}: {self:?}"))
+    }
+
+    /// Whether another program took a port between our choosing and our using it.
+    fn lost_a_port(&self) -> bool {
+        self.code != 0 && self.err.contains("in use")
+    }
+}
+
+/// Tries with new ports when `attempt` says that one was lost.
+fn with_other_ports_if_taken<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let mut attempts = (0..PORT_TRIES).filter_map(|_| attempt());
+    attempts.next().expect("ports that are free a moment later")
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("run_herd.sh")
+}
+
+/// Addresses that nobody listens on, all different: they are held together, then let go.
+fn free_addresses(count: usize) -> Vec<String> {
+    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listeners: Vec<TcpListener> = (0..count).map(bind).collect();
+    let address = |l: &TcpListener| l.local_addr().expect("it is bound").to_string();
+    listeners.iter().map(address).collect()
+}
+
+/// Whether there is an `nc` that can half-close (`-N`, as OpenBSD's has); says so once if not.
+fn nc_is_here() -> bool {
+    static HERE: OnceLock<bool> = OnceLock::new();
+    *HERE.get_or_init(|| {
+        let help = Command::new("nc").arg("-h").stdin(Stdio::null()).output();
+        let here = help.is_ok_and(|o| {
+            let text = [o.stdout, o.stderr].concat();
+            String::from_utf8_lossy(&text).contains("-N")
+        });
+        if !here {
+            eprintln!("there is no nc with -N: talking over TcpStream instead");
+        }
+        here
+    })
+}
+
+fn ask_without_nc(address: &str, lines: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(lines.as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    Ok(String::from_utf8_lossy(&reply).into_owned())
+}
+
+/// Signals a process; one that has gone meanwhile is no trouble.
+fn kill(pid: i32, signal: Signal) {
+    let pid = Pid::from_raw(pid).expect("a pid is not 0");
+    let _ = kill_process(pid, signal);
+}
