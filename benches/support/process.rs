@@ -1,0 +1,192 @@
+//! The servers that are measured, each a process of its own: started, read in /proc, ended.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tempfile::TempDir;
+
+use super::{PATIENCE, Result};
+
+/// The name of the server in a herd of one.
+pub const SOLO: &str = "Solo";
+
+/// A process that is killed when this goes away.
+pub struct Server {
+    child: Child,
+    /// Where clients connect.
+    pub address: SocketAddr,
+    _home: Arc<TempDir>,
+}
+
+impl Server {
+    /// A bare echo server, which is this very program; with `log` it logs every line.
+    pub fn echo(log: bool, core: Option<&str>) -> Result<Server> {
+        let home = Arc::new(TempDir::new()?);
+        let address = free_address()?;
+        let mut command = on_core(core, &std::env::current_exe()?);
+        command.args(["--echo", &address.to_string()]);
+        if log {
+            command.arg(home.path().join("log"));
+        }
+        Server::start(command, address, home)
+    }
+
+    /// A herd of one server without neighbours.
+    pub fn solo(core: Option<&str>) -> Result<Server> {
+        Topology::new(&[(SOLO, "")])?.start(SOLO, core)
+    }
+
+    /// Starts it and waits until it accepts connections.
+    fn start(mut command: Command, address: SocketAddr, home: Arc<TempDir>) -> Result<Server> {
+        let complaints = home.path().join(format!("stderr-{}", address.port()));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.stderr(fs::File::create(&complaints)?).spawn()?;
+        let mut server = Server {
+            child,
+            address,
+            _home: home,
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_err() {
+            let exit = server.child.try_wait()?;
+            if exit.is_some() || Instant::now() > deadline {
+                let text = fs::read_to_string(&complaints)?;
+                return Err(format!("{command:?} does not serve ({exit:?}): {text}").into());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(server)
+    }
+
+    /// The CPU time it has used so far.
+    pub fn cpu(&self) -> Result<Duration> {
+        cpu(self.child.id())
+    }
+
+    /// Its resident memory in bytes.
+    pub fn resident_bytes(&self) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next());
+        Ok(kilobytes.ok_or("no VmRSS in /proc")?.parse::<f64>()? * 1024.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended by itself
+        let _ = self.child.wait();
+    }
+}
+
+/// A herd's topology file and the directory where all its servers keep their logs.
+pub struct Topology {
+    home: Arc<TempDir>,
+    servers: Vec<(String, SocketAddr, SocketAddr)>,
+}
+
+impl Topology {
+    /// Names servers, each with its neighbours; the addresses are chosen here.
+    pub fn new(servers: &[(&str, &str)]) -> Result<Topology> {
+        let mut topology = Topology {
+            home: Arc::new(TempDir::new()?),
+            servers: Vec::new(),
+        };
+        let mut text = String::new();
+        for (name, neighbours) in servers {
+            let (clients, links) = (free_address()?, free_address()?);
+            text += &format!("{name} {clients} {links} {neighbours}\n");
+            topology.servers.push((name.to_string(), clients, links));
+        }
+        fs::write(topology.home.path().join("topology.txt"), text)?;
+        Ok(topology)
+    }
+
+    /// Starts one of them. Nobody listens where it is to look for Twitter.
+    pub fn start(&self, name: &str, core: Option<&str>) -> Result<Server> {
+        let mut command = on_core(core, Path::new(env!("CARGO_BIN_EXE_herd")));
+        command.args(["serve", name, "--topology"]);
+        command.arg(self.home.path().join("topology.txt"));
+        command.arg("--log-dir").arg(self.home.path().join(name));
+        command.args(["--twitter-url", &format!("http://{}/", free_address()?)]);
+        Server::start(command, self.server(name)?.1, Arc::clone(&self.home))
+    }
+
+    /// Where the neighbours of `name` connect.
+    pub fn link_address(&self, name: &str) -> Result<SocketAddr> {
+        Ok(self.server(name)?.2)
+    }
+
+    fn server(&self, name: &str) -> Result<&(String, SocketAddr, SocketAddr)> {
+        let found = self.servers.iter().find(|server| server.0 == name);
+        Ok(found.ok_or_else(|| format!("no server {name}"))?)
+    }
+}
+
+/// An address that nobody listens on, below the ports that the kernel gives to connections.
+fn free_address() -> Result<SocketAddr> {
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 500) as u16 * 20; // benches may run side by side
+    while TRIED.load(Ordering::Relaxed) < 2_000 {
+        let port = first + TRIED.fetch_add(1, Ordering::Relaxed);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err("2,000 ports tried, none is free".into())
+}
+
+/// The CPU time of all threads that a process has now, to the nanosecond.
+pub fn cpu(process: u32) -> Result<Duration> {
+    let mut total_ns = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        match fs::read_to_string(task?.path().join("schedstat")) {
+            Ok(text) => total_ns += text.split(' ').next().unwrap_or("").parse::<u64>()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // it has just ended
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Duration::from_nanos(total_ns))
+}
+
+/// Moves this process to core 1 and returns the core for the servers, so that the two do not
+/// disturb each other. `None` where that is not possible.
+pub fn pin() -> Option<&'static str> {
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new("taskset");
+        let command = command
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let own = std::process::id().to_string();
+    (run(&["-c", "0", "true"]) && run(&["-cp", "1", &own])).then_some("0")
+}
+
+/// A command that will run on that core only.
+fn on_core(core: Option<&str>, program: &Path) -> Command {
+    let Some(core) = core else {
+        return Command::new(program);
+    };
+    let mut command = Command::new("taskset"); // which becomes the program: same process
+    command.args(["-c", core]).arg(program);
+    command
+}
+
+/// Allows this process and its servers as many descriptors as may be; returns how many.
+pub fn raise_descriptors() -> Result<u64> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    Ok(limit.current.unwrap_or(u64::MAX))
+}
