@@ -103,7 +103,9 @@ fn serve(name: &str, path: &PathBuf, log_dir: PathBuf, twitter_url: String) -> R
 fn twitter(listen: &str) -> Result<(), Failure> {
     StandIn::start(listen)
         .map_err(|error| {
-            Failure::Start(format!("the stand-in cannot listen on {listen}: {error}"))
+            Failure::Start(format!(
+                "the stand-in for Twitter cannot listen on {listen}: {error}"
+            ))
         })?
         .run()
         .map_err(Failure::Run)

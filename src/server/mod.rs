@@ -515,7 +515,8 @@ impl Server {
     }
 
     fn say_unreachable(&mut self, link: LinkIndex, reason: &str) {
-        if let Some(text) = self.neighbours.at(link).unreachable(reason) {
+        let now = self.now.mono;
+        if let Some(text) = self.neighbours.at(link).unreachable(reason, now) {
             self.tell(&text);
         }
     }

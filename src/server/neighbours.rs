@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::connection_id::ConnectionId;
 use crate::log::record::Label;
@@ -19,6 +20,9 @@ pub const CLIENT: Role = 0;
 pub const ACCEPTED: Role = 1;
 /// We dialled a neighbour.
 pub const DIALLED: Role = 2;
+
+/// A neighbour may be unreachable for this long before it is worth a word.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// All neighbours, in the order of the node's links.
 pub struct Neighbours(Vec<Neighbour>);
@@ -37,8 +41,8 @@ pub struct Neighbour {
     dials: usize,
     /// A thread is finding out where the address leads.
     resolving: bool,
-    /// That it cannot be reached has been said.
-    said: bool,
+    /// Since when it cannot be reached, and whether that has been said.
+    unreachable: Option<(Instant, bool)>,
 }
 
 impl Neighbours {
@@ -78,7 +82,7 @@ impl Neighbour {
             dial: None,
             dials: 0,
             resolving: false,
-            said: false,
+            unreachable: None,
         }
     }
 
@@ -109,16 +113,23 @@ impl Neighbour {
         self.resolving = false;
     }
 
-    /// What to tell the operator of a neighbour that cannot be reached: once, until it has been.
-    pub fn unreachable(&mut self, reason: &str) -> Option<String> {
+    /// What to tell the operator of a neighbour that cannot be reached: once, until it has been,
+    /// and not at all if that lasts shorter than a herd takes to start.
+    pub fn unreachable(&mut self, reason: &str, now: Instant) -> Option<String> {
         let Neighbour { name, address, .. } = self;
-        let text = format!("{name} cannot be reached at {address}, trying on: {reason}");
-        (!std::mem::replace(&mut self.said, true)).then_some(text)
+        let (since, said) = self.unreachable.get_or_insert((now, false));
+        if *said || now < *since + PATIENCE {
+            return None;
+        }
+        *said = true;
+        Some(format!(
+            "{name} cannot be reached at {address}, trying on: {reason}"
+        ))
     }
 
     /// Notes that it has been reached.
     pub fn reached(&mut self) {
-        self.said = false;
+        self.unreachable = None;
     }
 }
 
