@@ -26,6 +26,9 @@ const _: () = assert!(size_of::<Record>() == 128);
 /// has to move millions of entries.
 const SHARDS: usize = 256;
 
+/// How finely the hash space is dealt out to the shards.
+const SHARES: usize = 4096;
+
 /// Keys of the index's hash, from outside: who does not know them cannot aim for collisions.
 pub type HashKeys = (u64, u64);
 
@@ -215,13 +218,27 @@ impl Table {
 #[derive(Debug)]
 struct Index {
     shards: Vec<HashTable<u32>>,
+    /// To which shard each share of the hash space belongs.
+    ///
+    /// A hash table doubles when it is full. Equal shards would all do so within a few thousand
+    /// insertions of each other, and hold up whoever waits for those. So they are unequal: the
+    /// last gets twice the share of the first, and those between rise evenly in the logarithm,
+    /// so that from one doubling of the whole to the next they double one after the other.
+    shard_of: Vec<u8>,
     keys: HashKeys,
 }
 
 impl Index {
     fn new(keys: HashKeys) -> Index {
-        let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
-        Index { shards, keys }
+        let shard = |share: usize| {
+            let place = (share as f64 + 0.5) / SHARES as f64;
+            (SHARDS as f64 * (1.0 + place).log2()) as u8
+        };
+        Index {
+            shards: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            shard_of: (0..SHARES).map(shard).collect(),
+            keys,
+        }
     }
 
     /// SipHash-1-3 (Aumasson and Bernstein, 2012): keyed, made for tables that strangers fill.
@@ -229,15 +246,15 @@ impl Index {
         SipHasher13::new_with_keys(self.keys.0, self.keys.1).hash(client)
     }
 
-    /// A shard takes bits from the middle: its own table uses the lowest and the highest.
-    fn shard(hash: u64) -> usize {
-        (hash >> 40) as usize % SHARDS
+    /// The share is in the middle bits: a shard's own table uses the lowest and the highest.
+    fn shard(&self, hash: u64) -> usize {
+        usize::from(self.shard_of[(hash >> 40) as usize % SHARES])
     }
 
     fn find(&self, records: &[Record], client: &[u8]) -> Option<u32> {
         let hash = self.hash(client);
         let same = |&slot: &u32| records[slot as usize].client() == client;
-        self.shards[Index::shard(hash)].find(hash, same).copied()
+        self.shards[self.shard(hash)].find(hash, same).copied()
     }
 
     fn insert(&mut self, records: &[Record], slot: u32) {
@@ -246,7 +263,8 @@ impl Index {
             SipHasher13::new_with_keys(keys.0, keys.1).hash(records[slot as usize].client())
         };
         let hash = hash_of(&slot);
-        self.shards[Index::shard(hash)].insert_unique(hash, slot, hash_of);
+        let shard = self.shard(hash);
+        self.shards[shard].insert_unique(hash, slot, hash_of);
     }
 }
 
@@ -319,6 +337,29 @@ mod tests {
             let held = table.location(client.as_bytes()).expect("it was accepted");
             assert_eq!(held.line, line.as_bytes());
         }
+    }
+
+    #[test]
+    fn shards_grow_one_after_the_other() {
+        let mut table = Table::new((1, 2));
+        let mut growths = Vec::new();
+        for client in 0..60_000_usize {
+            let before: usize = table.index.shards.iter().map(HashTable::capacity).sum();
+            let line = format!("AT Blake +0.000000000 client{client} +00+000 10");
+            accept(&mut table, &line, Source::Own);
+            let after: usize = table.index.shards.iter().map(HashTable::capacity).sum();
+            growths.extend((after > before && client > 10_000).then_some(client));
+        }
+        // From 10,000 to 60,000 each shard doubles two or three times.
+        assert!(growths.len() > 2 * SHARDS, "{}", growths.len());
+        let busiest = (10..60_usize).map(|thousand| {
+            let thousand = thousand * 1000..(thousand + 1) * 1000;
+            growths
+                .iter()
+                .filter(|client| thousand.contains(client))
+                .count()
+        });
+        assert!(busiest.max() < Some(SHARDS / 4), "they grow together");
     }
 
     fn updates() -> impl Strategy<Value = Vec<String>> {
