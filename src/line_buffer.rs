@@ -110,11 +110,6 @@ impl LineBuffer {
         self.len() == 0
     }
 
-    /// Whether the stream is inside a line over the limit.
-    pub fn is_overlong(&self) -> bool {
-        self.overlong
-    }
-
     /// Frees the memory.
     pub fn release(&mut self) {
         self.kept = Vec::new();

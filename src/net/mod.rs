@@ -231,11 +231,6 @@ impl<M> Reactor<M> {
         connection.map(|connection| connection.peer)
     }
 
-    /// How many connections there are.
-    pub fn len(&self) -> usize {
-        self.connections.len()
-    }
-
     /// Whether there is no connection.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
@@ -588,13 +583,22 @@ impl<M> Reactor<M> {
         }
     }
 
-    /// Reads once. A connection that fails is lost.
-    pub fn read(&mut self, id: ConnectionId, scratch: &mut [u8]) -> Fill {
+    /// Reads once. With the turn's `budget` of bytes used up, the connection goes to the end of the
+    /// ready queue instead; one that fails is lost.
+    pub fn read(&mut self, id: ConnectionId, scratch: &mut [u8], budget: &mut usize) -> Fill {
+        if *budget == 0 {
+            self.resume(id);
+            return Fill::Drained;
+        }
         let Some(connection) = self.connection(id).filter(|c| c.is_open()) else {
             return Fill::Drained;
         };
         connection.held = false;
         match connection.fill(scratch) {
+            Ok(Fill::Bytes(n)) => {
+                *budget = budget.saturating_sub(n);
+                Fill::Bytes(n)
+            }
             Ok(fill) => fill,
             Err(error) => {
                 self.doom(id, error.to_string());
@@ -603,11 +607,9 @@ impl<M> Reactor<M> {
         }
     }
 
-    /// Bytes of a line without end that a connection holds, and whether the line is over its
-    /// limit: what is lost if no more comes.
-    pub fn unfinished(&mut self, id: ConnectionId) -> (usize, bool) {
-        let connection = self.connection(id);
-        connection.map_or((0, false), |c| (c.input.len(), c.input.is_overlong()))
+    /// Bytes of a line without end that a connection holds: what is lost if no more comes.
+    pub fn unfinished(&mut self, id: ConnectionId) -> usize {
+        self.connection(id).map_or(0, |c| c.input.len())
     }
 
     // ---- what is wanted

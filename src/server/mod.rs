@@ -311,20 +311,9 @@ impl Server {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut budget = READ_BUDGET_BYTES;
         let mut chunk: &[u8] = &[];
-        loop {
-            if !self.serve_lines(id, role, &mut chunk) {
-                self.reactor.hold(id, chunk);
-                break;
-            }
-            if budget == 0 {
-                self.reactor.resume(id); // to the end of the queue
-                break;
-            }
-            match self.reactor.read(id, &mut scratch) {
-                Fill::Bytes(n) => {
-                    budget = budget.saturating_sub(n);
-                    chunk = &scratch[..n];
-                }
+        while self.serve_lines(id, role, &mut chunk) {
+            match self.reactor.read(id, &mut scratch, &mut budget) {
+                Fill::Bytes(n) => chunk = &scratch[..n],
                 Fill::Drained => break,
                 Fill::End => {
                     self.handle_end(id, role);
@@ -335,7 +324,8 @@ impl Server {
         self.scratch = scratch;
     }
 
-    /// Handles the lines of `chunk` and what was kept before. `false` if the rest must wait.
+    /// Handles the lines of what was kept before, then of `chunk`. `false` if the rest must wait,
+    /// and is kept.
     fn serve_lines(&mut self, id: ConnectionId, role: Role, chunk: &mut &[u8]) -> bool {
         let limit = match role {
             CLIENT => LINE_BYTES_MAX,
@@ -344,6 +334,7 @@ impl Server {
         loop {
             let waits = role == CLIENT && self.node.is_waiting(id);
             if waits || self.phase != Phase::Serving || !self.reactor.takes_replies(id) {
+                self.reactor.hold(id, chunk);
                 return false;
             }
             let Some(piece) = self.reactor.next_piece(id, chunk, limit) else {
@@ -399,7 +390,7 @@ impl Server {
 
     /// The peer will say no more. A client is still sent what it is owed.
     fn handle_end(&mut self, id: ConnectionId, role: Role) {
-        let (bytes, _) = self.reactor.unfinished(id);
+        let bytes = self.reactor.unfinished(id);
         if bytes > 0 {
             let label = self.neighbours.label(id, role, self.node.link_of(id));
             let text = format!("{bytes} bytes after the last LF were discarded");
@@ -541,25 +532,25 @@ impl Server {
     // ---- the log
 
     fn commit(&mut self) {
-        match self.log.commit(self.now) {
-            None => {}
-            Some(Notice::Failing(why)) => {
-                self.rewrite_from = Some(self.journaled);
-                say(
-                    &self.name,
-                    &format!("cannot write the log, serving on without: {why}"),
-                );
-            }
-            Some(Notice::Recovered(missing)) => {
-                say(
-                    &self.name,
-                    &format!("the log is written again; {missing} records are missing"),
-                );
-            }
-        }
+        let notice = self.log.commit(self.now);
+        self.handle_notice(notice);
         if self.rewrite_from.is_none() && !self.log.is_failing() {
             self.journaled = self.node.table().end();
         }
+    }
+
+    fn handle_notice(&mut self, notice: Option<Notice>) {
+        let text = match notice {
+            None => return,
+            Some(Notice::Failing(why)) => {
+                self.rewrite_from = Some(self.journaled);
+                format!("cannot write the log, serving on without: {why}")
+            }
+            Some(Notice::Recovered(missing)) => {
+                format!("the log is written again; {missing} records are missing")
+            }
+        };
+        say(&self.name, &text);
     }
 
     fn is_rewriting(&self) -> bool {
@@ -590,16 +581,8 @@ impl Server {
             self.journaled = 0;
             self.rewrite_from = Some(0);
         }
-        match notice {
-            Some(Notice::Failing(why)) => {
-                self.rewrite_from = Some(self.journaled);
-                say(
-                    &self.name,
-                    &format!("cannot write the log, serving on without: {why}"),
-                );
-            }
-            _ => self.note("the log was reopened"),
-        }
+        self.handle_notice(notice);
+        self.note("the log was reopened");
     }
 
     fn log_opened(&mut self, id: ConnectionId, link: Option<LinkIndex>) {

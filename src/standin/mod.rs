@@ -103,20 +103,9 @@ impl StandIn {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut budget = READ_BUDGET_BYTES;
         let mut chunk: &[u8] = &[];
-        loop {
-            if !self.serve_lines(id, &mut chunk) {
-                self.reactor.hold(id, chunk);
-                break;
-            }
-            if budget == 0 {
-                self.reactor.resume(id);
-                break;
-            }
-            match self.reactor.read(id, &mut scratch) {
-                Fill::Bytes(n) => {
-                    budget = budget.saturating_sub(n);
-                    chunk = &scratch[..n];
-                }
+        while self.serve_lines(id, &mut chunk) {
+            match self.reactor.read(id, &mut scratch, &mut budget) {
+                Fill::Bytes(n) => chunk = &scratch[..n],
                 Fill::Drained => break,
                 Fill::End => {
                     self.reactor.lose(id, "closed by the client");
@@ -127,7 +116,7 @@ impl StandIn {
         self.scratch = scratch;
     }
 
-    /// Handles whole lines. `false` if the rest must wait, or is of no interest any longer.
+    /// Handles whole lines. `false` if the rest must wait, and is kept, or is of no interest.
     fn serve_lines(&mut self, id: ConnectionId, chunk: &mut &[u8]) -> bool {
         while self.reactor.takes_replies(id) {
             let Some(piece) = self.reactor.next_piece(id, chunk, HEAD_BYTES_MAX) else {
@@ -150,6 +139,7 @@ impl StandIn {
                 }
             }
         }
+        self.reactor.hold(id, chunk);
         false
     }
 
