@@ -59,6 +59,8 @@ pub struct Log {
     said: bool,
     /// The last write broke off within a record.
     torn: bool,
+    /// A write before the end of the turn failed.
+    broken: Option<io::Error>,
 }
 
 /// What a replay found.
@@ -82,6 +84,7 @@ impl Log {
             missing: 0,
             said: false,
             torn: false,
+            broken: None,
         }
     }
 
@@ -102,11 +105,13 @@ impl Log {
         take: impl FnMut(&[u8]) -> bool,
     ) -> Result<Replayed, OpenError> {
         self.retry_at = Some(now.mono); // until it is open
+        self.said = true; // the caller tells of a failure itself
         let file = open_locked(&self.path)?;
         let replayed = replay(&file, take).map_err(OpenError::Io);
         self.torn = ends_torn(&file).map_err(OpenError::Io)?;
         self.file = Some(file);
         self.retry_at = None;
+        self.said = false;
         replayed
     }
 
@@ -138,10 +143,18 @@ impl Log {
     pub fn record(&mut self, direction: Direction, label: Label<'_>, text: &[u8]) {
         record::write_head(&mut self.buffer, &self.stamp, direction, label);
         record::write_text(&mut self.buffer, text);
-        if self.buffer.len() >= BUFFER_BYTES_MAX && self.retry_at.is_none() {
-            // A failure shows again at the commit, which tells of it.
-            let _ = self.write_buffer();
+        if self.buffer.len() >= BUFFER_BYTES_MAX {
+            self.write_early();
         }
+    }
+
+    /// Writes before the turn is over. From a failure on nothing more is tried until the commit
+    /// has told of it: what follows a record that broke off must not run on from there.
+    fn write_early(&mut self) {
+        if self.retry_at.is_none() && self.broken.is_none() {
+            self.broken = self.write_buffer().err();
+        }
+        self.drop_buffer();
     }
 
     /// Adds a record of a line that goes on beyond its `beginning`.
@@ -172,6 +185,9 @@ impl Log {
 
     /// Hands the turn's records to the kernel.
     pub fn commit(&mut self, now: Now) -> Option<Notice> {
+        if let Some(error) = self.broken.take() {
+            return self.fail(&error, now);
+        }
         match self.retry_at {
             None if self.buffer.is_empty() => None,
             None => match self.write_buffer() {
@@ -275,6 +291,9 @@ fn open_locked(path: &Path) -> Result<File, OpenError> {
         .create(true)
         .open(path)
         .map_err(OpenError::Io)?;
+    if !file.metadata().map_err(OpenError::Io)?.is_file() {
+        return Ok(file); // whoever logs to a device may share it
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
@@ -389,7 +408,7 @@ mod tests {
             wall: now.wall,
         };
         log.record(Direction::Note, Label::None, b"one");
-        assert!(matches!(log.commit(now), Some(Notice::Failing(_))));
+        assert_eq!(log.commit(now), None, "whoever opened it has been told");
         log.record(Direction::Note, Label::None, b"two");
         assert_eq!(log.commit(now), None, "not yet, and not again");
         now = later(now, RETRY);
@@ -421,6 +440,29 @@ mod tests {
         assert!(matches!(log.commit(now), Some(Notice::Failing(_))));
         log.record(Direction::Note, Label::None, b"two");
         assert_eq!(log.commit(now), None);
+    }
+
+    #[test]
+    fn a_turn_too_long_for_the_buffer_is_written_in_parts_or_given_up_whole() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        let now = Now::read();
+        let line = vec![b'x'; 60_000];
+        let mut log = Log::new(path.clone());
+        log.open(now, |_| true).expect("nobody has it");
+        (0..40).for_each(|_| log.record(Direction::In, Label::Client(1), &line));
+        assert!(log.buffer.len() < BUFFER_BYTES_MAX);
+        assert_eq!(log.commit(now), None);
+        let written = fs::read(&path).expect("it was written");
+        assert_eq!(memchr::memchr_iter(b'\n', &written).count(), 40);
+        if !Path::new("/dev/full").exists() {
+            return println!("skipped in part: this system has no /dev/full");
+        }
+        let mut log = Log::new(PathBuf::from("/dev/full"));
+        log.open(now, |_| true).expect("it can be opened");
+        (0..40).for_each(|_| log.record(Direction::In, Label::Client(1), &line));
+        assert!(matches!(log.commit(now), Some(Notice::Failing(_))));
+        assert_eq!(log.missing, 40);
     }
 
     #[test]

@@ -192,7 +192,7 @@ fn unescape(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
 /// written again. What a *client* or a stranger sent vouches for nothing, whatever it looks like.
 pub fn vouched_at<'a>(record: &[u8], line: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     let mut fields = record.splitn(4, |&byte| byte == b' ');
-    let (_time, direction, label, text) = (
+    let (time, direction, label, text) = (
         fields.next()?,
         fields.next()?,
         fields.next()?,
@@ -209,11 +209,21 @@ pub fn vouched_at<'a>(record: &[u8], line: &'a mut Vec<u8>) -> Option<&'a [u8]> 
         Direction::Held => true,
         Direction::Opened | Direction::Dropped | Direction::Note => false,
     };
-    if !vouched || !text.starts_with(b"AT ") {
+    if !vouched || !text.starts_with(b"AT ") || !is_stamp(time) {
         return None;
     }
     unescape(text, line)?;
     Some(line)
+}
+
+/// Whether a record begins as records do: what was broken off or spoilt does not.
+fn is_stamp(time: &[u8]) -> bool {
+    const FORM: &[u8] = b"0000-00-00T00:00:00.000000000Z";
+    let fits = |(byte, form): (&u8, &u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        form => byte == form,
+    };
+    time.len() == FORM.len() && time.iter().zip(FORM).all(fits)
 }
 
 #[cfg(test)]
@@ -310,10 +320,12 @@ mod tests {
         for record in [
             "",
             "2012 > c1",
-            "2012 > c1 ? AT Blake +0.000000000 a +00+000 1",
-            "2012 > c1 AT Blake +0.000000000 a +00+0\\... torn",
-            "2012 > c1 AT Blake \\x4 a +00+000 1",
-            "2012 >> c1 AT Blake +0.000000000 a +00+000 1",
+            "2012-11-17T02:08:23.672266766Z > c1 ? AT Blake +0.000000000 a +00+000 1",
+            "2012-11-17T02:08:23.672266766Z > c1 AT Blake +0.000000000 a +00+0\\... torn",
+            "2012-11-17T02:08:23.672266766Z > c1 AT Blake \\x4 a +00+000 1",
+            "2012-11-17T02:08:23.672266766Z >> c1 AT Blake +0.000000000 a +00+000 1",
+            "2012-11-17T02:08:23.67226676Z > c1 AT Blake +0.000000000 a +00+000 1",
+            "x > c1 AT Blake +0.000000000 a +00+000 1",
         ] {
             assert_eq!(
                 vouched_at(record.as_bytes(), &mut Vec::new()),
@@ -336,7 +348,8 @@ mod tests {
         #[test]
         fn noise_never_panics(record in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = vouched_at(&record, &mut Vec::new());
-            let _ = vouched_at(&[b"t > c1 AT ", &record[..]].concat(), &mut Vec::new());
+            let head = b"2012-11-17T02:08:23.672266766Z > c1 AT ";
+            let _ = vouched_at(&[head, &record[..]].concat(), &mut Vec::new());
         }
     }
 }

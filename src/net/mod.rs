@@ -96,6 +96,8 @@ struct Listener {
     connections_max: usize,
     /// Its edge has come and has not been used up.
     owed: bool,
+    /// It has been said that it takes no more for now.
+    full: bool,
 }
 
 /// The event loop's sockets and what is known of them. `M` is the mail of other threads.
@@ -167,6 +169,7 @@ impl<M> Reactor<M> {
             role,
             connections_max,
             owed: false,
+            full: false,
         });
         Ok(bound)
     }
@@ -231,9 +234,9 @@ impl<M> Reactor<M> {
         connection.map(|connection| connection.peer)
     }
 
-    /// Whether there is no connection.
+    /// Whether there is no connection, but for those that are about to be freed.
     pub fn is_empty(&self) -> bool {
-        self.connections.is_empty()
+        self.connections.len() == self.doomed.len()
     }
 
     /// The names of all connections of `role`.
@@ -335,8 +338,11 @@ impl<M> Reactor<M> {
 
     fn may_accept_at(&self, index: usize) -> bool {
         let listener = &self.listeners[index];
-        let room = self.connections.len() < listener.connections_max;
-        listener.owed && room && self.accept_after.is_none()
+        listener.owed && self.has_room(listener) && self.accept_after.is_none()
+    }
+
+    fn has_room(&self, listener: &Listener) -> bool {
+        self.connections.len() < listener.connections_max
     }
 
     fn accept(&mut self) {
@@ -350,6 +356,13 @@ impl<M> Reactor<M> {
                 }
                 self.accept_one(index);
             }
+            let full = self.listeners[index].owed && !self.has_room(&self.listeners[index]);
+            if full && !self.listeners[index].full {
+                let open = self.connections.len();
+                let text = format!("{open} are open, the most that the limit of files allows");
+                self.events.push_back(Event::AcceptFailed(text));
+            }
+            self.listeners[index].full = full;
         }
     }
 
@@ -560,7 +573,13 @@ impl<M> Reactor<M> {
         connection.input.next(chunk, limit)
     }
 
-    /// Whether a connection's input may be handled now: it is open, and its peer takes replies.
+    /// Whether a connection is there and not about to be closed.
+    pub fn is_open(&self, id: ConnectionId) -> bool {
+        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
+        connection.is_some_and(Connection::is_open)
+    }
+
+    /// Whether a connection is open and its peer takes what it is sent: only then may that grow.
     pub fn takes_replies(&self, id: ConnectionId) -> bool {
         let connection = self.connections.get(id.slot).filter(|c| c.id == id);
         connection.is_some_and(|c| c.is_open() && c.output.len() < OUTPUT_BYTES_MAX)

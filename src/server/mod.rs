@@ -42,11 +42,15 @@ use crate::twitter::{Answer, Pool};
 /// How long replies under way may take once the server is told to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
-/// Descriptors that clients may not take: for neighbours, Twitter, the log.
-const DESCRIPTORS_RESERVED: usize = 64;
-
-/// Of these, so many are not for neighbours either.
+/// Descriptors that are no connection of the loop's: the standard three, the log, the poll and
+/// its waker, listeners, and what Twitter's workers and the resolver use.
 const DESCRIPTORS_OWN: usize = 32;
+
+/// Connections that are left to whoever comes to the server port, beside two for each link.
+const STRANGERS_RESERVED: usize = 8;
+
+/// That no more clients can be let in is said again after this long.
+const FULL_SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// So many bytes of records are written again to a fresh log in one turn.
 const REWRITE_SLICE_BYTES: usize = 256 * 1024;
@@ -99,7 +103,8 @@ pub struct Server {
     journaled: u64,
     /// While the log lacks what the table holds: how far it has been written again.
     rewrite_from: Option<u64>,
-    accept_failed: bool,
+    /// When it was last said that no more connections can be accepted.
+    accept_failed: Option<Instant>,
     scratch: Vec<u8>,
     now: Now,
 }
@@ -120,18 +125,15 @@ impl Server {
         let fail = |what: &str, error: io::Error| StartError(format!("{name} {what}: {error}"));
         let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let descriptors = descriptors.map_or(usize::MAX, |most| most as usize);
+        let connections = descriptors.map_or(usize::MAX, |most| most as usize);
+        let connections = connections.saturating_sub(DESCRIPTORS_OWN);
+        let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
         for (address, whom, role, reserved) in [
-            (
-                &member.client_address,
-                "clients",
-                CLIENT,
-                DESCRIPTORS_RESERVED,
-            ),
-            (&member.server_address, "servers", ACCEPTED, DESCRIPTORS_OWN),
+            (&member.client_address, "clients", CLIENT, for_servers),
+            (&member.server_address, "servers", ACCEPTED, 0),
         ] {
             let what = format!("cannot listen for {whom} on {address}");
-            let connections_max = descriptors.saturating_sub(reserved).max(1);
+            let connections_max = connections.saturating_sub(reserved).max(1);
             let bound = address.as_str().to_socket_addrs().and_then(|mut resolved| {
                 let first = resolved.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
                 reactor.listen(first, role, connections_max)
@@ -171,7 +173,7 @@ impl Server {
             phase: Phase::Serving,
             journaled,
             rewrite_from: (journaled == 0).then_some(0),
-            accept_failed: false,
+            accept_failed: None,
             scratch: vec![0; SCRATCH_BYTES],
             now,
         })
@@ -271,9 +273,10 @@ impl Server {
                 reason,
             } => self.handle_lost(id, role, made, &reason),
             Event::AcceptFailed(error) => {
-                if !std::mem::replace(&mut self.accept_failed, true) {
-                    let text = format!("cannot accept connections for now: {error}");
-                    self.tell(&text);
+                let again = |said: Instant| said + FULL_SAID_EVERY <= self.now.mono;
+                if self.accept_failed.is_none_or(again) {
+                    self.accept_failed = Some(self.now.mono);
+                    self.tell(&format!("connections have to wait: {error}"));
                 }
             }
         }
@@ -281,9 +284,6 @@ impl Server {
     }
 
     fn handle_lost(&mut self, id: ConnectionId, role: Role, made: bool, reason: &str) {
-        if self.accept_failed {
-            self.accept_failed = false; // there is room again; the next failure is news
-        }
         if let Some(bytes) = self.overlong.remove(&id) {
             let label = Label::Client(id.serial);
             self.log.record_length(Direction::In, label, bytes);
@@ -332,8 +332,13 @@ impl Server {
             _ => LINK_LINE_BYTES_MAX,
         };
         loop {
-            let waits = role == CLIENT && self.node.is_waiting(id);
-            if waits || self.phase != Phase::Serving || !self.reactor.takes_replies(id) {
+            // A neighbour is heard though it does not read: its lines have no replies, and its
+            // backlog is a cursor.
+            let wanted = match role {
+                CLIENT => !self.node.is_waiting(id) && self.reactor.takes_replies(id),
+                _ => self.reactor.is_open(id),
+            };
+            if !wanted || self.phase != Phase::Serving {
                 self.reactor.hold(id, chunk);
                 return false;
             }
