@@ -122,8 +122,6 @@ pub struct Node {
     /// Set when the server is on its way out: nobody is dialled any longer.
     leaving: bool,
     wishes: Wishes,
-    /// Where lines are composed; empty between calls.
-    line: Vec<u8>,
 }
 
 /// A connection between servers.
@@ -149,12 +147,14 @@ impl Peer {
     }
 }
 
-/// Actions not yet taken. Their lines lie one after the other in one buffer, which is used again
-/// as soon as all are taken: a line that is sent costs no allocation.
+/// Actions not yet taken. Their lines are composed one after the other in one buffer, which is
+/// used again as soon as all are taken: a line that is sent costs no allocation.
 #[derive(Debug, Default)]
 struct Wishes {
     queue: VecDeque<Wish>,
     lines: Vec<u8>,
+    /// Where the line that is being composed begins.
+    line_at: usize,
 }
 
 #[derive(Debug)]
@@ -164,15 +164,26 @@ enum Wish {
 }
 
 impl Wishes {
-    fn send(&mut self, to: ConnectionId, link: Option<LinkIndex>, line: &[u8], spoken: Spoken) {
-        let start = self.lines.len();
-        self.lines.extend_from_slice(line);
-        let range = start..self.lines.len();
+    /// What has been composed and not been said.
+    fn line(&self) -> &[u8] {
+        &self.lines[self.line_at..]
+    }
+
+    /// Says what has been composed.
+    fn say(&mut self, to: ConnectionId, link: Option<LinkIndex>, spoken: Spoken) {
+        let range = self.line_at..self.lines.len();
+        self.line_at = range.end;
         self.queue.push_back(Wish::Send(to, link, range, spoken));
     }
 
     fn push(&mut self, action: Action<'static>) {
         self.queue.push_back(Wish::Other(action));
+    }
+
+    fn clear(&mut self) {
+        debug_assert!(self.queue.is_empty() && self.line().is_empty());
+        self.lines.clear();
+        self.line_at = 0;
     }
 }
 
@@ -194,7 +205,6 @@ impl Node {
             hellos: 0,
             leaving: false,
             wishes: Wishes::default(),
-            line: Vec::new(),
         }
     }
 
@@ -236,7 +246,7 @@ impl Node {
     pub fn poll_action(&mut self) -> Option<Action<'_>> {
         match self.wishes.queue.pop_front() {
             None => {
-                self.wishes.lines.clear();
+                self.wishes.clear();
                 None
             }
             Some(Wish::Other(action)) => Some(action),
@@ -271,9 +281,9 @@ impl Node {
             None => false,
         };
         if !handled {
-            self.line.extend_from_slice(b"? ");
-            self.line.extend_from_slice(line);
-            self.say(client, None, Spoken::News);
+            self.wishes.lines.extend_from_slice(b"? ");
+            self.wishes.lines.extend_from_slice(line);
+            self.wishes.say(client, None, Spoken::News);
         }
     }
 
@@ -287,7 +297,7 @@ impl Node {
             } => {
                 let difference = now.wall.since(time);
                 protocol::write_at(
-                    &mut self.line,
+                    &mut self.wishes.lines,
                     &self.name,
                     difference,
                     name,
@@ -295,7 +305,7 @@ impl Node {
                     time_text,
                 );
                 let location = Location {
-                    line: &self.line,
+                    line: self.wishes.line(),
                     server: self.name.as_bytes(),
                     difference,
                     client: name,
@@ -304,7 +314,7 @@ impl Node {
                     time_text,
                 };
                 self.table.accept(&location, Source::Own);
-                self.say(client, None, Spoken::News);
+                self.wishes.say(client, None, Spoken::News);
             }
             Command::WhatsAt {
                 client: name,
@@ -315,7 +325,8 @@ impl Node {
                     return false;
                 };
                 let query = TweetQuery::new(location.position, radius_km, bound);
-                self.wishes.send(client, None, location.line, Spoken::News);
+                self.wishes.lines.extend_from_slice(location.line);
+                self.wishes.say(client, None, Spoken::News);
                 self.ask(client, query, now);
             }
         }
@@ -339,12 +350,6 @@ impl Node {
 
     fn answer(&mut self, to: ConnectionId, json: Arc<[u8]>) {
         self.wishes.push(Action::Answer { to, json });
-    }
-
-    /// Says what lies in `self.line`.
-    fn say(&mut self, to: ConnectionId, link: Option<LinkIndex>, spoken: Spoken) {
-        self.wishes.send(to, link, &self.line, spoken);
-        self.line.clear();
     }
 
     /// Gives the answer to a question to all who wait for it. `json` is one line.
@@ -482,15 +487,16 @@ impl Node {
             serial: self.hellos,
             known: link.known(),
         };
-        hello.write(&mut self.line);
-        self.say(connection, Some(index), Spoken::News);
+        hello.write(&mut self.wishes.lines);
+        self.wishes.say(connection, Some(index), Spoken::News);
     }
 
     /// Says why, then closes.
     fn refuse(&mut self, connection: ConnectionId, reason: &str, now: Now) {
-        self.line.extend_from_slice(b"BYE ");
-        self.line.extend_from_slice(reason.as_bytes());
-        self.say(connection, self.link_of(connection), Spoken::News);
+        self.wishes.lines.extend_from_slice(b"BYE ");
+        self.wishes.lines.extend_from_slice(reason.as_bytes());
+        let link = self.link_of(connection);
+        self.wishes.say(connection, link, Spoken::News);
         self.drop_peer(connection, reason, now);
         let reason = format!("refused: {reason}");
         self.wishes.push(Action::Lose { connection, reason });
@@ -544,8 +550,8 @@ impl Node {
                 break; // asked again once there is room
             };
             room = left;
-            self.wishes
-                .send(connection, Some(index), line, Spoken::News);
+            self.wishes.lines.extend_from_slice(line);
+            self.wishes.say(connection, Some(index), Spoken::News);
             session.sent_change(number, now);
         }
         link.session = Some(session);
@@ -558,8 +564,8 @@ impl Node {
         };
         let connection = session.connection;
         if let Some((number, spoken)) = session.due_mark(now) {
-            protocol::write_mark(&mut self.line, number);
-            self.say(connection, Some(index), spoken);
+            protocol::write_mark(&mut self.wishes.lines, number);
+            self.wishes.say(connection, Some(index), spoken);
         }
     }
 
