@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use herd::server::{Options, Server};
 use herd::standin::StandIn;
 use herd::topology::Topology;
+use herd::twitter::check_url;
 
 /// Servers that tell each other where their clients are.
 #[derive(Parser)]
@@ -36,6 +37,7 @@ enum Command {
         #[arg(
             long,
             value_name = "URL",
+            value_parser = check_url,
             default_value = "http://127.0.0.1:12599/search.json"
         )]
         twitter_url: String,

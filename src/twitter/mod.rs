@@ -20,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::Agent;
+use ureq::http::Uri;
 
 use crate::node::error_json;
 use crate::node::protocol::TweetQuery;
@@ -36,6 +37,20 @@ const BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// What Twitter asked its clients to say of themselves.
 const USER_AGENT: &str = concat!("herd/", env!("CARGO_PKG_VERSION"));
+
+/// Checks a search address before anybody asks it: `http` or `https`, and a host.
+///
+/// # Errors
+/// Says what is wanted.
+pub fn check_url(url: &str) -> Result<String, String> {
+    let uri: Uri = url
+        .parse()
+        .map_err(|error| format!("it is no URL: {error}"))?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(url.to_owned()),
+        _ => Err("http://HOST… or https://HOST… is wanted".to_owned()),
+    }
+}
 
 /// An answer, or why there is none, as one line of JSON.
 #[derive(Debug)]
@@ -212,6 +227,22 @@ fn search_url(url: &str, query: &TweetQuery) -> String {
 mod tests {
     use super::*;
     use crate::node::location::Position;
+
+    #[test]
+    fn search_addresses() {
+        for (url, good) in [
+            ("http://127.0.0.1:12599/search.json", true),
+            ("https://search.twitter.com/search.json?lang=en", true),
+            ("http://[::1]:80", true),
+            ("127.0.0.1:12599/search.json", false),
+            ("ftp://127.0.0.1/search.json", false),
+            ("http:///search.json", false),
+            ("search.json", false),
+            ("", false),
+        ] {
+            assert_eq!(check_url(url).is_ok(), good, "{url}");
+        }
+    }
 
     #[test]
     fn the_request_of_search_1_0() {
