@@ -81,7 +81,8 @@ enum Failure {
 }
 
 fn serve(name: &str, path: &PathBuf, log_dir: PathBuf, twitter_url: String) -> Result<(), Failure> {
-    let shown = path.display();
+    let shown = path.display().to_string();
+    let shown = shown.escape_debug(); // one line, whatever the name
     let text = fs::read(path)
         .map_err(|error| Failure::Start(format!("cannot read the topology {shown}: {error}")))?;
     let topology = Topology::parse(&text)
@@ -105,6 +106,7 @@ fn serve(name: &str, path: &PathBuf, log_dir: PathBuf, twitter_url: String) -> R
 fn twitter(listen: &str) -> Result<(), Failure> {
     StandIn::start(listen)
         .map_err(|error| {
+            let listen = listen.escape_debug();
             Failure::Start(format!(
                 "the stand-in for Twitter cannot listen on {listen}: {error}"
             ))

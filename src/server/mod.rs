@@ -124,9 +124,7 @@ impl Server {
         let name = member.name.clone();
         let fail = |what: &str, error: io::Error| StartError(format!("{name} {what}: {error}"));
         let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;
-        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let connections = descriptors.map_or(usize::MAX, |most| most as usize);
-        let connections = connections.saturating_sub(DESCRIPTORS_OWN);
+        let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
         let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
         for (address, whom, role, reserved) in [
             (&member.client_address, "clients", CLIENT, for_servers),
@@ -649,6 +647,21 @@ impl Server {
 /// Tells the operator. A standard error that nobody reads any longer is no reason to stop.
 fn say(name: &ServerName, text: &str) {
     let _ = writeln!(io::stderr(), "{name}: {text}");
+}
+
+/// How many descriptors we may have, after asking for as many as the system lets us.
+fn descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let most = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(_) => current, // then we go by what we have
+    };
+    most.map_or(usize::MAX, |most| most as usize)
 }
 
 /// Fresh for each life: std's hasher keys come from the system's random numbers.
