@@ -120,7 +120,9 @@ impl Feed {
         });
         let kept = segment.entries.len();
         self.entries -= before - kept;
-        if at > 0 && self.join(at) {
+        // An empty segment must go even where numbers are too far apart to join: `after` finds its
+        // place by the segments' last entries.
+        if at > 0 && (self.segments[at].entries.is_empty() || self.join(at)) {
             self.segments.remove(at);
             return; // the segment after it has come to `at`
         }
@@ -213,6 +215,17 @@ mod tests {
         }
         assert_eq!(beside.live_after(0), beside.model_after(0));
         assert_eq!(beside.feed.end(), 103_000);
+    }
+
+    #[test]
+    fn quiet_clients_are_found_however_many_changes_later() {
+        let mut beside = Beside::default();
+        (0..1_000).for_each(|slot| beside.change(slot));
+        for _ in 0..3 {
+            beside.feed.end += 1 << 32; // as many changes as an entry can count, at once
+            (0..10_000).for_each(|_| beside.change(1_000));
+            assert_eq!(beside.live_after(0), beside.model_after(0));
+        }
     }
 
     proptest! {
