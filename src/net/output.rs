@@ -7,8 +7,10 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
-/// A buffer that has grown beyond this is given back to the system rather than used again.
-const SPARE_BYTES_MAX: usize = 64 * 1024;
+/// A buffer that holds this much is not added to: bytes are freed a buffer at a time, so one that
+/// never empties, because its socket is slow, must not be the only one. One that has grown beyond
+/// it is given back to the system rather than used again.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The most emptied buffers kept for the next connections that write.
 const SPARES_MAX: usize = 64;
@@ -63,7 +65,8 @@ impl Output {
 
     /// Queues `parts`, one after the other.
     pub fn push(&mut self, parts: &[&[u8]], spares: &mut Spares) {
-        if !matches!(self.chunks.back(), Some(Chunk::Own(_))) {
+        let fits = |chunk: &Chunk| matches!(chunk, Chunk::Own(own) if own.len() < CHUNK_BYTES);
+        if !self.chunks.back().is_some_and(fits) {
             let buffer = spares.pop().unwrap_or_default();
             self.chunks.push_back(Chunk::Own(buffer));
         }
@@ -74,6 +77,11 @@ impl Output {
             buffer.extend_from_slice(part);
             self.owed += part.len();
         }
+    }
+
+    /// Forgets what is owed: nobody will take it.
+    pub fn clear(&mut self) {
+        *self = Output::default();
     }
 
     /// Queues bytes that others wait for too.
@@ -93,7 +101,7 @@ impl Output {
             if rest.is_empty() {
                 self.written = 0;
                 if let Some(Chunk::Own(mut buffer)) = self.chunks.pop_front()
-                    && buffer.capacity() <= SPARE_BYTES_MAX
+                    && buffer.capacity() <= CHUNK_BYTES
                     && spares.len() < SPARES_MAX
                 {
                     buffer.clear();
@@ -143,6 +151,31 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn a_socket_that_is_never_done_costs_no_more_than_what_is_owed() {
+        let (mut output, mut spares) = (Output::default(), Spares::new());
+        let line = [b'x'; 80];
+        for _ in 0..1_000 {
+            while output.len() < 256 * 1024 {
+                output.push(&[&line], &mut spares);
+            }
+            let (taken, room) = (Vec::new(), 50_000);
+            let mut narrow = Narrow { taken, room };
+            output
+                .flush(&mut narrow, &mut spares)
+                .expect("it only blocks");
+            let held: usize = output
+                .chunks
+                .iter()
+                .map(|chunk| chunk.as_bytes().len())
+                .sum();
+            assert!(
+                held <= output.len() + CHUNK_BYTES + line.len(),
+                "{held} bytes are held"
+            );
         }
     }
 
