@@ -13,6 +13,12 @@ use crate::time::Now;
 /// How long a client waits for Twitter, queueing included, before it is told that there is none.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A question that has been open for longer is not joined but asked anew: whoever joins shares the
+/// time that is left of it, and should have at least half of its own.
+const JOIN_MAX: Duration = Duration::from_secs(5);
+
+const _: () = assert!(JOIN_MAX.as_secs() * 2 <= ANSWER_TIMEOUT.as_secs());
+
 /// The most clients that may wait for Twitter at the same time.
 pub const ASKERS_MAX: usize = 1024;
 
@@ -35,6 +41,7 @@ pub struct Questions {
 #[derive(Debug)]
 struct Question {
     query: TweetQuery,
+    asked_at: Instant,
     askers: Vec<ConnectionId>,
 }
 
@@ -63,12 +70,17 @@ impl Questions {
         }
         let deadline = now.after(ANSWER_TIMEOUT);
         let known = self.by_query.get(&query).copied();
+        let known = known.filter(|id| now.mono < self.open[id].asked_at + JOIN_MAX);
         let id = known.unwrap_or_else(|| {
             self.asked += 1;
             let id = QuestionId(self.asked);
             self.by_query.insert(query.clone(), id);
-            let askers = Vec::new();
-            self.open.insert(id, Question { query, askers });
+            let question = Question {
+                query,
+                asked_at: now.mono,
+                askers: Vec::new(),
+            };
+            self.open.insert(id, question);
             id
         });
         let question = self.open.get_mut(&id).expect("by_query names open ones");
@@ -86,7 +98,9 @@ impl Questions {
         let Some(question) = self.open.remove(&id) else {
             return Vec::new(); // everybody had given up
         };
-        self.by_query.remove(&question.query);
+        if self.by_query.get(&question.query) == Some(&id) {
+            self.by_query.remove(&question.query);
+        }
         for asker in &question.askers {
             self.by_asker.remove(asker);
         }
@@ -171,6 +185,27 @@ mod tests {
         assert_eq!(questions.close(first), []);
         let again = questions.ask(client(1), query(b"100"), now);
         assert!(matches!(again, Asked::New(id) if id != first && id != second));
+    }
+
+    #[test]
+    fn a_question_that_has_waited_long_is_asked_anew() {
+        let (mut questions, now) = (Questions::default(), Now::read());
+        let Asked::New(old) = questions.ask(client(1), query(b"1"), now) else {
+            panic!("it is the first");
+        };
+        assert_eq!(
+            questions.ask(client(2), query(b"1"), later(now, 4)),
+            Asked::Joined
+        );
+        let Asked::New(new) = questions.ask(client(3), query(b"1"), later(now, 5)) else {
+            panic!("the old one has little time left");
+        };
+        assert_eq!(questions.close(old), [client(1), client(2)]);
+        assert_eq!(
+            questions.ask(client(4), query(b"1"), later(now, 6)),
+            Asked::Joined
+        );
+        assert_eq!(questions.close(new), [client(3), client(4)]);
     }
 
     #[test]
