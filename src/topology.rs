@@ -63,14 +63,16 @@ impl Address {
         }
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
         match port.parse::<u16>() {
-            Ok(1..) if digits => Ok(Address(text.to_ascii_lowercase())),
+            Ok(port @ 1..) if digits => {
+                Ok(Address(format!("{}:{port}", host.to_ascii_lowercase())))
+            }
             _ => Err(format!(
                 "'{text}' has no port from 1 to 65535 after the colon"
             )),
         }
     }
 
-    /// The address as text, the host in lower case.
+    /// The address as text, in one form: the host in lower case, the port without zeros in front.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -269,7 +271,7 @@ mod tests {
             ("\na h:1", 2, "no server address"),
             ("a h:1 h:2\na h:3 h:4", 2, "name a is used twice"),
             ("a h:1 h:2\nb h:3 h:1", 2, "h:1 is used twice"),
-            ("a h:1 H:1", 1, "h:1 is used twice"),
+            ("a h:1 H:01", 1, "h:1 is used twice"),
             ("a h:1 h:2 c", 1, "no line names c"),
             ("a h:1 h:2 a", 1, "its own neighbour"),
             ("a! h:1 h:2", 1, "'a!' is no name"),
