@@ -37,7 +37,6 @@ enum Command {
         #[arg(
             long,
             value_name = "URL",
-            value_parser = check_url,
             default_value = "http://127.0.0.1:12599/search.json"
         )]
         twitter_url: String,
@@ -92,6 +91,10 @@ fn serve(name: &str, path: &PathBuf, log_dir: PathBuf, twitter_url: String) -> R
         let names = names.join(", ");
         let name = name.escape_debug();
         Failure::Start(format!("{shown} has no server '{name}', only: {names}"))
+    })?;
+    check_url(&twitter_url).map_err(|error| {
+        let url = twitter_url.escape_debug();
+        Failure::Start(format!("--twitter-url '{url}': {error}"))
     })?;
     let options = Options {
         log_dir,
