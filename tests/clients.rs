@@ -1303,3 +1303,37 @@ fn help_and_version_say_what_there_is() {
         assert!(!output.stderr.is_empty(), "{arguments:?}: it says why");
     }
 }
+
+#[test]
+fn every_connection_that_was_opened_is_dropped_in_the_log_of_a_server_that_stopped() {
+    for clients in [1, 3] {
+        let mut herd = blake();
+        let clients: Vec<_> = (0..clients).map(|_| herd.client("Blake")).collect();
+        let count = clients.len();
+        wait_until("all are in the log", || {
+            herd.log("Blake").matches(" + c").count() >= count
+        });
+        herd.process("Blake").signal(Signal::TERM);
+        for mut client in clients {
+            client.expect_end();
+        }
+        herd.process("Blake").wait();
+        let log = herd.log("Blake");
+        let (opened, dropped) = (log.matches(" + c").count(), log.matches(" - c").count());
+        assert_eq!(opened, dropped, "{log}");
+    }
+}
+
+#[test]
+fn what_a_client_had_said_before_it_vanished_is_taken_in() {
+    let herd = blake();
+    let mut client = herd.client("Blake");
+    client.say("IAMAT first +00+000 1");
+    let line = |n| format!("IAMAT c{n} +00+000 1\n");
+    let lines: String = (0..2_000).map(line).collect();
+    client.send(lines.as_bytes());
+    drop(client); // with replies unread: the kernel resets the connection
+    wait_until("the last line was handled", || {
+        herd.at("Blake", "c1999").is_some()
+    });
+}

@@ -9,7 +9,7 @@ mod wire;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -903,4 +903,23 @@ fn with_few_descriptors_a_server_serves_clients_besides_its_link() {
     client.stream.set_read_timeout(patience).expect("not zero");
     client.say("IAMAT kiwi +00+000 1");
     assert!(client.line().starts_with("AT Ann "));
+}
+
+#[test]
+fn who_was_dialled_and_did_not_present_itself_is_not_believed() {
+    let mut herd = Herd::new(PAIR);
+    let listener = TcpListener::bind(herd.member("Bob").servers).expect("it is free");
+    herd.start("Ann");
+    let forged = "AT Bob +0.000000000 victim +00+000 999";
+    let mut stranger = FakeNeighbour::accept(&listener);
+    stranger.say(forged);
+    stranger.rest();
+    wait_until("Ann has logged and refused it", || {
+        let log = herd.log("Ann");
+        log.contains(forged) && log.contains("the first line must be HELLO")
+    });
+    drop(listener);
+    herd.kill("Ann");
+    herd.start("Ann");
+    assert_eq!(herd.at("Ann", "victim"), None, "{}", herd.log("Ann"));
 }

@@ -9,8 +9,11 @@ pub mod record;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
 
 use self::record::{Direction, ELLIPSIS, Label, RECORD_BYTES_MAX, Stamp};
 use crate::line_buffer::{LineBuffer, Piece};
@@ -30,8 +33,13 @@ const REPLAY_BYTES: usize = 256 * 1024;
 pub enum Notice {
     /// It cannot be written any longer; the text says why.
     Failing(String),
-    /// It is written again; so many records are missing.
-    Recovered(u64),
+    /// It is written again.
+    Recovered {
+        /// So many records are missing.
+        missing: u64,
+        /// It is a fresh one, which knows nothing of what an older one held.
+        fresh: bool,
+    },
 }
 
 /// Why a log could not be opened.
@@ -41,6 +49,8 @@ pub enum OpenError {
     InUse,
     /// It cannot be had; the server goes on without.
     Io(io::Error),
+    /// It is open, but what it held could not be read to the end.
+    Unread(io::Error),
 }
 
 /// One server's log.
@@ -59,6 +69,8 @@ pub struct Log {
     said: bool,
     /// The last write broke off within a record.
     torn: bool,
+    /// It was fresh when it was opened at last, and has not been written since.
+    fresh: bool,
     /// A write before the end of the turn failed.
     broken: Option<io::Error>,
 }
@@ -84,6 +96,7 @@ impl Log {
             missing: 0,
             said: false,
             torn: false,
+            fresh: false,
             broken: None,
         }
     }
@@ -97,8 +110,8 @@ impl Log {
     /// vouches for to `take`. A record torn off at its end is marked as such and not believed.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] if another process has it. Otherwise the kernel's; then the log is
-    /// tried again each second, and what it holds is not replayed.
+    /// [`OpenError::InUse`] if another process has it. [`OpenError::Io`] is the kernel's; then the
+    /// log is tried again each second, and what it holds is not replayed.
     pub fn open(
         &mut self,
         now: Now,
@@ -107,7 +120,7 @@ impl Log {
         self.retry_at = Some(now.mono); // until it is open
         self.said = true; // the caller tells of a failure itself
         let file = open_locked(&self.path)?;
-        let replayed = replay(&file, take).map_err(OpenError::Io);
+        let replayed = replay(&file, take).map_err(OpenError::Unread);
         self.torn = ends_torn(&file).map_err(OpenError::Io)?;
         self.file = Some(file);
         self.retry_at = None;
@@ -121,13 +134,13 @@ impl Log {
         let notice = self.commit(now);
         match open_locked(&self.path) {
             Ok(file) => {
-                let fresh = file.metadata().is_ok_and(|found| found.len() == 0);
+                let fresh = is_fresh(&file);
                 self.torn = ends_torn(&file).unwrap_or(false);
                 self.file = Some(file);
                 (fresh, notice)
             }
             Err(OpenError::InUse) => (false, notice), // by ourselves: it has not been moved
-            Err(OpenError::Io(error)) => {
+            Err(OpenError::Io(error) | OpenError::Unread(error)) => {
                 self.file = None;
                 (false, self.fail(&error, now).or(notice))
             }
@@ -206,6 +219,7 @@ impl Log {
         if self.file.is_none() {
             match open_locked(&self.path) {
                 Ok(file) => {
+                    self.fresh = is_fresh(&file);
                     self.torn = ends_torn(&file).unwrap_or(false);
                     self.file = Some(file);
                 }
@@ -213,7 +227,9 @@ impl Log {
                     let error = io::Error::other("another process writes it");
                     return self.fail(&error, now);
                 }
-                Err(OpenError::Io(error)) => return self.fail(&error, now),
+                Err(OpenError::Io(error) | OpenError::Unread(error)) => {
+                    return self.fail(&error, now);
+                }
             }
         }
         // The gap is told of first, so that who reads the log knows where it is.
@@ -230,8 +246,9 @@ impl Log {
         self.retry_at = None;
         self.missing = 0;
         self.said = false;
+        let fresh = std::mem::take(&mut self.fresh);
         match self.write_buffer() {
-            Ok(()) => Some(Notice::Recovered(missing)),
+            Ok(()) => Some(Notice::Recovered { missing, fresh }),
             Err(error) => self.fail(&error, now),
         }
     }
@@ -260,15 +277,15 @@ impl Log {
             self.torn = false;
         }
         let mut written = 0;
-        let result = loop {
+        let mut result = Ok(());
+        while written < self.buffer.len() && result.is_ok() {
             match file.write(&self.buffer[written..]) {
-                _ if written == self.buffer.len() => break Ok(()),
-                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => written += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => break Err(e),
+                Err(e) => result = Err(e),
             }
-        };
+        }
         if written > 0 {
             self.torn = self.buffer[written - 1] != b'\n';
             self.buffer.drain(..written);
@@ -289,6 +306,8 @@ fn open_locked(path: &Path) -> Result<File, OpenError> {
         .read(true)
         .append(true)
         .create(true)
+        // Files do not mind; a pipe that nobody reads must fail rather than hold up the loop.
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
         .open(path)
         .map_err(OpenError::Io)?;
     if !file.metadata().map_err(OpenError::Io)?.is_file() {
@@ -299,6 +318,10 @@ fn open_locked(path: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
         Err(TryLockError::Error(error)) => Err(OpenError::Io(error)),
     }
+}
+
+fn is_fresh(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| found.len() == 0)
 }
 
 /// Whether the file breaks off within a record. Only regular files can tell.
@@ -416,7 +439,8 @@ mod tests {
         fs::remove_file(&blocked).expect("it is there");
         log.record(Direction::Note, Label::None, b"three");
         now = later(now, RETRY);
-        assert_eq!(log.commit(now), Some(Notice::Recovered(2)));
+        let (missing, fresh) = (2, true);
+        assert_eq!(log.commit(now), Some(Notice::Recovered { missing, fresh }));
         assert_eq!(log.poll_timeout(), None);
         let text = fs::read_to_string(&path).expect("it was written");
         assert!(text.contains("2 records could not"), "{text}");

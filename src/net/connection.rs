@@ -59,6 +59,8 @@ pub(super) struct Connection {
     pub read_closed: bool,
     /// The end has been read.
     pub ended: bool,
+    /// The peer takes nothing any more.
+    pub gone: bool,
     /// Its owner does not handle its input for now.
     pub held: bool,
     /// It stands in the ready queue.
@@ -88,6 +90,7 @@ impl Connection {
             readable: false,
             read_closed: false,
             ended: false,
+            gone: false,
             held: false,
             ready: false,
             dirty: false,
@@ -100,12 +103,19 @@ impl Connection {
         self.state == State::Open
     }
 
+    /// Whether what is queued for it may still reach its peer.
+    pub fn takes_output(&self) -> bool {
+        !self.gone && matches!(self.state, State::Open | State::Losing(_))
+    }
+
     /// Reads once into `scratch`.
     ///
     /// With edge-triggered readiness one must read until nothing is left. A read that does not
     /// fill the buffer shows just that, but for the end of the stream, which shares its edge with
     /// the data before it: so if the kernel has said that the end is there we go on, and otherwise
     /// we spare the call that would only say `WouldBlock`. An end that comes later is a new edge.
+    /// (Only a peer that sends TCP urgent data, which nobody here asks for, gets short reads for
+    /// another reason; what follows them waits for its next segment.)
     pub fn fill(&mut self, scratch: &mut [u8]) -> io::Result<Fill> {
         while self.readable {
             match self.stream.read(scratch) {

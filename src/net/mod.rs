@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use mio::event::Event as Edge;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use rustix::net::sockopt;
 use slab::Slab;
 
 use self::connection::{Connection, Fill, Role, State};
@@ -63,6 +64,12 @@ const LINGER: Duration = Duration::from_millis(250);
 /// When accepting failed for want of descriptors or memory it is tried again after this long, or
 /// as soon as a connection closes.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+
+/// A peer that has been silent for this long is asked by the kernel whether it is still there,
+/// [`KEEPALIVE_PROBES`] times with [`KEEPALIVE_EVERY`] between.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
+const KEEPALIVE_PROBES: u32 = 4;
 
 const EVENTS: usize = 1024;
 const WAKER: Token = Token(usize::MAX);
@@ -234,9 +241,9 @@ impl<M> Reactor<M> {
         connection.map(|connection| connection.peer)
     }
 
-    /// Whether there is no connection, but for those that are about to be freed.
+    /// Whether no connection is left but those about to be freed, and nothing is left to be told.
     pub fn is_empty(&self) -> bool {
-        self.connections.len() == self.doomed.len()
+        self.events.is_empty() && self.connections.len() == self.doomed.len()
     }
 
     /// The names of all connections of `role`.
@@ -316,9 +323,7 @@ impl<M> Reactor<M> {
             return;
         };
         if edge.is_error() {
-            let error = connection.stream.take_error().ok().flatten();
-            let reason = error.map_or("reset".to_owned(), |error| error.to_string());
-            return self.doom(id, reason);
+            return self.peer_gone(id, "reset");
         }
         connection.read_closed |= edge.is_read_closed();
         if edge.is_writable() && !connection.output.is_empty() {
@@ -372,6 +377,7 @@ impl<M> Reactor<M> {
         match listener.socket.accept() {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true); // replies are gathered here, not in the kernel
+                let _ = keep_alive(&stream); // without it a vanished phone stays until we speak
                 match self.insert(stream, peer, role, State::Open) {
                     Ok(id) => self.events.push_back(Event::Made(id, role)),
                     Err(error) => self.accept_failed(&error),
@@ -461,8 +467,24 @@ impl<M> Reactor<M> {
                     self.mark_ready(id);
                 }
             }
-            Err(error) => self.doom(id, error.to_string()),
+            Err(error) => self.peer_gone(id, &error.to_string()),
         }
+    }
+
+    /// The peer takes nothing any more. What it had said before, and the kernel still holds, is
+    /// read to its end, which tells the rest; unless its owner does not want it for now.
+    fn peer_gone(&mut self, id: ConnectionId, reason: &str) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        if !connection.is_open() || connection.held || connection.ended {
+            return self.doom(id, reason.to_owned());
+        }
+        connection.gone = true;
+        connection.output.clear();
+        connection.readable = true;
+        connection.read_closed = true;
+        self.mark_ready(id);
     }
 
     fn linger(&mut self, id: ConnectionId, reason: String) {
@@ -522,20 +544,18 @@ impl<M> Reactor<M> {
         self.ready.len()
     }
 
-    /// The next connection that has something to be served.
+    /// Takes the next in the queue; `None` if it has nothing for its owner, so that one that is
+    /// being closed and still talks has its turn like the others, and no more.
     pub fn poll_ready(&mut self) -> Option<ConnectionId> {
-        loop {
-            let id = self.ready.pop_front()?;
-            let Some(connection) = self.connection(id) else {
-                continue;
-            };
-            connection.ready = false;
-            match connection.state {
-                State::Open => return Some(id),
-                State::Losing(_) | State::Lingering(_) => self.discard(id),
-                State::Dialling | State::Doomed(_) => {}
-            }
+        let id = self.ready.pop_front()?;
+        let connection = self.connection(id)?;
+        connection.ready = false;
+        match connection.state {
+            State::Open => return Some(id),
+            State::Losing(_) | State::Lingering(_) => self.discard(id),
+            State::Dialling | State::Doomed(_) => {}
         }
+        None
     }
 
     /// Throws away what a connection that is being closed still says.
@@ -636,7 +656,7 @@ impl<M> Reactor<M> {
     /// Queues bytes; they leave at the next flush.
     pub fn send(&mut self, id: ConnectionId, parts: &[&[u8]]) {
         if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
-            && matches!(connection.state, State::Open | State::Losing(_))
+            && connection.takes_output()
         {
             connection.output.push(parts, &mut self.spares);
             self.mark_dirty(id);
@@ -646,7 +666,7 @@ impl<M> Reactor<M> {
     /// Queues bytes that others are sent too.
     pub fn send_shared(&mut self, id: ConnectionId, bytes: Arc<[u8]>) {
         if let Some(connection) = self.connection(id)
-            && matches!(connection.state, State::Open | State::Losing(_))
+            && connection.takes_output()
         {
             connection.output.push_shared(bytes);
             self.mark_dirty(id);
@@ -674,4 +694,12 @@ impl<M> Reactor<M> {
     pub fn abort(&mut self, id: ConnectionId, reason: &str) {
         self.doom(id, reason.to_owned());
     }
+}
+
+/// RFC 9293, section 3.8.4: a connection whose other end has vanished is found out at last.
+fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    sockopt::set_socket_keepalive(stream, true)
 }

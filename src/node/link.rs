@@ -87,7 +87,7 @@ fn retry_after(attempts: u32, jitter: &mut SplitMix64) -> Duration {
 pub enum Dial {
     /// Nothing until then.
     Idle {
-        /// When to dial. Far away while the link is up.
+        /// When to dial; never while the link is up.
         retry_at: Option<Instant>,
     },
     /// The shell was told to dial; it has not connected yet.
@@ -246,6 +246,14 @@ impl Link {
         self.attempts = self.attempts.saturating_add(1);
         let retry_at = self.session.is_none().then(|| now.after(wait));
         self.dial = Dial::Idle { retry_at };
+    }
+
+    /// Notes that the dial was never answered. That took long enough: the next begins almost at
+    /// once, so that a way which has just opened is found within [`DIAL_TIMEOUT`].
+    pub fn dial_unanswered(&mut self, now: Now, jitter: &mut SplitMix64) {
+        let attempts = std::mem::take(&mut self.attempts);
+        self.dial_failed(now, jitter);
+        self.attempts = attempts;
     }
 
     /// Ends the session, and says when to dial again.

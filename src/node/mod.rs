@@ -116,6 +116,8 @@ pub struct Node {
     links: Vec<Link>,
     /// Connections between servers, by what they are.
     peers: BTreeMap<ConnectionId, Peer>,
+    /// By when those that came must have presented themselves, which is in the order they came.
+    hello_deadlines: VecDeque<(Instant, ConnectionId)>,
     questions: Questions,
     jitter: SplitMix64,
     hellos: u64,
@@ -128,21 +130,33 @@ pub struct Node {
 #[derive(Clone, Copy, Debug)]
 enum Peer {
     /// It came to our server port and has not said who it is.
-    Stranger { until: Instant },
+    Stranger,
     /// We dialled it and await its hello.
     Dialled(LinkIndex),
     /// It carries a link.
     Link(LinkIndex),
     /// We are done with it, and wait for its end.
-    Closing(Option<LinkIndex>),
+    Closing {
+        link: Option<LinkIndex>,
+        /// Whether it had presented itself as the neighbour of that link.
+        presented: bool,
+    },
 }
 
 impl Peer {
     fn link(self) -> Option<LinkIndex> {
         match self {
-            Peer::Stranger { .. } => None,
+            Peer::Stranger => None,
             Peer::Dialled(link) | Peer::Link(link) => Some(link),
-            Peer::Closing(link) => link,
+            Peer::Closing { link, .. } => link,
+        }
+    }
+
+    fn has_presented_itself(self) -> bool {
+        match self {
+            Peer::Stranger | Peer::Dialled(_) => false,
+            Peer::Link(_) => true,
+            Peer::Closing { presented, .. } => presented,
         }
     }
 }
@@ -200,6 +214,7 @@ impl Node {
             table: Table::new(seeds.hash_keys),
             links,
             peers: BTreeMap::new(),
+            hello_deadlines: VecDeque::new(),
             questions: Questions::default(),
             jitter: SplitMix64(seeds.jitter),
             hellos: 0,
@@ -223,9 +238,17 @@ impl Node {
         self.incarnation
     }
 
-    /// The link that a connection between servers belongs to, once that is known.
+    /// The link that a connection between servers belongs to: once it has presented itself, or
+    /// because we dialled it.
     pub fn link_of(&self, connection: ConnectionId) -> Option<LinkIndex> {
         self.peers.get(&connection).and_then(|peer| peer.link())
+    }
+
+    /// The link whose neighbour says what comes in on a connection: known only once it has
+    /// presented itself, whoever was dialled.
+    pub fn speaker_of(&self, connection: ConnectionId) -> Option<LinkIndex> {
+        let peer = self.peers.get(&connection)?;
+        peer.link().filter(|_| peer.has_presented_itself())
     }
 
     /// Whether `client` waits for tweets: its next line must wait too.
@@ -265,10 +288,7 @@ impl Node {
             true => None,
             false => link.timeout(),
         });
-        let strangers = self.peers.values().filter_map(|peer| match peer {
-            Peer::Stranger { until } => Some(*until),
-            _ => None,
-        });
+        let strangers = self.hello_deadlines.front().map(|&(at, _)| at);
         links.chain(strangers).chain(self.questions.timeout()).min()
     }
 
@@ -368,8 +388,9 @@ impl Node {
 
     /// Expects a hello from a connection that came to the server port.
     pub fn handle_accepted(&mut self, connection: ConnectionId, now: Now) {
-        let until = now.after(HELLO_TIMEOUT);
-        self.peers.insert(connection, Peer::Stranger { until });
+        self.peers.insert(connection, Peer::Stranger);
+        self.hello_deadlines
+            .push_back((now.after(HELLO_TIMEOUT), connection));
     }
 
     /// Presents ourselves on a connection that was dialled.
@@ -391,7 +412,7 @@ impl Node {
     /// Handles a line of a connection between servers, and says whether it was news.
     pub fn handle_link_line(&mut self, connection: ConnectionId, line: &[u8], now: Now) -> Spoken {
         let peer = match self.peers.get(&connection) {
-            None | Some(Peer::Closing(_)) => return Spoken::News, // it counts for nothing
+            None | Some(Peer::Closing { .. }) => return Spoken::News, // it counts for nothing
             Some(peer) => *peer,
         };
         if let Peer::Link(index) = peer
@@ -406,7 +427,7 @@ impl Node {
             (Peer::Link(index), Ok(LinkLine::Mark(number))) => {
                 return self.link_mut(index).handle_mark(number);
             }
-            (Peer::Stranger { .. } | Peer::Dialled(_), Ok(LinkLine::Hello(hello))) => {
+            (Peer::Stranger | Peer::Dialled(_), Ok(LinkLine::Hello(hello))) => {
                 if let Err(reason) = self.handle_hello(connection, peer, &hello, now) {
                     self.refuse(connection, reason, now);
                 }
@@ -448,12 +469,14 @@ impl Node {
             }
             (Some(index), _) => LinkIndex(index as u16),
         };
-        if let Peer::Stranger { .. } = peer {
+        if let Peer::Stranger = peer {
             self.link(index).judge(hello, now)?;
             match self.link(index).dial {
                 Dial::Dialling { .. } => self.wishes.push(Action::Undial(index)),
                 Dial::Presented { connection, .. } => {
-                    self.peers.insert(connection, Peer::Closing(Some(index)));
+                    let (link, presented) = (Some(index), false);
+                    self.peers
+                        .insert(connection, Peer::Closing { link, presented });
                     let reason = "the neighbour's own dial was taken".to_owned();
                     self.wishes.push(Action::Abort { connection, reason });
                 }
@@ -513,9 +536,9 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&connection) else {
             return;
         };
-        let link = peer.link();
-        match std::mem::replace(peer, Peer::Closing(link)) {
-            Peer::Stranger { .. } | Peer::Closing(_) => {}
+        let (link, presented) = (peer.link(), peer.has_presented_itself());
+        match std::mem::replace(peer, Peer::Closing { link, presented }) {
+            Peer::Stranger | Peer::Closing { .. } => {}
             Peer::Dialled(index) => self.handle_dial_failed(index, now),
             Peer::Link(index) => {
                 let link = &mut self.links[usize::from(index.0)];
@@ -579,13 +602,13 @@ impl Node {
                 error_json(&format!("Twitter did not answer within {seconds} seconds")),
             );
         }
-        let late = |(id, peer): (&ConnectionId, &Peer)| match peer {
-            Peer::Stranger { until } if *until <= now.mono => Some(*id),
-            _ => None,
-        };
-        let strangers: Vec<_> = self.peers.iter().filter_map(late).collect();
-        for connection in strangers {
-            self.refuse(connection, "no HELLO within 5 seconds", now);
+        while let Some(&(at, connection)) = self.hello_deadlines.front()
+            && at <= now.mono
+        {
+            self.hello_deadlines.pop_front();
+            if let Some(Peer::Stranger) = self.peers.get(&connection) {
+                self.refuse(connection, "no HELLO within 5 seconds", now);
+            }
         }
         if !self.leaving {
             for index in 0..self.links.len() {
@@ -605,7 +628,7 @@ impl Node {
         match self.link(index).dial {
             Dial::Dialling { until } if until <= now.mono => {
                 self.wishes.push(Action::Undial(index));
-                self.handle_dial_failed(index, now);
+                self.links[usize::from(index.0)].dial_unanswered(now, &mut self.jitter);
             }
             Dial::Presented { connection, since } if since + HELLO_TIMEOUT <= now.mono => {
                 let reason = "no HELLO within 5 seconds".to_owned();

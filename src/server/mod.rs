@@ -209,10 +209,9 @@ impl Server {
             self.handle_event(event);
         }
         for _ in 0..self.reactor.ready_len() {
-            let Some(id) = self.reactor.poll_ready() else {
-                break;
-            };
-            self.serve(id);
+            if let Some(id) = self.reactor.poll_ready() {
+                self.serve(id);
+            }
         }
         while let Some(mail) = self.reactor.poll_mail() {
             self.handle_mail(mail);
@@ -352,7 +351,7 @@ impl Server {
                 (_, Piece::Line(line)) => {
                     let spoken = self.node.handle_link_line(id, line, self.now);
                     if spoken == Spoken::News {
-                        let label = self.neighbours.label(id, role, self.node.link_of(id));
+                        let label = self.neighbours.label(id, role, self.node.speaker_of(id));
                         self.log.record(Direction::In, label, line);
                     }
                 }
@@ -361,7 +360,7 @@ impl Server {
                     self.copy_overlong(id, &bytes, first, last);
                 }
                 (_, Piece::Overlong { bytes, .. }) => {
-                    let label = self.neighbours.label(id, role, self.node.link_of(id));
+                    let label = self.neighbours.label(id, role, self.node.speaker_of(id));
                     self.log.record_beginning(Direction::In, label, bytes);
                     self.node.handle_link_overlong(id, self.now);
                 }
@@ -537,8 +536,8 @@ impl Server {
     fn commit(&mut self) {
         let notice = self.log.commit(self.now);
         self.handle_notice(notice);
-        if self.rewrite_from.is_none() && !self.log.is_failing() {
-            self.journaled = self.node.table().end();
+        if !self.log.is_failing() {
+            self.journaled = self.rewrite_from.unwrap_or(self.node.table().end());
         }
     }
 
@@ -549,7 +548,10 @@ impl Server {
                 self.rewrite_from = Some(self.journaled);
                 format!("cannot write the log, serving on without: {why}")
             }
-            Some(Notice::Recovered(missing)) => {
+            Some(Notice::Recovered { missing, fresh }) => {
+                if fresh {
+                    self.rewrite_from = Some(0);
+                }
                 format!("the log is written again; {missing} records are missing")
             }
         };
@@ -576,12 +578,15 @@ impl Server {
             reached = Some(change.number);
         }
         self.rewrite_from = reached;
+        if reached.is_none() {
+            let text = format!("the log holds all {} clients", self.node.table().len());
+            self.tell(&text);
+        }
     }
 
     fn reopen_log(&mut self) {
         let (fresh, notice) = self.log.reopen(self.now);
         if fresh {
-            self.journaled = 0;
             self.rewrite_from = Some(0);
         }
         self.handle_notice(notice);
@@ -697,6 +702,13 @@ fn open_log(
             return Err(StartError(format!(
                 "{name} cannot use {path}: another process writes it"
             )));
+        }
+        Err(OpenError::Unread(error)) => {
+            let path = log.path().display();
+            say(
+                name,
+                &format!("what the log {path} held could not all be read: {error}"),
+            );
         }
         Err(OpenError::Io(error)) => {
             let path = log.path().display();

@@ -87,10 +87,9 @@ impl StandIn {
                 }
             }
             for _ in 0..self.reactor.ready_len() {
-                let Some(id) = self.reactor.poll_ready() else {
-                    break;
-                };
-                self.serve(id);
+                if let Some(id) = self.reactor.poll_ready() {
+                    self.serve(id);
+                }
             }
             if let Some(Stop) = self.reactor.poll_mail() {
                 self.reactor.flush();

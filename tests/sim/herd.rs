@@ -556,7 +556,7 @@ impl Herd {
             };
             let spoken = self.node(end.host).handle_link_line(end.id, line, now);
             if spoken == Spoken::News {
-                let link = self.node(end.host).link_of(end.id);
+                let link = self.node(end.host).speaker_of(end.id);
                 self.journal(end.host, Direction::In, end.id, link, line);
             }
         }

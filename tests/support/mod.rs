@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,13 +47,20 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Addresses on loopback that nobody uses. They are bound until all are known, so that no two are
-/// the same.
+/// Addresses on loopback that nobody uses.
+///
+/// Not those that port 0 gives: they are of the range from which the kernel also takes the near end
+/// of every connection, and one that a server leaves free while it is down may be taken by then.
 pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    let listeners: Vec<_> = (0..count).map(bind).collect();
-    let address = |listener: &TcpListener| listener.local_addr().expect("it is bound");
-    listeners.iter().map(address).collect()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 13_000 + (std::process::id() % 500) as u16 * 32;
+    let free = std::iter::repeat_with(|| {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 3_000;
+        SocketAddr::from(([127, 0, 0, 1], port))
+    });
+    free.filter(|address| TcpListener::bind(address).is_ok())
+        .take(count)
+        .collect()
 }
 
 /// A process that ends with its owner. What it says on standard error goes to a file.
