@@ -681,6 +681,45 @@ fn a_stopped_neighbour_delays_nobody_and_catches_up() {
 }
 
 #[test]
+fn after_a_restart_only_what_changed_is_sent_either_way() {
+    let mut herd = Herd::started(PAIR);
+    let line = |n| format!("IAMAT client{n} +00+000 1");
+    report(&herd, "Ann", &(0..500).map(line).collect::<Vec<_>>());
+    report(&herd, "Bob", &(500..1_000).map(line).collect::<Vec<_>>());
+    for (one, other) in [("Ann", "Bob"), ("Bob", "Ann")] {
+        wait_until("each knows that the other has all", || {
+            let log = herd.log(one);
+            log.contains(&format!(":{other} MARK 1000\n"))
+        });
+    }
+    let crossed = |herd: &Herd| {
+        let sent = |name, other| herd.log(name).matches(&format!(":{other} AT ")).count();
+        sent("Ann", "Bob") + sent("Bob", "Ann")
+    };
+    for (round, killed) in ["Bob", "Ann", "Bob"].into_iter().enumerate() {
+        let other = if killed == "Ann" { "Bob" } else { "Ann" };
+        herd.kill(killed);
+        let before = crossed(&herd);
+        let line = |n| format!("IAMAT client{n} +00+000 {}", round + 2);
+        let replies = report(&herd, other, &(0..10).map(line).collect::<Vec<_>>());
+        herd.start(killed);
+        for (n, at) in replies.iter().enumerate() {
+            herd.wait_for_at(killed, &format!("client{n}"), at);
+        }
+        herd.wait_for_link(other, killed);
+        // What comes after these has been sent by now, too.
+        for (at_one, elsewhere) in [(killed, other), (other, killed)] {
+            let client = format!("last{round}{at_one}");
+            let at = herd.ask(at_one, &format!("IAMAT {client} +00+000 1"));
+            herd.wait_for_at(elsewhere, &client, &at);
+        }
+        // Each in two logs: twelve changes, and those of the last second may be told twice.
+        let again = crossed(&herd) - before;
+        assert!(again <= 2 * (12 + 12 + 12), "{killed}: {again} of 1,000");
+    }
+}
+
+#[test]
 fn a_neighbour_that_does_not_read_is_heard_all_the_same() {
     let herd = &mut ann_alone();
     let (mut bob, _) = bob(herd, 0xb0b, 1, None);

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
-use self::record::{Direction, ELLIPSIS, Label, RECORD_BYTES_MAX, Stamp};
+use self::record::{Direction, ELLIPSIS, GAP, Label, RECORD_BYTES_MAX, Stamp};
 use crate::line_buffer::{LineBuffer, Piece};
+use crate::node::history::Recalled;
 use crate::time::Now;
 
 /// A log that could not be written is tried again after this long.
@@ -75,15 +76,6 @@ pub struct Log {
     broken: Option<io::Error>,
 }
 
-/// What a replay found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Replayed {
-    /// Records read.
-    pub records: u64,
-    /// `AT` lines among them that were handed on.
-    pub locations: u64,
-}
-
 impl Log {
     /// A log that will be at `path`; nothing is touched yet.
     pub fn new(path: PathBuf) -> Log {
@@ -106,17 +98,13 @@ impl Log {
         &self.path
     }
 
-    /// Opens the log, makes it and its directory if need be, and hands every `AT` line that it
-    /// vouches for to `take`. A record torn off at its end is marked as such and not believed.
+    /// Opens the log, makes it and its directory if need be, and hands what it recalls to `take`,
+    /// in order. A record torn off at its end is marked as such and not believed.
     ///
     /// # Errors
     /// [`OpenError::InUse`] if another process has it. [`OpenError::Io`] is the kernel's; then the
     /// log is tried again each second, and what it holds is not replayed.
-    pub fn open(
-        &mut self,
-        now: Now,
-        take: impl FnMut(&[u8]) -> bool,
-    ) -> Result<Replayed, OpenError> {
+    pub fn open(&mut self, now: Now, take: impl FnMut(Recalled<'_>)) -> Result<(), OpenError> {
         self.retry_at = Some(now.mono); // until it is open
         self.said = true; // the caller tells of a failure itself
         let file = open_locked(&self.path)?;
@@ -235,7 +223,7 @@ impl Log {
         // The gap is told of first, so that who reads the log knows where it is.
         let records = std::mem::take(&mut self.buffer);
         let missing = self.missing;
-        let note = format!("{missing} records could not be written before this one");
+        let note = format!("{GAP}{missing} records could not be written before this one");
         self.stamp.set(now.wall);
         self.record(Direction::Note, Label::None, note.as_bytes());
         let told = self.write_buffer();
@@ -336,27 +324,27 @@ fn ends_torn(mut file: &File) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// Hands every `AT` line that the log vouches for to `take`, which says whether it was one.
-fn replay(mut file: &File, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<Replayed> {
-    let mut replayed = Replayed::default();
+/// Hands what the records of the log recall to `take`.
+fn replay(mut file: &File, mut take: impl FnMut(Recalled<'_>)) -> io::Result<()> {
     if !file.metadata()?.is_file() {
-        return Ok(replayed); // a device or a pipe has no past
+        return Ok(()); // a device or a pipe has no past
     }
     let (mut lines, mut line) = (LineBuffer::default(), Vec::new());
     let mut bytes = vec![0; REPLAY_BYTES];
     loop {
         let n = match file.read(&mut bytes) {
-            Ok(0) => return Ok(replayed), // a last line without LF is torn, and not believed
+            Ok(0) => return Ok(()), // a last line without LF is torn, and not believed
             Ok(n) => n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(e),
         };
         let mut chunk = &bytes[..n];
         while let Some(piece) = lines.next(&mut chunk, RECORD_BYTES_MAX) {
-            let Piece::Line(record) = piece else { continue };
-            replayed.records += 1;
-            let at = record::vouched_at(record, &mut line);
-            replayed.locations += u64::from(at.is_some_and(&mut take));
+            if let Piece::Line(record) = piece
+                && let Some(recalled) = record::recall(record, &mut line)
+            {
+                take(recalled);
+            }
         }
     }
 }
@@ -368,9 +356,10 @@ mod tests {
     fn replayed(path: &Path) -> Vec<String> {
         let mut lines = Vec::new();
         let mut log = Log::new(path.to_owned());
-        log.open(Now::read(), |line| {
-            lines.push(String::from_utf8_lossy(line).into_owned());
-            true
+        log.open(Now::read(), |recalled| {
+            if let Recalled::At(line) = recalled {
+                lines.push(String::from_utf8_lossy(line).into_owned());
+            }
         })
         .expect("the log can be opened");
         lines
@@ -385,7 +374,7 @@ mod tests {
         assert_eq!(replayed(&path), [""; 0]);
         let now = Now::read();
         let mut log = Log::new(path.clone());
-        log.open(now, |_| true).expect("the log can be opened");
+        log.open(now, |_| {}).expect("the log can be opened");
         log.set_time(now);
         log.record(Direction::Out, Label::Client(1), AT.as_bytes());
         assert_eq!(log.commit(now), None);
@@ -397,7 +386,7 @@ mod tests {
             fs::write(&path, &whole[..cut]).expect("it can be written");
             assert_eq!(replayed(&path), [""; 0], "cut at {cut}");
             let mut log = Log::new(path.clone());
-            log.open(now, |_| true).expect("the log can be opened");
+            log.open(now, |_| {}).expect("the log can be opened");
             log.set_time(now);
             log.record(Direction::Note, Label::None, b"started");
             log.record(Direction::Out, Label::Client(2), AT.as_bytes());
@@ -412,8 +401,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("Blake.log");
         let mut first = Log::new(path.clone());
-        first.open(Now::read(), |_| true).expect("nobody has it");
-        let second = Log::new(path).open(Now::read(), |_| true);
+        first.open(Now::read(), |_| {}).expect("nobody has it");
+        let second = Log::new(path).open(Now::read(), |_| {});
         assert!(matches!(second, Err(OpenError::InUse)));
     }
 
@@ -425,7 +414,7 @@ mod tests {
         let path = blocked.join("Blake.log");
         let mut log = Log::new(path.clone());
         let mut now = Now::read();
-        assert!(matches!(log.open(now, |_| true), Err(OpenError::Io(_))));
+        assert!(matches!(log.open(now, |_| {}), Err(OpenError::Io(_))));
         let later = |now: Now, wait| Now {
             mono: now.mono + wait,
             wall: now.wall,
@@ -458,8 +447,8 @@ mod tests {
         }
         let mut log = Log::new(path.to_owned());
         let now = Now::read();
-        let opened = log.open(now, |_| true).expect("it can be opened");
-        assert_eq!(opened, Replayed::default(), "a device has no past");
+        let nothing = |_: Recalled<'_>| panic!("a device has no past");
+        log.open(now, nothing).expect("it can be opened");
         log.record(Direction::Note, Label::None, b"one");
         assert!(matches!(log.commit(now), Some(Notice::Failing(_))));
         log.record(Direction::Note, Label::None, b"two");
@@ -473,7 +462,7 @@ mod tests {
         let now = Now::read();
         let line = vec![b'x'; 60_000];
         let mut log = Log::new(path.clone());
-        log.open(now, |_| true).expect("nobody has it");
+        log.open(now, |_| {}).expect("nobody has it");
         (0..40).for_each(|_| log.record(Direction::In, Label::Client(1), &line));
         assert!(log.buffer.len() < BUFFER_BYTES_MAX);
         assert_eq!(log.commit(now), None);
@@ -483,7 +472,7 @@ mod tests {
             return println!("skipped in part: this system has no /dev/full");
         }
         let mut log = Log::new(PathBuf::from("/dev/full"));
-        log.open(now, |_| true).expect("it can be opened");
+        log.open(now, |_| {}).expect("it can be opened");
         (0..40).for_each(|_| log.record(Direction::In, Label::Client(1), &line));
         assert!(matches!(log.commit(now), Some(Notice::Failing(_))));
         assert_eq!(log.missing, 40);
@@ -495,7 +484,7 @@ mod tests {
         let path = directory.path().join("Blake.log");
         let now = Now::read();
         let mut log = Log::new(path.clone());
-        log.open(now, |_| true).expect("nobody has it");
+        log.open(now, |_| {}).expect("nobody has it");
         log.record(Direction::Note, Label::None, b"old");
         assert_eq!(log.reopen(now), (false, None), "it has not been moved");
         fs::rename(&path, directory.path().join("old")).expect("it is there");

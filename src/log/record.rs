@@ -12,7 +12,8 @@
 
 use chrono::DateTime;
 
-use crate::node::protocol::LINK_LINE_BYTES_MAX;
+use crate::node::history::Recalled;
+use crate::node::protocol::{Incarnation, LINK_LINE_BYTES_MAX};
 use crate::time::{Timestamp, write_decimal, write_nanos};
 use crate::topology::ServerName;
 
@@ -27,6 +28,12 @@ pub const RECORD_BYTES_MAX: usize = 4 * LINK_LINE_BYTES_MAX + 256;
 
 /// Stands where something was left out. No escape of [`write_escaped`] begins like it.
 pub const ELLIPSIS: &[u8] = b"\\...";
+
+/// How the note begins with which a life begins; its incarnation follows.
+pub const STARTED: &str = "started, incarnation ";
+
+/// How the note begins that stands where records are missing.
+pub const GAP: &str = "gap: ";
 
 /// What a record tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,11 +193,13 @@ fn unescape(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// The `AT` line that a record vouches for, if it does: put into `line`.
+/// What a restart learns from a record, if anything. A line that had to be unescaped is put into
+/// `line`.
 ///
-/// Those are our replies to clients, what neighbours told us and we told them, and what was
-/// written again. What a *client* or a stranger sent vouches for nothing, whatever it looks like.
-pub fn vouched_at<'a>(record: &[u8], line: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+/// `AT` lines are believed in our replies to clients, in what neighbours told us and we told them,
+/// and where they were written again. What a *client* or a stranger sent is never believed,
+/// whatever it looks like.
+pub fn recall<'a>(record: &'a [u8], line: &'a mut Vec<u8>) -> Option<Recalled<'a>> {
     let mut fields = record.splitn(4, |&byte| byte == b' ');
     let (time, direction, label, text) = (
         fields.next()?,
@@ -198,22 +207,33 @@ pub fn vouched_at<'a>(record: &[u8], line: &'a mut Vec<u8>) -> Option<&'a [u8]> 
         fields.next()?,
         fields.next()?,
     );
-    let known = |direction: &Direction| direction.as_byte();
     let direction = Direction::ALL
         .into_iter()
-        .find(|d| [known(d)] == direction)?;
-    let neighbour = label.first() == Some(&b's') && memchr::memchr(b':', label).is_some();
-    let vouched = match direction {
-        Direction::Out => label.first() == Some(&b'c') || neighbour,
-        Direction::In => neighbour,
-        Direction::Held => true,
-        Direction::Opened | Direction::Dropped | Direction::Note => false,
-    };
-    if !vouched || !text.starts_with(b"AT ") || !is_stamp(time) {
-        return None;
+        .find(|known| [known.as_byte()] == direction)?;
+    let colon = memchr::memchr(b':', label).filter(|_| label.first() == Some(&b's'));
+    let neighbour = colon.map(|colon| &label[colon + 1..]);
+    let is_at = text.starts_with(b"AT ");
+    match (direction, neighbour) {
+        (Direction::Out, None) if is_at && label.first() == Some(&b'c') => {}
+        (Direction::In | Direction::Out, Some(_)) | (Direction::Held, None) if is_at => {}
+        (Direction::In, Some(_)) if text.starts_with(b"HELLO ") || text.starts_with(b"MARK ") => {}
+        (Direction::Note, None) if label == b"-" => return recall_note(text),
+        _ => return None,
     }
-    unescape(text, line)?;
-    Some(line)
+    (is_stamp(time) && unescape(text, line).is_some()).then_some(())?;
+    Some(match neighbour {
+        Some(name) if !is_at => Recalled::Neighbour { name, line },
+        _ => Recalled::At(line),
+    })
+}
+
+fn recall_note(text: &[u8]) -> Option<Recalled<'static>> {
+    if text.starts_with(GAP.as_bytes()) {
+        return Some(Recalled::Gap);
+    }
+    let rest = text.strip_prefix(STARTED.as_bytes())?;
+    let incarnation = Incarnation::parse(rest.get(..16)?)?;
+    Some(Recalled::Started(incarnation))
 }
 
 /// Whether a record begins as records do: what was broken off or spoilt does not.
@@ -314,8 +334,9 @@ mod tests {
         ] {
             let record = record(direction, label, at);
             let mut line = Vec::new();
-            let got = vouched_at(record.trim_ascii_end(), &mut line);
-            assert_eq!(got, vouched.then_some(&at[..]), "{}", text(&record));
+            let got = recall(record.trim_ascii_end(), &mut line);
+            let want = vouched.then_some(Recalled::At(&at[..]));
+            assert_eq!(got, want, "{}", text(&record));
         }
         for record in [
             "",
@@ -327,10 +348,51 @@ mod tests {
             "2012-11-17T02:08:23.67226676Z > c1 AT Blake +0.000000000 a +00+000 1",
             "x > c1 AT Blake +0.000000000 a +00+000 1",
         ] {
-            assert_eq!(
-                vouched_at(record.as_bytes(), &mut Vec::new()),
+            assert_eq!(recall(record.as_bytes(), &mut Vec::new()), None, "{record}");
+        }
+    }
+
+    #[test]
+    fn lives_gaps_and_marks_are_recalled() {
+        let bryant = ServerName::parse(b"Bryant").expect("a name");
+        let link = Label::Server(2, Some(&bryant));
+        let started = b"started, incarnation 00000000000000ff, 3 clients known";
+        let mark = Recalled::Neighbour {
+            name: b"Bryant",
+            line: b"MARK 7",
+        };
+        for (direction, label, line, want) in [
+            (
+                Direction::Note,
+                Label::None,
+                &started[..],
+                Some(Recalled::Started(Incarnation(255))),
+            ),
+            (
+                Direction::Note,
+                Label::None,
+                b"gap: 5 records",
+                Some(Recalled::Gap),
+            ),
+            (
+                Direction::Note,
+                Label::None,
+                b"started, incarnation ff",
                 None,
-                "{record}"
+            ),
+            (Direction::Note, Label::Client(1), b"gap: 5 records", None),
+            (Direction::In, link, b"MARK 7", Some(mark)),
+            (Direction::Out, link, b"MARK 7", None),
+            (Direction::In, Label::Server(2, None), b"MARK 7", None),
+            (Direction::In, Label::Client(2), b"MARK 7", None),
+        ] {
+            let record = record(direction, label, line);
+            let mut line = Vec::new();
+            assert_eq!(
+                recall(record.trim_ascii_end(), &mut line),
+                want,
+                "{}",
+                text(&record)
             );
         }
     }
@@ -347,9 +409,9 @@ mod tests {
 
         #[test]
         fn noise_never_panics(record in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let _ = vouched_at(&record, &mut Vec::new());
+            let _ = recall(&record, &mut Vec::new());
             let head = b"2012-11-17T02:08:23.672266766Z > c1 AT ";
-            let _ = vouched_at(&[head, &record[..]].concat(), &mut Vec::new());
+            let _ = recall(&[head, &record[..]].concat(), &mut Vec::new());
         }
     }
 }

@@ -197,8 +197,10 @@ pub struct Link {
     pub dial: Dial,
     /// Present while the link is up.
     pub session: Option<Session>,
-    /// What we have of its feed, kept over reconnections.
+    /// What we have of its feed, kept over reconnections, its restarts and ours.
     known: Option<Mark>,
+    /// Its present incarnation, as far as we know.
+    life: Option<Incarnation>,
     /// Our feed's end when its present incarnation first spoke. What we heard over this link up
     /// to there we heard from an earlier life, which this one may have lost.
     floor: u64,
@@ -219,6 +221,7 @@ impl Link {
             },
             session: None,
             known: None,
+            life: None,
             floor: 0,
             attempts: 0,
             first,
@@ -289,28 +292,21 @@ impl Link {
         }
     }
 
-    /// Begins a session: from now on the neighbour follows our feed from where it knows it.
+    /// Begins a session: from now on the neighbour follows our feed from `cursor` on.
     ///
-    /// `own` is our incarnation, `end` our feed's latest number.
+    /// `end` is our feed's latest number.
     pub fn begin_session(
         &mut self,
         connection: ConnectionId,
         hello: &Hello,
-        own: Incarnation,
+        cursor: u64,
         end: u64,
         now: Now,
     ) {
-        if self.known.map(|mark| mark.incarnation) != Some(hello.incarnation) {
-            self.known = Some(Mark {
-                incarnation: hello.incarnation,
-                number: 0,
-            });
+        if self.life != Some(hello.incarnation) {
+            self.life = Some(hello.incarnation);
             self.floor = end;
         }
-        let cursor = match hello.known {
-            Some(mark) if mark.incarnation == own && mark.number <= end => mark.number,
-            _ => 0,
-        };
         self.dial = Dial::Idle { retry_at: None };
         self.attempts = 0;
         self.session = Some(Session {
@@ -333,14 +329,35 @@ impl Link {
 
     /// Takes a mark in. One that is not above what is known already is only a heartbeat: a
     /// neighbour that could not resume sends everything, and with it marks we have heard before.
+    ///
+    /// What we know of an earlier life of its feed stays true until it says its first mark in this
+    /// one, which counts on: it has then resumed from there, or sent everything up to the mark.
     pub fn handle_mark(&mut self, number: u64) -> Spoken {
-        match &mut self.known {
-            Some(known) if known.number < number => {
-                known.number = number;
+        let Some(incarnation) = self.life.filter(|_| number > 0) else {
+            return Spoken::Heartbeat;
+        };
+        match self.known {
+            Some(known) if known.incarnation == incarnation && number <= known.number => {
+                Spoken::Heartbeat
+            }
+            _ => {
+                self.known = Some(Mark {
+                    incarnation,
+                    number,
+                });
                 Spoken::News
             }
-            _ => Spoken::Heartbeat,
         }
+    }
+
+    /// Recalls from our own log that the neighbour presented itself with `incarnation`.
+    pub fn recall_life(&mut self, incarnation: Incarnation) {
+        self.life = Some(incarnation);
+    }
+
+    /// Forgets what we have of its feed: our own log has a gap.
+    pub fn forget(&mut self) {
+        self.known = None;
     }
 
     /// When this link wants to be looked at next.
@@ -378,17 +395,16 @@ mod tests {
         }
     }
 
-    fn hello(incarnation: u64, serial: u64, known: Option<Mark>) -> Hello {
+    fn hello(incarnation: u64, serial: u64) -> Hello {
         Hello {
             from: name("B"),
             to: name("A"),
             incarnation: Incarnation(incarnation),
             serial,
-            known,
+            known: None,
         }
     }
 
-    const OWN: Incarnation = Incarnation(7);
     const CONNECTION: ConnectionId = ConnectionId { serial: 1, slot: 0 };
 
     #[test]
@@ -426,9 +442,9 @@ mod tests {
                 connection: CONNECTION,
                 since: now.mono,
             };
-            assert_eq!(link.judge(&hello(1, 1, None), now).is_err(), kept);
+            assert_eq!(link.judge(&hello(1, 1), now).is_err(), kept);
             let hanging = later(now, CROSSING);
-            assert_eq!(link.judge(&hello(1, 1, None), hanging), Ok(()));
+            assert_eq!(link.judge(&hello(1, 1), hanging), Ok(()));
         }
     }
 
@@ -436,35 +452,12 @@ mod tests {
     fn only_a_later_hello_replaces_a_session() {
         let now = start();
         let mut link = Link::new(&name("A"), name("B"), now);
-        link.begin_session(CONNECTION, &hello(1, 5, None), OWN, 0, now);
+        link.begin_session(CONNECTION, &hello(1, 5), 0, 0, now);
         for (incarnation, serial, taken) in
             [(1, 4, false), (1, 5, false), (1, 6, true), (2, 1, true)]
         {
-            let judged = link.judge(&hello(incarnation, serial, None), now);
+            let judged = link.judge(&hello(incarnation, serial), now);
             assert_eq!(judged.is_ok(), taken, "{incarnation} {serial}");
-        }
-    }
-
-    #[test]
-    fn a_session_resumes_where_the_neighbour_knows_us() {
-        let now = start();
-        let mark = |incarnation, number| {
-            Some(Mark {
-                incarnation,
-                number,
-            })
-        };
-        for (known, cursor) in [
-            (None, 0),
-            (mark(OWN, 60), 60),
-            (mark(OWN, 100), 100),
-            (mark(OWN, 101), 0), // more than we have said
-            (mark(Incarnation(8), 60), 0),
-        ] {
-            let mut link = Link::new(&name("A"), name("B"), now);
-            link.begin_session(CONNECTION, &hello(1, 1, known), OWN, 100, now);
-            let session = link.session.as_ref().expect("it has begun");
-            assert_eq!(session.cursor, cursor, "{known:?}");
         }
     }
 
@@ -472,22 +465,25 @@ mod tests {
     fn a_new_life_of_the_neighbour_is_told_again_what_the_old_one_said() {
         let now = start();
         let mut link = Link::new(&name("A"), name("B"), now);
-        link.begin_session(CONNECTION, &hello(1, 1, None), OWN, 10, now);
+        link.begin_session(CONNECTION, &hello(1, 1), 0, 10, now);
         assert_eq!(link.handle_mark(5), Spoken::News);
         assert!(!link.told_us(10) && link.told_us(11));
-        link.begin_session(CONNECTION, &hello(1, 2, None), OWN, 20, now);
+        link.begin_session(CONNECTION, &hello(1, 2), 0, 20, now);
         assert!(link.told_us(11), "the same life");
         assert_eq!(link.known().map(|mark| mark.number), Some(5));
-        link.begin_session(CONNECTION, &hello(2, 1, None), OWN, 30, now);
+        link.begin_session(CONNECTION, &hello(2, 1), 0, 30, now);
         assert!(!link.told_us(30) && link.told_us(31));
-        assert_eq!(link.known().map(|mark| mark.number), Some(0));
+        let known = |link: &Link| link.known().map(|mark| (mark.incarnation.0, mark.number));
+        assert_eq!(known(&link), Some((1, 5)), "we have it still");
+        assert_eq!(link.handle_mark(3), Spoken::News);
+        assert_eq!(known(&link), Some((2, 3)));
     }
 
     #[test]
     fn marks_follow_changes_and_heartbeats_follow_silence() {
         let now = start();
         let mut link = Link::new(&name("A"), name("B"), now);
-        link.begin_session(CONNECTION, &hello(1, 1, None), OWN, 0, now);
+        link.begin_session(CONNECTION, &hello(1, 1), 0, 0, now);
         let session = link.session.as_mut().expect("it has begun");
         assert_eq!(session.due_mark(now), None);
         session.sent_change(1, now);
@@ -509,7 +505,7 @@ mod tests {
     fn marks_never_go_back() {
         let now = start();
         let mut link = Link::new(&name("A"), name("B"), now);
-        link.begin_session(CONNECTION, &hello(1, 1, None), OWN, 0, now);
+        link.begin_session(CONNECTION, &hello(1, 1), 0, 0, now);
         assert_eq!(link.handle_mark(3), Spoken::News);
         assert_eq!(link.handle_mark(3), Spoken::Heartbeat);
         assert_eq!(link.handle_mark(2), Spoken::Heartbeat);

@@ -14,6 +14,7 @@
 //!                    Ask Twitter
 //! ```
 
+pub mod history;
 pub mod link;
 pub mod location;
 pub mod protocol;
@@ -27,9 +28,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::history::{History, Recalled};
 use self::link::{Dial, HELLO_TIMEOUT, Link, SILENCE_MAX, SplitMix64, Spoken};
 use self::location::Location;
-use self::protocol::{Command, Hello, Incarnation, LinkLine, TweetQuery};
+use self::protocol::{Command, Hello, Incarnation, LinkLine, TweetQuery, parse_at};
 use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
 use self::table::{Change, HashKeys, Source, Table};
 use crate::connection_id::ConnectionId;
@@ -112,6 +114,8 @@ pub struct Seeds {
 pub struct Node {
     name: ServerName,
     incarnation: Incarnation,
+    /// This life of our feed, and those before it.
+    history: History,
     table: Table,
     links: Vec<Link>,
     /// Connections between servers, by what they are.
@@ -211,6 +215,7 @@ impl Node {
         Node {
             name: member.name.clone(),
             incarnation: seeds.incarnation,
+            history: History::default(),
             table: Table::new(seeds.hash_keys),
             links,
             peers: BTreeMap::new(),
@@ -223,9 +228,36 @@ impl Node {
         }
     }
 
-    /// Takes in a location from the server's own log, before anything else happens.
-    pub fn replay(&mut self, location: &Location<'_>) {
-        self.table.accept(location, Source::Own);
+    /// Takes in what the server's own log recalls, in the log's order, before anything else
+    /// happens. [`Node::begin_life`] ends it.
+    pub fn recall(&mut self, recalled: Recalled<'_>) {
+        match recalled {
+            Recalled::At(line) => {
+                if let Some(location) = parse_at(line) {
+                    self.table.accept(&location, Source::Own);
+                }
+            }
+            Recalled::Neighbour { name, line } => {
+                let from = |link: &&mut Link| link.neighbour.as_bytes() == name;
+                let link = self.links.iter_mut().find(from);
+                let link = link.filter(|_| self.history.is_whole());
+                match (link, LinkLine::parse(line)) {
+                    (Some(link), Ok(LinkLine::Hello(hello))) => link.recall_life(hello.incarnation),
+                    (Some(link), Ok(LinkLine::Mark(number))) => drop(link.handle_mark(number)),
+                    _ => {}
+                }
+            }
+            Recalled::Started(incarnation) => self.history.begin(incarnation, self.table.end()),
+            Recalled::Gap => {
+                self.history.forget();
+                self.links.iter_mut().for_each(Link::forget);
+            }
+        }
+    }
+
+    /// Begins this life: all that is known now has been recalled.
+    pub fn begin_life(&mut self) {
+        self.history.begin(self.incarnation, self.table.end());
     }
 
     /// The latest locations.
@@ -493,9 +525,10 @@ impl Node {
             self.say_hello(index, connection);
         }
         self.peers.insert(connection, Peer::Link(index));
-        let (own, end) = (self.incarnation, self.table.end());
+        let end = self.table.end();
+        let cursor = self.history.resume(hello.known, end);
         self.link_mut(index)
-            .begin_session(connection, hello, own, end, now);
+            .begin_session(connection, hello, cursor, end, now);
         self.wishes.push(Action::LinkUp(index));
         Ok(())
     }

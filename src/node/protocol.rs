@@ -215,7 +215,8 @@ impl fmt::Display for Incarnation {
 }
 
 impl Incarnation {
-    fn parse(text: &[u8]) -> Option<Incarnation> {
+    /// Reads 16 lower-case hexadecimal digits.
+    pub fn parse(text: &[u8]) -> Option<Incarnation> {
         let lower = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if text.len() != 16 || !text.iter().all(lower) {
             return None;

@@ -27,13 +27,13 @@ use signal_hook::iterator::Signals;
 
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
-use crate::log::record::{Direction, Label};
+use crate::log::record::{Direction, GAP, Label, STARTED};
 use crate::log::{Log, Notice, OpenError};
 use crate::net::connection::{Fill, Role};
 use crate::net::mailbox::Mailbox;
 use crate::net::{Event, READ_BUDGET_BYTES, Reactor, SCRATCH_BYTES};
 use crate::node::link::Spoken;
-use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, parse_at};
+use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
 use crate::node::{Action, LinkIndex, Node, Seeds};
 use crate::time::Now;
 use crate::topology::{Member, ServerName, Topology};
@@ -182,14 +182,6 @@ impl Server {
     /// # Errors
     /// The poll's: nothing can go on then.
     pub fn run(mut self) -> io::Result<()> {
-        self.log.set_time(self.now);
-        let started = format!(
-            "{} started, incarnation {}, {} clients known",
-            self.name,
-            self.node.incarnation(),
-            self.node.table().len()
-        );
-        self.note(&started);
         while !self.is_done() {
             self.turn()?;
         }
@@ -688,15 +680,14 @@ fn open_log(
     now: Now,
 ) -> Result<Log, StartError> {
     let mut log = Log::new(directory.join(format!("{name}.log")));
-    let replayed = log.open(now, |line| match parse_at(line) {
-        Some(location) => {
-            node.replay(&location);
-            true
-        }
-        None => false,
-    });
-    match replayed {
-        Ok(_) => {}
+    let opened = log.open(now, |recalled| node.recall(recalled));
+    node.begin_life();
+    let (incarnation, clients) = (node.incarnation(), node.table().len());
+    let started = format!("{STARTED}{incarnation}, {clients} clients known");
+    log.set_time(now);
+    log.record(Direction::Note, Label::None, started.as_bytes());
+    match opened {
+        Ok(()) => {}
         Err(OpenError::InUse) => {
             let path = log.path().display();
             return Err(StartError(format!(
@@ -709,6 +700,9 @@ fn open_log(
                 name,
                 &format!("what the log {path} held could not all be read: {error}"),
             );
+            // Then the numbers of this life are not those that a later replay will give.
+            let unread = format!("{GAP}what stands before could not all be read");
+            log.record(Direction::Note, Label::None, unread.as_bytes());
         }
         Err(OpenError::Io(error)) => {
             let path = log.path().display();

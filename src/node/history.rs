@@ -1,0 +1,120 @@
+//! The lives of one server's feed: what its log remembers of earlier ones, so that a restart costs
+//! its neighbours only what changed meanwhile.
+//!
+//! `Node` is the only caller. A restart replays the log in the order in which it was written, so
+//! it makes the same decisions and gives the same numbers as the lives before: a mark that a
+//! neighbour has of an earlier life still holds, up to where that life is seen to have come. What
+//! a life did after its log had a gap is not seen, so a gap ends what is remembered.
+
+use std::collections::VecDeque;
+
+use super::protocol::{Incarnation, Mark};
+
+/// The most lives remembered; a neighbour that was away for longer is sent everything.
+const LIVES_MAX: usize = 64;
+
+/// What a record of the log recalls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recalled<'a> {
+    /// An `AT` line that the server itself or a neighbour vouched for.
+    At(&'a [u8]),
+    /// A `HELLO` or `MARK` of a neighbour.
+    Neighbour {
+        /// Whose.
+        name: &'a [u8],
+        /// The line.
+        line: &'a [u8],
+    },
+    /// A life began: all that it knew then stands before this record.
+    Started(Incarnation),
+    /// Some records are missing here.
+    Gap,
+}
+
+/// Lives of this feed, the oldest first.
+#[derive(Debug, Default)]
+pub struct History {
+    lives: VecDeque<Life>,
+}
+
+#[derive(Debug)]
+struct Life {
+    incarnation: Incarnation,
+    /// The last number it gave, as far as is known; `None` while it lives.
+    end: Option<u64>,
+}
+
+impl History {
+    /// Notes that a life begins when the feed has come to `end`.
+    pub fn begin(&mut self, incarnation: Incarnation, end: u64) {
+        if let Some(last) = self.lives.back_mut() {
+            last.end = Some(end);
+        }
+        if self.lives.len() == LIVES_MAX {
+            self.lives.pop_front();
+        }
+        self.lives.push_back(Life {
+            incarnation,
+            end: None,
+        });
+    }
+
+    /// Whether a life has begun of which all that it knew is known.
+    pub fn is_whole(&self) -> bool {
+        !self.lives.is_empty()
+    }
+
+    /// Forgets all lives: numbers given from here on may be others than were given then.
+    pub fn forget(&mut self) {
+        self.lives.clear();
+    }
+
+    /// From which number on somebody who has `known` is to be sent our feed, which has come to
+    /// `end`: from the beginning if that says nothing to us.
+    pub fn resume(&self, known: Option<Mark>, end: u64) -> u64 {
+        let Some(mark) = known else { return 0 };
+        let of = |life: &&Life| life.incarnation == mark.incarnation;
+        match self.lives.iter().find(of) {
+            Some(life) if mark.number <= life.end.unwrap_or(end) => mark.number,
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_holds_as_far_as_its_life_was_seen_to_come() {
+        let mut history = History::default();
+        assert!(!history.is_whole());
+        history.begin(Incarnation(1), 0);
+        history.begin(Incarnation(2), 50); // the first came to 50
+        let mark = |incarnation, number| {
+            let incarnation = Incarnation(incarnation);
+            Some(Mark {
+                incarnation,
+                number,
+            })
+        };
+        for (known, from) in [
+            (None, 0),
+            (mark(1, 40), 40),
+            (mark(1, 50), 50),
+            (mark(1, 51), 0), // it had said more than its log kept
+            (mark(2, 60), 60),
+            (mark(2, 100), 100),
+            (mark(2, 101), 0), // more than has been said
+            (mark(3, 1), 0),
+        ] {
+            assert_eq!(history.resume(known, 100), from, "{known:?}");
+        }
+        history.forget();
+        assert_eq!(history.resume(mark(2, 60), 100), 0);
+        for life in 0..2 * LIVES_MAX as u64 {
+            history.begin(Incarnation(life), life);
+        }
+        assert_eq!(history.lives.len(), LIVES_MAX);
+    }
+}
