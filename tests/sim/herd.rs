@@ -251,10 +251,13 @@ impl Herd {
 
     /// Lets time pass until every link is up and nothing is left to be said.
     ///
-    /// Two seconds for links that are down, and a silent one needs eight to be noticed; then 11
-    /// for the last answer of Twitter.
+    /// Two seconds for links that are down, a silent one needs eight to be noticed, and who takes
+    /// little at a time needs some more; then 11 for each question that a client has put.
     pub fn settle(&mut self) {
         self.elapse(Duration::from_secs(25));
+        let clients = self.hosts.iter().flat_map(|host| host.clients.values());
+        let questions = clients.map(|client| client.owed.len()).max();
+        self.elapse(Duration::from_secs(11 * questions.unwrap_or(0) as u64));
         for host in &self.hosts {
             let node = host.node.as_ref().expect("healed");
             assert_eq!(
