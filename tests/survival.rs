@@ -347,7 +347,7 @@ fn a_record_torn_off_at_the_end_of_the_log_is_not_believed_and_the_others_are() 
         let now = herd.log("Ann");
         let began = now
             .lines()
-            .filter(|line| line.get(30..43) == Some(" * - Ann star"));
+            .filter(|line| line.get(30..43) == Some(" * - started,"));
         assert_eq!(began.count(), 3, "three lives began:\n{now}");
         check_records(&herd.log_path("Ann"), 1);
     }
@@ -922,4 +922,16 @@ fn who_was_dialled_and_did_not_present_itself_is_not_believed() {
     herd.kill("Ann");
     herd.start("Ann");
     assert_eq!(herd.at("Ann", "victim"), None, "{}", herd.log("Ann"));
+}
+
+#[test]
+fn a_start_with_a_log_or_without_has_nothing_to_say_about_it() {
+    let mut herd = Herd::new(ALONE);
+    for _ in 0..2 {
+        herd.start("Ann");
+        herd.ask("Ann", "IAMAT kiwi +00+000 1");
+        let said = herd.process("Ann").said();
+        assert!(!said.contains("log"), "{said}");
+        herd.kill("Ann");
+    }
 }

@@ -124,20 +124,7 @@ impl Server {
         let name = member.name.clone();
         let fail = |what: &str, error: io::Error| StartError(format!("{name} {what}: {error}"));
         let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;
-        let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
-        let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
-        for (address, whom, role, reserved) in [
-            (&member.client_address, "clients", CLIENT, for_servers),
-            (&member.server_address, "servers", ACCEPTED, 0),
-        ] {
-            let what = format!("cannot listen for {whom} on {address}");
-            let connections_max = connections.saturating_sub(reserved).max(1);
-            let bound = address.as_str().to_socket_addrs().and_then(|mut resolved| {
-                let first = resolved.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
-                reactor.listen(first, role, connections_max)
-            });
-            bound.map_err(|e| fail(&what, e))?;
-        }
+        listen(&mut reactor, member)?;
         let mut node = Node::new(member, topology, seeds(), now);
         let log = open_log(&name, &options.log_dir, &mut node, now)?;
         let mailbox = reactor.mailbox();
@@ -148,11 +135,9 @@ impl Server {
         let pool = Pool::new(&options.twitter_url, post).map_err(|e| fail("gets no threads", e))?;
         watch_signals(mailbox).map_err(|e| fail("cannot watch for signals", e))?;
         let neighbours = Neighbours::new(topology.neighbours(member));
-        let journaled = if log.is_failing() {
-            0
-        } else {
-            node.table().end()
-        };
+        let end = node.table().end();
+        // A log that could not be opened lacks everything.
+        let rewrite_from = log.is_failing().then_some(0);
         say(
             &name,
             &format!(
@@ -169,8 +154,8 @@ impl Server {
             neighbours,
             overlong: BTreeMap::new(),
             phase: Phase::Serving,
-            journaled,
-            rewrite_from: (journaled == 0).then_some(0),
+            journaled: rewrite_from.unwrap_or(end),
+            rewrite_from,
             accept_failed: None,
             scratch: vec![0; SCRATCH_BYTES],
             now,
@@ -644,6 +629,29 @@ impl Server {
 /// Tells the operator. A standard error that nobody reads any longer is no reason to stop.
 fn say(name: &ServerName, text: &str) {
     let _ = writeln!(io::stderr(), "{name}: {text}");
+}
+
+/// Listens where `member` is to be found.
+fn listen(reactor: &mut Reactor<Mail>, member: &Member) -> Result<(), StartError> {
+    let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
+    let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
+    for (address, whom, role, reserved) in [
+        (&member.client_address, "clients", CLIENT, for_servers),
+        (&member.server_address, "servers", ACCEPTED, 0),
+    ] {
+        let connections_max = connections.saturating_sub(reserved).max(1);
+        let bound = address.as_str().to_socket_addrs().and_then(|mut resolved| {
+            let first = resolved.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+            reactor.listen(first, role, connections_max)
+        });
+        bound.map_err(|error| {
+            let name = &member.name;
+            StartError(format!(
+                "{name} cannot listen for {whom} on {address}: {error}"
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 /// How many descriptors we may have, after asking for as many as the system lets us.
