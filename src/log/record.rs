@@ -29,8 +29,8 @@ pub const RECORD_BYTES_MAX: usize = 4 * LINK_LINE_BYTES_MAX + 256;
 /// Stands where something was left out. No escape of [`write_escaped`] begins like it.
 pub const ELLIPSIS: &[u8] = b"\\...";
 
-/// How the note begins with which a life begins; its incarnation follows.
-pub const STARTED: &str = "started, incarnation ";
+/// How the note begins with which a life begins; its incarnation follows, and its feed's number.
+const STARTED: &str = "started, incarnation ";
 
 /// How the note begins that stands where records are missing.
 pub const GAP: &str = "gap: ";
@@ -231,9 +231,18 @@ fn recall_note(text: &[u8]) -> Option<Recalled<'static>> {
     if text.starts_with(GAP.as_bytes()) {
         return Some(Recalled::Gap);
     }
-    let rest = text.strip_prefix(STARTED.as_bytes())?;
-    let incarnation = Incarnation::parse(rest.get(..16)?)?;
-    Some(Recalled::Started(incarnation))
+    let text = std::str::from_utf8(text).ok()?.strip_prefix(STARTED)?;
+    let (incarnation, rest) = text.split_once(" at ")?;
+    let (end, _) = rest.split_once(',')?;
+    Some(Recalled::Started {
+        incarnation: Incarnation::parse(incarnation.as_bytes())?,
+        end: end.parse().ok()?,
+    })
+}
+
+/// The note with which a life begins that knows `clients` clients.
+pub fn started_note(incarnation: Incarnation, end: u64, clients: usize) -> String {
+    format!("{STARTED}{incarnation} at {end}, {clients} clients known")
 }
 
 /// Whether a record begins as records do: what was broken off or spoilt does not.
@@ -356,18 +365,21 @@ mod tests {
     fn lives_gaps_and_marks_are_recalled() {
         let bryant = ServerName::parse(b"Bryant").expect("a name");
         let link = Label::Server(2, Some(&bryant));
-        let started = b"started, incarnation 00000000000000ff, 3 clients known";
+        let started = started_note(Incarnation(255), 7, 3);
+        assert_eq!(
+            started,
+            "started, incarnation 00000000000000ff at 7, 3 clients known"
+        );
+        let life = Recalled::Started {
+            incarnation: Incarnation(255),
+            end: 7,
+        };
         let mark = Recalled::Neighbour {
             name: b"Bryant",
             line: b"MARK 7",
         };
         for (direction, label, line, want) in [
-            (
-                Direction::Note,
-                Label::None,
-                &started[..],
-                Some(Recalled::Started(Incarnation(255))),
-            ),
+            (Direction::Note, Label::None, started.as_bytes(), Some(life)),
             (
                 Direction::Note,
                 Label::None,

@@ -4,7 +4,9 @@
 //! `Node` is the only caller. A restart replays the log in the order in which it was written, so
 //! it makes the same decisions and gives the same numbers as the lives before: a mark that a
 //! neighbour has of an earlier life still holds, up to where that life is seen to have come. What
-//! a life did after its log had a gap is not seen, so a gap ends what is remembered.
+//! a life did after its log had a gap is not seen, so a gap ends what is remembered; and so does a
+//! life that says it began at another number than the replay has come to, for then somebody has
+//! cut the log.
 
 use std::collections::VecDeque;
 
@@ -26,7 +28,12 @@ pub enum Recalled<'a> {
         line: &'a [u8],
     },
     /// A life began: all that it knew then stands before this record.
-    Started(Incarnation),
+    Started {
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// The number its feed had come to.
+        end: u64,
+    },
     /// Some records are missing here.
     Gap,
 }

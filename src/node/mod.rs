@@ -247,27 +247,27 @@ impl Node {
                     _ => {}
                 }
             }
-            Recalled::Started(incarnation) => self.history.begin(incarnation, self.table.end()),
-            Recalled::Gap => {
+            Recalled::Started { incarnation, end } if end == self.table.end() => {
+                self.history.begin(incarnation, end);
+            }
+            Recalled::Started { .. } | Recalled::Gap => {
                 self.history.forget();
                 self.links.iter_mut().for_each(Link::forget);
             }
         }
     }
 
-    /// Begins this life: all that is known now has been recalled.
-    pub fn begin_life(&mut self) {
-        self.history.begin(self.incarnation, self.table.end());
+    /// Begins this life: all that is known now has been recalled. Gives what is to be recalled
+    /// of it: the incarnation, and the number the feed has come to.
+    pub fn begin_life(&mut self) -> (Incarnation, u64) {
+        let (incarnation, end) = (self.incarnation, self.table.end());
+        self.history.begin(incarnation, end);
+        (incarnation, end)
     }
 
     /// The latest locations.
     pub fn table(&self) -> &Table {
         &self.table
-    }
-
-    /// This life's name.
-    pub fn incarnation(&self) -> Incarnation {
-        self.incarnation
     }
 
     /// The link that a connection between servers belongs to: once it has presented itself, or

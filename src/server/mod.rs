@@ -27,7 +27,7 @@ use signal_hook::iterator::Signals;
 
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
-use crate::log::record::{Direction, GAP, Label, STARTED};
+use crate::log::record::{Direction, GAP, Label, started_note};
 use crate::log::{Log, Notice, OpenError};
 use crate::net::connection::{Fill, Role};
 use crate::net::mailbox::Mailbox;
@@ -689,9 +689,8 @@ fn open_log(
 ) -> Result<Log, StartError> {
     let mut log = Log::new(directory.join(format!("{name}.log")));
     let opened = log.open(now, |recalled| node.recall(recalled));
-    node.begin_life();
-    let (incarnation, clients) = (node.incarnation(), node.table().len());
-    let started = format!("{STARTED}{incarnation}, {clients} clients known");
+    let (incarnation, end) = node.begin_life();
+    let started = started_note(incarnation, end, node.table().len());
     log.set_time(now);
     log.record(Direction::Note, Label::None, started.as_bytes());
     match opened {

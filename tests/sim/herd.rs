@@ -393,6 +393,12 @@ impl Herd {
             if disk.last().is_some_and(|&byte| byte != b'\n') {
                 disk.extend_from_slice(b"\\... torn\n"); // as a start of the real log does
             }
+            if self.dice.below(3) == 0 {
+                // Somebody makes room by cutting off the log's beginning.
+                let cut = self.dice.below(1 + disk.len() as u64) as usize;
+                let next = disk[cut..].iter().position(|&byte| byte == b'\n');
+                disk.drain(..next.map_or(disk.len(), |next| cut + next + 1));
+            }
             self.seen.retain(|(other, _), _| *other != host);
         }
     }
@@ -413,10 +419,10 @@ impl Herd {
                 node.recall(recalled);
             }
         }
-        node.begin_life();
+        let (incarnation, end) = node.begin_life();
         let mut stamp = Stamp::default();
         stamp.set(now.wall);
-        let started = format!("{}{}, again", record::STARTED, node.incarnation());
+        let started = record::started_note(incarnation, end, node.table().len());
         let disk = &mut self.hosts[host].disk;
         record::write_head(disk, &stamp, Direction::Note, Label::None);
         record::write_text(disk, started.as_bytes());
