@@ -313,10 +313,19 @@ impl Herd {
 
     /// Waits until `name` says that its link to `neighbour` is up.
     pub fn wait_for_link(&self, name: &str, neighbour: &str) {
-        wait_until(
-            &format!("the link from {name} to {neighbour} is up"),
-            || self.link_is_up(name, neighbour),
-        );
+        let until = Instant::now() + PATIENCE;
+        while !self.link_is_up(name, neighbour) {
+            let told = |name| self.member(name).process.as_ref().map(Process::said);
+            assert!(
+                Instant::now() < until,
+                "the link from {name} to {neighbour} is not up; they said\n{:?}\n{:?}\n{}\n{}",
+                told(name),
+                told(neighbour),
+                self.log(name),
+                self.log(neighbour)
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// A client of `name`.
