@@ -228,8 +228,9 @@ impl Server {
         match event {
             Event::Made(id, role) => {
                 if role == DIALLED {
-                    let link = self.neighbours.dialled(id);
-                    let link = link.expect("a dial belongs to a neighbour");
+                    let Some(link) = self.neighbours.dialled(id) else {
+                        return self.reactor.abort(id, "given up"); // just before it was made
+                    };
                     self.neighbours.at(link).dial = None;
                     self.log_opened(id, Some(link));
                     self.node.handle_connected(link, id, self.now);
