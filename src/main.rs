@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::{fs, io};
 
 use clap::{Parser, Subcommand};
+use herd::log::Fsync;
 use herd::server::{Options, Server};
 use herd::standin::StandIn;
 use herd::topology::Topology;
@@ -24,23 +25,7 @@ enum Command {
     ///
     /// SIGTERM and SIGINT finish the replies under way, for at most 5 seconds. SIGHUP reopens the
     /// log after it has been moved away.
-    Serve {
-        /// Which server of the topology to run.
-        name: String,
-        /// The file that says who is in the herd and who talks with whom.
-        #[arg(long, value_name = "FILE", default_value = "topology.txt")]
-        topology: PathBuf,
-        /// Where the log goes, as NAME.log; a restart reads it again.
-        #[arg(long, value_name = "DIRECTORY", default_value = "logs")]
-        log_dir: PathBuf,
-        /// Twitter's search address (Search API 1.0), to which the query is added.
-        #[arg(
-            long,
-            value_name = "URL",
-            default_value = "http://127.0.0.1:12599/search.json"
-        )]
-        twitter_url: String,
-    },
+    Serve(Serve),
     /// Run the stand-in for Twitter's search, with synthetic tweets, at /search.json.
     Twitter {
         /// Where to listen.
@@ -49,14 +34,61 @@ enum Command {
     },
 }
 
+#[derive(clap::Args)]
+struct Serve {
+    /// Which server of the topology to run.
+    name: String,
+    /// The file that says who is in the herd and who talks with whom.
+    #[arg(long, value_name = "FILE", default_value = "topology.txt")]
+    topology: PathBuf,
+    /// Where the log goes, as NAME.log; a restart reads it again.
+    #[arg(long, value_name = "DIRECTORY", default_value = "logs")]
+    log_dir: PathBuf,
+    /// Replace the log when it is this long, or twice as long as all locations take if that
+    /// is more: with K, M or G at the end, times 1024, 1024² or 1024³.
+    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes)]
+    log_max_bytes: u64,
+    /// How many logs to keep that have been replaced: NAME.log.1 is the newest.
+    #[arg(long, value_name = "COUNT", default_value_t = 4)]
+    log_keep: u32,
+    /// When the log is made to survive a power failure: before each reply, within a second,
+    /// or when the system thinks fit.
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    fsync: Sync,
+    /// Twitter's search address (Search API 1.0), to which the query is added.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:12599/search.json"
+    )]
+    twitter_url: String,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Sync {
+    Always,
+    Second,
+    Never,
+}
+
+/// A number of bytes, with a unit or without.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix(['K', 'M', 'G']) {
+        None => (text, 1),
+        Some(digits) => match text.as_bytes()[digits.len()] {
+            b'K' => (digits, 1 << 10),
+            b'M' => (digits, 1 << 20),
+            _ => (digits, 1 << 30),
+        },
+    };
+    let number = digits.parse::<u64>().ok();
+    let bytes = number.and_then(|number| number.checked_mul(unit));
+    bytes.ok_or_else(|| "not a number of bytes, such as 1000000 or 64M".to_owned())
+}
+
 fn main() -> ExitCode {
     let failed = match Arguments::parse().command {
-        Command::Serve {
-            name,
-            topology,
-            log_dir,
-            twitter_url,
-        } => serve(&name, &topology, log_dir, twitter_url),
+        Command::Serve(arguments) => serve(arguments),
         Command::Twitter { listen } => twitter(&listen),
     };
     match failed {
@@ -79,10 +111,11 @@ enum Failure {
     Run(io::Error),
 }
 
-fn serve(name: &str, path: &PathBuf, log_dir: PathBuf, twitter_url: String) -> Result<(), Failure> {
-    let shown = path.display().to_string();
+fn serve(arguments: Serve) -> Result<(), Failure> {
+    let name = &arguments.name;
+    let shown = arguments.topology.display().to_string();
     let shown = shown.escape_debug(); // one line, whatever the name
-    let text = fs::read(path)
+    let text = fs::read(&arguments.topology)
         .map_err(|error| Failure::Start(format!("cannot read the topology {shown}: {error}")))?;
     let topology = Topology::parse(&text)
         .map_err(|error| Failure::Start(format!("{shown}:{}: {}", error.line, error.message)))?;
@@ -92,13 +125,20 @@ fn serve(name: &str, path: &PathBuf, log_dir: PathBuf, twitter_url: String) -> R
         let name = name.escape_debug();
         Failure::Start(format!("{shown} has no server '{name}', only: {names}"))
     })?;
-    check_url(&twitter_url).map_err(|error| {
-        let url = twitter_url.escape_debug();
+    check_url(&arguments.twitter_url).map_err(|error| {
+        let url = arguments.twitter_url.escape_debug();
         Failure::Start(format!("--twitter-url '{url}': {error}"))
     })?;
     let options = Options {
-        log_dir,
-        twitter_url,
+        log_dir: arguments.log_dir,
+        log_max_bytes: arguments.log_max_bytes,
+        log_keep: arguments.log_keep,
+        fsync: match arguments.fsync {
+            Sync::Always => Fsync::Always,
+            Sync::Second => Fsync::Second,
+            Sync::Never => Fsync::Never,
+        },
+        twitter_url: arguments.twitter_url,
     };
     Server::start(member, &topology, &options)
         .map_err(|error| Failure::Start(error.to_string()))?

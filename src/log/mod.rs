@@ -1,139 +1,311 @@
 //! The log, which is the journal: what came in and went out, and so what a restart knows.
 //!
-//! `Server` is the caller. In each turn records are gathered here and handed to the kernel in one
-//! write, before the replies they tell of may leave: then `kill -9` loses nothing that was
-//! acknowledged. A log that cannot be written never stops the server; it says so once, counts what
-//! it could not write, and tries again each second.
+//! `Server` is the caller, and the simulation. In each turn records are gathered here and handed to
+//! the kernel in one write, before the replies they tell of may leave: then `kill -9` loses nothing
+//! that was acknowledged.
+//!
+//! A log that cannot be written never stops the server; it says so once, counts what it could not
+//! write, tries again each second, and then writes what is missing. A log that has grown too long
+//! is replaced by one that begins with a checkpoint. Both are cursors in the feed of changes.
+//!
+//! ```text
+//!   NAME.log        the log: a checkpoint, and everything since
+//!   NAME.log.1 …    those it has replaced, the newest first
+//!   NAME.log.new    the next one, while its checkpoint is being written
+//! ```
 
+pub mod disk;
+pub mod files;
+pub mod note;
 pub mod record;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod appender;
+mod checkpoint;
+mod replay;
+mod rotation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
-
-use self::record::{Direction, ELLIPSIS, GAP, Label, RECORD_BYTES_MAX, Stamp};
-use crate::line_buffer::{LineBuffer, Piece};
-use crate::node::history::Recalled;
+use self::appender::Appender;
+use self::checkpoint::SLICE_BYTES;
+use self::disk::{Disk, OpenError, Ticket};
+use self::note::GAP;
+use self::record::{Direction, ELLIPSIS, Label, Stamp};
+use self::replay::Replay;
+use self::rotation::{Hands, Rotation, Why};
+use crate::node::Node;
 use crate::time::Now;
 
 /// A log that could not be written is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// With [`Fsync::Second`] this often, while there is something to sync. Also how often the file is
+/// looked at that is being written.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
 /// Records beyond this are written before the turn is over.
 const BUFFER_BYTES_MAX: usize = 1024 * 1024;
 
-/// The piece in which an old log is read.
-const REPLAY_BYTES: usize = 256 * 1024;
+/// When records are made to survive a power failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before the replies they tell of leave.
+    Always,
+    /// Within a second or so.
+    Second,
+    /// When the kernel thinks fit.
+    #[default]
+    Never,
+}
+
+/// How a log is to be kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it is.
+    pub path: PathBuf,
+    /// From this length in bytes on it is replaced, or from twice the length of its checkpoint on
+    /// if that is more.
+    pub max_bytes: u64,
+    /// How many of those it has replaced are kept.
+    pub keep: u32,
+    /// When records are made to survive a power failure.
+    pub fsync: Fsync,
+}
 
 /// What an operator should know of the log.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// It cannot be written any longer; the text says why.
     Failing(String),
-    /// It is written again.
-    Recovered {
-        /// So many records are missing.
-        missing: u64,
-        /// It is a fresh one, which knows nothing of what an older one held.
-        fresh: bool,
-    },
+    /// It is written again; so many records are missing.
+    Recovered(u64),
+    /// It lacked something, and now holds all of so many clients.
+    Complete(usize),
+    /// It was replaced by one that holds all of so many clients.
+    Rotated(usize),
+    /// It cannot be replaced.
+    NotRotated(String),
+    /// It cannot be made to survive a power failure.
+    NotSynced(String),
+    /// It was cut short or deleted by somebody else.
+    Spoilt,
+    /// Another file has taken its name.
+    Foreign(PathBuf),
 }
 
-/// Why a log could not be opened.
-#[derive(Debug)]
-pub enum OpenError {
-    /// Another process writes it.
-    InUse,
-    /// It cannot be had; the server goes on without.
-    Io(io::Error),
-    /// It is open, but what it held could not be read to the end.
-    Unread(io::Error),
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Failing(why) => {
+                write!(f, "cannot write the log, serving on without: {why}")
+            }
+            Notice::Recovered(missing) => {
+                write!(f, "the log is written again; {missing} records are missing")
+            }
+            Notice::Complete(clients) => write!(f, "the log holds all {clients} clients"),
+            Notice::Rotated(clients) => {
+                write!(
+                    f,
+                    "the log was rotated; the new one holds all {clients} clients"
+                )
+            }
+            Notice::NotRotated(why) => {
+                write!(
+                    f,
+                    "cannot begin a new log, writing on in the old one: {why}"
+                )
+            }
+            Notice::NotSynced(why) => write!(
+                f,
+                "cannot sync the log, a power failure would lose what it holds: {why}"
+            ),
+            Notice::Spoilt => f.write_str(
+                "the log was cut short or deleted while it was written; writing it anew",
+            ),
+            Notice::Foreign(path) => write!(
+                f,
+                "{} is another file now, and not empty; writing on in the one that was moved away",
+                path.display()
+            ),
+        }
+    }
 }
 
 /// One server's log.
 #[derive(Debug)]
-pub struct Log {
-    path: PathBuf,
-    file: Option<File>,
+pub struct Log<D: Disk> {
+    disk: D,
+    options: Options,
     stamp: Stamp,
     /// The turn's records.
     buffer: Vec<u8>,
+    out: Option<Appender<D::File>>,
+    trouble: Trouble,
+    /// Everything up to this number of the feed is in the log.
+    journaled: u64,
+    /// While the log lacks what the table holds: how far it has been written again.
+    rewrite_from: Option<u64>,
+    /// A log that could not be had at the start, and has not been read yet.
+    unread: Option<Replay>,
+    rotation: Rotation<D::File>,
+    sync: Sync,
+    tickets: u64,
+    notices: VecDeque<Notice>,
+}
+
+/// Why and since when the log cannot be written.
+#[derive(Debug, Default)]
+struct Trouble {
     /// While it cannot be written: when to try again.
     retry_at: Option<Instant>,
     /// Records that could not be written since.
     missing: u64,
     /// The operator has been told.
     said: bool,
-    /// The last write broke off within a record.
-    torn: bool,
-    /// It was fresh when it was opened at last, and has not been written since.
-    fresh: bool,
     /// A write before the end of the turn failed.
     broken: Option<io::Error>,
 }
 
-impl Log {
-    /// A log that will be at `path`; nothing is touched yet.
-    pub fn new(path: PathBuf) -> Log {
+/// What has been made to survive a power failure.
+#[derive(Debug, Default)]
+struct Sync {
+    /// Something was written that has not been synced.
+    dirty: bool,
+    /// The one under way.
+    ticket: Option<Ticket>,
+    /// When the file was last synced or looked at.
+    at: Option<Instant>,
+    /// The operator has been told that it fails.
+    said: bool,
+}
+
+impl Sync {
+    fn is_due(&self, now: Now) -> bool {
+        self.dirty && self.ticket.is_none() && self.due_at().is_none_or(|at| at <= now.mono)
+    }
+
+    fn due_at(&self) -> Option<Instant> {
+        self.at.map(|at| at + SYNC_EVERY)
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// A log that will be where `options` say; nothing is touched yet.
+    pub fn new(disk: D, options: Options) -> Log<D> {
         Log {
-            path,
-            file: None,
+            disk,
+            options,
             stamp: Stamp::default(),
             buffer: Vec::new(),
-            retry_at: None,
-            missing: 0,
-            said: false,
-            torn: false,
-            fresh: false,
-            broken: None,
+            out: None,
+            trouble: Trouble::default(),
+            journaled: 0,
+            rewrite_from: None,
+            unread: None,
+            rotation: Rotation::default(),
+            sync: Sync::default(),
+            tickets: 0,
+            notices: VecDeque::new(),
         }
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.options.path
     }
 
-    /// Opens the log, makes it and its directory if need be, and hands what it recalls to `take`,
-    /// in order. A record torn off at its end is marked as such and not believed.
+    // ---- a life begins
+
+    /// Opens the log, made with its directory if need be, has `node` recall what it holds, and
+    /// begins a life of the node. A record torn off at the end is marked as such and not believed.
+    /// `progress` is told now and then how many bytes have been read of how many.
+    ///
+    /// A log that was moved away, by a rotation that did not come to its end, is taken back.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] if another process has it. [`OpenError::Io`] is the kernel's; then the
-    /// log is tried again each second, and what it holds is not replayed.
-    pub fn open(&mut self, now: Now, take: impl FnMut(Recalled<'_>)) -> Result<(), OpenError> {
-        self.retry_at = Some(now.mono); // until it is open
-        self.said = true; // the caller tells of a failure itself
-        let file = open_locked(&self.path)?;
-        let replayed = replay(&file, take).map_err(OpenError::Unread);
-        self.torn = ends_torn(&file).map_err(OpenError::Io)?;
-        self.file = Some(file);
-        self.retry_at = None;
-        self.said = false;
-        replayed
+    /// [`OpenError::InUse`] if another process has it. After [`OpenError::Io`], the disk's, the log
+    /// is tried again each second, and is read then.
+    pub fn open(
+        &mut self,
+        node: &mut Node,
+        now: Now,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<(), OpenError> {
+        self.set_time(now);
+        let opened = self.open_and_replay(node, progress);
+        let (incarnation, end) = node.begin_life();
+        let started = note::started(incarnation, end, node.table().len());
+        self.record(Direction::Note, Label::None, started.as_bytes());
+        match opened {
+            Err(OpenError::Unread(_)) => {
+                // The numbers of this life are not those that a later replay will give.
+                let unread = format!("{GAP}what stands before could not all be read");
+                self.record(Direction::Note, Label::None, unread.as_bytes());
+            }
+            Err(OpenError::Io(_)) => {
+                self.trouble.retry_at = Some(now.mono);
+                self.trouble.said = true; // the caller tells of it
+                self.rewrite_from = Some(0);
+            }
+            Ok(()) | Err(OpenError::InUse) => {}
+        }
+        self.journaled = self.rewrite_from.unwrap_or(end);
+        opened
     }
 
-    /// Opens the log anew, after it has been moved away. Whether it is a fresh one, which knows
-    /// nothing of what the old one held.
-    pub fn reopen(&mut self, now: Now) -> (bool, Option<Notice>) {
-        let notice = self.commit(now);
-        match open_locked(&self.path) {
-            Ok(file) => {
-                let fresh = is_fresh(&file);
-                self.torn = ends_torn(&file).unwrap_or(false);
-                self.file = Some(file);
-                (fresh, notice)
-            }
-            Err(OpenError::InUse) => (false, notice), // by ourselves: it has not been moved
-            Err(OpenError::Io(error) | OpenError::Unread(error)) => {
-                self.file = None;
-                (false, self.fail(&error, now).or(notice))
-            }
+    fn open_and_replay(
+        &mut self,
+        node: &mut Node,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<(), OpenError> {
+        let path = self.options.path.clone();
+        let mut file = self.disk.open(&path)?;
+        rotation::clear(&mut self.disk, &path);
+        let mut status = self.disk.status(&file).map_err(OpenError::Io)?;
+        if status.is_regular
+            && status.len == 0
+            && let Some(moved) = self.disk.moved_away_last(&path)
+        {
+            file = self.take_back(&moved)?;
+            status = self.disk.status(&file).map_err(OpenError::Io)?;
         }
+        let out = Appender::new(&self.disk, file).map_err(OpenError::Io)?;
+        let out = self.out.insert(out);
+        if !status.is_regular {
+            return Ok(()); // a device or a pipe has no past
+        }
+        let mut replay = Replay::default();
+        loop {
+            let step = replay.step(&self.disk, &out.file, |recalled| node.recall(recalled));
+            if !step.map_err(OpenError::Unread)? {
+                break;
+            }
+            progress(replay.at(), status.len);
+        }
+        self.rotation.begins_with(replay.checkpoint_bytes());
+        Ok(())
     }
+
+    /// Gives the log's name back to the file that was moved away last. It has another name too, so
+    /// it is to be replaced soon.
+    fn take_back(&mut self, moved: &Path) -> Result<D::File, OpenError> {
+        let file = self.disk.open(moved)?;
+        let path = &self.options.path;
+        if self.disk.name_again(&file, path).is_err() {
+            // This file system knows no second names.
+            self.disk.rename(moved, path).map_err(OpenError::Io)?;
+        }
+        self.rotation.want(None);
+        Ok(file)
+    }
+
+    // ---- records
 
     /// Sets the time of the records that follow.
     pub fn set_time(&mut self, now: Now) {
@@ -152,8 +324,8 @@ impl Log {
     /// Writes before the turn is over. From a failure on nothing more is tried until the commit
     /// has told of it: what follows a record that broke off must not run on from there.
     fn write_early(&mut self) {
-        if self.retry_at.is_none() && self.broken.is_none() {
-            self.broken = self.write_buffer().err();
+        if self.trouble.retry_at.is_none() && self.trouble.broken.is_none() {
+            self.trouble.broken = self.write_buffer().err();
         }
         self.drop_buffer();
     }
@@ -174,55 +346,174 @@ impl Log {
         self.buffer.push(b'\n');
     }
 
+    // ---- the end of a turn
+
     /// Whether it cannot be written at present.
     pub fn is_failing(&self) -> bool {
-        self.retry_at.is_some()
+        self.trouble.retry_at.is_some()
     }
 
-    /// When [`Log::commit`] should be called next though nothing has been recorded.
+    /// Whether [`Log::work`] has something to do at once.
+    pub fn is_busy(&self, now: Now) -> bool {
+        !self.is_failing()
+            && (self.unread.is_some()
+                || self.rewrite_from.is_some()
+                || self.rotation.is_busy(self.out.as_ref(), &self.options, now))
+    }
+
+    /// When [`Log::commit`] or [`Log::work`] should be called next though nothing happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.retry_at
+        let sync = self.sync.due_at();
+        let syncs = self.options.fsync == Fsync::Second && self.sync.dirty;
+        let sync = sync.filter(|_| syncs && self.sync.ticket.is_none());
+        let rotation = self.rotation.poll_timeout(self.out.as_ref(), &self.options);
+        let rotation = rotation.filter(|_| !self.is_failing());
+        let due = [self.trouble.retry_at, sync, rotation];
+        due.into_iter().flatten().min()
     }
 
-    /// Hands the turn's records to the kernel.
-    pub fn commit(&mut self, now: Now) -> Option<Notice> {
-        if let Some(error) = self.broken.take() {
-            return self.fail(&error, now);
-        }
-        match self.retry_at {
-            None if self.buffer.is_empty() => None,
-            None => match self.write_buffer() {
-                Ok(()) => None,
-                Err(error) => self.fail(&error, now),
-            },
-            Some(at) if now.mono < at => {
-                self.drop_buffer();
-                None
+    /// What the operator should be told next.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// Hands the turn's records to the kernel, and to the disk if that is wished. Then replies may
+    /// leave.
+    pub fn commit(&mut self, node: &Node, now: Now) {
+        if let Some(error) = self.trouble.broken.take() {
+            self.fail(&error, now);
+        } else {
+            match self.trouble.retry_at {
+                None if self.buffer.is_empty() => {}
+                None => match self.write_buffer() {
+                    Ok(()) => self.sync_written(now),
+                    Err(error) => self.fail(&error, now),
+                },
+                Some(at) if now.mono < at => self.drop_buffer(),
+                Some(_) => self.try_again(now),
             }
-            Some(_) => self.try_again(now),
+        }
+        if !self.is_failing() {
+            self.journaled = self.rewrite_from.unwrap_or(node.table().end());
+            self.look_after(now);
         }
     }
 
-    fn try_again(&mut self, now: Now) -> Option<Notice> {
-        if self.file.is_none() {
-            match open_locked(&self.path) {
-                Ok(file) => {
-                    self.fresh = is_fresh(&file);
-                    self.torn = ends_torn(&file).unwrap_or(false);
-                    self.file = Some(file);
+    fn sync_written(&mut self, now: Now) {
+        self.sync.dirty = true;
+        if self.options.fsync == Fsync::Always
+            && let Some(out) = &self.out
+        {
+            let synced = self.disk.sync(&out.file);
+            self.handle_outcome(synced, now);
+        }
+    }
+
+    /// Once a second while it is written: is the file still what we have written, and on the disk?
+    fn look_after(&mut self, now: Now) {
+        if !self.sync.is_due(now) {
+            return;
+        }
+        let Some(out) = &self.out else { return };
+        self.sync.at = Some(now.mono);
+        if out.is_spoilt(&self.disk) && !self.rotation.is_wanted() {
+            self.rotation.want(None);
+            self.notices.push_back(Notice::Spoilt);
+        }
+        self.sync.dirty = false;
+        if self.options.fsync == Fsync::Second {
+            self.tickets += 1;
+            let ticket = Ticket(self.tickets);
+            self.disk.sync_later(&out.file, ticket);
+            self.sync.ticket = Some(ticket);
+        }
+    }
+
+    /// Takes in the outcome of a sync that the disk was to do later.
+    pub fn handle_synced(&mut self, ticket: Ticket, synced: io::Result<()>, now: Now) {
+        if self.sync.ticket == Some(ticket) {
+            self.sync.ticket = None;
+            self.handle_outcome(synced, now);
+        } else if self.rotation.handle_synced(ticket)
+            && let Err(error) = synced
+        {
+            self.put_rotation_off(&error, now);
+        }
+    }
+
+    /// After a sync that failed nobody knows what is on the disk, and the next one may succeed all
+    /// the same (Rebello et al., "Can Applications Recover from fsync Failures?", 2020): so
+    /// everything is written anew.
+    fn handle_outcome(&mut self, synced: io::Result<()>, now: Now) {
+        let said = std::mem::replace(&mut self.sync.said, synced.is_err());
+        if let Err(error) = synced {
+            if !said {
+                let why = format!("{}: {error}", self.options.path.display());
+                self.notices.push_back(Notice::NotSynced(why));
+            }
+            self.rotation.want(Some(now.after(RETRY)));
+        }
+    }
+
+    /// Does a slice of what is to be done beside the turns: reading an old log that has come back,
+    /// writing what the log lacks, replacing it. To be called when nothing is left to commit.
+    pub fn work(&mut self, node: &mut Node, now: Now) {
+        if self.is_failing() {
+            return;
+        }
+        if let (Some(replay), Some(out)) = (&mut self.unread, &self.out) {
+            let step = replay.step(&self.disk, &out.file, |recalled| node.recall_late(recalled));
+            if !step.unwrap_or(false) {
+                self.unread = None;
+            }
+        } else if let Some(cursor) = self.rewrite_from {
+            self.rewrite(cursor, node);
+        } else {
+            self.rotate(node, now);
+        }
+    }
+
+    /// Writes a slice of what the log lacks: it is one more cursor in the feed.
+    fn rewrite(&mut self, cursor: u64, node: &Node) {
+        let mut reached = None;
+        for change in node.table().changes_after(cursor) {
+            if self.buffer.len() >= SLICE_BYTES {
+                break;
+            }
+            self.record(Direction::Held, Label::None, change.line);
+            reached = Some(change.number);
+        }
+        self.rewrite_from = reached;
+        if reached.is_none() {
+            self.notices.push_back(Notice::Complete(node.table().len()));
+        }
+    }
+
+    // ---- failure and recovery
+
+    fn try_again(&mut self, now: Now) {
+        if self.out.is_none() {
+            let opened = self.disk.open(&self.options.path);
+            match opened
+                .map_err(io::Error::from)
+                .and_then(|file| Appender::new(&self.disk, file))
+            {
+                Err(error) => return self.fail(&error, now),
+                Ok(out) if out.is_regular() && out.is_empty() => {
+                    // It will be replaced by one that knows everything.
+                    self.rewrite_from = None;
+                    self.rotation.want(None);
+                    self.out = Some(out);
                 }
-                Err(OpenError::InUse) => {
-                    let error = io::Error::other("another process writes it");
-                    return self.fail(&error, now);
-                }
-                Err(OpenError::Io(error) | OpenError::Unread(error)) => {
-                    return self.fail(&error, now);
+                Ok(out) => {
+                    self.unread = out.is_regular().then(Replay::default);
+                    self.out = Some(out);
                 }
             }
         }
         // The gap is told of first, so that who reads the log knows where it is.
         let records = std::mem::take(&mut self.buffer);
-        let missing = self.missing;
+        let missing = self.trouble.missing;
         let note = format!("{GAP}{missing} records could not be written before this one");
         self.stamp.set(now.wall);
         self.record(Direction::Note, Label::None, note.as_bytes());
@@ -231,270 +522,116 @@ impl Log {
         if let Err(error) = told {
             return self.fail(&error, now);
         }
-        self.retry_at = None;
-        self.missing = 0;
-        self.said = false;
-        let fresh = std::mem::take(&mut self.fresh);
+        self.trouble = Trouble::default();
         match self.write_buffer() {
-            Ok(()) => Some(Notice::Recovered { missing, fresh }),
+            Ok(()) => {
+                self.notices.push_back(Notice::Recovered(missing));
+                self.sync_written(now);
+            }
             Err(error) => self.fail(&error, now),
         }
     }
 
-    /// Notes a failure. Gives a notice if it is the first.
-    fn fail(&mut self, error: &io::Error, now: Now) -> Option<Notice> {
-        self.retry_at = Some(now.after(RETRY));
+    /// Notes a failure, and tells of it if it is the first.
+    fn fail(&mut self, error: &io::Error, now: Now) {
+        if self.rotation.is_under_way() {
+            self.put_rotation_off(error, now); // its file may be what fills the disk
+        }
+        self.trouble.retry_at = Some(now.after(RETRY));
         self.drop_buffer();
-        let first = !std::mem::replace(&mut self.said, true);
-        first.then(|| Notice::Failing(format!("{}: {error}", self.path.display())))
+        self.rewrite_from = Some(self.journaled);
+        if !std::mem::replace(&mut self.trouble.said, true) {
+            let why = format!("{}: {error}", self.options.path.display());
+            self.notices.push_back(Notice::Failing(why));
+        }
     }
 
     fn drop_buffer(&mut self) {
-        self.missing += memchr::memchr_iter(b'\n', &self.buffer).count() as u64;
+        self.trouble.missing += memchr::memchr_iter(b'\n', &self.buffer).count() as u64;
         self.buffer.clear();
     }
 
     /// Writes the buffer; what could not be written stays in it.
     fn write_buffer(&mut self) -> io::Result<()> {
-        let Some(file) = &mut self.file else {
+        let Some(out) = &mut self.out else {
             return Err(io::Error::other("it is not open"));
         };
-        if self.torn {
-            let mark = [ELLIPSIS, b" torn\n"].concat();
-            file.write_all(&mark)?;
-            self.torn = false;
-        }
-        let mut written = 0;
-        let mut result = Ok(());
-        while written < self.buffer.len() && result.is_ok() {
-            match file.write(&self.buffer[written..]) {
-                Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => written += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => result = Err(e),
-            }
-        }
-        if written > 0 {
-            self.torn = self.buffer[written - 1] != b'\n';
-            self.buffer.drain(..written);
-        }
+        let result = out.append(&mut self.disk, &mut self.buffer);
         if self.buffer.capacity() > 2 * BUFFER_BYTES_MAX {
             self.buffer.shrink_to(BUFFER_BYTES_MAX);
         }
         result
     }
-}
 
-fn open_locked(path: &Path) -> Result<File, OpenError> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).map_err(OpenError::Io)?;
-    }
-    let mut options = OpenOptions::new();
-    let file = options
-        .read(true)
-        .append(true)
-        .create(true)
-        // Files do not mind; a pipe that nobody reads must fail rather than hold up the loop.
-        .custom_flags(OFlags::NONBLOCK.bits() as i32)
-        .open(path)
-        .map_err(OpenError::Io)?;
-    if !file.metadata().map_err(OpenError::Io)?.is_file() {
-        return Ok(file); // whoever logs to a device may share it
-    }
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
-        Err(TryLockError::Error(error)) => Err(OpenError::Io(error)),
-    }
-}
+    // ---- rotation
 
-fn is_fresh(file: &File) -> bool {
-    file.metadata().is_ok_and(|found| found.len() == 0)
-}
-
-/// Whether the file breaks off within a record. Only regular files can tell.
-fn ends_torn(mut file: &File) -> io::Result<bool> {
-    let found = file.metadata()?;
-    if !found.is_file() || found.len() == 0 {
-        return Ok(false);
-    }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
-}
-
-/// Hands what the records of the log recall to `take`.
-fn replay(mut file: &File, mut take: impl FnMut(Recalled<'_>)) -> io::Result<()> {
-    if !file.metadata()?.is_file() {
-        return Ok(()); // a device or a pipe has no past
-    }
-    let (mut lines, mut line) = (LineBuffer::default(), Vec::new());
-    let mut bytes = vec![0; REPLAY_BYTES];
-    loop {
-        let n = match file.read(&mut bytes) {
-            Ok(0) => return Ok(()), // a last line without LF is torn, and not believed
-            Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
+    fn rotate(&mut self, node: &Node, now: Now) {
+        self.tickets += 1;
+        let hands = Hands {
+            disk: &mut self.disk,
+            options: &self.options,
+            out: &mut self.out,
+            node,
+            stamp: &self.stamp,
         };
-        let mut chunk = &bytes[..n];
-        while let Some(piece) = lines.next(&mut chunk, RECORD_BYTES_MAX) {
-            if let Piece::Line(record) = piece
-                && let Some(recalled) = record::recall(record, &mut line)
-            {
-                take(recalled);
+        let clients = node.table().len();
+        match self.rotation.step(hands, Ticket(self.tickets), now) {
+            Ok(None) => return,
+            Ok(Some(Why::Length)) => self.notices.push_back(Notice::Rotated(clients)),
+            Ok(Some(Why::Distrust)) => self.notices.push_back(Notice::Complete(clients)),
+            Err(error) => return self.put_rotation_off(&error, now),
+        }
+        self.sync.ticket = None;
+        self.sync.dirty = false;
+        if self.options.fsync != Fsync::Never {
+            let synced = self.disk.sync_directory(&self.options.path);
+            self.handle_outcome(synced, now);
+        }
+    }
+
+    fn put_rotation_off(&mut self, error: &io::Error, now: Now) {
+        let first = self.rotation.put_off(&mut self.disk, &self.options, now);
+        if first {
+            let why = format!("{}: {error}", self.options.path.display());
+            self.notices.push_back(Notice::NotRotated(why));
+        }
+    }
+
+    /// After SIGHUP: if the log has been moved away, one is begun that knows everything. Until it
+    /// is complete the old one is the log, and has its name back, so that a restart finds it.
+    pub fn reopen(&mut self, node: &Node, now: Now) {
+        self.commit(node, now);
+        let path = self.options.path.clone();
+        match &self.out {
+            Some(out) if out.is_regular() && !self.is_failing() => {
+                if self.disk.is_at(&out.file, &path) {
+                    return; // it has not been moved
+                }
+                if self.disk.len_at(&path).is_some_and(|len| len > 0) {
+                    return self.notices.push_back(Notice::Foreign(path));
+                }
+                self.rotation.want_now();
+                // If it cannot have it, because it was deleted or this file system knows no second
+                // names, a start meanwhile looks for what was moved away.
+                let _ = self.disk.name_again(&out.file, &path);
+            }
+            _ => {
+                self.out = None; // whatever is at the log's path now may be better
+                self.trouble.retry_at = Some(now.mono);
+                self.try_again(now);
             }
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn replayed(path: &Path) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut log = Log::new(path.to_owned());
-        log.open(Now::read(), |recalled| {
-            if let Recalled::At(line) = recalled {
-                lines.push(String::from_utf8_lossy(line).into_owned());
-            }
-        })
-        .expect("the log can be opened");
-        lines
-    }
-
-    const AT: &str = "AT Blake +0.000000000 kiwi +00+000 1";
-
-    #[test]
-    fn what_was_committed_is_replayed_and_a_torn_end_is_not() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("new/Blake.log");
-        assert_eq!(replayed(&path), [""; 0]);
-        let now = Now::read();
-        let mut log = Log::new(path.clone());
-        log.open(now, |_| {}).expect("the log can be opened");
-        log.set_time(now);
-        log.record(Direction::Out, Label::Client(1), AT.as_bytes());
-        assert_eq!(log.commit(now), None);
-        drop(log);
-        let whole = fs::read(&path).expect("it was written");
-        for cut in 0..whole.len() {
-            // The machine stopped within the write: nothing of the record may be believed, not
-            // even after a later start has written on.
-            fs::write(&path, &whole[..cut]).expect("it can be written");
-            assert_eq!(replayed(&path), [""; 0], "cut at {cut}");
-            let mut log = Log::new(path.clone());
-            log.open(now, |_| {}).expect("the log can be opened");
-            log.set_time(now);
-            log.record(Direction::Note, Label::None, b"started");
-            log.record(Direction::Out, Label::Client(2), AT.as_bytes());
-            log.commit(now);
-            drop(log);
-            assert_eq!(replayed(&path), [AT], "cut at {cut}");
+    /// Makes everything that has been committed survive a power failure, if that is wished: the
+    /// last thing a server does.
+    pub fn close(&mut self, node: &Node, now: Now) {
+        self.commit(node, now);
+        if self.options.fsync != Fsync::Never
+            && let Some(out) = &self.out
+        {
+            let synced = self.disk.sync(&out.file);
+            self.handle_outcome(synced, now);
         }
-    }
-
-    #[test]
-    fn a_log_in_use_is_refused() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("Blake.log");
-        let mut first = Log::new(path.clone());
-        first.open(Now::read(), |_| {}).expect("nobody has it");
-        let second = Log::new(path).open(Now::read(), |_| {});
-        assert!(matches!(second, Err(OpenError::InUse)));
-    }
-
-    #[test]
-    fn a_log_that_cannot_be_had_is_said_once_and_tried_again() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let blocked = directory.path().join("logs");
-        fs::write(&blocked, "a file where a directory should be").expect("it can be written");
-        let path = blocked.join("Blake.log");
-        let mut log = Log::new(path.clone());
-        let mut now = Now::read();
-        assert!(matches!(log.open(now, |_| {}), Err(OpenError::Io(_))));
-        let later = |now: Now, wait| Now {
-            mono: now.mono + wait,
-            wall: now.wall,
-        };
-        log.record(Direction::Note, Label::None, b"one");
-        assert_eq!(log.commit(now), None, "whoever opened it has been told");
-        log.record(Direction::Note, Label::None, b"two");
-        assert_eq!(log.commit(now), None, "not yet, and not again");
-        now = later(now, RETRY);
-        assert_eq!(log.commit(now), None, "it fails again, and says nothing");
-        fs::remove_file(&blocked).expect("it is there");
-        log.record(Direction::Note, Label::None, b"three");
-        now = later(now, RETRY);
-        let (missing, fresh) = (2, true);
-        assert_eq!(log.commit(now), Some(Notice::Recovered { missing, fresh }));
-        assert_eq!(log.poll_timeout(), None);
-        let text = fs::read_to_string(&path).expect("it was written");
-        assert!(text.contains("2 records could not"), "{text}");
-        assert!(
-            text.contains("* - three\n") && !text.contains("* - two"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_full_device_is_survived() {
-        let path = Path::new("/dev/full");
-        if !path.exists() {
-            return println!("skipped: this system has no /dev/full");
-        }
-        let mut log = Log::new(path.to_owned());
-        let now = Now::read();
-        let nothing = |_: Recalled<'_>| panic!("a device has no past");
-        log.open(now, nothing).expect("it can be opened");
-        log.record(Direction::Note, Label::None, b"one");
-        assert!(matches!(log.commit(now), Some(Notice::Failing(_))));
-        log.record(Direction::Note, Label::None, b"two");
-        assert_eq!(log.commit(now), None);
-    }
-
-    #[test]
-    fn a_turn_too_long_for_the_buffer_is_written_in_parts_or_given_up_whole() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("Blake.log");
-        let now = Now::read();
-        let line = vec![b'x'; 60_000];
-        let mut log = Log::new(path.clone());
-        log.open(now, |_| {}).expect("nobody has it");
-        (0..40).for_each(|_| log.record(Direction::In, Label::Client(1), &line));
-        assert!(log.buffer.len() < BUFFER_BYTES_MAX);
-        assert_eq!(log.commit(now), None);
-        let written = fs::read(&path).expect("it was written");
-        assert_eq!(memchr::memchr_iter(b'\n', &written).count(), 40);
-        if !Path::new("/dev/full").exists() {
-            return println!("skipped in part: this system has no /dev/full");
-        }
-        let mut log = Log::new(PathBuf::from("/dev/full"));
-        log.open(now, |_| {}).expect("it can be opened");
-        (0..40).for_each(|_| log.record(Direction::In, Label::Client(1), &line));
-        assert!(matches!(log.commit(now), Some(Notice::Failing(_))));
-        assert_eq!(log.missing, 40);
-    }
-
-    #[test]
-    fn a_log_that_was_moved_away_is_begun_anew() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("Blake.log");
-        let now = Now::read();
-        let mut log = Log::new(path.clone());
-        log.open(now, |_| {}).expect("nobody has it");
-        log.record(Direction::Note, Label::None, b"old");
-        assert_eq!(log.reopen(now), (false, None), "it has not been moved");
-        fs::rename(&path, directory.path().join("old")).expect("it is there");
-        assert_eq!(log.reopen(now), (true, None));
-        log.record(Direction::Note, Label::None, b"new");
-        log.commit(now);
-        let text = fs::read_to_string(&path).expect("it was written");
-        assert!(
-            text.ends_with("* - new\n") && !text.contains("old"),
-            "{text}"
-        );
     }
 }

@@ -12,8 +12,9 @@
 
 use chrono::DateTime;
 
+use super::note;
 use crate::node::history::Recalled;
-use crate::node::protocol::{Incarnation, LINK_LINE_BYTES_MAX};
+use crate::node::protocol::{LINK_LINE_BYTES_MAX, parse_number};
 use crate::time::{Timestamp, write_decimal, write_nanos};
 use crate::topology::ServerName;
 
@@ -28,12 +29,6 @@ pub const RECORD_BYTES_MAX: usize = 4 * LINK_LINE_BYTES_MAX + 256;
 
 /// Stands where something was left out. No escape of [`write_escaped`] begins like it.
 pub const ELLIPSIS: &[u8] = b"\\...";
-
-/// How the note begins with which a life begins; its incarnation follows, and its feed's number.
-const STARTED: &str = "started, incarnation ";
-
-/// How the note begins that stands where records are missing.
-pub const GAP: &str = "gap: ";
 
 /// What a record tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +76,8 @@ pub enum Label<'a> {
     Client(u64),
     /// `s7`: one to or from the server port; `s7:Bryant` once the neighbour is known.
     Server(u64, Option<&'a ServerName>),
+    /// `#7`: none; the location is the feed's change of this number.
+    Number(u64),
     /// `-`: none.
     None,
 }
@@ -124,6 +121,10 @@ pub fn write_head(out: &mut Vec<u8>, stamp: &Stamp, direction: Direction, label:
                 out.push(b':');
                 out.extend_from_slice(name.as_bytes());
             }
+        }
+        Label::Number(number) => {
+            out.push(b'#');
+            write_decimal(out, number);
         }
         Label::None => out.push(b'-'),
     }
@@ -217,32 +218,18 @@ pub fn recall<'a>(record: &'a [u8], line: &'a mut Vec<u8>) -> Option<Recalled<'a
         (Direction::Out, None) if is_at && label.first() == Some(&b'c') => {}
         (Direction::In | Direction::Out, Some(_)) | (Direction::Held, None) if is_at => {}
         (Direction::In, Some(_)) if text.starts_with(b"HELLO ") || text.starts_with(b"MARK ") => {}
-        (Direction::Note, None) if label == b"-" => return recall_note(text),
+        (Direction::Note, None) if label == b"-" => return note::parse(text),
         _ => return None,
     }
     (is_stamp(time) && unescape(text, line).is_some()).then_some(())?;
-    Some(match neighbour {
-        Some(name) if !is_at => Recalled::Neighbour { name, line },
+    Some(match (neighbour, label) {
+        (Some(name), _) if !is_at => Recalled::Neighbour { name, line },
+        (_, [b'#', number @ ..]) => Recalled::Held {
+            number: parse_number(number)?,
+            line,
+        },
         _ => Recalled::At(line),
     })
-}
-
-fn recall_note(text: &[u8]) -> Option<Recalled<'static>> {
-    if text.starts_with(GAP.as_bytes()) {
-        return Some(Recalled::Gap);
-    }
-    let text = std::str::from_utf8(text).ok()?.strip_prefix(STARTED)?;
-    let (incarnation, rest) = text.split_once(" at ")?;
-    let (end, _) = rest.split_once(',')?;
-    Some(Recalled::Started {
-        incarnation: Incarnation::parse(incarnation.as_bytes())?,
-        end: end.parse().ok()?,
-    })
-}
-
-/// The note with which a life begins that knows `clients` clients.
-pub fn started_note(incarnation: Incarnation, end: u64, clients: usize) -> String {
-    format!("{STARTED}{incarnation} at {end}, {clients} clients known")
 }
 
 /// Whether a record begins as records do: what was broken off or spoilt does not.
@@ -362,37 +349,25 @@ mod tests {
     }
 
     #[test]
-    fn lives_gaps_and_marks_are_recalled() {
+    fn notes_marks_and_what_was_held_are_recalled() {
         let bryant = ServerName::parse(b"Bryant").expect("a name");
         let link = Label::Server(2, Some(&bryant));
-        let started = started_note(Incarnation(255), 7, 3);
-        assert_eq!(
-            started,
-            "started, incarnation 00000000000000ff at 7, 3 clients known"
-        );
-        let life = Recalled::Started {
-            incarnation: Incarnation(255),
-            end: 7,
-        };
         let mark = Recalled::Neighbour {
             name: b"Bryant",
             line: b"MARK 7",
         };
+        let gap: &[u8] = b"gap: 5 records";
+        let at: &[u8] = b"AT Blake +0.000000000 a +00+000 1";
+        let held = Recalled::Held {
+            number: 9,
+            line: at,
+        };
         for (direction, label, line, want) in [
-            (Direction::Note, Label::None, started.as_bytes(), Some(life)),
-            (
-                Direction::Note,
-                Label::None,
-                b"gap: 5 records",
-                Some(Recalled::Gap),
-            ),
-            (
-                Direction::Note,
-                Label::None,
-                b"started, incarnation ff",
-                None,
-            ),
-            (Direction::Note, Label::Client(1), b"gap: 5 records", None),
+            (Direction::Note, Label::None, gap, Some(Recalled::Gap)),
+            (Direction::Note, Label::Client(1), gap, None),
+            (Direction::Held, Label::Number(9), at, Some(held)),
+            (Direction::Held, Label::None, at, Some(Recalled::At(at))),
+            (Direction::Held, Label::Number(9), b"MARK 7", None),
             (Direction::In, link, b"MARK 7", Some(mark)),
             (Direction::Out, link, b"MARK 7", None),
             (Direction::In, Label::Server(2, None), b"MARK 7", None),

@@ -66,6 +66,16 @@ impl Feed {
         self.end
     }
 
+    /// Lets the next entry come after `number`. `false`, and nothing is done, if the feed has gone
+    /// beyond that.
+    pub fn advance(&mut self, number: u64) -> bool {
+        let onward = number >= self.end;
+        if onward {
+            self.end = number;
+        }
+        onward
+    }
+
     /// Entries held, stale ones included.
     #[cfg(test)]
     fn len(&self) -> usize {
@@ -222,7 +232,8 @@ mod tests {
         let mut beside = Beside::default();
         (0..1_000).for_each(|slot| beside.change(slot));
         for _ in 0..3 {
-            beside.feed.end += 1 << 32; // as many changes as an entry can count, at once
+            let end = beside.feed.end();
+            assert!(beside.feed.advance(end + (1 << 32))); // as many changes as an entry can count, at once
             (0..10_000).for_each(|_| beside.change(1_000));
             assert_eq!(beside.live_after(0), beside.model_after(0));
         }

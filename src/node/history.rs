@@ -20,6 +20,38 @@ const LIVES_MAX: usize = 64;
 pub enum Recalled<'a> {
     /// An `AT` line that the server itself or a neighbour vouched for.
     At(&'a [u8]),
+    /// A location of a checkpoint, which had this number in the feed.
+    Held {
+        /// Its number.
+        number: u64,
+        /// The `AT` line.
+        line: &'a [u8],
+    },
+    /// An earlier life came to this number: said at the end of a checkpoint.
+    Life {
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// The last number it gave.
+        end: u64,
+    },
+    /// A checkpoint ends: all that the life knew that wrote it stands before this record.
+    Checkpoint {
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// The number its feed had come to.
+        end: u64,
+        /// How many locations the checkpoint has.
+        records: u64,
+    },
+    /// What a checkpoint knows of a neighbour.
+    Known {
+        /// Its name.
+        name: &'a [u8],
+        /// Which life of it was heard last.
+        life: Option<Incarnation>,
+        /// How much of its feed is known.
+        known: Option<Mark>,
+    },
     /// A `HELLO` or `MARK` of a neighbour.
     Neighbour {
         /// Whose.
@@ -55,15 +87,27 @@ impl History {
     /// Notes that a life begins when the feed has come to `end`.
     pub fn begin(&mut self, incarnation: Incarnation, end: u64) {
         if let Some(last) = self.lives.back_mut() {
-            last.end = Some(end);
+            last.end.get_or_insert(end);
         }
+        self.push(incarnation, None);
+    }
+
+    /// Notes an earlier life, later than those that are known.
+    pub fn recall(&mut self, incarnation: Incarnation, end: u64) {
+        self.push(incarnation, Some(end));
+    }
+
+    /// The lives that are known, the oldest first, each with the last number it gave; `None` for
+    /// the one that lives.
+    pub fn lives(&self) -> impl Iterator<Item = (Incarnation, Option<u64>)> {
+        self.lives.iter().map(|life| (life.incarnation, life.end))
+    }
+
+    fn push(&mut self, incarnation: Incarnation, end: Option<u64>) {
         if self.lives.len() == LIVES_MAX {
             self.lives.pop_front();
         }
-        self.lives.push_back(Life {
-            incarnation,
-            end: None,
-        });
+        self.lives.push_back(Life { incarnation, end });
     }
 
     /// Whether a life has begun of which all that it knew is known.

@@ -233,6 +233,11 @@ impl Link {
         self.known
     }
 
+    /// The life of the neighbour that we heard last.
+    pub fn life(&self) -> Option<Incarnation> {
+        self.life
+    }
+
     /// Whether a dial is to begin now; if so it has begun.
     pub fn begin_dial(&mut self, now: Now) -> bool {
         let due = matches!(self.dial, Dial::Idle { retry_at: Some(at) } if at <= now.mono);
@@ -353,6 +358,13 @@ impl Link {
     /// Recalls from our own log that the neighbour presented itself with `incarnation`.
     pub fn recall_life(&mut self, incarnation: Incarnation) {
         self.life = Some(incarnation);
+    }
+
+    /// Recalls from a checkpoint which life of the neighbour we heard last, and what we have of its
+    /// feed.
+    pub fn recall_known(&mut self, life: Option<Incarnation>, known: Option<Mark>) {
+        self.life = life;
+        self.known = known;
     }
 
     /// Forgets what we have of its feed: our own log has a gap.

@@ -31,7 +31,7 @@ use std::time::Instant;
 use self::history::{History, Recalled};
 use self::link::{Dial, HELLO_TIMEOUT, Link, SILENCE_MAX, SplitMix64, Spoken};
 use self::location::Location;
-use self::protocol::{Command, Hello, Incarnation, LinkLine, TweetQuery, parse_at};
+use self::protocol::{Command, Hello, Incarnation, LinkLine, Mark, TweetQuery, parse_at};
 use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
 use self::table::{Change, HashKeys, Source, Table};
 use crate::connection_id::ConnectionId;
@@ -237,11 +237,28 @@ impl Node {
                     self.table.accept(&location, Source::Own);
                 }
             }
+            Recalled::Held { number, line } => {
+                if !self.table.advance(number.saturating_sub(1)) {
+                    self.distrust(); // somebody has put this log together
+                }
+                if let Some(location) = parse_at(line) {
+                    self.table.accept(&location, Source::Own);
+                }
+            }
+            Recalled::Life { incarnation, end } => self.history.recall(incarnation, end),
+            Recalled::Checkpoint {
+                incarnation, end, ..
+            } => match self.table.advance(end) {
+                true => self.history.begin(incarnation, end),
+                false => self.distrust(),
+            },
+            Recalled::Known { name, life, known } => {
+                if let Some(link) = self.recalled_link(name) {
+                    link.recall_known(life, known);
+                }
+            }
             Recalled::Neighbour { name, line } => {
-                let from = |link: &&mut Link| link.neighbour.as_bytes() == name;
-                let link = self.links.iter_mut().find(from);
-                let link = link.filter(|_| self.history.is_whole());
-                match (link, LinkLine::parse(line)) {
+                match (self.recalled_link(name), LinkLine::parse(line)) {
                     (Some(link), Ok(LinkLine::Hello(hello))) => link.recall_life(hello.incarnation),
                     (Some(link), Ok(LinkLine::Mark(number))) => drop(link.handle_mark(number)),
                     _ => {}
@@ -250,11 +267,31 @@ impl Node {
             Recalled::Started { incarnation, end } if end == self.table.end() => {
                 self.history.begin(incarnation, end);
             }
-            Recalled::Started { .. } | Recalled::Gap => {
-                self.history.forget();
-                self.links.iter_mut().for_each(Link::forget);
-            }
+            Recalled::Started { .. } | Recalled::Gap => self.distrust(),
         }
+    }
+
+    /// The same for a log that can be read only now that the server runs: its locations are taken
+    /// in like a client's, the rest says nothing any longer.
+    pub fn recall_late(&mut self, recalled: Recalled<'_>) {
+        if let Recalled::At(line) | Recalled::Held { line, .. } = recalled
+            && let Some(location) = parse_at(line)
+        {
+            self.table.accept(&location, Source::Own);
+        }
+    }
+
+    /// Numbers given from here on may be others than those the lives before gave.
+    fn distrust(&mut self) {
+        self.history.forget();
+        self.links.iter_mut().for_each(Link::forget);
+    }
+
+    /// The link to a neighbour of whose feed the log tells, if the log can be relied on so far.
+    fn recalled_link(&mut self, name: &[u8]) -> Option<&mut Link> {
+        let from = |link: &&mut Link| link.neighbour.as_bytes() == name;
+        let link = self.links.iter_mut().find(from);
+        link.filter(|_| self.history.is_whole())
     }
 
     /// Begins this life: all that is known now has been recalled. Gives what is to be recalled
@@ -263,6 +300,20 @@ impl Node {
         let (incarnation, end) = (self.incarnation, self.table.end());
         self.history.begin(incarnation, end);
         (incarnation, end)
+    }
+
+    /// The lives of this feed, the oldest first, each with the last number it gave; `None` for
+    /// this one.
+    pub fn lives(&self) -> impl Iterator<Item = (Incarnation, Option<u64>)> {
+        self.history.lives()
+    }
+
+    /// What is known of each neighbour: which life of it was heard last, and how much of its feed.
+    pub fn neighbours_known(
+        &self,
+    ) -> impl Iterator<Item = (&ServerName, Option<Incarnation>, Option<Mark>)> {
+        let links = self.links.iter();
+        links.map(|link| (&link.neighbour, link.life(), link.known()))
     }
 
     /// The latest locations.

@@ -337,7 +337,7 @@ fn parse_hello(operands: &[u8]) -> Result<Hello, &'static str> {
 }
 
 /// Decimal digits that fit a `u64`.
-fn parse_number(text: &[u8]) -> Option<u64> {
+pub fn parse_number(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
     text.parse().ok()

@@ -168,6 +168,12 @@ impl Table {
         self.feed.end()
     }
 
+    /// Lets the feed go on after `number`, which no entry need have. `false`, and nothing is done,
+    /// if it has gone beyond that.
+    pub fn advance(&mut self, number: u64) -> bool {
+        self.feed.advance(number)
+    }
+
     /// The latest location of `client`.
     pub fn location(&self, client: &[u8]) -> Option<Location<'_>> {
         let slot = self.index.find(&self.records, client)?;

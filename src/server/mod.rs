@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,10 @@ use signal_hook::iterator::Signals;
 
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
-use crate::log::record::{Direction, GAP, Label, started_note};
-use crate::log::{Log, Notice, OpenError};
+use crate::log::disk::{OpenError, Ticket};
+use crate::log::files::Files;
+use crate::log::record::{Direction, Label};
+use crate::log::{self, Fsync, Log};
 use crate::net::connection::{Fill, Role};
 use crate::net::mailbox::Mailbox;
 use crate::net::{Event, READ_BUDGET_BYTES, Reactor, SCRATCH_BYTES};
@@ -52,14 +54,20 @@ const STRANGERS_RESERVED: usize = 8;
 /// That no more clients can be let in is said again after this long.
 const FULL_SAID_EVERY: Duration = Duration::from_secs(60);
 
-/// So many bytes of records are written again to a fresh log in one turn.
-const REWRITE_SLICE_BYTES: usize = 256 * 1024;
+/// The reading of a log is told of after this long, and each time as long has passed.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// What `herd serve` was told.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where the log goes: `<log_dir>/<name>.log`.
     pub log_dir: PathBuf,
+    /// From which length in bytes on the log is replaced.
+    pub log_max_bytes: u64,
+    /// How many logs are kept that have been replaced.
+    pub log_keep: u32,
+    /// When the log is made to survive a power failure.
+    pub fsync: Fsync,
     /// Twitter's search address.
     pub twitter_url: String,
 }
@@ -79,6 +87,7 @@ enum Mail {
     Answer(Answer),
     Signal(i32),
     Resolved(LinkIndex, io::Result<Vec<SocketAddr>>),
+    Synced(Ticket, io::Result<()>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,16 +102,12 @@ pub struct Server {
     name: ServerName,
     node: Node,
     reactor: Reactor<Mail>,
-    log: Log,
+    log: Log<Files>,
     pool: Pool,
     neighbours: Neighbours,
     /// Connections inside a line over the limit, and how many bytes of it have come.
     overlong: BTreeMap<ConnectionId, u64>,
     phase: Phase,
-    /// Everything up to this number of the feed is in the log.
-    journaled: u64,
-    /// While the log lacks what the table holds: how far it has been written again.
-    rewrite_from: Option<u64>,
     /// When it was last said that no more connections can be accepted.
     accept_failed: Option<Instant>,
     scratch: Vec<u8>,
@@ -126,8 +131,13 @@ impl Server {
         let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;
         listen(&mut reactor, member)?;
         let mut node = Node::new(member, topology, seeds(), now);
-        let log = open_log(&name, &options.log_dir, &mut node, now)?;
         let mailbox = reactor.mailbox();
+        let synced = {
+            let mailbox = mailbox.clone();
+            move |ticket, synced| mailbox.post(Mail::Synced(ticket, synced))
+        };
+        let files = Files::new(synced).map_err(|e| fail("gets no threads", e))?;
+        let log = open_log(&name, options, files, &mut node, now)?;
         let post = {
             let mailbox = mailbox.clone();
             move |answer| mailbox.post(Mail::Answer(answer))
@@ -135,9 +145,6 @@ impl Server {
         let pool = Pool::new(&options.twitter_url, post).map_err(|e| fail("gets no threads", e))?;
         watch_signals(mailbox).map_err(|e| fail("cannot watch for signals", e))?;
         let neighbours = Neighbours::new(topology.neighbours(member));
-        let end = node.table().end();
-        // A log that could not be opened lacks everything.
-        let rewrite_from = log.is_failing().then_some(0);
         say(
             &name,
             &format!(
@@ -154,8 +161,6 @@ impl Server {
             neighbours,
             overlong: BTreeMap::new(),
             phase: Phase::Serving,
-            journaled: rewrite_from.unwrap_or(end),
-            rewrite_from,
             accept_failed: None,
             scratch: vec![0; SCRATCH_BYTES],
             now,
@@ -171,14 +176,17 @@ impl Server {
             self.turn()?;
         }
         self.note("stopped");
-        self.commit();
+        self.log.close(&self.node, self.now);
+        self.tell_of_the_log();
         say(&self.name, "stopped");
         Ok(())
     }
 
     fn turn(&mut self) -> io::Result<()> {
-        self.commit();
+        self.log.commit(&self.node, self.now);
+        self.tell_of_the_log();
         self.reactor.flush();
+        self.log.work(&mut self.node, self.now);
         self.reactor.turn(self.wake_at())?;
         self.now = Now::read();
         self.log.set_time(self.now);
@@ -202,7 +210,6 @@ impl Server {
             self.perform();
         }
         self.flood();
-        self.rewrite();
         if let Phase::Draining(_) = self.phase {
             self.drain();
         }
@@ -211,7 +218,7 @@ impl Server {
 
     /// When the next turn is due though nothing happens.
     fn wake_at(&self) -> Option<Instant> {
-        let busy = self.flooding().next().is_some() || self.is_rewriting();
+        let busy = self.flooding().next().is_some() || self.log.is_busy(self.now);
         let drained = match self.phase {
             Phase::Serving => None,
             Phase::Draining(until) => Some(until),
@@ -391,6 +398,7 @@ impl Server {
             Mail::Signal(SIGHUP) => self.reopen_log(),
             Mail::Signal(SIGXFSZ) => {} // the write says so too
             Mail::Signal(_) => self.leave(),
+            Mail::Synced(ticket, synced) => self.log.handle_synced(ticket, synced, self.now),
             Mail::Resolved(link, resolved) => {
                 let neighbour = self.neighbours.at(link);
                 match resolved {
@@ -511,63 +519,15 @@ impl Server {
 
     // ---- the log
 
-    fn commit(&mut self) {
-        let notice = self.log.commit(self.now);
-        self.handle_notice(notice);
-        if !self.log.is_failing() {
-            self.journaled = self.rewrite_from.unwrap_or(self.node.table().end());
-        }
-    }
-
-    fn handle_notice(&mut self, notice: Option<Notice>) {
-        let text = match notice {
-            None => return,
-            Some(Notice::Failing(why)) => {
-                self.rewrite_from = Some(self.journaled);
-                format!("cannot write the log, serving on without: {why}")
-            }
-            Some(Notice::Recovered { missing, fresh }) => {
-                if fresh {
-                    self.rewrite_from = Some(0);
-                }
-                format!("the log is written again; {missing} records are missing")
-            }
-        };
-        say(&self.name, &text);
-    }
-
-    fn is_rewriting(&self) -> bool {
-        self.rewrite_from.is_some() && !self.log.is_failing()
-    }
-
-    /// Writes a slice of what the log lacks: it is one more cursor in the feed.
-    fn rewrite(&mut self) {
-        let Some(cursor) = self.rewrite_from.filter(|_| !self.log.is_failing()) else {
-            return;
-        };
-        let mut room = REWRITE_SLICE_BYTES;
-        let mut reached = None;
-        for change in self.node.table().changes_after(cursor) {
-            if room == 0 {
-                break;
-            }
-            room = room.saturating_sub(change.line.len());
-            self.log.record(Direction::Held, Label::None, change.line);
-            reached = Some(change.number);
-        }
-        self.rewrite_from = reached;
-        if reached.is_none() {
-            let text = format!("the log holds all {} clients", self.node.table().len());
-            self.tell(&text);
+    /// Tells the operator what has become of the log, and the log too.
+    fn tell_of_the_log(&mut self) {
+        while let Some(notice) = self.log.poll_notice() {
+            self.tell(&notice.to_string());
         }
     }
 
     fn reopen_log(&mut self) {
-        let (fresh, notice) = self.log.reopen(self.now);
-        if fresh {
-            self.rewrite_from = Some(0);
-        }
-        self.handle_notice(notice);
+        self.log.reopen(&self.node, self.now);
         self.note("the log was reopened");
     }
 
@@ -684,41 +644,48 @@ fn seeds() -> Seeds {
 /// Opens the log of `name` and lets the node know what it holds.
 fn open_log(
     name: &ServerName,
-    directory: &Path,
+    options: &Options,
+    files: Files,
     node: &mut Node,
     now: Now,
-) -> Result<Log, StartError> {
-    let mut log = Log::new(directory.join(format!("{name}.log")));
-    let opened = log.open(now, |recalled| node.recall(recalled));
-    let (incarnation, end) = node.begin_life();
-    let started = started_note(incarnation, end, node.table().len());
-    log.set_time(now);
-    log.record(Direction::Note, Label::None, started.as_bytes());
+) -> Result<Log<Files>, StartError> {
+    let path = options.log_dir.join(format!("{name}.log"));
+    // What replaces a file shall be where that really is.
+    let real = path.canonicalize().ok().filter(|real| real.is_file());
+    let mut log = Log::new(
+        files,
+        log::Options {
+            path: real.unwrap_or(path),
+            max_bytes: options.log_max_bytes,
+            keep: options.log_keep,
+            fsync: options.fsync,
+        },
+    );
+    let (began, mut said) = (Instant::now(), 0);
+    let opened = log.open(node, now, |read, of| {
+        let periods = began.elapsed().as_millis() / PROGRESS_EVERY.as_millis();
+        if periods > said {
+            said = periods;
+            let percent = 100 * read / of.max(1);
+            say(name, &format!("reading the log: {percent} % of {of} bytes"));
+        }
+    });
+    let path = log.path().display();
     match opened {
         Ok(()) => {}
         Err(OpenError::InUse) => {
-            let path = log.path().display();
             return Err(StartError(format!(
                 "{name} cannot use {path}: another process writes it"
             )));
         }
-        Err(OpenError::Unread(error)) => {
-            let path = log.path().display();
-            say(
-                name,
-                &format!("what the log {path} held could not all be read: {error}"),
-            );
-            // Then the numbers of this life are not those that a later replay will give.
-            let unread = format!("{GAP}what stands before could not all be read");
-            log.record(Direction::Note, Label::None, unread.as_bytes());
-        }
-        Err(OpenError::Io(error)) => {
-            let path = log.path().display();
-            say(
-                name,
-                &format!("cannot use the log {path}, serving on without: {error}"),
-            );
-        }
+        Err(OpenError::Unread(error)) => say(
+            name,
+            &format!("what the log {path} held could not all be read: {error}"),
+        ),
+        Err(OpenError::Io(error)) => say(
+            name,
+            &format!("cannot use the log {path}, serving on without: {error}"),
+        ),
     }
     Ok(log)
 }

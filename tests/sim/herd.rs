@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use herd::connection_id::ConnectionId;
 use herd::line_buffer::{LineBuffer, Piece};
+use herd::log::note;
 use herd::log::record::{self, Direction, Label, Stamp};
 use herd::node::link::{SplitMix64, Spoken};
 use herd::node::protocol::{Incarnation, LINK_LINE_BYTES_MAX, parse_at};
@@ -422,7 +423,7 @@ impl Herd {
         let (incarnation, end) = node.begin_life();
         let mut stamp = Stamp::default();
         stamp.set(now.wall);
-        let started = record::started_note(incarnation, end, node.table().len());
+        let started = note::started(incarnation, end, node.table().len());
         let disk = &mut self.hosts[host].disk;
         record::write_head(disk, &stamp, Direction::Note, Label::None);
         record::write_text(disk, started.as_bytes());

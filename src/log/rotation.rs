@@ -1,0 +1,274 @@
+//! When the log is replaced, and how one file takes another's place.
+//!
+//! `Log` is the only caller. It has the checkpoint written in slices; then, in one turn:
+//!
+//! ```text
+//!   NAME.log.1 -> NAME.log.2 …     those that are kept move up, the oldest goes
+//!   NAME.log   =  NAME.log.1       the log gets a second name
+//!   NAME.log.new -> NAME.log       the new one takes its first
+//! ```
+//!
+//! After a crash between any two of these `NAME.log` is a file that knows everything.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::appender::Appender;
+use super::checkpoint::{Checkpoint, Step};
+use super::disk::{Disk, Ticket};
+use super::record::Stamp;
+use super::{Fsync, Options};
+use crate::node::Node;
+use crate::time::Now;
+
+/// A checkpoint that failed is tried again after this long; it doubles up to [`RETRY_MAX`], since
+/// one that fails for want of room may take the log's own.
+pub const RETRY_FIRST: Duration = Duration::from_secs(5);
+
+/// The longest wait before a checkpoint is tried again.
+const RETRY_MAX: Duration = Duration::from_secs(3600);
+
+/// A log shorter than this is not replaced for its length.
+const MAX_BYTES_MIN: u64 = 4096;
+
+/// The ending of the file that is to replace the log.
+pub const NEW: &str = "new";
+
+/// The ending of a file that is about to be deleted.
+pub const OLD: &str = "old";
+
+/// Why a log was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It was too long.
+    Length,
+    /// It could not be relied on.
+    Distrust,
+}
+
+/// When the log is to be replaced, and how far that has come.
+#[derive(Debug)]
+pub struct Rotation<F> {
+    checkpoint: Option<Checkpoint<F>>,
+    /// How long the checkpoint is with which the log begins.
+    checkpoint_bytes: u64,
+    /// It is to be replaced though it is short: it cannot be relied on.
+    wanted: bool,
+    /// After a failure: when to try again.
+    retry_at: Option<Instant>,
+    /// How often it has failed.
+    failures: u32,
+}
+
+/// What a rotation works with.
+pub struct Hands<'a, D: Disk> {
+    /// The file system.
+    pub disk: &'a mut D,
+    /// Where the log is, and how many are kept.
+    pub options: &'a Options,
+    /// The log.
+    pub out: &'a mut Option<Appender<D::File>>,
+    /// What a checkpoint holds.
+    pub node: &'a Node,
+    /// The time of its records.
+    pub stamp: &'a Stamp,
+}
+
+impl<F> Default for Rotation<F> {
+    fn default() -> Rotation<F> {
+        Rotation {
+            checkpoint: None,
+            checkpoint_bytes: 0,
+            wanted: false,
+            retry_at: None,
+            failures: 0,
+        }
+    }
+}
+
+impl<F> Rotation<F> {
+    /// Notes that the log begins with a checkpoint of so many bytes.
+    pub fn begins_with(&mut self, checkpoint_bytes: u64) {
+        self.checkpoint_bytes = checkpoint_bytes;
+    }
+
+    /// Has the log replaced, whatever its length; not before `at`, if that is said.
+    pub fn want(&mut self, at: Option<Instant>) {
+        self.wanted = true;
+        self.retry_at = self.retry_at.or(at);
+    }
+
+    /// Has it replaced at once, also where that has failed lately.
+    pub fn want_now(&mut self) {
+        self.wanted = true;
+        self.retry_at = None;
+        self.failures = 0;
+    }
+
+    /// Whether the log is to be replaced whatever its length.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Whether a checkpoint is being written.
+    pub fn is_under_way(&self) -> bool {
+        self.checkpoint.is_some()
+    }
+
+    /// Whether [`Rotation::step`] has something to do at once.
+    pub fn is_busy(&self, out: Option<&Appender<F>>, options: &Options, now: Now) -> bool {
+        match &self.checkpoint {
+            Some(checkpoint) => checkpoint.is_busy(),
+            None => self.is_due(out, options, now),
+        }
+    }
+
+    /// When it has, though nothing happens.
+    pub fn poll_timeout(&self, out: Option<&Appender<F>>, options: &Options) -> Option<Instant> {
+        let waits = self.checkpoint.is_none() && self.is_called_for(out, options);
+        self.retry_at.filter(|_| waits)
+    }
+
+    fn is_called_for(&self, out: Option<&Appender<F>>, options: &Options) -> bool {
+        let max_bytes = options.max_bytes.max(MAX_BYTES_MIN);
+        let max_bytes = max_bytes.max(2 * self.checkpoint_bytes);
+        let too_long = |out: &Appender<F>| self.wanted || out.len() >= max_bytes;
+        out.is_some_and(|out| out.is_regular() && too_long(out))
+    }
+
+    fn is_due(&self, out: Option<&Appender<F>>, options: &Options, now: Now) -> bool {
+        self.retry_at.is_none_or(|at| at <= now.mono) && self.is_called_for(out, options)
+    }
+
+    /// Takes in that a sync has been done. `false` if it was not the checkpoint's.
+    pub fn handle_synced(&mut self, ticket: Ticket) -> bool {
+        let checkpoint = self.checkpoint.as_mut();
+        checkpoint.is_some_and(|checkpoint| checkpoint.handle_synced(ticket))
+    }
+
+    /// Begins a checkpoint if one is due, writes a slice of it, and once it is complete lets it
+    /// take the log's place: then it says why it did. `ticket` names a sync that this may begin.
+    ///
+    /// # Errors
+    /// The disk's; [`Rotation::put_off`] is to follow.
+    pub fn step<D: Disk<File = F>>(
+        &mut self,
+        hands: Hands<'_, D>,
+        ticket: Ticket,
+        now: Now,
+    ) -> io::Result<Option<Why>> {
+        let Hands {
+            disk,
+            options,
+            out,
+            node,
+            stamp,
+        } = hands;
+        let mut checkpoint = match self.checkpoint.take() {
+            Some(checkpoint) => checkpoint,
+            None if self.is_due(out.as_ref(), options, now) => {
+                let file = disk.create(&beside(&options.path, NEW))?;
+                Checkpoint::new(Appender::new(disk, file)?)
+            }
+            None => return Ok(None),
+        };
+        if checkpoint.step(disk, node, stamp, ticket)? == Step::Unfinished {
+            self.checkpoint = Some(checkpoint);
+            return Ok(None);
+        }
+        let new = checkpoint.finish(disk, node, stamp)?;
+        if options.fsync != Fsync::Never {
+            disk.sync(&new.file)?;
+        }
+        if let Some(old) = out
+            && options.keep > 0
+            && is_only_at(disk, old, &options.path)?
+        {
+            make_room(disk, options)?;
+            keep(disk, old, &options.path)?;
+        }
+        disk.rename(&beside(&options.path, NEW), &options.path)?;
+        self.checkpoint_bytes = new.len();
+        if let Some(old) = out.replace(new) {
+            disk.close_later(old.file);
+        }
+        self.retry_at = None;
+        self.failures = 0;
+        Ok(Some(match std::mem::take(&mut self.wanted) {
+            true => Why::Distrust,
+            false => Why::Length,
+        }))
+    }
+
+    /// Gives a checkpoint up; it is tried again, each time later. Says whether this is the first
+    /// time in a row.
+    pub fn put_off<D: Disk<File = F>>(
+        &mut self,
+        disk: &mut D,
+        options: &Options,
+        now: Now,
+    ) -> bool {
+        if let Some(checkpoint) = self.checkpoint.take() {
+            disk.close_later(checkpoint.abandon());
+        }
+        clear(disk, &options.path);
+        let wait = RETRY_FIRST.saturating_mul(1 << self.failures.min(16));
+        self.retry_at = Some(now.after(wait.min(RETRY_MAX)));
+        self.failures = self.failures.saturating_add(1);
+        self.failures == 1
+    }
+}
+
+/// Whether the log has its own name and no other. Otherwise somebody has moved it away.
+fn is_only_at<D: Disk>(disk: &D, log: &Appender<D::File>, path: &Path) -> io::Result<bool> {
+    Ok(disk.status(&log.file)?.links == 1 && disk.is_at(&log.file, path))
+}
+
+/// Makes room for one more of those that are kept.
+fn make_room<D: Disk>(disk: &mut D, options: &Options) -> io::Result<()> {
+    let kept = |number: u32| beside(&options.path, &number.to_string());
+    let mut surplus = options.keep;
+    while disk.len_at(&kept(surplus)).is_some() {
+        drop_file(disk, &options.path, &kept(surplus));
+        surplus += 1; // fewer may be kept now than were
+    }
+    for number in (1..options.keep).rev() {
+        if disk.len_at(&kept(number)).is_some() {
+            disk.rename(&kept(number), &kept(number + 1))?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the log its second name, that of the newest of those that are kept.
+fn keep<D: Disk>(disk: &mut D, log: &Appender<D::File>, path: &Path) -> io::Result<()> {
+    let kept = beside(path, "1");
+    if disk.name_again(&log.file, &kept).is_ok() {
+        return Ok(());
+    }
+    // This file system knows no second names: for a moment there is no log, and a start then takes
+    // this one back.
+    disk.rename(path, &kept)
+}
+
+/// Deletes what a rotation that did not come to its end has left at the log's side.
+pub fn clear<D: Disk>(disk: &mut D, path: &Path) {
+    drop_file(disk, path, &beside(path, NEW));
+}
+
+/// Deletes a file, under another name so that it is not in the way until it is gone.
+fn drop_file<D: Disk>(disk: &mut D, path: &Path, file: &Path) {
+    let old = beside(path, OLD);
+    if disk.rename(file, &old).is_ok() {
+        disk.remove_later(&old);
+    }
+}
+
+/// `path` with an ending after its name.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}

@@ -1,0 +1,412 @@
+//! The log over real files.
+
+use std::fs;
+use std::sync::mpsc::{self, Receiver};
+
+use super::files::Files;
+use super::rotation::{NEW, OLD, RETRY_FIRST, beside};
+use super::*;
+use crate::node::Seeds;
+use crate::node::protocol::Incarnation;
+use crate::topology::Topology;
+
+/// A log with the node it recalls things to.
+struct Bench {
+    log: Log<Files>,
+    node: Node,
+    now: Now,
+    synced: Receiver<(Ticket, io::Result<()>)>,
+}
+
+fn node(incarnation: u64, now: Now) -> Node {
+    let topology = Topology::parse(b"Blake h:1 h:2\n").expect("a topology");
+    let seeds = Seeds {
+        incarnation: Incarnation(incarnation),
+        hash_keys: (1, 2),
+        jitter: 3,
+    };
+    Node::new(&topology.members()[0], &topology, seeds, now)
+}
+
+fn options(path: &Path) -> Options {
+    Options {
+        path: path.to_owned(),
+        max_bytes: 1 << 30,
+        keep: 2,
+        fsync: Fsync::Never,
+    }
+}
+
+impl Bench {
+    fn new(options: Options) -> Bench {
+        let (post, synced) = mpsc::channel();
+        let post = move |ticket, outcome| drop(post.send((ticket, outcome)));
+        let files = Files::new(post).expect("a thread");
+        let now = Now::read();
+        Bench {
+            log: Log::new(files, options),
+            node: node(1, now),
+            now,
+            synced,
+        }
+    }
+
+    fn opened(options: Options) -> Bench {
+        let mut bench = Bench::new(options);
+        let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+        opened.expect("the log can be opened");
+        bench
+    }
+
+    fn note(&mut self, text: &str) {
+        self.log
+            .record(Direction::Note, Label::None, text.as_bytes());
+    }
+
+    /// A client reports, and is answered.
+    fn report(&mut self, client: &str, time: u64) {
+        let line = format!("AT Blake +0.000000000 {client} +00+000 {time}");
+        let held = record::recall(
+            format!("2012-11-17T02:08:23.672266766Z = - {line}").as_bytes(),
+            &mut Vec::new(),
+        )
+        .map(|recalled| self.node.recall_late(recalled));
+        assert!(held.is_some());
+        let label = Label::Client(1);
+        self.log.record(Direction::Out, label, line.as_bytes());
+    }
+
+    fn commit(&mut self) -> Vec<Notice> {
+        self.log.commit(&self.node, self.now);
+        std::iter::from_fn(|| self.log.poll_notice()).collect()
+    }
+
+    /// Turns until nothing is left to be done.
+    fn settle(&mut self) -> Vec<Notice> {
+        let mut notices = self.commit();
+        loop {
+            while self.log.is_busy(self.now) {
+                self.log.work(&mut self.node, self.now);
+                notices.extend(self.commit());
+            }
+            if !self.log.rotation.is_under_way() {
+                return notices;
+            }
+            let (ticket, outcome) = self.synced.recv().expect("the thread lives");
+            self.log.handle_synced(ticket, outcome, self.now);
+        }
+    }
+
+    fn later(&mut self, wait: Duration) {
+        self.now.mono += wait;
+    }
+
+    /// What is known, in the order of the feed.
+    fn known(&self) -> Vec<(u64, String)> {
+        let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
+        let changes = self.node.table().changes_after(0);
+        changes.map(|c| (c.number, text(c.line))).collect()
+    }
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).expect("it is there")
+}
+
+#[test]
+fn what_was_committed_is_replayed_and_a_torn_end_is_not() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("new/Blake.log");
+    let mut bench = Bench::opened(options(&path));
+    bench.report("kiwi", 1);
+    assert_eq!(bench.commit(), []);
+    let known = bench.known();
+    drop(bench);
+    let whole = fs::read(&path).expect("it was written");
+    assert_eq!(Bench::opened(options(&path)).known(), known);
+    for cut in 0..whole.len() {
+        // The machine stopped within the write: nothing of the record may be believed, not even
+        // after a later start has written on.
+        fs::write(&path, &whole[..cut]).expect("it can be written");
+        let mut bench = Bench::opened(options(&path));
+        assert_eq!(bench.known(), [], "cut at {cut}");
+        bench.report("kiwi", 1);
+        bench.commit();
+        drop(bench);
+        assert_eq!(Bench::opened(options(&path)).known(), known, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_log_in_use_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let _first = Bench::opened(options(&path));
+    let mut second = Bench::new(options(&path));
+    let opened = second.log.open(&mut second.node, second.now, |_, _| {});
+    assert!(matches!(opened, Err(OpenError::InUse)));
+}
+
+#[test]
+fn a_log_that_cannot_be_had_is_said_once_and_tried_again() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let blocked = directory.path().join("logs");
+    fs::write(&blocked, "a file where a directory should be").expect("it can be written");
+    let path = blocked.join("Blake.log");
+    let mut bench = Bench::new(options(&path));
+    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+    assert!(matches!(opened, Err(OpenError::Io(_))));
+    bench.report("kiwi", 1);
+    assert_eq!(bench.commit(), [], "whoever opened it has been told");
+    bench.later(RETRY);
+    assert_eq!(bench.commit(), [], "it fails again, and says nothing");
+    fs::remove_file(&blocked).expect("it is there");
+    bench.note("three");
+    assert_eq!(bench.commit(), [], "not yet");
+    bench.note("four");
+    bench.later(RETRY);
+    assert_eq!(
+        bench.settle(),
+        [Notice::Recovered(3), Notice::Complete(1)],
+        "two of them by the start"
+    );
+    assert_eq!(bench.log.poll_timeout(), None);
+    let known = bench.known();
+    drop(bench);
+    let past = text(&beside(&path, "1"));
+    assert!(past.contains("gap: 3 records could not"), "{past}");
+    assert!(past.contains("* - four\n") && !past.contains("three"));
+    assert_eq!(Bench::opened(options(&path)).known(), known);
+}
+
+#[test]
+fn an_old_log_that_comes_back_while_the_server_runs_is_read() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let aside = directory.path().join("aside");
+    let mut bench = Bench::opened(options(&path));
+    (0..5_000).for_each(|n| bench.report(&format!("old{n}"), 1));
+    bench.commit();
+    drop(bench);
+    fs::rename(&path, &aside).expect("it is there");
+    fs::create_dir(&path).expect("nothing is there");
+    let mut bench = Bench::new(options(&path));
+    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+    assert!(matches!(opened, Err(OpenError::Io(_))));
+    bench.report("kiwi", 1);
+    bench.commit();
+    fs::remove_dir(&path).expect("it is there");
+    fs::rename(&aside, &path).expect("it is there");
+    bench.later(RETRY);
+    assert_eq!(
+        bench.settle(),
+        [Notice::Recovered(2), Notice::Complete(5_001)]
+    );
+    drop(bench);
+    assert_eq!(Bench::opened(options(&path)).known().len(), 5_001);
+}
+
+#[test]
+fn a_full_device_is_survived() {
+    let path = Path::new("/dev/full");
+    if !path.exists() {
+        return println!("skipped: this system has no /dev/full");
+    }
+    let mut bench = Bench::opened(options(path));
+    assert!(matches!(bench.commit()[..], [Notice::Failing(_)]));
+    bench.note("two");
+    assert_eq!(bench.commit(), []);
+    bench.later(RETRY);
+    assert_eq!(bench.settle(), []);
+}
+
+#[test]
+fn a_turn_too_long_for_the_buffer_is_written_in_parts_or_given_up_whole() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let line = vec![b'x'; 60_000];
+    let mut bench = Bench::opened(options(&path));
+    (0..40).for_each(|_| bench.log.record(Direction::In, Label::Client(1), &line));
+    assert!(bench.log.buffer.len() < BUFFER_BYTES_MAX);
+    assert_eq!(bench.commit(), []);
+    assert_eq!(text(&path).lines().count(), 41);
+    if !Path::new("/dev/full").exists() {
+        return println!("skipped in part: this system has no /dev/full");
+    }
+    let mut bench = Bench::opened(options(Path::new("/dev/full")));
+    (0..40).for_each(|_| bench.log.record(Direction::In, Label::Client(1), &line));
+    assert!(matches!(bench.commit()[..], [Notice::Failing(_)]));
+    assert_eq!(bench.log.trouble.missing, 41);
+}
+
+#[test]
+fn a_long_log_is_replaced_by_one_that_knows_everything_under_the_same_numbers() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let small = Options {
+        max_bytes: 100_000,
+        ..options(&path)
+    };
+    let mut bench = Bench::opened(small.clone());
+    let mut rotations = 0;
+    for time in 1..=100 {
+        (0..100).for_each(|n| bench.report(&format!("client{n}"), time + n));
+        let notices = bench.settle();
+        rotations += notices.len();
+        let rotated = Notice::Rotated(100);
+        assert!(notices.iter().all(|n| *n == rotated), "{notices:?}");
+        let length = fs::metadata(&path).expect("it is there").len();
+        assert!(length < 110_000, "{length}");
+    }
+    assert!((7..=12).contains(&rotations), "{rotations}");
+    for (ending, there) in [("1", true), ("2", true), ("3", false), ("new", false)] {
+        assert_eq!(beside(&path, ending).exists(), there, "{ending}");
+    }
+    let known = bench.known();
+    let lives: Vec<_> = bench.node.lives().collect();
+    drop(bench);
+    let again = Bench::opened(small);
+    assert_eq!(again.known(), known);
+    assert_eq!(again.node.lives().next(), Some((lives[0].0, Some(10_000))));
+    // Each of those that are kept is whole too.
+    let kept = Bench::opened(options(&beside(&path, "2")));
+    assert_eq!(kept.known().len(), 100);
+}
+
+#[test]
+fn a_table_longer_than_the_limit_does_not_rotate_for_ever() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::opened(Options {
+        max_bytes: 1,
+        ..options(&path)
+    });
+    (0..1_000).for_each(|n| bench.report(&format!("client{n}"), 1));
+    assert_eq!(bench.settle(), [Notice::Rotated(1_000)]);
+    (0..900).for_each(|n| bench.report(&format!("client{n}"), 2));
+    assert_eq!(bench.settle(), []);
+    (0..1_000).for_each(|n| bench.report(&format!("client{n}"), 3));
+    assert_eq!(bench.settle(), [Notice::Rotated(1_000)]);
+}
+
+#[test]
+fn a_log_that_was_moved_away_is_the_log_until_the_new_one_is_complete() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let moved = directory.path().join("Blake.log.1");
+    let mut bench = Bench::opened(options(&path));
+    bench.report("kiwi", 1);
+    bench.log.reopen(&bench.node, bench.now);
+    assert_eq!(bench.settle(), [], "it has not been moved");
+    fs::rename(&path, &moved).expect("it is there");
+    bench.report("emu", 1);
+    bench.commit();
+    fs::write(&path, "").expect("it can be written"); // as some rotate
+    bench.log.reopen(&bench.node, bench.now);
+    assert_eq!(text(&path), text(&moved), "a kill just here loses nothing");
+    bench.report("moa", 1);
+    assert_eq!(bench.settle(), [Notice::Complete(3)]);
+    let known = bench.known();
+    drop(bench);
+    assert!(!beside(&path, "2").exists(), "the old one is kept once");
+    assert!(text(&moved).contains("moa"), "it was the log until then");
+    assert_eq!(Bench::opened(options(&path)).known(), known);
+}
+
+#[test]
+fn a_log_that_was_moved_away_before_the_end_is_taken_back() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    for (moved, there) in [("1", false), ("1", true), ("20121117", false)] {
+        let mut bench = Bench::opened(options(&path));
+        bench.report("kiwi", 1);
+        bench.commit();
+        let known = bench.known();
+        drop(bench);
+        fs::rename(&path, beside(&path, moved)).expect("it is there");
+        if there {
+            fs::write(&path, "").expect("it can be written");
+        }
+        let mut bench = Bench::opened(options(&path));
+        assert_eq!(bench.known(), known);
+        assert_eq!(bench.settle(), [Notice::Complete(1)]);
+        drop(bench);
+        assert_eq!(Bench::opened(options(&path)).known(), known);
+        fs::remove_file(&path).expect("it is there");
+        fs::remove_file(beside(&path, moved)).expect("it is there");
+    }
+    let bench = Bench::opened(options(&path));
+    drop(bench);
+    fs::rename(&path, beside(&path, "bak")).expect("it is there");
+    assert_eq!(
+        Bench::opened(options(&path)).known(),
+        [],
+        "that is a person's"
+    );
+}
+
+#[test]
+fn a_file_of_somebody_else_in_the_logs_place_is_left_alone() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::opened(options(&path));
+    bench.report("kiwi", 1);
+    bench.commit();
+    fs::rename(&path, directory.path().join("moved")).expect("it is there");
+    fs::write(&path, "precious").expect("it can be written");
+    bench.log.reopen(&bench.node, bench.now);
+    assert_eq!(bench.settle(), [Notice::Foreign(path.clone())]);
+    assert_eq!(text(&path), "precious");
+    fs::remove_file(&path).expect("it is there");
+    bench.log.reopen(&bench.node, bench.now);
+    assert_eq!(bench.settle(), [Notice::Complete(1)]);
+}
+
+#[test]
+fn a_log_that_was_cut_short_or_deleted_is_written_anew() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    for deleted in [false, true] {
+        let mut bench = Bench::opened(options(&path));
+        bench.report("kiwi", 1);
+        bench.commit();
+        match deleted {
+            true => fs::remove_file(&path).expect("it is there"),
+            false => fs::write(&path, "").expect("it can be written"),
+        }
+        bench.later(SYNC_EVERY);
+        bench.report("emu", 1);
+        let known = bench.known();
+        assert_eq!(
+            bench.settle(),
+            [Notice::Spoilt, Notice::Complete(known.len())]
+        );
+        drop(bench);
+        assert_eq!(Bench::opened(options(&path)).known(), known);
+        fs::remove_file(&path).expect("it is there");
+        let _ = fs::remove_file(beside(&path, "1"));
+    }
+}
+
+#[test]
+fn a_rotation_that_cannot_be_is_said_once_and_the_old_log_goes_on() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    fs::create_dir(beside(&path, NEW)).expect("nothing is there");
+    fs::write(beside(&path, NEW).join("x"), "").expect("it can be written");
+    fs::create_dir(beside(&path, OLD)).expect("nothing is there");
+    fs::write(beside(&path, OLD).join("x"), "").expect("it can be written");
+    let mut bench = Bench::opened(Options {
+        max_bytes: 1,
+        ..options(&path)
+    });
+    (0..100).for_each(|n| bench.report(&format!("client{n}"), 1));
+    assert!(matches!(bench.settle()[..], [Notice::NotRotated(_)]));
+    bench.later(RETRY_FIRST);
+    assert_eq!(bench.settle(), []);
+    fs::remove_dir_all(beside(&path, NEW)).expect("it is there");
+    assert_eq!(bench.settle(), [], "each time later");
+    let at = bench.log.poll_timeout().expect("it tries again");
+    bench.now.mono = at;
+    assert_eq!(bench.settle(), [Notice::Rotated(100)]);
+}

@@ -1,0 +1,298 @@
+//! Logs that may run for years: the built program replaces them by size, loses nothing whenever it
+//! is killed, and a restart from a replaced log still costs only what changed.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use support::{Herd, PATIENCE, wait_until};
+
+const ALONE: &[(&str, &[&str])] = &[("Ann", &[])];
+const PAIR: &[(&str, &[&str])] = &[("Ann", &["Bob"]), ("Bob", &[])];
+
+/// Starts `name` with more arguments.
+fn start(herd: &mut Herd, name: &str, arguments: &[&str]) {
+    let mut command = herd.command(name);
+    command.args(arguments);
+    herd.start_with(name, command);
+}
+
+fn said(herd: &mut Herd, what: &str) -> usize {
+    herd.process("Ann").said().matches(what).count()
+}
+
+/// The files of Ann's log that there are, besides the log itself.
+fn others(herd: &Herd) -> Vec<String> {
+    let directory = herd.directory.path().join("logs");
+    let found = fs::read_dir(directory).expect("there are logs").flatten();
+    let names = found.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("Ann.log.")).collect();
+    names.sort();
+    names
+}
+
+/// Reports `clients` clients at `time` to Ann, many at once, and gives what was acknowledged.
+fn report(herd: &Herd, clients: std::ops::Range<usize>, time: u64) -> Vec<String> {
+    let mut client = herd.client("Ann");
+    let numbers: Vec<_> = clients.collect();
+    let mut acknowledged = Vec::new();
+    for some in numbers.chunks(200) {
+        let line = |n: &usize| format!("IAMAT client{n} +27.5916+086.5640 {time}\n");
+        client.send(some.iter().map(line).collect::<String>().as_bytes());
+        acknowledged.extend(some.iter().map(|_| client.line()));
+    }
+    acknowledged
+}
+
+/// Asserts that `name` holds every one of these AT lines, which are of clients of their own.
+fn held(herd: &Herd, name: &str, lines: &[String]) {
+    let mut client = herd.client(name);
+    for line in lines {
+        let about = line.split(' ').nth(3).expect("an AT line names its client");
+        client.say(&format!("WHATSAT {about} 1 0"));
+        assert_eq!(client.line(), *line, "{name}");
+        client.line(); // the tweets
+    }
+}
+
+#[test]
+fn a_log_is_replaced_by_size_and_so_many_are_kept() {
+    let mut herd = Herd::new(ALONE);
+    let arguments = ["--log-max-bytes", "200K", "--log-keep", "2"];
+    start(&mut herd, "Ann", &arguments);
+    let mut last = Vec::new();
+    let mut time = 0;
+    while said(&mut herd, "the log was rotated") < 5 {
+        time += 1;
+        last = report(&herd, 0..500, time);
+        let length = fs::metadata(herd.log_path("Ann")).expect("it is there");
+        assert!(length.len() < 2 << 20, "it grows for ever");
+    }
+    wait_until("no rotation is under way", || {
+        others(&herd) == ["Ann.log.1", "Ann.log.2"]
+    });
+    // The log alone is enough.
+    herd.kill("Ann");
+    for other in others(&herd) {
+        fs::remove_file(herd.directory.path().join("logs").join(other)).expect("it is there");
+    }
+    start(&mut herd, "Ann", &arguments);
+    held(&herd, "Ann", &last);
+}
+
+#[test]
+fn no_log_need_be_kept() {
+    let mut herd = Herd::new(ALONE);
+    start(
+        &mut herd,
+        "Ann",
+        &["--log-max-bytes", "100K", "--log-keep", "0"],
+    );
+    let mut last = Vec::new();
+    let mut time = 0;
+    while said(&mut herd, "the log was rotated") < 3 {
+        time += 1;
+        last = report(&herd, 0..200, time);
+    }
+    herd.kill("Ann");
+    assert!(
+        others(&herd).iter().all(|name| name == "Ann.log.new"),
+        "{:?}",
+        others(&herd)
+    );
+    herd.start("Ann");
+    held(&herd, "Ann", &last);
+}
+
+#[test]
+fn what_cannot_be_a_size_is_refused_in_a_word() {
+    let herd = Herd::new(ALONE);
+    for arguments in [
+        ["--log-max-bytes", "much"],
+        ["--log-max-bytes", "-1"],
+        ["--log-max-bytes", "99999999999G"],
+        ["--log-keep", "x"],
+        ["--fsync", "sometimes"],
+    ] {
+        let output = herd.command("Ann").args(arguments).output();
+        let output = output.expect("the program can be started");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(arguments[1]), "{arguments:?}: {stderr}");
+    }
+}
+
+/// Reports without end until `stop`; gives the last time that was acknowledged for each client.
+fn report_until(stop: &AtomicBool, stream: TcpStream, writer: usize, from: u64) -> u64 {
+    let mut lines = BufReader::new(stream.try_clone().expect("it is a socket"));
+    let mut stream = stream;
+    let mut time = from;
+    while !stop.load(Ordering::Relaxed) {
+        let line = |n| format!("IAMAT w{writer}c{n} +27.5916+086.5640 {}\n", time + 1);
+        let batch: String = (0..50).map(line).collect();
+        if stream.write_all(batch.as_bytes()).is_err() {
+            break;
+        }
+        for _ in 0..50 {
+            let mut reply = String::new();
+            match lines.read_line(&mut reply) {
+                Ok(n) if n > 0 && reply.ends_with('\n') => assert!(reply.starts_with("AT ")),
+                _ => return time, // the batch was not acknowledged whole
+            }
+        }
+        time += 1;
+    }
+    time
+}
+
+/// Whatever a rotation is just doing when `kill -9` comes.
+#[test]
+fn kill_9_at_random_moments_of_many_rotations_loses_nothing() {
+    let mut herd = Herd::new(ALONE);
+    let arguments = ["--log-max-bytes", "20K", "--log-keep", "2"];
+    let mut acknowledged = [0_u64; 3];
+    let mut rotations = 0;
+    for round in 0..25_u64 {
+        start(&mut herd, "Ann", &arguments);
+        for (writer, time) in acknowledged
+            .iter()
+            .enumerate()
+            .filter(|(_, time)| **time > 0)
+        {
+            for n in 0..50 {
+                let at = herd.at("Ann", &format!("w{writer}c{n}"));
+                let at = at.unwrap_or_else(|| panic!("round {round}: w{writer}c{n} is lost"));
+                let known: u64 = at
+                    .rsplit(' ')
+                    .next()
+                    .and_then(|t| t.parse().ok())
+                    .expect("a time");
+                assert!(
+                    known >= *time,
+                    "round {round}: {at}, but {time} was acknowledged"
+                );
+            }
+        }
+        let stop = AtomicBool::new(false);
+        let address = herd.member("Ann").clients;
+        thread::scope(|scope| {
+            let writers: Vec<_> = acknowledged
+                .iter()
+                .enumerate()
+                .map(|(writer, &from)| {
+                    let stream = TcpStream::connect(address).expect("somebody listens there");
+                    stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+                    let stop = &stop;
+                    scope.spawn(move || report_until(stop, stream, writer, from))
+                })
+                .collect();
+            // At least one rotation, then a moment that is another each round.
+            wait_until("the log is rotated", || {
+                said(&mut herd, "the log was rotated") > 0
+            });
+            thread::sleep(Duration::from_micros(round * 937 % 9_000));
+            rotations += said(&mut herd, "the log was rotated");
+            herd.kill("Ann");
+            stop.store(true, Ordering::Relaxed);
+            for (writer, thread) in writers.into_iter().enumerate() {
+                acknowledged[writer] = thread.join().expect("no reply was wrong");
+            }
+        });
+    }
+    println!("{rotations} rotations, acknowledged up to {acknowledged:?}");
+}
+
+#[test]
+fn after_a_rename_a_kill_before_or_after_sighup_loses_nothing() {
+    let mut herd = Herd::new(ALONE);
+    let moved = herd.directory.path().join("logs/Ann.log.1");
+    herd.start("Ann");
+    let mut all = report(&herd, 0..2_000, 1);
+    for (round, sighup) in [(1, false), (2, true), (3, false), (4, true)] {
+        fs::rename(herd.log_path("Ann"), &moved).expect("it is there");
+        all.extend(report(&herd, round * 10_000..round * 10_000 + 10, 1));
+        if sighup {
+            herd.process("Ann").signal(Signal::HUP);
+        }
+        all.extend(report(&herd, round * 10_000 + 10..round * 10_000 + 20, 1));
+        herd.kill("Ann");
+        herd.start("Ann");
+        held(&herd, "Ann", &all);
+        wait_until("the log is complete", || {
+            herd.log("Ann").contains("checkpoint, incarnation")
+        });
+    }
+}
+
+/// Lines of a kind in a log's text that went to or came from Bob.
+fn exchanged(log: &str, direction: &str) -> usize {
+    let of = |line: &&str| line.contains(&format!(" {direction} s")) && line.contains(":Bob AT ");
+    log.lines().filter(of).count()
+}
+
+#[test]
+fn a_restart_after_a_rotation_costs_what_changed_in_both_directions() {
+    let mut herd = Herd::new(PAIR);
+    let arguments = ["--log-max-bytes", "150K"];
+    start(&mut herd, "Ann", &arguments);
+    herd.start("Bob");
+    herd.wait_for_link("Ann", "Bob");
+    let mut time = 0;
+    while said(&mut herd, "the log was rotated") < 2 {
+        time += 1;
+        report(&herd, 0..500, time);
+    }
+    let last = herd.at("Ann", "client499").expect("it was reported");
+    herd.wait_for_at("Bob", "client499", &last);
+    let of_bob = herd.ask("Bob", "IAMAT of-bob +00+000 1");
+    herd.wait_for_at("Ann", "of-bob", &of_bob);
+    // Both sides say their marks within a second.
+    wait_until("Ann has Bob's mark, and Bob Ann's", || {
+        let at_rest = |log: &str, neighbour: &str| {
+            let end = log.rfind(" AT ").unwrap_or(0);
+            log[end..].contains(&format!(":{neighbour} MARK "))
+        };
+        at_rest(&herd.log("Ann"), "Bob") && at_rest(&herd.log("Bob"), "Ann")
+    });
+    herd.kill("Ann");
+    let missed = herd.ask("Bob", "IAMAT missed +00+000 1");
+    let before = herd.log("Ann").len();
+    start(&mut herd, "Ann", &arguments);
+    herd.wait_for_link("Ann", "Bob");
+    herd.wait_for_at("Ann", "missed", &missed);
+    let own = herd.ask("Ann", "IAMAT own +00+000 1");
+    herd.wait_for_at("Bob", "own", &own);
+    let log = herd.log("Ann");
+    let since = &log[before..];
+    let (sent, heard) = (exchanged(since, ">"), exchanged(since, "<"));
+    assert!(
+        sent <= 3 && heard <= 3,
+        "sent {sent}, heard {heard}:\n{since}"
+    );
+}
+
+#[test]
+fn each_way_to_sync_serves_and_survives() {
+    for fsync in ["always", "second", "never"] {
+        let mut herd = Herd::new(ALONE);
+        let arguments = ["--fsync", fsync, "--log-max-bytes", "50K"];
+        start(&mut herd, "Ann", &arguments);
+        let mut time = 0;
+        let mut last = Vec::new();
+        while said(&mut herd, "the log was rotated") < 2 {
+            time += 1;
+            last = report(&herd, 0..100, time);
+        }
+        herd.process("Ann").signal(Signal::TERM);
+        assert!(herd.process("Ann").wait().success(), "{fsync}");
+        start(&mut herd, "Ann", &arguments);
+        held(&herd, "Ann", &last);
+        assert_eq!(said(&mut herd, "cannot"), 0, "{fsync}");
+    }
+}
