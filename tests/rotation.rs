@@ -256,7 +256,9 @@ fn a_restart_after_a_rotation_costs_what_changed_in_both_directions() {
     wait_until("Ann has Bob's mark, and Bob Ann's", || {
         let at_rest = |log: &str, neighbour: &str| {
             let end = log.rfind(" AT ").unwrap_or(0);
-            log[end..].contains(&format!(":{neighbour} MARK "))
+            let mark = format!(":{neighbour} MARK ");
+            let heard = |line: &str| line.contains(" < s") && line.contains(&mark);
+            log[end..].lines().any(heard)
         };
         at_rest(&herd.log("Ann"), "Bob") && at_rest(&herd.log("Bob"), "Ann")
     });
