@@ -82,6 +82,24 @@ impl Feed {
         self.entries
     }
 
+    /// What always holds, where `latest` says which number each of `records` records now has.
+    pub fn check_invariants(&self, records: usize, latest: impl Fn(u32) -> u64) {
+        let entries = self.after(0).map(|(number, _)| number);
+        assert!(entries.is_sorted_by(|a, b| a < b), "numbers do not rise");
+        let last = self.after(0).last().map_or(0, |(number, _)| number);
+        assert!(last <= self.end, "an entry is ahead of the end");
+        let held: usize = self.segments.iter().map(|s| s.entries.len()).sum();
+        assert_eq!(held, self.entries, "entries are miscounted");
+        let live = self.after(0);
+        let live = live.filter(|&(number, slot)| latest(slot) == number);
+        assert_eq!(live.count(), records, "a record has not exactly one entry");
+        // A sweep begins above `limit`. Segments are at least half full, two by two, so it is done
+        // after an eighth more was appended; what came meanwhile is left to the next.
+        let limit = SWEEP_FROM.max(2 * records);
+        let most = limit + limit / 8 + 2 * SEGMENT_ENTRIES_MAX;
+        assert!(held <= most, "{held} entries for {records} records");
+    }
+
     /// Appends a change of the record in `slot` and gives it the next number.
     ///
     /// `records` is how many records there are; `latest` says which number a slot's record now

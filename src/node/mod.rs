@@ -334,6 +334,11 @@ impl Node {
         peer.link().filter(|_| peer.has_presented_itself())
     }
 
+    /// The connections between servers that it knows of, by name: as many as there are.
+    pub fn peers(&self) -> impl Iterator<Item = ConnectionId> {
+        self.peers.keys().copied()
+    }
+
     /// Whether `client` waits for tweets: its next line must wait too.
     pub fn is_waiting(&self, client: ConnectionId) -> bool {
         self.questions.is_waiting(client)
@@ -746,8 +751,15 @@ impl Node {
         &mut self.links[usize::from(index.0)]
     }
 
-    /// What always holds; the simulation asks after every step.
+    /// What always holds once all actions were taken; the simulation asks after every step.
     pub fn check_invariants(&self) {
+        self.table.check_invariants();
+        self.questions.check_invariants();
+        let wishes = &self.wishes;
+        assert!(
+            wishes.queue.is_empty() && wishes.lines.is_empty(),
+            "wishes are left"
+        );
         let end = self.table.end();
         for (index, link) in self.links.iter().enumerate() {
             let index = LinkIndex(index as u16);

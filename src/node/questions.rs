@@ -132,6 +132,25 @@ impl Questions {
         self.deadlines.front().map(|&(deadline, _)| deadline)
     }
 
+    /// What always holds.
+    pub fn check_invariants(&self) {
+        assert!(self.by_asker.len() <= ASKERS_MAX, "too many wait");
+        let askers: usize = self.open.values().map(|open| open.askers.len()).sum();
+        assert_eq!(askers, self.by_asker.len(), "askers without question");
+        for (id, question) in &self.open {
+            assert!(!question.askers.is_empty(), "nobody waits for {id:?}");
+            for asker in &question.askers {
+                let waits = self.by_asker.get(asker).map(|(waits, _)| waits);
+                assert_eq!(waits, Some(id), "an asker waits for something else");
+            }
+        }
+        let known = |id: &QuestionId| self.open.contains_key(id);
+        assert!(
+            self.by_query.values().all(known),
+            "a closed question is joined"
+        );
+    }
+
     fn drop_stale(&mut self) {
         while let Some((deadline, asker)) = self.deadlines.front() {
             if self

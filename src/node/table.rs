@@ -207,6 +207,20 @@ impl Table {
         true
     }
 
+    /// What always holds, at the price of a look at everything.
+    pub fn check_invariants(&self) {
+        let latest = |slot: u32| self.records[slot as usize].number;
+        self.feed.check_invariants(self.records.len(), latest);
+        for (slot, record) in self.records.iter().enumerate() {
+            let found = self.index.find(&self.records, record.client());
+            assert_eq!(
+                found,
+                Some(slot as u32),
+                "a record is not found by its name"
+            );
+        }
+    }
+
     /// What changed after `cursor`, oldest change first, each record once.
     pub fn changes_after(&self, cursor: u64) -> impl Iterator<Item = Change<'_>> {
         self.feed.after(cursor).filter_map(|(number, slot)| {

@@ -1,0 +1,62 @@
+//! What will happen when, in virtual time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use herd::connection_id::ConnectionId;
+use herd::node::LinkIndex;
+use herd::node::questions::QuestionId;
+
+use crate::clients::Said;
+
+/// Something that happens to one life of one server, or to a wire.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The first parcel of a direction of a wire arrives.
+    Arrival(u64, usize),
+    /// The server's node wants to be woken.
+    Wake(Moment),
+    /// There may be room on a wire again.
+    Room(Moment),
+    /// A dial comes to an end; the number tells it from later ones.
+    Dialled(Moment, LinkIndex, u64),
+    /// A connection that was closed here has gone.
+    Gone(Moment, ConnectionId),
+    /// Twitter answers.
+    Tweets(Moment, QuestionId, Vec<u8>),
+    /// A client says or does something.
+    Client(Moment, ConnectionId, Said),
+    /// A client that was answered has more to be read.
+    Resume(Moment, ConnectionId),
+}
+
+/// To which life of which server something happens: in another one it does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Which server.
+    pub host: usize,
+    /// Which of its lives.
+    pub life: u64,
+}
+
+/// All that will happen, the earliest first; at the same time what was planned first.
+#[derive(Debug, Default)]
+pub struct Agenda {
+    events: BTreeMap<(Duration, u64), Event>,
+    planned: u64,
+}
+
+impl Agenda {
+    /// Plans an event.
+    pub fn plan(&mut self, at: Duration, event: Event) {
+        self.planned += 1;
+        self.events.insert((at, self.planned), event);
+    }
+
+    /// The next event, if it happens not later than `until`.
+    pub fn next(&mut self, until: Duration) -> Option<(Duration, Event)> {
+        let first = self.events.first_entry()?;
+        let at = first.key().0;
+        (at <= until).then(|| (at, first.remove()))
+    }
+}

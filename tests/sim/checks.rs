@@ -1,0 +1,309 @@
+//! What must hold after every step, and what once all is healed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use herd::node::LinkIndex;
+
+use crate::costs::Hello;
+use crate::herd::Herd;
+use crate::network::Way;
+use crate::oracle;
+use crate::topology::{Pair, pair};
+
+/// A link is up again this long after both ends are up and reachable, and one of them knows that
+/// it is down.
+const UP_WITHIN: Duration = Duration::from_secs(1);
+
+/// A link that only seems up is found out within this.
+const HALF_OPEN_WITHIN: Duration = Duration::from_secs(15);
+
+/// How a way is, as far as a link is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Clear,
+    Dark,
+    Other,
+}
+
+impl State {
+    pub fn of(way: &Way) -> State {
+        match way {
+            way if way.is_clear() => State::Clear,
+            way if way.dark != [false; 2] => State::Dark,
+            _ => State::Other,
+        }
+    }
+}
+
+/// Since when links and what they need have been as they are.
+#[derive(Debug, Default)]
+pub struct Fences {
+    /// When something was last done to a way or to who is at its ends.
+    touched: BTreeMap<Pair, (Duration, Option<State>)>,
+    /// When one end last gave the link up.
+    down: BTreeMap<Pair, Duration>,
+}
+
+impl Fences {
+    /// Something was done to a way.
+    pub fn touch(&mut self, pair: Pair, now: Duration, state: State) {
+        self.touched.insert(pair, (now, Some(state)));
+    }
+
+    /// `host` has given up its link to `other`.
+    pub fn link_down(&mut self, host: usize, other: usize, now: Duration) {
+        self.down.insert(pair(host, other), now);
+    }
+}
+
+impl Herd {
+    /// A host was started or has ended.
+    pub fn touch_ways_of(&mut self, host: usize) {
+        for index in 0..self.hosts[host].neighbours.len() {
+            let pair = pair(host, self.hosts[host].neighbours[index]);
+            let state = State::of(&self.network.ways[&pair]);
+            self.fences.touch(pair, self.now, state);
+        }
+    }
+
+    /// After every step.
+    pub fn check(&mut self) {
+        for host in 0..self.hosts.len() {
+            if std::mem::take(&mut self.hosts[host].touched) && self.hosts[host].node.is_some() {
+                self.check_host(host);
+            }
+        }
+        self.check_links();
+    }
+
+    fn check_host(&self, index: usize) {
+        let host = &self.hosts[index];
+        let Some(node) = &host.node else { return };
+        node.check_invariants();
+        let peers: Vec<_> = node.peers().collect();
+        let connections: Vec<_> = host.peers.keys().copied().collect();
+        assert_eq!(
+            peers, connections,
+            "host {index}: peers it knows, and those there are"
+        );
+        let waiting = host
+            .clients
+            .keys()
+            .filter(|id| node.is_waiting(**id))
+            .count();
+        let questions = host.questions.len();
+        let excess = questions > waiting;
+        assert!(
+            !excess,
+            "host {index}: {questions} questions for {waiting} clients"
+        );
+        // Exactly what the oracle says is held: so nothing acknowledged is lost, and no record
+        // goes back in time.
+        let table = node.table();
+        assert_eq!(
+            table.len(),
+            host.heard.len(),
+            "host {index}: clients it knows of"
+        );
+        for client in host.heard.clients() {
+            let held = table.location(client).map(|held| held.line);
+            let must = host.heard.must_hold(client);
+            let shown = |line: Option<&[u8]>| line.map(|line| line.escape_ascii().to_string());
+            let (held_is, must_be) = (shown(held), shown(must));
+            assert!(
+                held == must,
+                "host {index} holds {held_is:?}, must hold {must_be:?}"
+            );
+        }
+    }
+
+    /// What a hello claims to have of the other's feed is exactly what it has been told.
+    pub fn check_claim(&self, index: usize, link: LinkIndex, hello: &Hello) {
+        let host = &self.hosts[index];
+        let neighbour = host.neighbour(link);
+        if host.whole {
+            let want = host.claim(neighbour);
+            assert_eq!(
+                hello.claim, want,
+                "host {index} claims of host {neighbour}'s feed"
+            );
+        }
+    }
+
+    /// Takes a host that has lost nobody knows what at its word, if that is genuine.
+    pub fn take_at_its_word(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        let node = host.node.as_ref().expect("it is up");
+        host.heard.clear();
+        for change in node.table().changes_after(0) {
+            let shown = change.line.escape_ascii();
+            assert!(
+                self.made.contains(change.line),
+                "no server has ever made {shown}"
+            );
+            host.heard.hear(change.line, 0);
+        }
+        host.exact = true;
+    }
+
+    fn is_up(&self, a: usize, b: usize) -> [bool; 2] {
+        [(a, b), (b, a)].map(|(host, other)| self.session_wire(host, other).is_some())
+    }
+
+    /// The wire over which a host believes its link to `other` to run.
+    fn session_wire(&self, host: usize, other: usize) -> Option<u64> {
+        let host = &self.hosts[host];
+        let link = host.neighbours.iter().position(|&n| n == other)?;
+        let id = host.up.get(&LinkIndex(link as u16))?;
+        host.peers.get(id).map(|peer| peer.wire.0)
+    }
+
+    /// Links are up in time where they can be, and known to be down in time where they cannot.
+    fn check_links(&self) {
+        for (&(a, b), way) in &self.network.ways {
+            if self.hosts[a].node.is_none() || self.hosts[b].node.is_none() {
+                continue;
+            }
+            let (since, _) = self
+                .fences
+                .touched
+                .get(&(a, b))
+                .copied()
+                .unwrap_or_default();
+            let down = self.fences.down.get(&(a, b)).copied().unwrap_or_default();
+            let ends = self.is_up(a, b);
+            let whole = ends == [true; 2] && self.session_wire(a, b) == self.session_wire(b, a);
+            let left_alone = self.now.saturating_sub(since);
+            match State::of(way) {
+                State::Clear if !whole => {
+                    assert!(
+                        left_alone <= HALF_OPEN_WITHIN,
+                        "the link {a}-{b} is {ends:?} after {left_alone:?}"
+                    );
+                    let known_down = self.now.saturating_sub(since.max(down));
+                    assert!(
+                        ends == [true; 2] || known_down <= UP_WITHIN,
+                        "the link {a}-{b} is {ends:?} after {known_down:?} though known to be down"
+                    );
+                }
+                State::Dark => assert!(
+                    ends == [false; 2] || left_alone <= HALF_OPEN_WITHIN,
+                    "the link {a}-{b} is {ends:?} though dark for {left_alone:?}"
+                ),
+                _ => {}
+            }
+        }
+    }
+
+    /// Servers that are up and reach each other, over whomever.
+    fn components(&self) -> Vec<BTreeSet<usize>> {
+        let mut found: Vec<BTreeSet<usize>> = Vec::new();
+        let up = |host: usize| self.hosts[host].node.is_some();
+        for host in (0..self.hosts.len()).filter(|&host| up(host)) {
+            if found.iter().any(|component| component.contains(&host)) {
+                continue;
+            }
+            let mut component = BTreeSet::new();
+            let mut edge = vec![host];
+            while let Some(host) = edge.pop() {
+                if component.insert(host) {
+                    let next = self.hosts[host].neighbours.iter().copied();
+                    edge.extend(next.filter(|&other| up(other)));
+                }
+            }
+            found.push(component);
+        }
+        found
+    }
+
+    fn table_of(&self, host: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let node = self.hosts[host].node.as_ref().expect("it is up");
+        let records = node.table().changes_after(0);
+        records
+            .map(|change| (oracle::client(change.line).to_vec(), change.line.to_vec()))
+            .collect()
+    }
+
+    /// All links are up, nothing is left to be said, all clients have been answered, and whoever
+    /// can reach each other hold the same.
+    pub fn check_settled(&self) {
+        for (index, host) in self.hosts.iter().enumerate() {
+            let Some(node) = &host.node else { continue };
+            assert_eq!(
+                node.backlogs().count(),
+                0,
+                "host {index} has a backlog left"
+            );
+            let owed: usize = host.clients.values().map(|client| client.owed.len()).sum();
+            assert_eq!(owed, 0, "host {index} owes replies");
+        }
+        for component in self.components() {
+            let mut hosts = component.into_iter();
+            let first = hosts.next().expect("it has one");
+            let table = self.table_of(first);
+            for host in hosts {
+                let other = self.table_of(host);
+                let same = table == other;
+                assert!(
+                    same,
+                    "host {first}: {}\nhost {host}: {}",
+                    text(&table),
+                    text(&other)
+                );
+            }
+        }
+    }
+
+    /// `AT` messages that have been sent over links.
+    pub fn locations_said(&self) -> u64 {
+        self.hosts.iter().map(|host| host.costs.locations).sum()
+    }
+
+    /// In quiet an update costs 2·links - (servers - 1) messages, where it can go: no more, no
+    /// less.
+    pub fn check_cost_of_updates(&mut self) {
+        for component in self.components() {
+            let links: usize = component
+                .iter()
+                .flat_map(|&host| self.hosts[host].neighbours.iter())
+                .filter(|other| component.contains(other))
+                .count();
+            let cost = links + 1 - component.len(); // each link was counted from both sides
+            let hosts: Vec<_> = component.into_iter().collect();
+            for _ in 0..2 {
+                let host = hosts[self.dice.below(hosts.len() as u64) as usize];
+                let before = self.locations_said();
+                self.report_fresh(host);
+                self.elapse(Duration::from_secs(1));
+                self.check();
+                let said = self.locations_said() - before;
+                assert_eq!(said, cost as u64, "messages for an update at host {host}");
+            }
+        }
+    }
+
+    /// In quiet a restart costs nothing: everybody knows what the others have.
+    pub fn check_cost_of_a_restart(&mut self) {
+        self.elapse(Duration::from_secs(3)); // so that everything is marked
+        let up = |index: &usize| self.hosts[*index].node.is_some();
+        let up: Vec<_> = (0..self.hosts.len()).filter(up).collect();
+        let host = up[self.dice.below(up.len() as u64) as usize];
+        let before = self.locations_said();
+        self.crash(host, crate::disk::Crash::Killed);
+        let wait = Duration::from_millis(self.dice.below(2_000));
+        self.elapse(wait);
+        self.boot(host);
+        self.elapse(Duration::from_secs(3));
+        self.check();
+        let said = self.locations_said() - before;
+        assert_eq!(said, 0, "messages for a restart of host {host}");
+    }
+}
+
+fn text(table: &BTreeMap<Vec<u8>, Vec<u8>>) -> String {
+    let lines = table
+        .values()
+        .map(|line| format!("\n  {}", line.escape_ascii()));
+    lines.collect()
+}

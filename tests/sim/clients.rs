@@ -1,0 +1,425 @@
+//! The clients: what they say, how they behave, and what they are owed.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use herd::connection_id::ConnectionId;
+use herd::line_buffer::{LineBuffer, Piece};
+use herd::log::record::Direction;
+use herd::node::link::SplitMix64;
+use herd::node::protocol::{LINE_BYTES_MAX, TweetQuery};
+
+use crate::agenda::Event;
+use crate::herd::Herd;
+use crate::oracle::{self, SECOND};
+
+/// How long a client waits for tweets at most: what is promised.
+const TWEETS_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a client does next.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// A piece of what it says.
+    Bytes(Vec<u8>),
+    /// It says no more, but reads on.
+    End,
+    /// It is gone.
+    Vanish,
+    /// It takes no replies, or takes them again.
+    Stall(bool),
+}
+
+/// A client's connection, and what it is owed.
+#[derive(Default)]
+pub struct Client {
+    input: LineBuffer,
+    /// The commands whose replies have not come, oldest first.
+    pub owed: VecDeque<Owed>,
+    /// Its end has arrived.
+    ended: bool,
+    /// Its end is on its way: it will say nothing more.
+    leaving: bool,
+    pub stalled: bool,
+    /// When the last of what it has said arrives.
+    arrives: Duration,
+}
+
+/// What a command is answered.
+#[derive(Debug)]
+pub enum Owed {
+    /// An IAMAT: the `AT` line with these.
+    Report {
+        client: Vec<u8>,
+        location: String,
+        digits: String,
+    },
+    /// A WHATSAT: what the server must hold of this client; a copy if that is nothing.
+    Question {
+        client: Vec<u8>,
+        radius: String,
+        bound: u64,
+        line: Vec<u8>,
+    },
+    /// Then the answer to this: latitude, longitude, radius and bound.
+    Tweets { query: [f64; 4], since: Duration },
+    /// Anything else: a copy.
+    Copy(Vec<u8>),
+}
+
+/// What clients say: few names and few moments, so that reports meet.
+#[derive(Debug)]
+pub struct Script {
+    names: Vec<Vec<u8>>,
+    /// The latest reports: client, location, digits of the time.
+    recent: VecDeque<(Vec<u8>, String, String)>,
+    /// Clients that report only once.
+    fresh: u64,
+}
+
+/// Twitter's answer, from which can be seen what it answers.
+pub fn tweets(query: &TweetQuery) -> Vec<u8> {
+    let TweetQuery {
+        latitude,
+        longitude,
+        radius_km,
+        bound,
+    } = query;
+    format!("{{\"asked\":\"{latitude} {longitude} {radius_km} {bound}\"}}").into_bytes()
+}
+
+impl Script {
+    /// Up to a dozen clients, some of them with names that no host has.
+    pub fn new(dice: &mut SplitMix64) -> Script {
+        let mut names = vec![b"AT".to_vec(), b"a\\x00\xff\x80".to_vec(), vec![b'n'; 200]];
+        names.truncate(dice.below(4) as usize);
+        let common = 1 + dice.below(9);
+        names.extend((0..common).map(|client| format!("c{client}").into_bytes()));
+        Script {
+            names,
+            recent: VecDeque::new(),
+            fresh: 0,
+        }
+    }
+
+    /// A line, and what it is owed. `wall` is the true time in seconds.
+    fn compose(&mut self, wall: i128, dice: &mut SplitMix64) -> (Vec<u8>, Owed) {
+        match dice.below(100) {
+            0..65 => self.report(wall, dice),
+            65..88 => {
+                let client = self.names[dice.below(self.names.len() as u64) as usize].clone();
+                let radius = ["1", "01.0", "0.5", "100"][dice.below(4) as usize].to_owned();
+                let bound = [0, 5, 100][dice.below(3) as usize];
+                let tail = format!(" {radius}\t{bound}\r");
+                let line = [b"WHATSAT ", &client[..], tail.as_bytes()].concat();
+                let owed = Owed::Question {
+                    client,
+                    radius,
+                    bound,
+                    line: line.clone(),
+                };
+                (line, owed)
+            }
+            _ => {
+                let line = match dice.below(6) {
+                    0 => format!("AT Blake +0.000000000 c1 +10-010 {wall}").into_bytes(),
+                    1 => format!("IAMAT c1 +10-010 -{wall}").into_bytes(),
+                    2 => b"WHATSAT c1 1 101".to_vec(),
+                    3 => b"HELLO herd/1 Blake Bryant 00000000000000ff 9 - 0".to_vec(),
+                    4 => b"\x00 \xff\t ".to_vec(),
+                    _ => Vec::new(),
+                };
+                (line.clone(), Owed::Copy(line))
+            }
+        }
+    }
+
+    /// A report: often one that ties with another, loses, comes from the future, or comes again.
+    fn report(&mut self, wall: i128, dice: &mut SplitMix64) -> (Vec<u8>, Owed) {
+        let place = |dice: &mut SplitMix64| {
+            let (latitude, longitude) = (dice.below(90), dice.below(180));
+            let slash = ["", "/"][dice.below(2) as usize];
+            format!("+{latitude:02}.{}-{longitude:03}{slash}", dice.below(10))
+        };
+        let (mut client, mut location, mut digits) = match self.recent.len() as u64 {
+            held @ 1.. if dice.below(2) == 0 => self.recent[dice.below(held) as usize].clone(),
+            _ => (Vec::new(), String::new(), String::new()),
+        };
+        if client.is_empty() {
+            client = self.names[dice.below(self.names.len() as u64) as usize].clone();
+            location = place(dice);
+            let seconds = wall - 3 + i128::from(dice.below(6));
+            digits = match dice.below(20) {
+                0 => format!("{}", seconds + 1_000_000),
+                1 => "999999999999999999.999999999".to_owned(),
+                2 => format!("{}", dice.below(100)),
+                _ => format!("{seconds}"),
+            };
+        } else {
+            // The same once more, or the same moment in other digits, or from somewhere else.
+            match dice.below(4) {
+                0 => {}
+                1 => digits = digits.split('.').next().unwrap_or_default().to_owned() + ".0",
+                2 => digits = "0".to_owned() + digits.trim_start_matches('0'),
+                _ => location = place(dice),
+            }
+        }
+        if digits.is_empty() || digits.split('.').next().is_none_or(|d| d.len() > 18) {
+            digits = "1".to_owned();
+        }
+        if self.recent.len() == 12 {
+            self.recent.pop_front();
+        }
+        let report = (client.clone(), location.clone(), digits.clone());
+        self.recent.push_back(report);
+        let gap = " ".repeat(1 + dice.below(2) as usize);
+        let tail = format!("{gap}{location} {digits}");
+        let line = [b"IAMAT ", &client[..], tail.as_bytes()].concat();
+        let owed = Owed::Report {
+            client,
+            location,
+            digits,
+        };
+        (line, owed)
+    }
+}
+
+impl Herd {
+    /// A client does something at a host.
+    pub fn client_acts(&mut self, host: usize) {
+        let Some(id) = self.some_client(host) else {
+            return;
+        };
+        let bursts = self.weather.busy && self.dice.below(8) == 0;
+        let lines = match self.dice.below(8) {
+            _ if bursts => 200 + self.dice.below(800),
+            0 => 1 + self.dice.below(12),
+            _ => 1,
+        };
+        let seconds = (self.wall(host) / SECOND) - i128::from(self.hosts[host].skew_seconds);
+        let mut bytes = Vec::new();
+        for _ in 0..lines {
+            let (line, owed) = if bursts {
+                self.script.report(seconds, &mut self.dice)
+            } else {
+                self.script.compose(seconds, &mut self.dice)
+            };
+            bytes.extend_from_slice(&line);
+            bytes.push(b'\n');
+            self.client(host, id).owed.push_back(owed);
+        }
+        self.client_says(host, id, &bytes);
+        match self.dice.below(40) {
+            0..3 => self.client_does(host, id, Said::End),
+            3 => {
+                self.client_says(host, id, b"IAMAT c1 +10-010 9999"); // no LF: it is no report
+                self.client_does(host, id, Said::End);
+            }
+            4 => {
+                self.client_says(host, id, b"IAMAT c1 +10-010 9999");
+                self.client_does(host, id, Said::Vanish);
+            }
+            5..7 => self.client_does(host, id, Said::Vanish),
+            7..9 => self.client_does(host, id, Said::Stall(true)),
+            9..13 => self.client_does(host, id, Said::Stall(false)),
+            _ => {}
+        }
+    }
+
+    /// A client that has never been heard of reports at a host.
+    pub fn report_fresh(&mut self, host: usize) {
+        let id = self.hosts[host].new_id();
+        self.hosts[host].clients.insert(id, Client::default());
+        self.script.fresh += 1;
+        let digits = (self.wall(host) / SECOND).to_string();
+        let client = format!("fresh{}", self.script.fresh).into_bytes();
+        let location = "+10-010".to_owned();
+        let tail = format!(" {location} {digits}\n");
+        let line = [b"IAMAT ", &client[..], tail.as_bytes()].concat();
+        let owed = Owed::Report {
+            client,
+            location,
+            digits,
+        };
+        self.client(host, id).owed.push_back(owed);
+        self.client_says(host, id, &line);
+        self.client_does(host, id, Said::End);
+    }
+
+    /// Lets all clients take their replies.
+    pub fn unstall(&mut self) {
+        for host in 0..self.hosts.len() {
+            let ids: Vec<_> = self.hosts[host].clients.keys().copied().collect();
+            for id in ids {
+                self.client_does(host, id, Said::Stall(false));
+            }
+        }
+    }
+
+    /// A client that is there and goes on talking, or a new one.
+    fn some_client(&mut self, index: usize) -> Option<ConnectionId> {
+        let host = &mut self.hosts[index];
+        host.node.as_ref()?;
+        let talking = host.clients.iter().filter(|(_, client)| !client.leaving);
+        let ids: Vec<_> = talking.map(|(id, _)| *id).collect();
+        let old = self.dice.below(1 + ids.len() as u64) as usize;
+        Some(ids.get(old).copied().unwrap_or_else(|| {
+            let id = host.new_id();
+            host.clients.insert(id, Client::default());
+            id
+        }))
+    }
+
+    fn client(&mut self, host: usize, id: ConnectionId) -> &mut Client {
+        self.hosts[host].clients.get_mut(&id).expect("it is there")
+    }
+
+    /// What a client says is on its way, chopped as TCP likes.
+    fn client_says(&mut self, host: usize, id: ConnectionId, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let most = if self.dice.below(4) == 0 { 9 } else { 60_000 };
+            let piece = rest.len().min(1 + self.dice.below(most) as usize);
+            let (piece, tail) = rest.split_at(piece);
+            self.client_does(host, id, Said::Bytes(piece.to_vec()));
+            rest = tail;
+        }
+    }
+
+    fn client_does(&mut self, host: usize, id: ConnectionId, said: Said) {
+        let moment = self.hosts[host].moment(host);
+        let wait = Duration::from_micros(50 + self.dice.below(2_000));
+        let now = self.now;
+        let client = self.client(host, id);
+        client.leaving |= matches!(said, Said::End | Said::Vanish);
+        client.arrives = client.arrives.max(now + wait);
+        let at = client.arrives;
+        self.agenda.plan(at, Event::Client(moment, id, said));
+    }
+
+    /// What a client has said or done arrives.
+    pub fn hear_client(&mut self, host: usize, id: ConnectionId, said: Said) {
+        let Some(client) = self.hosts[host].clients.get_mut(&id) else {
+            return;
+        };
+        match said {
+            Said::Bytes(bytes) => return self.serve_client(host, id, &bytes),
+            Said::End => client.ended = true,
+            Said::Stall(stalled) => client.stalled = stalled,
+            Said::Vanish => {
+                self.hosts[host].clients.remove(&id);
+                return self.hosts[host].node().handle_client_lost(id);
+            }
+        }
+        self.serve_client(host, id, &[]);
+    }
+
+    /// Handles what a client has said, as far as it is to be read.
+    pub fn serve_client(&mut self, host: usize, id: ConnectionId, bytes: &[u8]) {
+        let Some(client) = self.hosts[host].clients.get_mut(&id) else {
+            return;
+        };
+        let mut input = std::mem::take(&mut client.input);
+        let mut chunk = bytes;
+        let is_read = |herd: &mut Herd| {
+            let stalled = herd.client(host, id).stalled;
+            !stalled && !herd.hosts[host].node().is_waiting(id)
+        };
+        let mut read = is_read(self);
+        while read && let Some(piece) = input.next(&mut chunk, LINE_BYTES_MAX) {
+            let Piece::Line(line) = piece else {
+                panic!("no client says a line that long")
+            };
+            self.record_client(host, Direction::In, id, line);
+            let now = self.clock(host);
+            self.hosts[host].node().handle_client_line(id, line, now);
+            self.perform(host, None);
+            read = is_read(self);
+        }
+        if !read {
+            input.keep(chunk);
+        }
+        let client = self.client(host, id);
+        client.input = input;
+        if read && client.ended {
+            let owed = client.owed.len();
+            assert_eq!(owed, 0, "host {host} closes a client that is owed replies");
+            self.hosts[host].clients.remove(&id);
+            self.hosts[host].node().handle_client_lost(id);
+        }
+    }
+
+    /// A reply: it must be the one that is due, to the byte. `record` is the number of its record.
+    pub fn client_hears(&mut self, index: usize, id: ConnectionId, line: &[u8], record: u64) {
+        let wall = self.wall(index);
+        let host = &mut self.hosts[index];
+        let Some(client) = host.clients.get_mut(&id) else {
+            return; // it has vanished
+        };
+        let shown = line.escape_ascii();
+        let due = client.owed.pop_front();
+        let due = due.unwrap_or_else(|| panic!("nothing is owed, but came: {shown}"));
+        let expect = |want: &[u8]| {
+            let want_shown = want.escape_ascii();
+            assert!(
+                line == want,
+                "host {index} owes {want_shown}, but came: {shown}"
+            );
+        };
+        match due {
+            Owed::Report {
+                client,
+                location,
+                digits,
+            } => {
+                expect(&oracle::reply(
+                    &host.name, wall, &client, &location, &digits,
+                ));
+                host.heard.hear(line, record);
+                host.costs.hear(line, None);
+                self.made.insert(line.to_vec());
+            }
+            Owed::Question {
+                client: name,
+                radius,
+                bound,
+                line: asked,
+            } => match host.heard.must_hold(&name) {
+                None => expect(&[b"? ", &asked[..]].concat()),
+                Some(held) => {
+                    expect(held);
+                    let [latitude, longitude] = degrees(oracle::location(held));
+                    let radius = radius.parse().expect("a number");
+                    let query = [latitude, longitude, radius, bound as f64];
+                    let since = self.now;
+                    client.owed.push_front(Owed::Tweets { query, since });
+                }
+            },
+            Owed::Tweets { query, since } => {
+                let waited = self.now - since;
+                assert!(waited <= TWEETS_WITHIN, "tweets after {waited:?}: {shown}");
+                let late = waited == TWEETS_WITHIN && line.starts_with(b"{\"error\":");
+                assert!(
+                    late || asked(line) == Some(query),
+                    "about {query:?}: {shown}"
+                );
+            }
+            Owed::Copy(line) => expect(&[b"? ", &line[..]].concat()),
+        }
+    }
+}
+
+/// What an answer answers.
+fn asked(json: &[u8]) -> Option<[f64; 4]> {
+    let text = std::str::from_utf8(json).ok()?;
+    let text = text.strip_prefix("{\"asked\":\"")?.strip_suffix("\"}")?;
+    let numbers: Vec<f64> = text.split(' ').filter_map(|n| n.parse().ok()).collect();
+    numbers.try_into().ok()
+}
+
+/// Latitude and longitude of a location.
+fn degrees(location: &[u8]) -> [f64; 2] {
+    let text = std::str::from_utf8(location).expect("it was checked");
+    let text = text.trim_end_matches('/');
+    let second = text[1..].find(['+', '-']).expect("it was checked") + 1;
+    [&text[..second], &text[second..]].map(|number| number.parse().expect("a number"))
+}

@@ -1,0 +1,180 @@
+//! What an update may cost on the links, checked message by message.
+//!
+//! A server that takes a report in as news sends it over all its links but the one it came by. Of
+//! S servers with L links between them each takes it in once, and all but the first have it from a
+//! neighbour: so an update costs the sum of all degrees less one for each but the first, which is
+//! 2·L - (S - 1). Fewer, if a later report about the same client overtakes it. More only through
+//! reconnections, and there only what is not known to have arrived. Message by message:
+//!
+//! - **once**: within one session a line is said once;
+//! - **no echo**: what was first heard from a neighbour is not said back to the life that said it;
+//! - **resumed**: what was marked, by a mark that the neighbour's hello names, is not said again.
+//!
+//! So all `AT` messages of a run are at most 2·L - (S - 1) a change, and for each session what its
+//! link's earlier sessions said after the mark that it resumed from, and for each new life of either
+//! end what the neighbour had said after that mark. In quiet, when no session ends, it is
+//! exactly 2·L - (S - 1) a change: the tests ask for equality then.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use herd::connection_id::ConnectionId;
+
+/// A life of a server, as its hello names it.
+pub type Life = Vec<u8>;
+
+/// Somebody's claim to have everything up to a number that was given in a life.
+pub type Claim = Option<(Life, u64)>;
+
+/// A `HELLO`, read from the words of the README.
+#[derive(Debug)]
+pub struct Hello {
+    pub life: Life,
+    pub claim: Claim,
+}
+
+impl Hello {
+    /// Reads `HELLO herd/1 <from> <to> <incarnation> <serial> <known> <number>`.
+    pub fn read(line: &[u8]) -> Option<Hello> {
+        let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+        let [b"HELLO", b"herd/1", _, _, life, _, known, number] = fields[..] else {
+            return None;
+        };
+        let claim = (known != b"-").then(|| (known.to_vec(), read_number(number)));
+        let life = life.to_vec();
+        Some(Hello { life, claim })
+    }
+}
+
+/// Reads the number of a mark.
+pub fn read_mark(line: &[u8]) -> Option<u64> {
+    line.strip_prefix(b"MARK ").map(read_number)
+}
+
+fn read_number(digits: &[u8]) -> u64 {
+    let digits = std::str::from_utf8(digits).expect("digits");
+    digits.parse().expect("digits")
+}
+
+fn digest(line: &[u8]) -> u64 {
+    let mut digest = DefaultHasher::new();
+    line.hash(&mut digest);
+    digest.finish()
+}
+
+/// One server's side of a link that is up.
+#[derive(Debug)]
+struct Session {
+    neighbour: usize,
+    /// Which of its lives speaks, as counted in `heads`.
+    count: u64,
+    /// The neighbour's hello.
+    hello: Hello,
+    said: HashSet<u64>,
+    unmarked: Vec<u64>,
+}
+
+/// The accounts of one server.
+#[derive(Debug, Default)]
+pub struct Costs {
+    sessions: BTreeMap<ConnectionId, Session>,
+    /// For each neighbour: the mark that covers what was said to it.
+    marked: BTreeMap<usize, HashMap<u64, u64>>,
+    /// From which neighbour each line was heard first, and in which of the lives counted in
+    /// `heads`; `None`: from a client or the log.
+    first: HashMap<u64, Option<(usize, u64)>>,
+    /// The life in which each neighbour last presented itself, and how often that has changed.
+    heads: BTreeMap<usize, (Life, u64)>,
+    /// Lives whose numbers have not changed since: none before the last loss of records.
+    lives: BTreeSet<Life>,
+    /// `AT` messages said.
+    pub locations: u64,
+}
+
+impl Costs {
+    /// A life begins, and recalls these lines: it no longer knows by which way they came.
+    pub fn boot<'a>(&mut self, life: Life, recalled: impl Iterator<Item = &'a [u8]>) {
+        self.lives.insert(life);
+        self.first.extend(recalled.map(|line| (digest(line), None)));
+    }
+
+    /// A life ends, with the loss of records or without.
+    pub fn crash(&mut self, records_lost: bool) {
+        self.sessions.clear();
+        self.first.clear();
+        self.heads.clear();
+        if records_lost {
+            self.lives.clear();
+            self.marked.clear();
+        }
+    }
+
+    /// The neighbour has presented itself.
+    pub fn begin(&mut self, id: ConnectionId, neighbour: usize, hello: Hello) {
+        let (life, count) = self.heads.entry(neighbour).or_default();
+        if *life != hello.life {
+            // A hello of an earlier life may come late: that counts as one more.
+            (*life, *count) = (hello.life.clone(), *count + 1);
+        }
+        let session = Session {
+            neighbour,
+            count: *count,
+            hello,
+            said: HashSet::new(),
+            unmarked: Vec::new(),
+        };
+        self.sessions.insert(id, session);
+    }
+
+    /// The life of the neighbour that speaks on a connection.
+    pub fn speaker(&self, id: ConnectionId) -> Option<&Life> {
+        self.sessions.get(&id).map(|session| &session.hello.life)
+    }
+
+    /// A report came in, over a link or from a client.
+    pub fn hear(&mut self, line: &[u8], by: Option<ConnectionId>) {
+        let session = by.and_then(|id| self.sessions.get(&id));
+        let from = session.map(|session| (session.neighbour, session.count));
+        self.first.entry(digest(line)).or_insert(from);
+    }
+
+    /// A report leaves on a link.
+    pub fn say(&mut self, id: ConnectionId, line: &[u8]) {
+        self.locations += 1;
+        let digest = digest(line);
+        let shown = line.escape_ascii();
+        let Some(session) = self.sessions.get_mut(&id) else {
+            panic!("said before the neighbour had presented itself: {shown}")
+        };
+        let neighbour = session.neighbour;
+        assert!(
+            session.said.insert(digest),
+            "said twice in one session to host {neighbour}: {shown}"
+        );
+        let heard_from = self.first.get(&digest).and_then(Option::as_ref);
+        assert!(
+            heard_from != Some(&(neighbour, session.count)),
+            "echoed to host {neighbour}: {shown}"
+        );
+        if let Some((life, number)) = &session.hello.claim
+            && self.lives.contains(life)
+            && let Some(mark) = self.marked.get(&neighbour).and_then(|m| m.get(&digest))
+        {
+            assert!(
+                mark > number,
+                "marked by {mark}, known up to {number}, said again to host {neighbour}: {shown}"
+            );
+        }
+        session.unmarked.push(digest);
+    }
+
+    /// A mark leaves on a link.
+    pub fn mark(&mut self, id: ConnectionId, number: u64) {
+        let session = self.sessions.get_mut(&id);
+        let session = session.expect("nothing is marked before the neighbour has come");
+        let marked = self.marked.entry(session.neighbour).or_default();
+        for line in session.unmarked.drain(..) {
+            marked.entry(line).or_insert(number); // the first mark that covers it always will
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What may befall a herd, and how it is healed.
+
+use std::time::Duration;
+
+use crate::checks::State;
+use crate::disk::Crash;
+use crate::herd::Herd;
+use crate::host::{Doom, random_room};
+use crate::topology::Pair;
+
+/// The slowest way: a dial over it is never answered in time.
+const SLOWEST_MS: u64 = 900;
+
+impl Herd {
+    /// Something happens, then some time passes, then all is checked.
+    pub fn step(&mut self) {
+        let host = self.dice.below(self.hosts.len() as u64) as usize;
+        let fault = self.dice.below(100) < self.weather.faults;
+        if fault {
+            self.fault(host);
+        } else {
+            self.client_acts(host);
+        }
+        let wait = match self.dice.below(20) {
+            0..12 => Duration::from_micros(self.dice.below(2_000)),
+            12..18 => Duration::from_millis(self.dice.below(300)),
+            18 => Duration::from_millis(self.dice.below(2_500)),
+            _ => Duration::from_millis(self.dice.below(10_000)),
+        };
+        self.elapse(wait);
+        self.check();
+    }
+
+    fn fault(&mut self, host: usize) {
+        let way = self.some_way();
+        match self.dice.below(100) {
+            0..8 => self.crash(host, Crash::Killed),
+            8..12 if self.hosts[host].node.is_some() => {
+                let doom = [Doom::InCommit, Doom::BeforeReplies][self.dice.below(2) as usize];
+                self.hosts[host].doom = Some(doom);
+            }
+            12..14 if self.weather.power_fails => {
+                let cut = self.dice.below(3) == 0;
+                let crash = [Crash::PowerLoss, Crash::PowerLossAndCut][usize::from(cut)];
+                self.crash(host, crash);
+            }
+            14..34 => self.boot_some(),
+            34..40 => {
+                self.alter(way, |way| way.cut = true);
+                if self.dice.below(2) == 0 {
+                    self.reset(way);
+                }
+            }
+            40..50 => self.alter(way, |way| way.cut = false),
+            50..56 => {
+                let directions = 1 + self.dice.below(3);
+                self.alter(way, |way| {
+                    way.dark = [directions & 1 > 0, directions & 2 > 0]
+                });
+            }
+            56..66 => self.alter(way, |way| way.dark = [false; 2]),
+            66..72 => self.reset(way),
+            72..75 => self.reset_one_end(way),
+            75..80 => {
+                let slow = Duration::from_millis(20 + self.dice.below(SLOWEST_MS));
+                self.alter(way, |way| way.delay = slow);
+            }
+            80..87 => {
+                let near = Duration::from_micros(50 + self.dice.below(5_000));
+                self.alter(way, |way| way.delay = near);
+            }
+            87..94 => {
+                // Somebody sets the clock, forward or back.
+                let far = [4, 7_200][self.dice.below(2) as usize];
+                self.hosts[host].skew_seconds = self.dice.below(far) as i64 - far as i64 / 2;
+            }
+            94..97 => self.hosts[host].room = random_room(&mut self.dice),
+            _ => self.unstall(),
+        }
+    }
+
+    fn some_way(&mut self) -> Pair {
+        let ways = self.network.ways.len() as u64;
+        let at = self.dice.below(ways) as usize;
+        let way = self.network.ways.keys().nth(at);
+        *way.expect("a herd has links")
+    }
+
+    /// Changes what lies between two hosts.
+    pub fn alter(&mut self, pair: Pair, change: impl FnOnce(&mut crate::network::Way)) {
+        let way = self.network.ways.get_mut(&pair).expect("they are linked");
+        let before = *way;
+        change(way);
+        let after = *way;
+        if before.is_clear() != after.is_clear() || before.dark != after.dark {
+            // What is under way on a slow way still takes its time.
+            self.fences
+                .touch(pair, self.now + 2 * before.delay, State::of(&after));
+        }
+        if before.dark != after.dark {
+            let between = |hosts: &[usize; 2]| crate::topology::pair(hosts[0], hosts[1]) == pair;
+            let (now, agenda) = (self.now, &mut self.agenda);
+            self.network.resend(between, now, agenda, &mut self.dice);
+            for host in [pair.0, pair.1] {
+                let moment = self.hosts[host].moment(host);
+                self.agenda.plan(now, crate::agenda::Event::Room(moment));
+            }
+        }
+    }
+
+    /// Ends all connections between two hosts, for both to see.
+    pub fn reset(&mut self, pair: Pair) {
+        self.reset_directions(pair, &[0, 1]);
+    }
+
+    /// Ends them for one side to see: the other will find out when it says something.
+    fn reset_one_end(&mut self, pair: Pair) {
+        let direction = self.dice.below(2) as usize;
+        self.reset_directions(pair, &[direction]);
+    }
+
+    fn reset_directions(&mut self, pair: Pair, directions: &[usize]) {
+        let between = |hosts: [usize; 2]| crate::topology::pair(hosts[0], hosts[1]) == pair;
+        let wires = self.network.wires.iter();
+        let wires: Vec<_> = wires
+            .filter(|(_, wire)| between(wire.hosts))
+            .map(|(&id, _)| id)
+            .collect();
+        for wire in wires {
+            for &direction in directions {
+                let (now, agenda) = (self.now, &mut self.agenda);
+                self.network
+                    .close((wire, direction), true, now, agenda, &mut self.dice);
+            }
+        }
+        let state = State::of(&self.network.ways[&pair]);
+        self.fences.touch(pair, self.now, state);
+    }
+
+    fn boot_some(&mut self) {
+        let down = |index: &usize| self.hosts[*index].node.is_none() && !self.hosts[*index].dead;
+        let down: Vec<_> = (0..self.hosts.len()).filter(down).collect();
+        if !down.is_empty() {
+            let at = self.dice.below(down.len() as u64) as usize;
+            self.boot(down[at]);
+        }
+    }
+
+    /// Ends all faults. A dead host stays down, or goes down now.
+    pub fn heal(&mut self) {
+        let ways: Vec<_> = self.network.ways.keys().copied().collect();
+        for way in ways {
+            let delay = Duration::from_micros(50 + self.dice.below(4_000));
+            self.alter(way, |way| {
+                (way.cut, way.dark, way.delay) = (false, [false; 2], delay);
+            });
+        }
+        for host in 0..self.hosts.len() {
+            self.hosts[host].doom = None;
+            if self.hosts[host].dead {
+                self.crash(host, Crash::Killed);
+            } else if self.hosts[host].node.is_none() {
+                self.boot(host);
+            }
+        }
+        self.unstall();
+    }
+
+    /// Lets time pass until every link is up and nothing is left to be said.
+    pub fn settle(&mut self) {
+        // A second for links that are known to be down, fifteen for those that are not, and some
+        // for neighbours that take little at a time.
+        for _ in 0..20 {
+            self.elapse(Duration::from_secs(1));
+            self.check();
+        }
+        // And ten for each question that a client has put behind others.
+        let owed = |herd: &Herd| {
+            let clients = herd.hosts.iter().flat_map(|host| host.clients.values());
+            clients.map(|client| client.owed.len()).max().unwrap_or(0)
+        };
+        for _ in 0..owed(self) {
+            self.elapse(Duration::from_secs(11));
+            self.check();
+        }
+        self.check_settled();
+    }
+}

@@ -1,0 +1,240 @@
+//! One server of a simulated herd: its node, its disk, its clock, its connections, and what the
+//! simulation knows of it beside.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use herd::connection_id::ConnectionId;
+use herd::line_buffer::LineBuffer;
+use herd::node::link::{SplitMix64, Spoken};
+use herd::node::protocol::TweetQuery;
+use herd::node::questions::QuestionId;
+use herd::node::{Action, LinkIndex, Node};
+
+use crate::agenda::Moment;
+use crate::clients::Client;
+use crate::costs::{Claim, Costs, Life};
+use crate::disk::{Crash, Disk, Left};
+use crate::oracle::Heard;
+
+/// A wire takes at least this much: less than a socket, so that neighbours are often too slow.
+const ROOM_BYTES_MIN: u64 = 500;
+
+/// A random number of bytes that a server's wires take before they block.
+pub fn random_room(dice: &mut SplitMix64) -> usize {
+    (ROOM_BYTES_MIN + dice.below(20_000)) as usize
+}
+
+/// When in its next turn a server dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doom {
+    /// Before or while its records are committed.
+    InCommit,
+    /// Between the commit and the replies.
+    BeforeReplies,
+}
+
+/// One server.
+pub struct Host {
+    pub name: String,
+    /// The places of its neighbours, in the order of the node's links.
+    pub neighbours: Vec<usize>,
+    /// `None` while it is down.
+    pub node: Option<Node>,
+    /// Counts its lives.
+    pub life: u64,
+    /// It stays down when the herd is healed.
+    pub dead: bool,
+    pub disk: Disk,
+    /// How far its clock is off.
+    pub skew_seconds: i64,
+    /// Bytes a wire from here takes before it blocks.
+    pub room: usize,
+    /// It dies in its next turn.
+    pub doom: Option<Doom>,
+    /// Counts its connections.
+    serial: u64,
+    pub peers: BTreeMap<ConnectionId, Peer>,
+    /// The dial under way of each link, by its number.
+    pub dials: BTreeMap<LinkIndex, u64>,
+    pub clients: BTreeMap<ConnectionId, Client>,
+    /// What Twitter has been asked, and until when somebody waits for it.
+    pub questions: BTreeMap<QuestionId, (TweetQuery, Duration)>,
+    /// What leaves when the turn's records have been committed.
+    pub outbox: Vec<Outgoing>,
+    /// The earliest wake-up that is planned.
+    pub wake: Option<Duration>,
+
+    // What the simulation knows of it.
+    /// What it must hold.
+    pub heard: Heard,
+    /// The marks it must know, by neighbour: with the number of the record that tells of each.
+    pub marks: BTreeMap<usize, Vec<(u64, Life, u64)>>,
+    /// Nobody has cut its log's beginning off: what it knows is exactly what the disk has left.
+    pub whole: bool,
+    /// What it must hold is known: the disk has lost nothing of which it cannot say what it was.
+    pub exact: bool,
+    /// The connection of each link that is up.
+    pub up: BTreeMap<LinkIndex, ConnectionId>,
+    pub costs: Costs,
+    /// Something has happened to it since it was last checked.
+    pub touched: bool,
+}
+
+/// A connection to another server.
+#[derive(Debug)]
+pub struct Peer {
+    /// The wire, and the direction in which we send.
+    pub wire: (u64, usize),
+    pub input: LineBuffer,
+    /// We have closed it.
+    pub closing: bool,
+}
+
+/// What a turn lets out.
+#[derive(Debug)]
+pub enum Outgoing {
+    Line(ConnectionId, Vec<u8>),
+    /// Closed, abruptly or after what was said.
+    Close(ConnectionId, bool),
+}
+
+impl Host {
+    /// A server that has never run.
+    pub fn new(name: String, neighbours: Vec<usize>, skew_seconds: i64, room: usize) -> Host {
+        Host {
+            name,
+            neighbours,
+            node: None,
+            life: 0,
+            dead: false,
+            disk: Disk::default(),
+            skew_seconds,
+            room,
+            doom: None,
+            serial: 0,
+            peers: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            outbox: Vec::new(),
+            wake: None,
+            heard: Heard::default(),
+            marks: BTreeMap::new(),
+            whole: true,
+            exact: true,
+            up: BTreeMap::new(),
+            costs: Costs::default(),
+            touched: false,
+        }
+    }
+
+    /// A name for a connection. Slots return, as in a slab; serials do not.
+    pub fn new_id(&mut self) -> ConnectionId {
+        self.serial += 1;
+        let (serial, slot) = (self.serial, (self.serial % 3) as usize);
+        ConnectionId { serial, slot }
+    }
+
+    /// The node of a server that is up.
+    pub fn node(&mut self) -> &mut Node {
+        self.node.as_mut().expect("the host is up")
+    }
+
+    /// The neighbour at the other end of a link.
+    pub fn neighbour(&self, link: LinkIndex) -> usize {
+        self.neighbours[usize::from(link.0)]
+    }
+
+    /// This life of the server `host`, which this is.
+    pub fn moment(&self, host: usize) -> Moment {
+        let life = self.life;
+        Moment { host, life }
+    }
+
+    /// Its process ends. What it must know is from then on what its disk has left.
+    pub fn crash(&mut self, crash: Crash, dice: &mut SplitMix64) {
+        self.node = None;
+        self.doom = None;
+        self.wake = None;
+        self.peers.clear();
+        self.dials.clear();
+        self.clients.clear();
+        self.questions.clear();
+        self.outbox.clear();
+        self.up.clear();
+        self.costs.crash(crash != Crash::Killed);
+        let left = self.disk.crash(crash, dice);
+        self.exact = left != Left::Some && (self.whole || crash == Crash::Killed);
+        match left {
+            Left::UpTo(number) => {
+                self.heard.lose_after(number);
+                for marks in self.marks.values_mut() {
+                    marks.retain(|(at, ..)| *at <= number);
+                }
+            }
+            Left::Some => {
+                self.whole = false;
+                self.heard.clear();
+                self.marks.clear();
+            }
+        }
+    }
+
+    /// Notes a mark of a neighbour's, whose record has this number. Whether it says anything new:
+    /// within one life of the neighbour's only a higher one does.
+    pub fn learn_mark(&mut self, neighbour: usize, life: Life, number: u64, record: u64) -> bool {
+        let marks = self.marks.entry(neighbour).or_default();
+        let news = match marks.last() {
+            Some((_, known, at)) if *known == life => number > *at,
+            _ => number > 0,
+        };
+        if news {
+            marks.push((record, life, number));
+        }
+        news
+    }
+
+    /// What its hello must claim to have of a neighbour's feed.
+    pub fn claim(&self, neighbour: usize) -> Claim {
+        let (_, life, number) = self.marks.get(&neighbour)?.last()?;
+        Some((life.clone(), *number))
+    }
+
+    /// The next thing its node wishes, with nothing borrowed from it.
+    pub fn next_deed(&mut self) -> Option<Deed> {
+        Some(match self.node().poll_action()? {
+            Action::Send {
+                to,
+                link,
+                line,
+                spoken,
+            } => Deed::Say(to, link, line.to_vec(), spoken),
+            Action::Answer { to, json } => Deed::Answer(to, json.to_vec()),
+            Action::Dial(link) => Deed::Dial(link),
+            Action::Undial(link) => Deed::Undial(link),
+            Action::Lose { connection, .. } => Deed::Close(connection, false),
+            Action::Abort { connection, .. } => Deed::Close(connection, true),
+            Action::Ask {
+                question, query, ..
+            } => Deed::Ask(question, query),
+            Action::Withdraw(question) => Deed::Withdraw(question),
+            Action::LinkUp(link) => Deed::LinkUp(link),
+            Action::LinkDown(link, _) => Deed::LinkDown(link),
+        })
+    }
+}
+
+/// An action, with nothing borrowed from its node.
+#[derive(Debug)]
+pub enum Deed {
+    Say(ConnectionId, Option<LinkIndex>, Vec<u8>, Spoken),
+    Answer(ConnectionId, Vec<u8>),
+    Dial(LinkIndex),
+    Undial(LinkIndex),
+    Close(ConnectionId, bool),
+    Ask(QuestionId, TweetQuery),
+    Withdraw(QuestionId),
+    LinkUp(LinkIndex),
+    LinkDown(LinkIndex),
+}

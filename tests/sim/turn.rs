@@ -1,0 +1,298 @@
+//! A turn of one server: what `Server` does for a node, in virtual time.
+//!
+//! Lines are handled one by one, each followed by what the node wishes. At the end of a turn its
+//! records are committed, and only then does anything leave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use herd::connection_id::ConnectionId;
+use herd::line_buffer::Piece;
+use herd::log::record::{Direction, Label};
+use herd::node::LinkIndex;
+use herd::node::link::Spoken;
+use herd::node::protocol::LINK_LINE_BYTES_MAX;
+use herd::node::questions::{ANSWER_TIMEOUT, QuestionId};
+
+use crate::agenda::Event;
+use crate::clients::tweets;
+use crate::costs::{Hello, read_mark};
+use crate::disk::Crash;
+use crate::herd::Herd;
+use crate::host::{Deed, Doom, Outgoing};
+
+/// The longest that Twitter takes, when it answers at all: longer than anybody waits.
+const TWITTER_MAX_MS: u64 = 13_000;
+
+impl Herd {
+    /// Carries out what the node wishes, floods as far as there is room, commits, lets go.
+    pub fn end_turn(&mut self, host: usize) {
+        if self.hosts[host].node.is_none() {
+            return;
+        }
+        self.perform(host, None);
+        self.flood(host);
+        self.hosts[host].touched = true;
+        match self.hosts[host].doom {
+            Some(Doom::InCommit) => return self.crash(host, Crash::Killed),
+            Some(Doom::BeforeReplies) => {
+                self.hosts[host].disk.commit();
+                return self.crash(host, Crash::Killed);
+            }
+            None => self.hosts[host].disk.commit(),
+        }
+        self.let_go(host);
+        self.plan_wake(host);
+    }
+
+    fn plan_wake(&mut self, index: usize) {
+        let Some(at) = self.hosts[index].node().poll_timeout() else {
+            return;
+        };
+        let at = self.when(at).max(self.now);
+        let host = &mut self.hosts[index];
+        if host.wake.is_none_or(|wake| at < wake) {
+            host.wake = Some(at);
+            let moment = host.moment(index);
+            self.agenda.plan(at, Event::Wake(moment));
+        }
+    }
+
+    /// Handles what a neighbour has said, line by line.
+    pub fn hear_peer(&mut self, host: usize, id: ConnectionId, bytes: &[u8]) {
+        let Some(peer) = self.hosts[host].peers.get_mut(&id) else {
+            return;
+        };
+        let mut input = std::mem::take(&mut peer.input);
+        let mut chunk = bytes;
+        let is_open = |herd: &Herd| {
+            let peer = herd.hosts[host].peers.get(&id);
+            peer.is_some_and(|peer| !peer.closing)
+        };
+        while is_open(self)
+            && let Some(piece) = input.next(&mut chunk, LINK_LINE_BYTES_MAX)
+        {
+            let Piece::Line(line) = piece else {
+                panic!("no node says a line that long")
+            };
+            let now = self.clock(host);
+            let before = self.hosts[host].node().speaker_of(id);
+            let spoken = self.hosts[host].node().handle_link_line(id, line, now);
+            let speaker = self.hosts[host].node().speaker_of(id);
+            let mut record = 0;
+            if spoken == Spoken::News {
+                record = self.record_peer(host, Direction::In, id, speaker, line);
+            }
+            match (before, speaker) {
+                (None, Some(link)) => {
+                    let neighbour = self.hosts[host].neighbour(link);
+                    let hello = Hello::read(line).expect("who says this has presented itself");
+                    self.hosts[host].costs.begin(id, neighbour, hello);
+                }
+                (Some(link), _) => self.note_heard(host, id, link, line, spoken, record),
+                (None, None) => {}
+            }
+            self.perform(host, Some(id));
+        }
+        if let Some(peer) = self.hosts[host].peers.get_mut(&id) {
+            peer.input = input;
+        }
+    }
+
+    /// Notes for the judges what a neighbour that has presented itself has said.
+    fn note_heard(
+        &mut self,
+        index: usize,
+        id: ConnectionId,
+        link: LinkIndex,
+        line: &[u8],
+        spoken: Spoken,
+        record: u64,
+    ) {
+        let host = &mut self.hosts[index];
+        if line.starts_with(b"AT ") {
+            let shown = line.escape_ascii();
+            assert!(self.made.contains(line), "no server has ever made {shown}");
+            host.heard.hear(line, record);
+            host.costs.hear(line, Some(id));
+        } else if let Some(number) = read_mark(line) {
+            let neighbour = host.neighbour(link);
+            let life = host.costs.speaker(id).expect("it has presented itself");
+            let life = life.clone();
+            let news = host.learn_mark(neighbour, life, number, record);
+            let is_news = spoken == Spoken::News;
+            assert_eq!(is_news, news, "host {index}: whether MARK {number} is news");
+        }
+    }
+
+    /// Adds a record of a line on a connection between servers, and gives its number.
+    fn record_peer(
+        &mut self,
+        index: usize,
+        direction: Direction,
+        id: ConnectionId,
+        link: Option<LinkIndex>,
+        line: &[u8],
+    ) -> u64 {
+        let wall = self.clock(index).wall;
+        let host = &mut self.hosts[index];
+        let members = self.topology.members();
+        let name = link.map(|link| &members[host.neighbour(link)].name);
+        host.disk.set_time(wall);
+        let label = Label::Server(id.serial, name);
+        host.disk.record(direction, label, line)
+    }
+
+    /// Adds a record of a line on a client's connection, and gives its number.
+    pub fn record_client(
+        &mut self,
+        host: usize,
+        direction: Direction,
+        id: ConnectionId,
+        line: &[u8],
+    ) -> u64 {
+        let wall = self.clock(host).wall;
+        let disk = &mut self.hosts[host].disk;
+        disk.set_time(wall);
+        disk.record(direction, Label::Client(id.serial), line)
+    }
+
+    /// Carries out what the node wishes after it has handled a line that came by `heard`.
+    pub fn perform(&mut self, index: usize, heard: Option<ConnectionId>) {
+        while let Some(deed) = self.hosts[index].next_deed() {
+            match deed {
+                Deed::Say(id, link, line, spoken) => self.say(index, id, link, line, spoken),
+                Deed::Answer(id, json) => {
+                    let record = self.record_client(index, Direction::Out, id, &json);
+                    self.client_hears(index, id, &json, record);
+                    let moment = self.hosts[index].moment(index);
+                    self.agenda.plan(self.now, Event::Resume(moment, id));
+                }
+                Deed::Dial(link) => self.dial(index, link),
+                Deed::Undial(link) => drop(self.hosts[index].dials.remove(&link)),
+                Deed::Close(id, abruptly) => {
+                    let host = &mut self.hosts[index];
+                    if let Some(peer) = host.peers.get_mut(&id) {
+                        peer.closing = true;
+                        host.outbox.push(Outgoing::Close(id, abruptly));
+                    }
+                }
+                Deed::Ask(question, query) => {
+                    let until = self.now + ANSWER_TIMEOUT;
+                    let json = tweets(&query);
+                    let host = &mut self.hosts[index];
+                    host.questions.insert(question, (query, until));
+                    // Sometimes late, sometimes never.
+                    if self.dice.below(5) > 0 {
+                        let most = [30, TWITTER_MAX_MS][self.dice.below(2) as usize];
+                        let at = self.now + Duration::from_millis(self.dice.below(most));
+                        let moment = host.moment(index);
+                        self.agenda.plan(at, Event::Tweets(moment, question, json));
+                    }
+                }
+                Deed::Withdraw(question) => drop(self.hosts[index].questions.remove(&question)),
+                Deed::LinkUp(link) => {
+                    let id = heard.expect("it is a hello that brings a link up");
+                    self.hosts[index].up.insert(link, id);
+                }
+                Deed::LinkDown(link) => {
+                    self.hosts[index].up.remove(&link);
+                    self.fences
+                        .link_down(index, self.hosts[index].neighbour(link), self.now);
+                }
+            }
+        }
+    }
+
+    fn say(
+        &mut self,
+        index: usize,
+        id: ConnectionId,
+        link: Option<LinkIndex>,
+        line: Vec<u8>,
+        spoken: Spoken,
+    ) {
+        self.trace(index, &line);
+        if self.hosts[index].clients.contains_key(&id) {
+            let record = self.record_client(index, Direction::Out, id, &line);
+            return self.client_hears(index, id, &line, record);
+        }
+        if self.hosts[index]
+            .peers
+            .get(&id)
+            .is_none_or(|peer| peer.closing)
+        {
+            return; // it has gone
+        }
+        if spoken == Spoken::News {
+            self.record_peer(index, Direction::Out, id, link, &line);
+        }
+        if let (Some(hello), Some(link)) = (Hello::read(&line), link) {
+            self.check_claim(index, link, &hello);
+        }
+        self.hosts[index].outbox.push(Outgoing::Line(id, line));
+    }
+
+    /// Gives a late answer to the node even where nobody waits for it any longer: a worker that
+    /// has it already cannot be stopped.
+    pub fn answer(&mut self, host: usize, question: QuestionId, json: &[u8]) {
+        self.hosts[host].questions.remove(&question);
+        let json: Arc<[u8]> = Arc::from(json);
+        self.hosts[host].node().handle_answer(question, &json);
+    }
+
+    fn flood(&mut self, host: usize) {
+        let backlogs: Vec<_> = self.hosts[host].node().backlogs().collect();
+        for id in backlogs {
+            let Some(peer) = self.hosts[host].peers.get(&id) else {
+                continue;
+            };
+            let (wire, direction) = peer.wire;
+            let wire = self.network.wires.get(&wire);
+            let under_way = wire.map_or(0, |wire| wire.unacknowledged[direction]);
+            let room = self.hosts[host].room.saturating_sub(under_way);
+            let now = self.clock(host);
+            let before = self.hosts[host].outbox.len();
+            self.hosts[host].node().handle_room(id, room, now);
+            self.perform(host, None);
+            let said = self.hosts[host].outbox[before..].iter();
+            let bytes = said.map(|outgoing| match outgoing {
+                Outgoing::Line(_, line) if line.starts_with(b"AT ") => line.len() + 1,
+                _ => 0,
+            });
+            let bytes: usize = bytes.sum();
+            assert!(bytes <= room, "{bytes} bytes were said into {room}");
+        }
+    }
+
+    /// What the turn has said leaves.
+    fn let_go(&mut self, index: usize) {
+        for outgoing in std::mem::take(&mut self.hosts[index].outbox) {
+            let host = &mut self.hosts[index];
+            let (Outgoing::Line(id, _) | Outgoing::Close(id, _)) = outgoing;
+            let Some(wire) = host.peers.get(&id).map(|peer| peer.wire) else {
+                continue;
+            };
+            let (now, agenda) = (self.now, &mut self.agenda);
+            match outgoing {
+                Outgoing::Line(_, mut line) => {
+                    if line.starts_with(b"AT ") {
+                        host.costs.say(id, &line);
+                    } else if let Some(number) = read_mark(&line) {
+                        host.costs.mark(id, number);
+                    }
+                    line.push(b'\n');
+                    self.network.send(wire, &line, now, agenda, &mut self.dice);
+                }
+                Outgoing::Close(_, abruptly) => {
+                    self.network
+                        .close(wire, abruptly, now, agenda, &mut self.dice);
+                    let wait = Duration::from_micros(self.dice.below(3_000));
+                    let moment = host.moment(index);
+                    let event = Event::Gone(moment, id);
+                    self.agenda.plan(self.now + wait, event);
+                }
+            }
+        }
+    }
+}
