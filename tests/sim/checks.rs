@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use herd::connection_id::ConnectionId;
 use herd::node::LinkIndex;
 
 use crate::costs::Hello;
 use crate::herd::Herd;
-use crate::network::Way;
+use crate::network::{FAR, NEAR, Way};
 use crate::oracle;
 use crate::topology::{Pair, pair};
 
@@ -15,23 +16,32 @@ use crate::topology::{Pair, pair};
 /// it is down.
 const UP_WITHIN: Duration = Duration::from_secs(1);
 
+/// So long the smaller name insists on its own dial.
+const CROSSING: Duration = Duration::from_millis(250);
+
 /// A link that only seems up is found out within this.
 const HALF_OPEN_WITHIN: Duration = Duration::from_secs(15);
 
 /// How a way is, as far as a link is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
+    /// Whoever is up is reachable, and near.
     Clear,
+    /// Reachable, but so far away that only the longer of the promises can be kept.
+    Far,
+    /// Nothing passes in one direction at least.
     Dark,
-    Other,
+    /// Cut, or too far to be reached.
+    Closed,
 }
 
 impl State {
     pub fn of(way: &Way) -> State {
         match way {
-            way if way.is_clear() => State::Clear,
             way if way.dark != [false; 2] => State::Dark,
-            _ => State::Other,
+            way if way.cut || way.delay > FAR => State::Closed,
+            way if way.delay > NEAR => State::Far,
+            _ => State::Clear,
         }
     }
 }
@@ -75,6 +85,7 @@ impl Herd {
             }
         }
         self.check_links();
+        self.check_quiet_links();
     }
 
     fn check_host(&self, index: usize) {
@@ -118,15 +129,107 @@ impl Herd {
         }
     }
 
-    /// What a hello claims to have of the other's feed is exactly what it has been told.
+    /// What a hello claims to have of the other's feed is exactly what it has been told, and is had.
     pub fn check_claim(&self, index: usize, link: LinkIndex, hello: &Hello) {
         let host = &self.hosts[index];
         let neighbour = host.neighbour(link);
         if host.whole {
             let want = host.claim(neighbour);
-            assert_eq!(
-                hello.claim, want,
-                "host {index} claims of host {neighbour}'s feed"
+            let of = format!("host {neighbour}'s feed");
+            assert_eq!(hello.claim, want, "host {index} claims of {of}");
+        }
+        let other = &self.hosts[neighbour];
+        let (Some((life, number)), Some(node)) = (&hello.claim, &other.node) else {
+            return;
+        };
+        if !other.costs.counts_on_from(life) {
+            return; // its numbers mean something else now
+        }
+        for change in node.table().changes_after(0) {
+            let held = host.heard.must_hold(oracle::client(change.line));
+            let has = held.is_some_and(|held| oracle::rank(held) >= oracle::rank(change.line));
+            let shown = change.line.escape_ascii();
+            assert!(
+                has || change.number > *number,
+                "host {index} claims up to {number} of host {neighbour}'s feed, and lacks {shown}"
+            );
+        }
+    }
+
+    /// Where a link is up and all has been said and heard, both ends hold the same.
+    fn check_quiet_links(&self) {
+        for &(a, b) in self.network.ways.keys() {
+            let wire = self.session_wire(a, b);
+            let same = wire.is_some() && wire == self.session_wire(b, a);
+            let Some(wire) = wire.and_then(|wire| self.network.wires.get(&wire)) else {
+                continue;
+            };
+            if !same || !wire.is_quiet() || self.is_behind(a, b) || self.is_behind(b, a) {
+                continue;
+            }
+            let (left, right) = (&self.hosts[a].heard, &self.hosts[b].heard);
+            for client in left.clients().chain(right.clients()) {
+                let (left, right) = (left.must_hold(client), right.must_hold(client));
+                let shown = [left, right].map(|l| l.map(|l| l.escape_ascii().to_string()));
+                assert!(
+                    left == right,
+                    "hosts {a} and {b} have nothing to say, but hold {shown:?}"
+                );
+            }
+        }
+    }
+
+    /// Whether a host that is up has not said everything to its neighbour yet.
+    fn is_behind(&self, host: usize, other: usize) -> bool {
+        let host = &self.hosts[host];
+        let link = host.neighbours.iter().position(|&n| n == other);
+        let id = link.and_then(|link| host.up.get(&LinkIndex(link as u16)));
+        let node = host.node.as_ref();
+        node.is_none_or(|node| node.backlogs().any(|behind| Some(&behind) == id))
+    }
+
+    /// A session gives way only to a hello that was said after its own, if one life said both.
+    pub fn check_is_later(&self, index: usize, link: LinkIndex, hello: &Hello) {
+        let host = &self.hosts[index];
+        let old = host.up.get(&link).and_then(|id| host.costs.speaker(*id));
+        if let Some(old) = old.filter(|old| old.life == hello.life) {
+            let (serial, before) = (hello.serial, old.serial);
+            assert!(
+                serial > before,
+                "host {index}: hello {serial} takes the place of {before}"
+            );
+        }
+    }
+
+    /// Of two dials that cross that of the smaller name stays: so that name alone refuses the
+    /// other's, and does not take it while its own is fresh.
+    pub fn check_crossing(&self, index: usize, id: ConnectionId, line: &[u8]) {
+        let host = &self.hosts[index];
+        let Some(peer) = host.peers.get(&id) else {
+            return;
+        };
+        let wire = self.network.wires.get(&peer.wire.0);
+        let Some(other) = wire.map(|wire| wire.hosts[1 - peer.wire.1]) else {
+            return;
+        };
+        let is_first = host.name < self.hosts[other].name;
+        let refused = line == b"BYE our dial crossed yours";
+        assert!(
+            !(refused && is_first),
+            "host {index}, the smaller, is refused by {other}"
+        );
+        let up = host.up.values().any(|up| *up == id);
+        if is_first && up && peer.wire.1 == 1 && Hello::read(line).is_some() {
+            let fresh = host.peers.iter().any(|(own, dialled)| {
+                let wire = self.network.wires.get(&dialled.wire.0);
+                let same = wire.is_some_and(|wire| wire.hosts == [index, other]);
+                let awaits = host.costs.speaker(*own).is_none() && dialled.wire.1 == 0;
+                let given_up = dialled.given_up_before(self.now);
+                same && awaits && !given_up && self.now - dialled.made < CROSSING
+            });
+            assert!(
+                !fresh,
+                "host {index}, the smaller, gives up its fresh dial of {other}"
             );
         }
     }
@@ -160,7 +263,7 @@ impl Herd {
     }
 
     /// Links are up in time where they can be, and known to be down in time where they cannot.
-    fn check_links(&self) {
+    pub fn check_links(&self) {
         for (&(a, b), way) in &self.network.ways {
             if self.hosts[a].node.is_none() || self.hosts[b].node.is_none() {
                 continue;
@@ -176,14 +279,14 @@ impl Herd {
             let whole = ends == [true; 2] && self.session_wire(a, b) == self.session_wire(b, a);
             let left_alone = self.now.saturating_sub(since);
             match State::of(way) {
-                State::Clear if !whole => {
+                State::Clear | State::Far if !whole => {
                     assert!(
                         left_alone <= HALF_OPEN_WITHIN,
                         "the link {a}-{b} is {ends:?} after {left_alone:?}"
                     );
                     let known_down = self.now.saturating_sub(since.max(down));
                     assert!(
-                        ends == [true; 2] || known_down <= UP_WITHIN,
+                        ends == [true; 2] || known_down <= UP_WITHIN || way.delay > NEAR,
                         "the link {a}-{b} is {ends:?} after {known_down:?} though known to be down"
                     );
                 }
@@ -191,7 +294,7 @@ impl Herd {
                     ends == [false; 2] || left_alone <= HALF_OPEN_WITHIN,
                     "the link {a}-{b} is {ends:?} though dark for {left_alone:?}"
                 ),
-                _ => {}
+                State::Clear | State::Far | State::Closed => {}
             }
         }
     }

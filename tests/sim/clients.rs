@@ -74,6 +74,8 @@ pub struct Script {
     recent: VecDeque<(Vec<u8>, String, String)>,
     /// Clients that report only once.
     fresh: u64,
+    /// Reports made in haste.
+    hasty: u64,
 }
 
 /// Twitter's answer, from which can be seen what it answers.
@@ -98,6 +100,7 @@ impl Script {
             names,
             recent: VecDeque::new(),
             fresh: 0,
+            hasty: 0,
         }
     }
 
@@ -131,6 +134,15 @@ impl Script {
                 (line.clone(), Owed::Copy(line))
             }
         }
+    }
+
+    /// One of many reports in a row, each more recent than the one before.
+    fn hasty_report(&mut self, wall: i128) -> (Vec<u8>, Owed) {
+        self.hasty += 1;
+        let client = format!("hasty{}", self.hasty % 3).into_bytes();
+        let location = "+10-010".to_owned();
+        let digits = format!("{wall}.{:09}", self.hasty);
+        iamat(" ", client, location, digits)
     }
 
     /// A report: often one that ties with another, loses, comes from the future, or comes again.
@@ -171,16 +183,20 @@ impl Script {
         }
         let report = (client.clone(), location.clone(), digits.clone());
         self.recent.push_back(report);
-        let gap = " ".repeat(1 + dice.below(2) as usize);
-        let tail = format!("{gap}{location} {digits}");
-        let line = [b"IAMAT ", &client[..], tail.as_bytes()].concat();
-        let owed = Owed::Report {
-            client,
-            location,
-            digits,
-        };
-        (line, owed)
+        let gap = ["  ", "\t"][dice.below(2) as usize];
+        iamat(gap, client, location, digits)
     }
+}
+
+fn iamat(gap: &str, client: Vec<u8>, location: String, digits: String) -> (Vec<u8>, Owed) {
+    let tail = format!("{gap}{location} {digits}");
+    let line = [b"IAMAT ", &client[..], tail.as_bytes()].concat();
+    let owed = Owed::Report {
+        client,
+        location,
+        digits,
+    };
+    (line, owed)
 }
 
 impl Herd {
@@ -189,9 +205,9 @@ impl Herd {
         let Some(id) = self.some_client(host) else {
             return;
         };
-        let bursts = self.weather.busy && self.dice.below(8) == 0;
+        let bursts = self.weather.busy && self.dice.below(5) == 0;
         let lines = match self.dice.below(8) {
-            _ if bursts => 200 + self.dice.below(800),
+            _ if bursts => 500 + self.dice.below(1_000),
             0 => 1 + self.dice.below(12),
             _ => 1,
         };
@@ -199,7 +215,7 @@ impl Herd {
         let mut bytes = Vec::new();
         for _ in 0..lines {
             let (line, owed) = if bursts {
-                self.script.report(seconds, &mut self.dice)
+                self.script.hasty_report(seconds)
             } else {
                 self.script.compose(seconds, &mut self.dice)
             };
@@ -233,15 +249,9 @@ impl Herd {
         let digits = (self.wall(host) / SECOND).to_string();
         let client = format!("fresh{}", self.script.fresh).into_bytes();
         let location = "+10-010".to_owned();
-        let tail = format!(" {location} {digits}\n");
-        let line = [b"IAMAT ", &client[..], tail.as_bytes()].concat();
-        let owed = Owed::Report {
-            client,
-            location,
-            digits,
-        };
+        let (line, owed) = iamat(" ", client, location, digits);
         self.client(host, id).owed.push_back(owed);
-        self.client_says(host, id, &line);
+        self.client_says(host, id, &[&line[..], b"\n"].concat());
         self.client_does(host, id, Said::End);
     }
 

@@ -30,6 +30,8 @@ pub type Claim = Option<(Life, u64)>;
 #[derive(Debug)]
 pub struct Hello {
     pub life: Life,
+    /// Counts the hellos of that life.
+    pub serial: u64,
     pub claim: Claim,
 }
 
@@ -37,12 +39,15 @@ impl Hello {
     /// Reads `HELLO herd/1 <from> <to> <incarnation> <serial> <known> <number>`.
     pub fn read(line: &[u8]) -> Option<Hello> {
         let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-        let [b"HELLO", b"herd/1", _, _, life, _, known, number] = fields[..] else {
+        let [b"HELLO", b"herd/1", _, _, life, serial, known, number] = fields[..] else {
             return None;
         };
         let claim = (known != b"-").then(|| (known.to_vec(), read_number(number)));
-        let life = life.to_vec();
-        Some(Hello { life, claim })
+        Some(Hello {
+            life: life.to_vec(),
+            serial: read_number(serial),
+            claim,
+        })
     }
 }
 
@@ -109,6 +114,11 @@ impl Costs {
         }
     }
 
+    /// Whether numbers given in a life mean the same now.
+    pub fn counts_on_from(&self, life: &Life) -> bool {
+        self.lives.contains(life)
+    }
+
     /// The neighbour has presented itself.
     pub fn begin(&mut self, id: ConnectionId, neighbour: usize, hello: Hello) {
         let (life, count) = self.heads.entry(neighbour).or_default();
@@ -126,9 +136,9 @@ impl Costs {
         self.sessions.insert(id, session);
     }
 
-    /// The life of the neighbour that speaks on a connection.
-    pub fn speaker(&self, id: ConnectionId) -> Option<&Life> {
-        self.sessions.get(&id).map(|session| &session.hello.life)
+    /// The hello of the neighbour that speaks on a connection.
+    pub fn speaker(&self, id: ConnectionId) -> Option<&Hello> {
+        self.sessions.get(&id).map(|session| &session.hello)
     }
 
     /// A report came in, over a link or from a client.

@@ -9,7 +9,7 @@ use crate::host::{Doom, random_room};
 use crate::topology::Pair;
 
 /// The slowest way: a dial over it is never answered in time.
-const SLOWEST_MS: u64 = 900;
+const SLOWEST_MS: u64 = 600;
 
 impl Herd {
     /// Something happens, then some time passes, then all is checked.
@@ -39,13 +39,13 @@ impl Herd {
                 let doom = [Doom::InCommit, Doom::BeforeReplies][self.dice.below(2) as usize];
                 self.hosts[host].doom = Some(doom);
             }
-            12..14 if self.weather.power_fails => {
-                let cut = self.dice.below(3) == 0;
+            12..16 if self.weather.power_fails => {
+                let cut = self.dice.below(2) == 0;
                 let crash = [Crash::PowerLoss, Crash::PowerLossAndCut][usize::from(cut)];
                 self.crash(host, crash);
             }
-            14..34 => self.boot_some(),
-            34..40 => {
+            16..36 => self.boot_some(),
+            36..40 => {
                 self.alter(way, |way| way.cut = true);
                 if self.dice.below(2) == 0 {
                     self.reset(way);
@@ -59,8 +59,8 @@ impl Herd {
                 });
             }
             56..66 => self.alter(way, |way| way.dark = [false; 2]),
-            66..72 => self.reset(way),
-            72..75 => self.reset_one_end(way),
+            66..71 => self.reset(way),
+            71..75 => self.reset_one_end(way),
             75..80 => {
                 let slow = Duration::from_millis(20 + self.dice.below(SLOWEST_MS));
                 self.alter(way, |way| way.delay = slow);
@@ -92,7 +92,7 @@ impl Herd {
         let before = *way;
         change(way);
         let after = *way;
-        if before.is_clear() != after.is_clear() || before.dark != after.dark {
+        if before != after {
             // What is under way on a slow way still takes its time.
             self.fences
                 .touch(pair, self.now + 2 * before.delay, State::of(&after));
@@ -110,16 +110,6 @@ impl Herd {
 
     /// Ends all connections between two hosts, for both to see.
     pub fn reset(&mut self, pair: Pair) {
-        self.reset_directions(pair, &[0, 1]);
-    }
-
-    /// Ends them for one side to see: the other will find out when it says something.
-    fn reset_one_end(&mut self, pair: Pair) {
-        let direction = self.dice.below(2) as usize;
-        self.reset_directions(pair, &[direction]);
-    }
-
-    fn reset_directions(&mut self, pair: Pair, directions: &[usize]) {
         let between = |hosts: [usize; 2]| crate::topology::pair(hosts[0], hosts[1]) == pair;
         let wires = self.network.wires.iter();
         let wires: Vec<_> = wires
@@ -127,12 +117,33 @@ impl Herd {
             .map(|(&id, _)| id)
             .collect();
         for wire in wires {
-            for &direction in directions {
+            for direction in 0..2 {
                 let (now, agenda) = (self.now, &mut self.agenda);
-                self.network
-                    .close((wire, direction), true, now, agenda, &mut self.dice);
+                let end = (wire, direction);
+                self.network.close(end, true, now, agenda, &mut self.dice);
             }
         }
+        let state = State::of(&self.network.ways[&pair]);
+        self.fences.touch(pair, self.now, state);
+    }
+
+    /// Ends a connection for one side to see: the other finds out when it says something.
+    fn reset_one_end(&mut self, pair: Pair) {
+        let side = self.dice.below(2) as usize;
+        let between = |hosts: [usize; 2]| crate::topology::pair(hosts[0], hosts[1]) == pair;
+        let mut wires = self.network.wires.values();
+        let wire = wires.find(|wire| between(wire.hosts) && wire.closed == [false; 2]);
+        let Some(end) = wire.and_then(|wire| wire.ends[side]) else {
+            return;
+        };
+        let host = &mut self.hosts[end.host];
+        if host.node.is_none() || host.life != end.life || host.peers.remove(&end.id).is_none() {
+            return;
+        }
+        let now = self.clock(end.host);
+        let node = self.hosts[end.host].node();
+        node.handle_peer_lost(end.id, "it was reset", now);
+        self.end_turn(end.host);
         let state = State::of(&self.network.ways[&pair]);
         self.fences.touch(pair, self.now, state);
     }
@@ -183,6 +194,8 @@ impl Herd {
             self.elapse(Duration::from_secs(11));
             self.check();
         }
+        self.elapse(Duration::from_secs(2)); // what the last of them had to report spreads
+        self.check();
         self.check_settled();
     }
 }

@@ -24,6 +24,9 @@ use crate::topology::{self, pair};
 /// When simulated time begins, in POSIX seconds.
 const EPOCH_SECONDS: i128 = 1_353_118_103;
 
+/// While time passes the links are looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// So much never happens at one instant: somebody wants to be woken again and again.
 const AT_ONCE_MAX: u32 = 10_000;
 
@@ -221,9 +224,17 @@ impl Herd {
 
     // ---- time
 
-    /// Lets time pass.
+    /// Lets time pass, and looks at the links meanwhile.
     pub fn elapse(&mut self, wait: Duration) {
         let until = self.now + wait;
+        while self.now + LOOK_EVERY < until {
+            self.elapse_until(self.now + LOOK_EVERY);
+            self.check_links();
+        }
+        self.elapse_until(until);
+    }
+
+    fn elapse_until(&mut self, until: Duration) {
         let mut at_once = 0;
         while let Some((at, event)) = self.agenda.next(until) {
             at_once = if at > self.now { 0 } else { at_once + 1 };
@@ -336,12 +347,12 @@ impl Herd {
     }
 
     fn add_peer(&mut self, host: usize, id: ConnectionId, wire: (u64, usize)) {
-        let input = LineBuffer::default();
-        let closing = false;
         let peer = Peer {
             wire,
-            input,
-            closing,
+            input: LineBuffer::default(),
+            made: self.now,
+            closing: false,
+            closed_at: Duration::ZERO,
         };
         self.hosts[host].peers.insert(id, peer);
     }

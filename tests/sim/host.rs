@@ -87,8 +87,18 @@ pub struct Peer {
     /// The wire, and the direction in which we send.
     pub wire: (u64, usize),
     pub input: LineBuffer,
+    pub made: Duration,
     /// We have closed it.
     pub closing: bool,
+    /// When we did.
+    pub closed_at: Duration,
+}
+
+impl Peer {
+    /// Whether we had closed it before this moment.
+    pub fn given_up_before(&self, now: Duration) -> bool {
+        self.closing && self.closed_at < now
+    }
 }
 
 /// What a turn lets out.

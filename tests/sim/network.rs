@@ -17,6 +17,9 @@ const RESEND_MAX_MS: u64 = 1_000;
 /// A way whose parcels take no longer than this is near: what is promised in seconds is kept.
 pub const NEAR: Duration = Duration::from_millis(10);
 
+/// Over a way that is slower than this a dial may not be answered in time.
+pub const FAR: Duration = Duration::from_millis(200);
+
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
@@ -56,8 +59,19 @@ pub struct Wire {
     pub closed: [bool; 2],
 }
 
+impl Wire {
+    /// Whether it stands, and nothing is under way.
+    pub fn is_quiet(&self) -> bool {
+        self.closed == [false; 2] && self.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queues.iter().all(VecDeque::is_empty)
+    }
+}
+
 /// What lies between two servers that are linked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
     /// Nobody can connect.
     pub cut: bool,
@@ -73,11 +87,6 @@ impl Way {
         dark: [false; 2],
         delay: Duration::from_micros(50),
     };
-
-    /// Whether whoever is up is reachable, and soon.
-    pub fn is_clear(&self) -> bool {
-        !self.cut && self.dark == [false; 2] && self.delay <= NEAR
-    }
 }
 
 /// All wires and ways.
@@ -160,6 +169,9 @@ impl Network {
         let Some(wire) = self.wires.get_mut(&id) else {
             return;
         };
+        if wire.closed[direction] {
+            return; // its end is under way already
+        }
         if abruptly && dice.below(2) == 0 {
             wire.queues[direction].retain(|parcel| *parcel == Parcel::Open);
         }
@@ -211,8 +223,7 @@ impl Network {
             wire.unacknowledged[direction] -= bytes.len();
         }
         let to = wire.ends[1 - direction];
-        let is_empty = wire.queues.iter().all(VecDeque::is_empty);
-        if wire.closed == [true; 2] && is_empty {
+        if wire.closed == [true; 2] && wire.is_empty() {
             self.wires.remove(&id);
         }
         Some((parcel, to))

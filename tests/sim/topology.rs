@@ -18,12 +18,6 @@ pub fn assignment() -> Topology {
     build(5, &[(0, 1), (0, 3), (1, 2), (2, 3), (1, 4)].into())
 }
 
-/// Two neighbours.
-#[cfg(any())]
-pub fn couple() -> Topology {
-    build(2, &[(0, 1)].into())
-}
-
 /// Any connected herd of 2 to 50: mostly small ones, in which everything meets sooner.
 pub fn random(dice: &mut SplitMix64) -> Topology {
     let count = match dice.below(100) {

@@ -85,14 +85,16 @@ impl Herd {
             }
             match (before, speaker) {
                 (None, Some(link)) => {
-                    let neighbour = self.hosts[host].neighbour(link);
                     let hello = Hello::read(line).expect("who says this has presented itself");
+                    self.check_is_later(host, link, &hello);
+                    let neighbour = self.hosts[host].neighbour(link);
                     self.hosts[host].costs.begin(id, neighbour, hello);
                 }
                 (Some(link), _) => self.note_heard(host, id, link, line, spoken, record),
                 (None, None) => {}
             }
             self.perform(host, Some(id));
+            self.check_crossing(host, id, line);
         }
         if let Some(peer) = self.hosts[host].peers.get_mut(&id) {
             peer.input = input;
@@ -117,8 +119,8 @@ impl Herd {
             host.costs.hear(line, Some(id));
         } else if let Some(number) = read_mark(line) {
             let neighbour = host.neighbour(link);
-            let life = host.costs.speaker(id).expect("it has presented itself");
-            let life = life.clone();
+            let hello = host.costs.speaker(id).expect("it has presented itself");
+            let life = hello.life.clone();
             let news = host.learn_mark(neighbour, life, number, record);
             let is_news = spoken == Spoken::News;
             assert_eq!(is_news, news, "host {index}: whether MARK {number} is news");
@@ -174,6 +176,7 @@ impl Herd {
                     let host = &mut self.hosts[index];
                     if let Some(peer) = host.peers.get_mut(&id) {
                         peer.closing = true;
+                        peer.closed_at = self.now;
                         host.outbox.push(Outgoing::Close(id, abruptly));
                     }
                 }
