@@ -123,7 +123,11 @@ impl Herd {
             let life = hello.life.clone();
             let news = host.learn_mark(neighbour, life, number, record);
             let is_news = spoken == Spoken::News;
-            assert_eq!(is_news, news, "host {index}: whether MARK {number} is news");
+            let known = host.whole; // of a log that was cut nobody else knows which marks are left
+            assert!(
+                !known || is_news == news,
+                "host {index}: whether MARK {number} is news: {is_news}"
+            );
         }
     }
 
