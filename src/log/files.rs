@@ -141,10 +141,15 @@ impl Disk for Files {
     }
 
     fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
-        match path.parent() {
-            Some(directory) => sync(&File::open(directory)?),
-            None => Ok(()),
-        }
+        let sync_names = |directory: &Path| {
+            let here = directory.as_os_str().is_empty();
+            sync(&File::open(if here { Path::new(".") } else { directory })?)
+        };
+        let mut directories = path.ancestors().skip(1);
+        let synced = directories.next().map_or(Ok(()), sync_names);
+        // It may be as new as what is in it; but what it lies in may not be ours.
+        let _ = directories.next().map(sync_names);
+        synced
     }
 
     fn is_at(&self, file: &Arc<File>, path: &Path) -> bool {

@@ -253,6 +253,9 @@ impl<D: Disk> Log<D> {
                 self.trouble.said = true; // the caller tells of it
                 self.rewrite_from = Some(0);
             }
+            Ok(()) if self.options.fsync != Fsync::Never => {
+                self.sync_names(); // it may be a new one
+            }
             Ok(()) | Err(OpenError::InUse) => {}
         }
         self.journaled = self.rewrite_from.unwrap_or(end);
@@ -292,14 +295,14 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Gives the log's name back to the file that was moved away last. It has another name too, so
-    /// it is to be replaced soon.
+    /// Gives the log's name back to the file that was moved away last, if it can, and goes on in
+    /// that. It is to be replaced soon, for it has another name too.
     fn take_back(&mut self, moved: &Path) -> Result<D::File, OpenError> {
         let file = self.disk.open(moved)?;
         let path = &self.options.path;
         if self.disk.name_again(&file, path).is_err() {
-            // This file system knows no second names.
-            self.disk.rename(moved, path).map_err(OpenError::Io)?;
+            // Perhaps this file system knows no second names.
+            let _ = self.disk.rename(moved, path);
         }
         self.rotation.want(None);
         Ok(file)
@@ -367,7 +370,7 @@ impl<D: Disk> Log<D> {
         let syncs = self.options.fsync == Fsync::Second && self.sync.dirty;
         let sync = sync.filter(|_| syncs && self.sync.ticket.is_none());
         let rotation = self.rotation.poll_timeout(self.out.as_ref(), &self.options);
-        let rotation = rotation.filter(|_| !self.is_failing());
+        let rotation = rotation.filter(|_| !self.is_failing() || self.rotation.is_wanted());
         let due = [self.trouble.retry_at, sync, rotation];
         due.into_iter().flatten().min()
     }
@@ -445,13 +448,24 @@ impl<D: Disk> Log<D> {
     /// the same (Rebello et al., "Can Applications Recover from fsync Failures?", 2020): so
     /// everything is written anew.
     fn handle_outcome(&mut self, synced: io::Result<()>, now: Now) {
-        let said = std::mem::replace(&mut self.sync.said, synced.is_err());
-        if let Err(error) = synced {
-            if !said {
-                let why = format!("{}: {error}", self.options.path.display());
-                self.notices.push_back(Notice::NotSynced(why));
-            }
+        if synced.is_err() {
             self.rotation.want(Some(now.after(RETRY)));
+        }
+        self.tell_of_sync(synced);
+    }
+
+    fn sync_names(&mut self) {
+        let synced = self.disk.sync_directory(&self.options.path);
+        self.tell_of_sync(synced);
+    }
+
+    fn tell_of_sync(&mut self, synced: io::Result<()>) {
+        let said = std::mem::replace(&mut self.sync.said, synced.is_err());
+        if let Err(error) = synced
+            && !said
+        {
+            let why = format!("{}: {error}", self.options.path.display());
+            self.notices.push_back(Notice::NotSynced(why));
         }
     }
 
@@ -459,9 +473,11 @@ impl<D: Disk> Log<D> {
     /// writing what the log lacks, replacing it. To be called when nothing is left to commit.
     pub fn work(&mut self, node: &mut Node, now: Now) {
         if self.is_failing() {
-            return;
-        }
-        if let (Some(replay), Some(out)) = (&mut self.unread, &self.out) {
+            // A log that is to be replaced in any case need not be written first.
+            if self.rotation.is_wanted() {
+                self.rotate(node, now);
+            }
+        } else if let (Some(replay), Some(out)) = (&mut self.unread, &self.out) {
             let step = replay.step(&self.disk, &out.file, |recalled| node.recall_late(recalled));
             if !step.unwrap_or(false) {
                 self.unread = None;
@@ -534,7 +550,7 @@ impl<D: Disk> Log<D> {
 
     /// Notes a failure, and tells of it if it is the first.
     fn fail(&mut self, error: &io::Error, now: Now) {
-        if self.rotation.is_under_way() {
+        if !self.is_failing() && self.rotation.is_under_way() {
             self.put_rotation_off(error, now); // its file may be what fills the disk
         }
         self.trouble.retry_at = Some(now.after(RETRY));
@@ -581,11 +597,17 @@ impl<D: Disk> Log<D> {
             Ok(Some(Why::Distrust)) => self.notices.push_back(Notice::Complete(clients)),
             Err(error) => return self.put_rotation_off(&error, now),
         }
+        if self.is_failing() {
+            let missing = std::mem::take(&mut self.trouble).missing;
+            self.notices.push_front(Notice::Recovered(missing));
+        }
+        self.journaled = node.table().end();
+        self.rewrite_from = None;
         self.sync.ticket = None;
         self.sync.dirty = false;
+        self.sync.said = false;
         if self.options.fsync != Fsync::Never {
-            let synced = self.disk.sync_directory(&self.options.path);
-            self.handle_outcome(synced, now);
+            self.sync_names();
         }
     }
 
@@ -603,7 +625,7 @@ impl<D: Disk> Log<D> {
         self.commit(node, now);
         let path = self.options.path.clone();
         match &self.out {
-            Some(out) if out.is_regular() && !self.is_failing() => {
+            Some(out) if out.is_regular() => {
                 if self.disk.is_at(&out.file, &path) {
                     return; // it has not been moved
                 }

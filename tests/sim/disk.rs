@@ -1,17 +1,22 @@
-//! The disk of a simulated server: the one file that knows how records are kept and lost.
+//! The log of a simulated server: the real one, over a simulated disk, and what the simulation
+//! knows of it beside.
 //!
-//! What the rest of the simulation knows of it: records are numbered in the order they were
-//! written; those of a turn are committed together; after a crash so many of them are left; a
-//! restart replays what is left into a node.
+//! Records are numbered in the order they were written. After a crash this says which are left, by
+//! looking at the files: so it knows exactly what a restart must know. And it judges by itself what
+//! may not be lost, whatever the log was doing: nothing to `kill -9`, and with `--fsync always`
+//! nothing to a power failure.
 
-use herd::log::note;
-use herd::log::record::{self, Direction, Label, Stamp};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use herd::log::disk::Disk as _;
+use herd::log::record::{Direction, Label};
+use herd::log::{Fsync, Log, Notice, Options};
 use herd::node::Node;
 use herd::node::link::SplitMix64;
-use herd::time::Timestamp;
+use herd::time::Now;
 
-/// The most that a power failure takes: what the kernel had not written yet.
-const UNWRITTEN_BYTES_MAX: u64 = 20_000;
+use crate::files::{Ailment, Files, Inode};
 
 /// How a server ends that was not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,98 +32,335 @@ pub enum Crash {
 /// What a crash left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// All records up to this number.
+    /// All records up to this number, and no others.
     UpTo(u64),
+    /// All up to this number, and perhaps others.
+    AtLeast(u64),
     /// Nobody can say.
     Some,
 }
 
+/// Up to this place in a file it tells of all records up to a number.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    end: usize,
+    number: u64,
+    /// And of no others.
+    exact: bool,
+}
+
 /// One server's log on its disk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Disk {
-    bytes: Vec<u8>,
-    /// Where each record in `bytes` ends.
-    ends: Vec<usize>,
-    /// Records cut off at the beginning.
-    cut: u64,
-    /// The records of the turn, and where each ends.
-    pending: Vec<u8>,
-    pending_ends: Vec<usize>,
-    stamp: Stamp,
+    files: Files,
+    options: Options,
+    log: Option<Log<Files>>,
+    /// What each file tells of that has been the log, or has been meant to be.
+    told: BTreeMap<Inode, Vec<Place>>,
+    /// The file that is the log.
+    current: Inode,
+    /// The last record that there was, and the last that was committed while the log was in order.
+    last: u64,
+    committed: u64,
+    /// The log lacks something.
+    lacking: bool,
+    /// The file has had a gap: what lives before it did is not known exactly.
+    has_gap: bool,
+    /// A sync has failed of which nobody can know what it lost.
+    unsynced: bool,
 }
 
 impl Disk {
+    /// An empty disk, and how the log on it is to be kept.
+    pub fn new(dice: &mut SplitMix64) -> Disk {
+        let fsync = [Fsync::Always, Fsync::Second, Fsync::Never];
+        Disk {
+            files: Files::new(dice.next_u64()),
+            options: Options {
+                path: PathBuf::from("server.log"),
+                max_bytes: 4_096 + dice.below(30_000),
+                keep: dice.below(4) as u32,
+                fsync: fsync[dice.below(3) as usize],
+            },
+            log: None,
+            told: BTreeMap::new(),
+            current: 0,
+            last: 0,
+            committed: 0,
+            lacking: false,
+            has_gap: false,
+            unsynced: false,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        &self.options.path
+    }
+
+    fn log(&mut self) -> &mut Log<Files> {
+        self.log.as_mut().expect("the server is up")
+    }
+
+    /// The last record that a restart is known to know.
+    pub fn committed(&self) -> u64 {
+        self.committed
+    }
+
+    /// Whether the log has a gap: a restart then cannot tell what others know of it.
+    pub fn has_gap(&self) -> bool {
+        self.has_gap
+    }
+
+    /// Whether the log lacks something at present.
+    pub fn is_lacking(&self) -> bool {
+        self.lacking
+    }
+
+    /// Bytes of the disk that are used.
+    pub fn used(&self) -> usize {
+        self.files.used()
+    }
+
+    /// From now on the disk has this ailment, or none.
+    pub fn ail(&self, ailment: Ailment) {
+        self.files.ail(ailment);
+    }
+
     /// Sets the time of the records that follow.
-    pub fn set_time(&mut self, wall: Timestamp) {
-        self.stamp.set(wall);
+    pub fn set_time(&mut self, now: Now) {
+        self.log().set_time(now);
     }
 
     /// Adds a record to the turn's and gives its number.
     pub fn record(&mut self, direction: Direction, label: Label<'_>, line: &[u8]) -> u64 {
-        record::write_head(&mut self.pending, &self.stamp, direction, label);
-        record::write_text(&mut self.pending, line);
-        self.pending_ends.push(self.pending.len());
-        self.cut + (self.ends.len() + self.pending_ends.len()) as u64
+        self.log().record(direction, label, line);
+        self.last += 1;
+        self.last
     }
 
     /// Hands the turn's records to the kernel.
-    pub fn commit(&mut self) {
-        let pending = std::mem::take(&mut self.pending);
-        self.write(&pending);
-        self.pending = pending;
-        self.pending.clear();
+    pub fn commit(&mut self, node: &Node, now: Now) {
+        let before = self.files.bytes(self.current).len();
+        self.log().commit(node, now);
+        let was_lacking = self.lacking;
+        if !self.files.is_dead() {
+            self.take_notices();
+        }
+        let bytes = self.files.bytes(self.current);
+        self.note_written(&bytes, before, was_lacking || self.lacking);
     }
 
-    /// Writes the beginning of the turn's records, up to all of them.
-    fn write(&mut self, part: &[u8]) {
-        if part.is_empty() {
-            return;
+    /// Notes where the records ended that were just written.
+    fn note_written(&mut self, bytes: &[u8], before: usize, lacking: bool) {
+        let places = self.told.entry(self.current).or_default();
+        if lacking {
+            self.has_gap = true;
+            let (end, number) = (bytes.len(), self.committed);
+            return places.push(Place {
+                end,
+                number,
+                exact: false,
+            });
         }
-        if self.bytes.last().is_some_and(|&byte| byte != b'\n') {
-            self.bytes.extend_from_slice(b"\\... torn\n"); // as a start of the real log does
+        let mut end = before;
+        for line in bytes[before..].split_inclusive(|&byte| byte == b'\n') {
+            end += line.len();
+            // Notes and what was written again are the log's own.
+            let direction = line.split(|&byte| byte == b' ').nth(1);
+            if line.ends_with(b"\n") && matches!(direction, Some(b"<" | b">")) {
+                self.committed += 1;
+                places.push(Place {
+                    end,
+                    number: self.committed,
+                    exact: true,
+                });
+            }
         }
-        let before = self.bytes.len();
-        self.bytes.extend_from_slice(part);
-        let whole = self.pending_ends.drain(..).filter(|&end| end <= part.len());
-        self.ends.extend(whole.map(|end| before + end));
+    }
+
+    /// Lets the log do what it does beside the turns.
+    pub fn work(&mut self, node: &mut Node, now: Now, dice: &mut SplitMix64) {
+        if dice.below(3) == 0
+            && let Some((ticket, synced)) = self.files.finish_a_sync()
+        {
+            self.log().handle_synced(ticket, synced, now);
+        }
+        for _ in 0..dice.below(4) {
+            self.log().work(node, now);
+            if self.files.is_dead() {
+                return;
+            }
+            self.take_notices();
+            self.commit(node, now);
+        }
+    }
+
+    /// Somebody moves the log away, and perhaps says so.
+    pub fn move_away(&mut self, node: &Node, now: Now, says_so: bool) {
+        self.commit(node, now);
+        let moved = PathBuf::from(format!("{}.1", self.path().display()));
+        self.files.move_away(self.path(), &moved);
+        if says_so {
+            self.log().reopen(node, now);
+            self.take_notices();
+        }
+    }
+
+    fn take_notices(&mut self) {
+        while let Some(notice) = self.log().poll_notice() {
+            match notice {
+                Notice::Failing(_) => self.lacking = true,
+                Notice::NotSynced(_) => self.unsynced = true,
+                Notice::Complete(_) | Notice::Rotated(_) => {
+                    self.lacking = false;
+                    self.follow();
+                    self.become_whole();
+                }
+                Notice::Recovered(_) | Notice::NotRotated(_) => {}
+                Notice::Spoilt | Notice::Foreign(_) => panic!("nobody did that: {notice:?}"),
+            }
+        }
+    }
+
+    /// The log may be another file now.
+    fn follow(&mut self) {
+        // While it is moved away and nobody has said so, there is no other, or an empty one.
+        if let Some(current) = self.files.at(self.path())
+            && current != self.current
+            && !self.files.bytes(current).is_empty()
+        {
+            self.current = current;
+            self.has_gap = self.lacking;
+            self.unsynced = false;
+            let vague = Place {
+                end: 0,
+                number: 0,
+                exact: false,
+            };
+            self.told.insert(current, vec![vague]); // nobody knows what half a checkpoint tells
+        }
+    }
+
+    /// The log tells of everything again.
+    fn become_whole(&mut self) {
+        self.committed = self.last;
+        let (end, number) = (self.files.bytes(self.current).len(), self.last);
+        let places = self.told.entry(self.current).or_default();
+        places.push(Place {
+            end,
+            number,
+            exact: true,
+        });
+    }
+
+    /// Has the server die within its next commit, or in the work that follows.
+    pub fn doom(&self, dice: &mut SplitMix64) {
+        self.files.die_after(dice.below(12));
     }
 
     /// Ends the server.
     pub fn crash(&mut self, crash: Crash, dice: &mut SplitMix64) -> Left {
-        let part = dice.below(1 + self.pending.len() as u64) as usize;
-        let pending = std::mem::take(&mut self.pending);
-        self.write(&pending[..part]);
-        self.pending_ends.clear();
+        let must_be_left = self.must_be_left(crash);
+        self.log = None;
+        self.files.kill();
         if crash != Crash::Killed {
-            let lost = dice.below(1 + (self.bytes.len() as u64).min(UNWRITTEN_BYTES_MAX));
-            self.bytes.truncate(self.bytes.len() - lost as usize);
-            let length = self.bytes.len();
-            self.ends.retain(|&end| end <= length);
+            self.files.lose_power();
         }
-        if crash == Crash::PowerLossAndCut {
-            let at = dice.below(1 + self.ends.len() as u64) as usize;
-            let start = at.checked_sub(1).map_or(0, |last| self.ends[last]);
-            self.bytes.drain(..start);
-            self.ends.drain(..at);
-            self.ends.iter_mut().for_each(|end| *end -= start);
-            self.cut += at as u64;
+        let log = self.log_after_crash();
+        let left = log.map_or(Left::UpTo(0), |log| self.left_in(log, crash));
+        if let Left::UpTo(number) | Left::AtLeast(number) = left {
+            let safe = number >= must_be_left;
+            assert!(
+                safe,
+                "{crash:?}: {left:?} in {log:?}, must be {must_be_left}"
+            );
+        }
+        if let Some(log) = log
+            && crash == Crash::PowerLossAndCut
+        {
+            let bytes = self.files.bytes(log);
+            let at = dice.below(1 + bytes.len() as u64) as usize;
+            let next = bytes[at..].iter().position(|&byte| byte == b'\n');
+            let cut = next.map_or(bytes.len(), |next| at + next + 1);
+            self.files.cut_beginning(log, cut);
+            self.told.clear();
             return Left::Some;
         }
-        Left::UpTo(self.cut + self.ends.len() as u64)
+        left
     }
 
-    /// Starts the server: lets `node` recall what is left, and begins its life.
-    pub fn replay(&mut self, node: &mut Node) {
-        let mut line = Vec::new();
-        let whole = self.ends.last().copied().unwrap_or_default();
-        for record in self.bytes[..whole].split(|&byte| byte == b'\n') {
-            if let Some(recalled) = record::recall(record, &mut line) {
-                node.recall(recalled);
+    /// The file that a start will take for the log.
+    fn log_after_crash(&self) -> Option<Inode> {
+        let log = self.files.at(self.path());
+        let log = log.filter(|log| !self.files.bytes(*log).is_empty());
+        log.or_else(|| {
+            let moved = self.files.moved_away_last(self.path())?;
+            self.files.at(&moved)
+        })
+    }
+
+    /// Records that no crash of this kind may take.
+    fn must_be_left(&self, crash: Crash) -> u64 {
+        let safe = match crash {
+            Crash::Killed => true,
+            _ => self.options.fsync == Fsync::Always && !self.unsynced,
+        };
+        match safe && !self.lacking {
+            true => self.committed,
+            false => 0,
+        }
+    }
+
+    /// What a file tells of, as far as it is left.
+    fn left_in(&self, file: Inode, crash: Crash) -> Left {
+        let bytes = self.files.bytes(file).len();
+        let Some(places) = self.told.get(&file) else {
+            // The server died just when this had taken the log's place, or before it wrote any.
+            return match (bytes, crash) {
+                (0, _) => Left::UpTo(0),
+                (_, Crash::Killed) => Left::UpTo(self.last),
+                _ => Left::Some,
+            };
+        };
+        let at = places.partition_point(|place| place.end <= bytes);
+        let next = places.get(at).is_none_or(|place| place.exact);
+        match at.checked_sub(1).map(|last| places[last]) {
+            None if next => Left::UpTo(0),
+            None => Left::Some,
+            Some(Place { end, number, exact }) => match exact && (next || end == bytes) {
+                true => Left::UpTo(number),
+                false => Left::AtLeast(number),
+            },
+        }
+    }
+
+    /// Starts the server: lets `node` recall what is left, and begins its life. `left` is what the
+    /// crash before it has left.
+    pub fn replay(&mut self, node: &mut Node, now: Now, left: Left) {
+        let found = self.log_after_crash();
+        let mut log = Log::new(self.files.clone(), self.options.clone());
+        let opened = log.open(node, now, |_, _| {});
+        opened.expect("a simulated disk can always be read");
+        self.log = Some(log);
+        let named = || self.files.at(self.path());
+        self.current = found.or_else(named).expect("it was opened");
+        self.lacking = false;
+        let end = self.files.bytes(self.current).len();
+        let places = self.told.entry(self.current).or_default();
+        places.retain(|place| place.end <= end);
+        match left {
+            Left::UpTo(number) => self.committed = number,
+            Left::AtLeast(_) | Left::Some => {
+                // The simulation takes the node at its word.
+                self.committed = self.last;
+                let number = self.last;
+                places.clear();
+                for (end, number, exact) in [(0, 0, false), (end, number, true)] {
+                    places.push(Place { end, number, exact });
+                }
             }
         }
-        let (incarnation, end) = node.begin_life();
-        let started = note::started(incarnation, end, node.table().len());
-        self.record(Direction::Note, Label::None, started.as_bytes());
-        self.commit();
+        self.last = self.committed;
+        self.commit(node, now);
     }
 }

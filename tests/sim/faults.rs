@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::checks::State;
 use crate::disk::Crash;
+use crate::files::Ailment;
 use crate::herd::Herd;
-use crate::host::{Doom, random_room};
+use crate::host::{Doom, Host, random_room};
 use crate::topology::Pair;
 
 /// The slowest way: a dial over it is never answered in time.
@@ -74,8 +75,32 @@ impl Herd {
                 let far = [4, 7_200][self.dice.below(2) as usize];
                 self.hosts[host].skew_seconds = self.dice.below(far) as i64 - far as i64 / 2;
             }
-            94..97 => self.hosts[host].room = random_room(&mut self.dice),
+            94 => self.ail(host),
+            95 => self.hosts[host].disk.ail(Ailment::None),
+            96 => self.move_log_away(host),
+            97 => self.hosts[host].room = random_room(&mut self.dice),
             _ => self.unstall(),
+        }
+    }
+
+    /// A disk is full, or fails.
+    fn ail(&mut self, host: usize) {
+        let disk = &self.hosts[host].disk;
+        let ailment = match self.dice.below(3) {
+            0 => Ailment::Full(disk.used() + self.dice.below(4_000) as usize),
+            1 => Ailment::Errors(1 + self.dice.below(8)),
+            _ => Ailment::Unsynced,
+        };
+        disk.ail(ailment);
+    }
+
+    /// Somebody moves a log away, and sends SIGHUP or forgets it.
+    fn move_log_away(&mut self, index: usize) {
+        let now = self.clock(index);
+        let says_so = self.dice.below(4) > 0;
+        let Host { disk, node, .. } = &mut self.hosts[index];
+        if let Some(node) = node {
+            disk.move_away(node, now, says_so);
         }
     }
 
@@ -168,6 +193,7 @@ impl Herd {
         }
         for host in 0..self.hosts.len() {
             self.hosts[host].doom = None;
+            self.hosts[host].disk.ail(Ailment::None);
             if self.hosts[host].dead {
                 self.crash(host, Crash::Killed);
             } else if self.hosts[host].node.is_none() {

@@ -15,7 +15,7 @@ use herd::topology::Topology;
 use crate::agenda::{Agenda, Event, Moment};
 use crate::checks::Fences;
 use crate::clients::Script;
-use crate::disk::Crash;
+use crate::disk::{Crash, Disk, Left};
 use crate::host::{Host, Peer, random_room};
 use crate::network::{End, Network, Parcel};
 use crate::oracle::SECOND;
@@ -104,8 +104,8 @@ impl Herd {
                 Host::new(
                     member.name.to_string(),
                     neighbours,
-                    0,
                     random_room(&mut dice),
+                    Disk::new(&mut dice),
                 )
             })
             .collect();
@@ -184,14 +184,14 @@ impl Herd {
         let member = &self.topology.members()[index];
         let mut node = Node::new(member, &self.topology, seeds, now);
         let host = &mut self.hosts[index];
-        host.disk.set_time(now.wall);
-        host.disk.replay(&mut node);
+        host.disk.replay(&mut node, now, host.left);
         let recalled = node.table().changes_after(0).map(|change| change.line);
         let life = seeds.incarnation.to_string().into_bytes();
         host.costs.boot(life, recalled);
         host.node = Some(node);
         host.life += 1;
-        if !host.exact {
+        if !matches!(host.left, Left::UpTo(_)) {
+            self.check_holds_what_is_left(index);
             self.take_at_its_word(index);
         }
         self.touch_ways_of(index);

@@ -72,8 +72,8 @@ pub struct Host {
     pub marks: BTreeMap<usize, Vec<(u64, Life, u64)>>,
     /// Nobody has cut its log's beginning off: what it knows is exactly what the disk has left.
     pub whole: bool,
-    /// What it must hold is known: the disk has lost nothing of which it cannot say what it was.
-    pub exact: bool,
+    /// What its last crash has left on its disk.
+    pub left: Left,
     /// The connection of each link that is up.
     pub up: BTreeMap<LinkIndex, ConnectionId>,
     pub costs: Costs,
@@ -111,15 +111,16 @@ pub enum Outgoing {
 
 impl Host {
     /// A server that has never run.
-    pub fn new(name: String, neighbours: Vec<usize>, skew_seconds: i64, room: usize) -> Host {
+    pub fn new(name: String, neighbours: Vec<usize>, room: usize, disk: Disk) -> Host {
         Host {
             name,
             neighbours,
             node: None,
             life: 0,
             dead: false,
-            disk: Disk::default(),
-            skew_seconds,
+            disk,
+            left: Left::UpTo(0),
+            skew_seconds: 0,
             room,
             doom: None,
             serial: 0,
@@ -132,7 +133,6 @@ impl Host {
             heard: Heard::default(),
             marks: BTreeMap::new(),
             whole: true,
-            exact: true,
             up: BTreeMap::new(),
             costs: Costs::default(),
             touched: false,
@@ -173,21 +173,22 @@ impl Host {
         self.questions.clear();
         self.outbox.clear();
         self.up.clear();
-        self.costs.crash(crash != Crash::Killed);
+        let has_gap = self.disk.has_gap();
         let left = self.disk.crash(crash, dice);
-        self.exact = left != Left::Some && (self.whole || crash == Crash::Killed);
+        self.left = left;
+        let is_exact = matches!(left, Left::UpTo(_)) && !has_gap;
+        self.costs.crash(crash != Crash::Killed || !is_exact);
+        self.whole &= is_exact;
+        let number = match left {
+            Left::UpTo(number) | Left::AtLeast(number) => number,
+            Left::Some => 0,
+        };
         match left {
-            Left::UpTo(number) => {
-                self.heard.lose_after(number);
-                for marks in self.marks.values_mut() {
-                    marks.retain(|(at, ..)| *at <= number);
-                }
-            }
-            Left::Some => {
-                self.whole = false;
-                self.heard.clear();
-                self.marks.clear();
-            }
+            Left::Some => self.heard.clear(),
+            _ => self.heard.lose_after(number),
+        }
+        for marks in self.marks.values_mut() {
+            marks.retain(|(at, ..)| *at <= number && is_exact);
         }
     }
 

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `herd` | the whole: lives, clocks, connections, what happens next |
 //! | `turn` | a turn of one server: what `Server` does for a node |
-//! | `host`, `disk`, `clients` | one server and what is around it |
+//! | `host`, `clients` | one server and its clients |
+//! | `disk`, `files` | its log: the real one, over a simulated disk |
 //! | `network`, `agenda`, `topology` | wires, time, shapes |
 //! | `faults` | what befalls a herd, and healing |
 //! | `oracle`, `costs`, `checks` | the judges: what is held, what may be said, what must hold |
@@ -19,6 +20,7 @@ mod clients;
 mod costs;
 mod disk;
 mod faults;
+mod files;
 mod herd;
 mod host;
 mod network;

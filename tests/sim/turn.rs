@@ -19,7 +19,7 @@ use crate::clients::tweets;
 use crate::costs::{Hello, read_mark};
 use crate::disk::Crash;
 use crate::herd::Herd;
-use crate::host::{Deed, Doom, Outgoing};
+use crate::host::{Deed, Doom, Host, Outgoing};
 
 /// The longest that Twitter takes, when it answers at all: longer than anybody waits.
 const TWITTER_MAX_MS: u64 = 13_000;
@@ -33,16 +33,32 @@ impl Herd {
         self.perform(host, None);
         self.flood(host);
         self.hosts[host].touched = true;
-        match self.hosts[host].doom {
-            Some(Doom::InCommit) => return self.crash(host, Crash::Killed),
-            Some(Doom::BeforeReplies) => {
-                self.hosts[host].disk.commit();
-                return self.crash(host, Crash::Killed);
-            }
-            None => self.hosts[host].disk.commit(),
+        let doom = self.hosts[host].doom;
+        if doom == Some(Doom::InCommit) {
+            self.hosts[host].disk.doom(&mut self.dice);
+        }
+        self.commit(host);
+        if doom == Some(Doom::BeforeReplies) {
+            return self.crash(host, Crash::Killed);
+        }
+        self.work(host);
+        if doom.is_some() {
+            return self.crash(host, Crash::Killed);
         }
         self.let_go(host);
         self.plan_wake(host);
+    }
+
+    fn commit(&mut self, index: usize) {
+        let now = self.clock(index);
+        let Host { disk, node, .. } = &mut self.hosts[index];
+        disk.commit(node.as_ref().expect("it is up"), now);
+    }
+
+    fn work(&mut self, index: usize) {
+        let now = self.clock(index);
+        let Host { disk, node, .. } = &mut self.hosts[index];
+        disk.work(node.as_mut().expect("it is up"), now, &mut self.dice);
     }
 
     fn plan_wake(&mut self, index: usize) {
@@ -140,11 +156,11 @@ impl Herd {
         link: Option<LinkIndex>,
         line: &[u8],
     ) -> u64 {
-        let wall = self.clock(index).wall;
+        let now = self.clock(index);
         let host = &mut self.hosts[index];
         let members = self.topology.members();
         let name = link.map(|link| &members[host.neighbour(link)].name);
-        host.disk.set_time(wall);
+        host.disk.set_time(now);
         let label = Label::Server(id.serial, name);
         host.disk.record(direction, label, line)
     }
@@ -157,9 +173,9 @@ impl Herd {
         id: ConnectionId,
         line: &[u8],
     ) -> u64 {
-        let wall = self.clock(host).wall;
+        let now = self.clock(host);
         let disk = &mut self.hosts[host].disk;
-        disk.set_time(wall);
+        disk.set_time(now);
         disk.record(direction, Label::Client(id.serial), line)
     }
 

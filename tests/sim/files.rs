@@ -1,0 +1,362 @@
+//! A simulated file system: what the log asks of one, with full disks, errors, processes that die
+//! between two calls, and power failures that forget what was not synced.
+//!
+//! It is as kind as an ordered journal is (ext4, xfs), and no kinder: of a file's unsynced end any
+//! part may be lost, of the names given and taken since the last sync of the directory the latest.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use herd::log::disk::{Disk, OpenError, Status, Ticket};
+use herd::node::link::SplitMix64;
+
+/// A file, whatever its names.
+pub type Inode = u64;
+
+/// What ails a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ailment {
+    #[default]
+    None,
+    /// So many bytes are left.
+    Full(usize),
+    /// Of so many calls one fails.
+    Errors(u64),
+    /// Only syncs fail, each time.
+    Unsynced,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    bytes: Vec<u8>,
+    /// So many of them are on the disk.
+    synced: usize,
+    /// A sync has failed: later ones no longer help.
+    lost: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    files: BTreeMap<Inode, File>,
+    names: BTreeMap<PathBuf, Inode>,
+    /// Names as they are on the disk, and what has been done to them since.
+    names_on_disk: BTreeMap<PathBuf, Inode>,
+    renames: VecDeque<Renaming>,
+    /// Syncs under way, each with the length that it will have made safe.
+    syncs: Vec<(Ticket, Inode, usize)>,
+    ailment: Ailment,
+    /// The process dies after so many more calls.
+    dies_after: Option<u64>,
+    created: u64,
+    dice: SplitMix64,
+}
+
+/// A name given, or with `None` taken.
+#[derive(Clone, Debug)]
+struct Renaming(Vec<(PathBuf, Option<Inode>)>);
+
+/// A handle to a simulated disk, which outlives the processes that use it.
+#[derive(Clone, Debug)]
+pub struct Files(Rc<RefCell<State>>);
+
+fn dead() -> io::Error {
+    io::Error::other("the process is dead")
+}
+
+impl State {
+    /// Every call passes here: the process may be dead, or the disk in no mood.
+    fn call(&mut self) -> io::Result<()> {
+        if let Some(left) = &mut self.dies_after {
+            *left = left.checked_sub(1).ok_or_else(dead)?;
+        }
+        match self.ailment {
+            Ailment::Errors(of) if self.dice.below(of) == 0 => {
+                Err(io::Error::other("the disk failed"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.dies_after == Some(0)
+    }
+
+    fn name(&mut self, changes: Vec<(PathBuf, Option<Inode>)>) {
+        for (path, inode) in &changes {
+            match inode {
+                Some(inode) => self.names.insert(path.clone(), *inode),
+                None => self.names.remove(path),
+            };
+        }
+        self.renames.push_back(Renaming(changes));
+    }
+
+    fn used(&self) -> usize {
+        let named: BTreeSet<_> = self.names.values().collect();
+        let bytes = named.into_iter().map(|inode| self.files[inode].bytes.len());
+        bytes.sum()
+    }
+}
+
+impl Files {
+    /// A disk on which nothing is.
+    pub fn new(seed: u64) -> Files {
+        Files(Rc::new(RefCell::new(State {
+            files: BTreeMap::new(),
+            names: BTreeMap::new(),
+            names_on_disk: BTreeMap::new(),
+            renames: VecDeque::new(),
+            syncs: Vec::new(),
+            ailment: Ailment::None,
+            dies_after: None,
+            created: 0,
+            dice: SplitMix64(seed),
+        })))
+    }
+
+    /// Whether the process that uses the disk has died.
+    pub fn is_dead(&self) -> bool {
+        self.0.borrow().is_dead()
+    }
+
+    /// Bytes of files that have names.
+    pub fn used(&self) -> usize {
+        self.0.borrow().used()
+    }
+
+    /// From now on the disk has this ailment, or none.
+    pub fn ail(&self, ailment: Ailment) {
+        self.0.borrow_mut().ailment = ailment;
+    }
+
+    /// The process that uses the disk dies after so many more calls: of the last, if it writes, any
+    /// part is done.
+    pub fn die_after(&self, calls: u64) {
+        self.0.borrow_mut().dies_after = Some(calls);
+    }
+
+    /// The file that is called `path`.
+    pub fn at(&self, path: &Path) -> Option<Inode> {
+        self.0.borrow().names.get(path).copied()
+    }
+
+    /// What a file holds.
+    pub fn bytes(&self, inode: Inode) -> Vec<u8> {
+        self.0.borrow().files[&inode].bytes.clone()
+    }
+
+    /// Somebody moves a file, or puts an empty one in its place too.
+    pub fn move_away(&self, from: &Path, to: &Path) {
+        let state = &mut *self.0.borrow_mut();
+        if let Some(&inode) = state.names.get(from) {
+            state.name(vec![(to.to_owned(), Some(inode)), (from.to_owned(), None)]);
+        }
+    }
+
+    /// Somebody cuts off a file's beginning.
+    pub fn cut_beginning(&self, inode: Inode, bytes: usize) {
+        let state = &mut *self.0.borrow_mut();
+        let file = state.files.get_mut(&inode).expect("it is there");
+        file.bytes.drain(..bytes);
+        file.synced = file.synced.saturating_sub(bytes);
+    }
+
+    /// The process ends: nobody awaits its syncs any longer.
+    pub fn kill(&self) {
+        let state = &mut *self.0.borrow_mut();
+        state.dies_after = None;
+        state.syncs.clear();
+        // What was being deleted is gone, and what has no name.
+        let named: Vec<_> = state.names.values().copied().collect();
+        let on_disk: Vec<_> = state.names_on_disk.values().copied().collect();
+        let later = state.renames.iter().flat_map(|renaming| &renaming.0);
+        let later: Vec<_> = later.filter_map(|(_, inode)| *inode).collect();
+        state.files.retain(|inode, _| {
+            [&named, &on_disk, &later]
+                .iter()
+                .any(|of| of.contains(inode))
+        });
+    }
+
+    /// The power fails, after [`Files::kill`]: what was not synced may be gone.
+    pub fn lose_power(&self) {
+        let state = &mut *self.0.borrow_mut();
+        let kept = state.dice.below(1 + state.renames.len() as u64) as usize;
+        let mut names = std::mem::take(&mut state.names_on_disk);
+        for Renaming(changes) in state.renames.drain(..).take(kept) {
+            for (path, inode) in changes {
+                match inode {
+                    Some(inode) => names.insert(path, inode),
+                    None => names.remove(&path),
+                };
+            }
+        }
+        state.names = names.clone();
+        state.names_on_disk = names;
+        for file in state.files.values_mut() {
+            let unsynced = file.bytes.len() - file.synced;
+            let lost = state.dice.below(1 + unsynced as u64) as usize;
+            file.bytes.truncate(file.bytes.len() - lost);
+            file.synced = file.bytes.len();
+            file.lost = false;
+        }
+    }
+
+    /// One of the syncs under way comes to its end.
+    pub fn finish_a_sync(&self) -> Option<(Ticket, io::Result<()>)> {
+        let state = &mut *self.0.borrow_mut();
+        let at = state.dice.below(state.syncs.len() as u64) as usize;
+        let (ticket, inode, len) = (at < state.syncs.len()).then(|| state.syncs.remove(at))?;
+        Some((ticket, state.sync(inode, len)))
+    }
+}
+
+impl State {
+    fn sync(&mut self, inode: Inode, len: usize) -> io::Result<()> {
+        let fails = self.call().is_err() || self.ailment == Ailment::Unsynced;
+        let Some(file) = self.files.get_mut(&inode) else {
+            return Ok(()); // it was deleted meanwhile
+        };
+        if fails {
+            // The kernel forgets that what it could not write was ever written.
+            file.lost = true;
+            return Err(io::Error::other("the disk failed to sync"));
+        }
+        if !file.lost {
+            file.synced = file.synced.max(len);
+        }
+        Ok(())
+    }
+}
+
+impl Disk for Files {
+    type File = Inode;
+
+    fn open(&mut self, path: &Path) -> Result<Inode, OpenError> {
+        let state = &mut *self.0.borrow_mut();
+        if let Some(&inode) = state.names.get(path) {
+            return Ok(inode);
+        }
+        state.created += 1;
+        let inode = state.created;
+        state.files.insert(inode, File::default());
+        state.name(vec![(path.to_owned(), Some(inode))]);
+        Ok(inode)
+    }
+
+    fn create(&mut self, path: &Path) -> Result<Inode, OpenError> {
+        self.0.borrow_mut().call().map_err(OpenError::Io)?;
+        let inode = self.open(path)?;
+        let state = &mut *self.0.borrow_mut();
+        state.files.insert(inode, File::default());
+        Ok(inode)
+    }
+
+    fn append(&mut self, file: &mut Inode, bytes: &[u8]) -> io::Result<usize> {
+        let state = &mut *self.0.borrow_mut();
+        state.call()?;
+        let mut written = match state.is_dead() || state.dice.below(4) == 0 {
+            true => state.dice.below(1 + bytes.len() as u64) as usize,
+            false => bytes.len(),
+        };
+        if !state.is_dead() {
+            written = written.max(1);
+        }
+        if let Ailment::Full(bytes_max) = state.ailment {
+            written = written.min(bytes_max.saturating_sub(state.used()));
+            if written == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        let file = state.files.get_mut(file).expect("an open file is there");
+        file.bytes.extend_from_slice(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn read_at(&self, file: &Inode, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let state = self.0.borrow();
+        let rest = state.files[file].bytes.get(at as usize..).unwrap_or(&[]);
+        let n = rest.len().min(bytes.len());
+        bytes[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+
+    fn status(&self, file: &Inode) -> io::Result<Status> {
+        let state = self.0.borrow();
+        Ok(Status {
+            len: state.files[file].bytes.len() as u64,
+            links: state.names.values().filter(|named| *named == file).count() as u64,
+            is_regular: true,
+        })
+    }
+
+    fn sync(&mut self, file: &Inode) -> io::Result<()> {
+        let state = &mut *self.0.borrow_mut();
+        let len = state.files[file].bytes.len();
+        state.sync(*file, len)
+    }
+
+    fn sync_later(&mut self, file: &Inode, ticket: Ticket) {
+        let state = &mut *self.0.borrow_mut();
+        let len = state.files[file].bytes.len();
+        state.syncs.push((ticket, *file, len));
+    }
+
+    fn sync_directory(&mut self, _path: &Path) -> io::Result<()> {
+        let state = &mut *self.0.borrow_mut();
+        state.call()?;
+        state.names_on_disk = state.names.clone();
+        state.renames.clear();
+        Ok(())
+    }
+
+    fn is_at(&self, file: &Inode, path: &Path) -> bool {
+        self.at(path) == Some(*file)
+    }
+
+    fn len_at(&self, path: &Path) -> Option<u64> {
+        let state = self.0.borrow();
+        let inode = state.names.get(path)?;
+        Some(state.files[inode].bytes.len() as u64)
+    }
+
+    fn name_again(&mut self, file: &Inode, path: &Path) -> io::Result<()> {
+        let state = &mut *self.0.borrow_mut();
+        state.call()?;
+        if !state.names.values().any(|named| named == file) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.name(vec![(path.to_owned(), Some(*file))]);
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let state = &mut *self.0.borrow_mut();
+        let inode = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        state.call()?;
+        state.name(vec![(to.to_owned(), Some(inode)), (from.to_owned(), None)]);
+        Ok(())
+    }
+
+    fn remove_later(&mut self, path: &Path) {
+        let state = &mut *self.0.borrow_mut();
+        if !state.is_dead() {
+            state.name(vec![(path.to_owned(), None)]);
+        }
+    }
+
+    fn close_later(&mut self, _file: Inode) {}
+
+    fn moved_away_last(&self, path: &Path) -> Option<PathBuf> {
+        let state = self.0.borrow();
+        let beside = |number: u32| PathBuf::from(format!("{}.{number}", path.display()));
+        let there = |path: &PathBuf| {
+            let inode = state.names.get(path);
+            inode.is_some_and(|inode| !state.files[inode].bytes.is_empty())
+        };
+        (1..10).map(beside).find(there)
+    }
+}
