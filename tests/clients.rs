@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,8 @@ mod stub_twitter;
 mod support;
 
 use stub_twitter::{Answer, Gate, StubTwitter};
-use support::{Client, HERD, Herd, PATIENCE, free_addresses, wait_until};
+use support::kin::ServerCommand;
+use support::{Client, Herd, PATIENCE, free_addresses, wait_until};
 
 const KIWI: &str = "IAMAT kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381";
 
@@ -1125,8 +1126,14 @@ fn a_twitter_that_hangs_holds_a_stopping_server_for_five_seconds_at_most() {
 
 // ---- the command line
 
+/// Runs the server under test; what is not about `serve` is herd's alone.
 fn run(arguments: &[&str], directory: &Path) -> Output {
-    let mut child = Command::new(HERD)
+    let program = match arguments.first() {
+        Some(&"serve") => ServerCommand::under_test(),
+        _ => ServerCommand::herd(),
+    };
+    let mut child = program
+        .command()
         .args(arguments)
         .current_dir(directory)
         .stdin(Stdio::null())

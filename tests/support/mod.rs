@@ -5,6 +5,8 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod kin;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,11 +19,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use kin::ServerCommand;
+
 /// How long a test waits for a condition before it fails: long, for busy machines.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The program under test.
-pub const HERD: &str = env!("CARGO_BIN_EXE_herd");
 
 /// A Twitter that is not there: nothing listens on port 9 (discard) of loopback.
 pub const NO_TWITTER: &str = "http://127.0.0.1:9/search.json";
@@ -148,6 +149,8 @@ pub struct Member {
     pub servers: SocketAddr,
     /// Those it is linked with.
     pub neighbours: Vec<String>,
+    /// What starts it.
+    pub server: ServerCommand,
     /// Its process.
     pub process: Option<Process>,
 }
@@ -179,6 +182,7 @@ impl Herd {
                     _ => None,
                 })
                 .collect(),
+            server: ServerCommand::under_test(),
             process: None,
         };
         let herd = Herd {
@@ -236,7 +240,8 @@ impl Herd {
         member.unwrap_or_else(|| panic!("there is no {name}"))
     }
 
-    fn member_mut(&mut self, name: &str) -> &mut Member {
+    /// The same, to be changed.
+    pub fn member_mut(&mut self, name: &str) -> &mut Member {
         let member = self.members.iter_mut().find(|member| member.name == name);
         member.unwrap_or_else(|| panic!("there is no {name}"))
     }
@@ -249,10 +254,13 @@ impl Herd {
 
     /// The command that starts `name`.
     pub fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(HERD);
-        command
-            .args(["serve", name, "--topology"])
-            .arg(self.topology());
+        self.command_with(name, &self.topology())
+    }
+
+    /// The command that starts `name` with another topology file.
+    pub fn command_with(&self, name: &str, topology: &Path) -> Command {
+        let mut command = self.member(name).server.command();
+        command.args(["serve", name, "--topology"]).arg(topology);
         command
             .arg("--log-dir")
             .arg(self.directory.path().join("logs"));

@@ -1,0 +1,114 @@
+//! Which program the black-box tests are of: herd, or one of its kin (`tests/kin`), which speak the
+//! same lines in other languages; and what herd promises and they do not.
+//!
+//! `HERD_SERVER` is the command that starts a server of the kin, split at white space:
+//! `HERD_SERVER="venv/bin/python tests/kin/twisted/herd.py"`. The words that follow, `serve NAME
+//! --topology …`, are those of herd.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+/// The program that the package builds.
+pub const HERD: &str = env!("CARGO_BIN_EXE_herd");
+
+/// Who serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kin {
+    /// The program of this package, or one that nothing is known of: no promise is let off.
+    Herd,
+    /// `tests/kin/twisted/herd.py`
+    Twisted,
+    /// `tests/kin/node/herd.js`
+    Node,
+    /// `tests/kin/java/Herd.java`
+    Java,
+}
+
+/// A command that starts a server, but for its arguments.
+#[derive(Clone, Debug)]
+pub struct ServerCommand(Vec<String>);
+
+impl ServerCommand {
+    /// herd itself.
+    pub fn herd() -> ServerCommand {
+        ServerCommand(vec![HERD.to_owned()])
+    }
+
+    /// What `HERD_SERVER` names, or herd.
+    pub fn under_test() -> ServerCommand {
+        match env::var("HERD_SERVER") {
+            Ok(words) if !words.trim().is_empty() => ServerCommand::parse(&words),
+            _ => ServerCommand::herd(),
+        }
+    }
+
+    /// Splits a command at white space. A word that is a path from the root of the package is made
+    /// absolute: some tests start servers elsewhere.
+    pub fn parse(words: &str) -> ServerCommand {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let absolute = |word: &str| match root.join(word) {
+            path if path.exists() => path.display().to_string(),
+            _ => word.to_owned(),
+        };
+        ServerCommand(words.split_whitespace().map(absolute).collect())
+    }
+
+    /// The command, to which `serve NAME …` is to be added.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.0[0]);
+        command.args(&self.0[1..]);
+        command
+    }
+
+    /// Whose it is.
+    pub fn kin(&self) -> Kin {
+        let names = |name: &str| {
+            let mut words = self.0.iter();
+            words.any(|word| Path::new(word).file_name().is_some_and(|file| file == name))
+        };
+        match () {
+            () if names("herd.py") => Kin::Twisted,
+            () if names("herd.js") => Kin::Node,
+            () if names("java") => Kin::Java,
+            () => Kin::Herd,
+        }
+    }
+}
+
+/// A promise of herd's that some of its kin do not make.
+pub struct Promise {
+    what: &'static str,
+    not_by: &'static [Kin],
+    /// Why not.
+    why: &'static str,
+}
+
+/// What was acknowledged is known after a restart, and a mark that was given before it still holds.
+pub const MEMORY_IN_THE_LOG: Promise = Promise {
+    what: "a restart knows what the log tells",
+    not_by: &[Kin::Twisted, Kin::Node, Kin::Java],
+    why: "the kin write the log and never read it: a restarted one learns from its neighbours",
+};
+
+/// Says whether the server under test makes `promise`, and if not, who is let off what.
+///
+/// A test of nothing else returns at once; one of other things too leaves out a part.
+pub fn promised(promise: &Promise) -> bool {
+    let kin = ServerCommand::under_test().kin();
+    let made = !promise.not_by.contains(&kin);
+    if !made {
+        let Promise { what, why, .. } = promise;
+        let thread = thread::current();
+        let test = thread.name().unwrap_or("a test");
+        say(&format!("{test}: not promised by {kin:?}: {what} ({why})"));
+    }
+    made
+}
+
+/// Says something that is seen though the test passes: unlike `println!`, this is not captured.
+pub fn say(words: &str) {
+    let _ = writeln!(io::stderr().lock(), "{words}"); // a closed stderr is no failure
+}
