@@ -6,10 +6,10 @@
 mod support;
 #[path = "support/wire.rs"]
 mod wire;
+#[path = "support/wired.rs"]
+mod wired;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::thread;
@@ -18,155 +18,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use support::kin::{HERD, MEMORY_IN_THE_LOG, promised};
 use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
-use wire::{FakeNeighbour, Hello, Proxy};
+use wire::{FakeNeighbour, Hello};
+use wired::{PAIR, Wired, floods, link_records, report, start_with_topology, topology_with};
 
 const NAMES: [&str; 5] = ["Blake", "Bryant", "Gasol", "Howard", "Metta"];
 
-const PAIR: &[(&str, &[&str])] = &[("Ann", &["Bob"]), ("Bob", &[])];
-
 // ---- what the tests share
-
-/// The text of a topology in which `name`'s neighbours are where `servers` says.
-fn topology_with(herd: &Herd, servers: &[(&str, SocketAddr)]) -> String {
-    let mut text = String::new();
-    for member in &herd.members {
-        let other = servers.iter().find(|(name, _)| *name == member.name);
-        let address = other.map_or(member.servers, |(_, address)| *address);
-        let neighbours = member.neighbours.join(" ");
-        let (name, clients) = (&member.name, member.clients);
-        writeln!(text, "{name} {clients} {address} {neighbours}").expect("a String takes all");
-    }
-    text
-}
-
-/// Starts `name` with a topology file of its own.
-fn start_with_topology(herd: &mut Herd, name: &str, text: &str) {
-    let path = herd.directory.path().join(format!("topology-{name}.txt"));
-    fs::write(&path, text).expect("the directory is ours");
-    let command = herd.command_with(name, &path);
-    herd.start_with(name, command);
-}
-
-/// Two servers and the proxies between them: one before each server port.
-struct Wired {
-    herd: Herd,
-    to_ann: Proxy,
-    to_bob: Proxy,
-}
-
-impl Wired {
-    /// Both run, and their link is up.
-    fn started() -> Wired {
-        let wired = Wired::apart();
-        wired.heal();
-        wired.wait_until_up();
-        wired
-    }
-
-    /// Both run, and neither reaches the other.
-    fn apart() -> Wired {
-        let mut herd = Herd::new(PAIR);
-        let to_ann = Proxy::to(herd.member("Ann").servers);
-        let to_bob = Proxy::to(herd.member("Bob").servers);
-        to_ann.cut();
-        to_bob.cut();
-        let text = topology_with(&herd, &[("Bob", to_bob.address)]);
-        start_with_topology(&mut herd, "Ann", &text);
-        let text = topology_with(&herd, &[("Ann", to_ann.address)]);
-        start_with_topology(&mut herd, "Bob", &text);
-        Wired {
-            herd,
-            to_ann,
-            to_bob,
-        }
-    }
-
-    fn wait_until_up(&self) {
-        self.herd.wait_for_link("Ann", "Bob");
-        self.herd.wait_for_link("Bob", "Ann");
-    }
-
-    fn is_down(&self) -> bool {
-        !self.herd.link_is_up("Ann", "Bob") && !self.herd.link_is_up("Bob", "Ann")
-    }
-
-    fn heal(&self) {
-        self.to_ann.heal();
-        self.to_bob.heal();
-    }
-
-    /// `AT` lines that have crossed from Ann to Bob, and from Bob to Ann.
-    fn crossed(&self) -> (u64, u64) {
-        (
-            self.to_bob.there().at_lines() + self.to_ann.back().at_lines(),
-            self.to_ann.there().at_lines() + self.to_bob.back().at_lines(),
-        )
-    }
-
-    /// Bytes that have crossed from Ann to Bob, and from Bob to Ann.
-    fn bytes(&self) -> (u64, u64) {
-        (
-            self.to_bob.there().bytes() + self.to_ann.back().bytes(),
-            self.to_ann.there().bytes() + self.to_bob.back().bytes(),
-        )
-    }
-
-    /// Waits until either has marked all it has said, and the other has heard it.
-    fn wait_until_marked(&self) {
-        for (one, other) in [("Ann", "Bob"), ("Bob", "Ann")] {
-            wait_until(&format!("{one}'s changes are marked"), || {
-                let (said, heard) = (self.herd.log(one), self.herd.log(other));
-                let said = link_records(&said, '>', other).pop();
-                let heard = link_records(&heard, '<', one).pop();
-                said.is_some_and(|line| line.starts_with("MARK ")) && said == heard
-            });
-        }
-    }
-}
-
-/// The lines that went (`>`) or came (`<`) over links with `neighbour`, as a log has them.
-fn link_records<'a>(log: &'a str, direction: char, neighbour: &str) -> Vec<&'a str> {
-    let record = |line: &'a str| {
-        let mut fields = line.splitn(4, ' ');
-        let (_, at, label, text) = (
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-        );
-        let (_, name) = label.strip_prefix('s')?.split_once(':')?;
-        (at == direction.to_string() && name == neighbour).then_some(text)
-    };
-    log.lines().filter_map(record).collect()
-}
-
-/// How many `AT` lines went out over links, or came in, in all five logs.
-fn floods(herd: &Herd, direction: char) -> usize {
-    let mut count = 0;
-    for member in &herd.members {
-        let log = herd.log(&member.name);
-        for neighbour in &member.neighbours {
-            let records = link_records(&log, direction, neighbour);
-            count += records.iter().filter(|r| r.starts_with("AT ")).count();
-        }
-    }
-    count
-}
-
-/// Reports many clients at once and gives the replies, in their order.
-fn report(herd: &Herd, name: &str, lines: &[String]) -> Vec<String> {
-    let mut client = herd.client(name);
-    let mut replies = Vec::new();
-    for lines in lines.chunks(500) {
-        client.send((lines.join("\n") + "\n").as_bytes());
-        for line in lines {
-            let reply = client.line();
-            assert!(reply.starts_with("AT "), "to {line}: {reply}");
-            replies.push(reply);
-        }
-    }
-    replies
-}
 
 /// A herd in which Ann runs, and Bob and Cid are for the test to be.
 fn ann_alone() -> Herd {
@@ -535,11 +392,7 @@ fn heartbeats_keep_an_idle_link_up_and_are_not_logged() {
     let herd = &wired.herd;
     let at = herd.ask("Ann", "IAMAT kiwi +00+000 1");
     herd.wait_for_at("Bob", "kiwi", &at);
-    wait_until("the change is marked", || {
-        link_records(&herd.log("Bob"), '<', "Ann")
-            .last()
-            .is_some_and(|line| line.starts_with("MARK "))
-    });
+    wired.wait_until_marked();
     let records = || {
         let count = |name: &str, other: &str| {
             let log = herd.log(name);
@@ -693,10 +546,7 @@ fn after_a_restart_only_what_changed_is_sent_either_way() {
     report(&herd, "Bob", &(500..1_000).map(line).collect::<Vec<_>>());
     for (one, other) in [("Ann", "Bob"), ("Bob", "Ann")] {
         wait_until("each knows that the other has all", || {
-            let heard = |line: &str| {
-                line.contains(" < s") && line.ends_with(&format!(":{other} MARK 1000"))
-            };
-            herd.log(one).lines().any(heard)
+            link_records(&herd.log(one), '<', other).contains(&"MARK 1000")
         });
     }
     let crossed = |herd: &Herd| {

@@ -582,7 +582,7 @@ fn the_log_has_every_line_and_connection_in_the_documented_form() {
         (c(">", "\\... "), "70002 bytes"),
         (c("*", ""), "10 bytes after the last LF"),
         (c("-", ""), "closed"),
-        ("+ s".to_owned(), ":Bob 127.0.0.1:"),
+        ("+ s".to_owned(), " 127.0.0.1:"), // with his name, or before he gave it
         ("> s".to_owned(), ":Bob HELLO herd/1 Ann Bob "),
         ("< s".to_owned(), ":Bob HELLO herd/1 Bob Ann "),
         ("> s".to_owned(), &format!(":Bob {at}")),

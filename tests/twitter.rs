@@ -102,6 +102,7 @@ fn the_request_is_that_of_search_1_0() {
     let twitter = StubTwitter::start(|_| Answer::ok("{}"));
     let herd = blake_asking(&twitter);
     let mut client = herd.client("Blake");
+    let zeros = "0".repeat(5_000);
     for (number, (location, radius, bound, geocode, rpp)) in [
         ("+27.5916+086.5640", "100", "2", "27.5916,86.564,100km", "2"),
         (
@@ -114,6 +115,7 @@ fn the_request_is_that_of_search_1_0() {
         ("-00.50-007.000", "0.5", "100", "-0.5,-7,0.5km", "100"),
         ("-00-000.0", "000", "0", "0,0,0km", "0"),
         ("-90.000+180", "20000.0", "1", "-90,180,20000km", "1"),
+        ("+00+000", "1", &zeros, "0,0,1km", "0"), // Python has a limit on digits
         (
             "+00.00000000000000000000000000001+000",
             "0.00000000000000000000000000000001",

@@ -5,10 +5,12 @@ import re
 from collections import OrderedDict, deque
 
 from twisted.internet import defer, protocol
+from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.python import failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
+from zope.interface import implementer
 
 from lines import decimal, plain_decimal
 
@@ -44,7 +46,8 @@ def _surplus(body, bound):
     Not by `json`, which recurses with the depth of what it reads, takes NaN, refuses numbers of
     more than 4,300 digits, and does not say where a value stood.
     """
-    surplus, stack, key = [], [], b""
+    surplus, key = [], b""
+    stack = []  # type: List[bytes]
     within, elements, kept, last = False, 0, 0, 0  # of the results
     at, end, wanted = 0, len(body), "value"
     while at < end:
@@ -154,6 +157,24 @@ class _Body(protocol.Protocol):
             done.errback(reason)
 
 
+def _agent(reactor, host, pool):
+    # type: (Any, str, HTTPConnectionPool) -> Agent
+    literal = re.match(r"http://[0-9]+(?:\.[0-9]+){3}(?::[0-9]+)?\Z", host)
+    if not literal or not hasattr(Agent, "usingEndpointFactory"):
+        return Agent(reactor, connectTimeout=ANSWER_TIMEOUT, pool=pool)
+    # Since it took to HostnameEndpoint, an Agent has threads look up every host, 127.0.0.1 too, and
+    # waits 0.3 s for another address before it says that a connection was refused.
+    from twisted.web.iweb import IAgentEndpointFactory
+
+    @implementer(IAgentEndpointFactory)
+    class AtAddress(object):
+        def endpointForURI(self, uri):
+            # type: (Any) -> TCP4ClientEndpoint
+            return TCP4ClientEndpoint(reactor, uri.host.decode("ascii"), uri.port, ANSWER_TIMEOUT)
+    agent = Agent.usingEndpointFactory(reactor, AtAddress(), pool)  # type: Agent
+    return agent
+
+
 class _Question(object):
     def __init__(self, query, asked_at):
         # type: (Tuple[bytes, bytes, bytes, int], float) -> None
@@ -178,7 +199,7 @@ class Twitter(object):
         self._reactor = reactor
         pool = HTTPConnectionPool(reactor)
         pool.maxPersistentPerHost = REQUESTS_MAX
-        self._agent = Agent(reactor, connectTimeout=ANSWER_TIMEOUT, pool=pool)
+        self._agent = _agent(reactor, host, pool)
         self._open = {}  # type: Dict[Tuple[bytes, bytes, bytes, int], _Question]
         self._asked = {}  # type: Dict[Any, _Question]
         self._queue = deque()  # type: Deque[_Question]
@@ -267,7 +288,7 @@ class Twitter(object):
         # type: (failure.Failure) -> bytes
         if reason.check(TooLong):
             return error_line("Twitter's answer is over %d bytes" % BODY_BYTES_MAX)
-        return error_line("Twitter cannot be had: %s" % reason.type.__name__)
+        return error_line("Twitter cannot be had: %s" % type(reason.value).__name__)
 
     def _answer(self, line, question):
         # type: (bytes, _Question) -> None

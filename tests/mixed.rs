@@ -1,0 +1,244 @@
+//! Herds of several languages: any server may be the Twisted one, and nobody else notices.
+//!
+//! `HERD_TWISTED` names the Python that has Twisted; without it there is nothing to be mixed with,
+//! and each test says so.
+
+mod support;
+#[path = "support/wire.rs"]
+mod wire;
+#[path = "support/wired.rs"]
+mod wired;
+
+use std::env;
+
+use rustix::process::Signal;
+use support::kin::{ServerCommand, say};
+use support::{FIVE, Herd, wait_until};
+use wired::{PAIR, Wired, floods, link_records, report};
+
+const NAMES: [&str; 5] = ["Blake", "Bryant", "Gasol", "Howard", "Metta"];
+
+/// The Twisted herd, if it can be run here.
+fn twisted() -> Option<ServerCommand> {
+    let python = env::var("HERD_TWISTED").unwrap_or_default();
+    if python.trim().is_empty() {
+        say(
+            "skipped: HERD_TWISTED does not name a Python with Twisted. To have one: \
+             tests/kin/twisted/venv.sh DIR && HERD_TWISTED=DIR/bin/python cargo test --test mixed",
+        );
+        return None;
+    }
+    let words = format!("{python} tests/kin/twisted/herd.py");
+    Some(ServerCommand::parse(&words))
+}
+
+/// A herd of which `of_kin` are run by `kin` and the others by herd, none of them started yet.
+fn mixed(links: &[(&str, &[&str])], of_kin: &[&str], kin: &ServerCommand) -> Herd {
+    let mut herd = Herd::new(links);
+    for member in &mut herd.members {
+        member.server = match of_kin.contains(&member.name.as_str()) {
+            true => kin.clone(),
+            false => ServerCommand::herd(),
+        };
+    }
+    herd
+}
+
+/// Reports a client of its own at each server, and waits until all hold all of them.
+fn report_everywhere(herd: &Herd, prefix: &str) {
+    let odd = "\u{e9}\\x41\u{1}";
+    let reported = NAMES.map(|name| {
+        let client = format!("{prefix}{odd}{name}");
+        let at = herd.ask(name, &format!("IAMAT {client} +27.5916-086.5640/ 1.50"));
+        assert!(at.starts_with(&format!("AT {name} +")), "{at}");
+        (client, at)
+    });
+    for (client, at) in &reported {
+        for name in NAMES {
+            herd.wait_for_at(name, client, at);
+        }
+    }
+}
+
+#[test]
+fn each_of_the_five_may_be_the_twisted_one() {
+    let Some(twisted) = twisted() else { return };
+    for name in NAMES {
+        let mut herd = mixed(FIVE, &[name], &twisted);
+        herd.start_all();
+        report_everywhere(&herd, "before");
+        assert_eq!(floods(&herd, '>'), 5 * 6, "{name}: six messages an update");
+        // It goes and comes back with nothing in its memory; then a neighbour does, with its log.
+        let neighbour = herd.member(name).neighbours[0].clone();
+        for killed in [name, &neighbour] {
+            herd.kill(killed);
+            let other = NAMES.into_iter().find(|other| *other != killed);
+            let other = other.expect("there are five");
+            let missed = format!("missed-by-{killed}");
+            let missed_at = herd.ask(other, &format!("IAMAT {missed} +00+000 1"));
+            let moved = format!("IAMAT before\u{e9}\\x41\u{1}{killed} +01+001 2");
+            let moved_at = herd.ask(other, &moved);
+            herd.start_all();
+            for who in NAMES {
+                herd.wait_for_at(who, &missed, &missed_at);
+                let client = moved.split(' ').nth(1).expect("a client");
+                herd.wait_for_at(who, client, &moved_at);
+            }
+        }
+        report_everywhere(&herd, "after");
+    }
+}
+
+#[test]
+fn every_link_of_a_herd_may_be_between_two_languages() {
+    let Some(twisted) = twisted() else { return };
+    // The links of the five have two sides: Blake, Gasol, Metta and Bryant, Howard.
+    for of_kin in [&["Blake", "Gasol", "Metta"][..], &["Bryant", "Howard"]] {
+        let mut herd = mixed(FIVE, of_kin, &twisted);
+        herd.start_all();
+        for round in 1..=5 {
+            let heard_by = NAMES[round % 5];
+            let at = herd.ask(heard_by, &format!("IAMAT kiwi +00+000 {round}"));
+            for name in NAMES {
+                herd.wait_for_at(name, "kiwi", &at);
+            }
+            wait_until("six messages each were sent and heard", || {
+                floods(&herd, '>') >= 6 * round && floods(&herd, '<') >= 6 * round
+            });
+            let flooded = (floods(&herd, '>'), floods(&herd, '<'));
+            assert_eq!(flooded, (6 * round, 6 * round), "{of_kin:?}");
+        }
+        for name in NAMES {
+            herd.process(name).signal(Signal::TERM);
+            let status = herd.process(name).wait();
+            assert_eq!(status.code(), Some(0), "{name}: {status}");
+        }
+    }
+}
+
+#[test]
+fn after_a_cut_between_two_languages_only_what_changed_is_sent() {
+    let Some(twisted) = twisted() else { return };
+    for of_kin in ["Ann", "Bob"] {
+        let wired = Wired::between(mixed(PAIR, &[of_kin], &twisted));
+        wired.heal();
+        wired.wait_until_up();
+        let herd = &wired.herd;
+        for name in ["Ann", "Bob"] {
+            let line = |n| format!("IAMAT {name}{n} +00+000 1");
+            report(herd, name, &(0..1_000).map(line).collect::<Vec<_>>());
+        }
+        wait_until("both tables have crossed", || {
+            wired.crossed() == (1_000, 1_000)
+        });
+        wired.wait_until_marked();
+        let before = wired.crossed();
+        wired.to_ann.cut();
+        wired.to_bob.cut();
+        wait_until("both say that the link is down", || wired.is_down());
+        let mut changed = Vec::new();
+        for (name, from) in [("Ann", 0), ("Bob", 10)] {
+            let line = |whose: &'static str| move |n| format!("IAMAT {whose}{n} +01+001 2");
+            let lines = (from..from + 10).map(line("Ann"));
+            let lines: Vec<String> = lines.chain((from..from + 10).map(line("Bob"))).collect();
+            changed.extend(report(herd, name, &lines));
+        }
+        wired.heal();
+        wired.wait_until_up();
+        for at in &changed {
+            let client = at.split(' ').nth(3).expect("an AT line");
+            for name in ["Ann", "Bob"] {
+                herd.wait_for_at(name, client, at);
+            }
+        }
+        wired.wait_until_marked();
+        let after = wired.crossed();
+        let crossed = (after.0 - before.0, after.1 - before.1);
+        assert_eq!(crossed, (20, 20), "{of_kin} on Twisted: of 1,000 each");
+    }
+}
+
+#[test]
+fn a_herd_that_restarts_beside_a_twisted_neighbour_goes_on_where_it_was() {
+    let Some(twisted) = twisted() else { return };
+    let mut herd = mixed(PAIR, &["Bob"], &twisted);
+    herd.start_all();
+    for (name, from) in [("Ann", 0), ("Bob", 500)] {
+        let line = |n| format!("IAMAT client{n} +00+000 1");
+        report(
+            &herd,
+            name,
+            &(from..from + 500).map(line).collect::<Vec<_>>(),
+        );
+    }
+    for (one, other) in [("Ann", "Bob"), ("Bob", "Ann")] {
+        wait_until("each knows that the other has all", || {
+            link_records(&herd.log(one), '<', other).contains(&"MARK 1000")
+        });
+    }
+    let crossed = |herd: &Herd| {
+        let sent = |name, other| herd.log(name).matches(&format!(":{other} AT ")).count();
+        sent("Ann", "Bob") + sent("Bob", "Ann")
+    };
+    herd.kill("Ann");
+    let before = crossed(&herd);
+    let missed = herd.ask("Bob", "IAMAT missed +00+000 1");
+    herd.start("Ann");
+    herd.wait_for_at("Ann", "missed", &missed);
+    let last = herd.ask("Ann", "IAMAT last +00+000 1");
+    herd.wait_for_at("Bob", "last", &last);
+    // Each in two logs.
+    assert_eq!(crossed(&herd) - before, 2 * 2, "of 1,000");
+}
+
+#[test]
+fn herd_takes_the_place_of_a_twisted_server_and_no_location_is_lost() {
+    let Some(twisted) = twisted() else { return };
+    for signal in [Signal::TERM, Signal::KILL] {
+        let mut herd = mixed(&[("Ann", &[])], &["Ann"], &twisted);
+        herd.start("Ann");
+        let line = |n| format!("IAMAT \\x{n}\u{e9}\u{7f} +27.5916+086.5640 1353118103.{n}");
+        let acknowledged = report(&herd, "Ann", &(0..500).map(line).collect::<Vec<_>>());
+        herd.process("Ann").signal(signal);
+        herd.process("Ann").wait();
+        // The same log: what a Twisted server never reads, its successor does.
+        herd.member_mut("Ann").server = ServerCommand::herd();
+        herd.start("Ann");
+        for at in &acknowledged {
+            let client = at.split(' ').nth(3).expect("an AT line");
+            assert_eq!(herd.at("Ann", client).as_ref(), Some(at), "{signal:?}");
+        }
+    }
+}
+
+#[test]
+fn servers_of_a_living_herd_are_replaced_one_after_the_other_there_and_back() {
+    let Some(twisted) = twisted() else { return };
+    let mut herd = mixed(FIVE, &NAMES, &twisted);
+    herd.start_all();
+    report_everywhere(&herd, "old");
+    let mut reported = Vec::new();
+    for (round, server) in [ServerCommand::herd(), twisted].into_iter().enumerate() {
+        for name in NAMES {
+            herd.process(name).signal(Signal::TERM);
+            herd.process(name).wait();
+            let other = NAMES.into_iter().find(|other| *other != name);
+            let other = other.expect("there are five");
+            let client = format!("without-{name}{round}");
+            let at = herd.ask(other, &format!("IAMAT {client} +00+000 1"));
+            reported.push((client, at));
+            herd.member_mut(name).server = server.clone();
+            herd.member_mut(name).process = None;
+            herd.start_all();
+            for (client, at) in &reported {
+                herd.wait_for_at(name, client, at);
+            }
+        }
+        report_everywhere(&herd, &format!("new{round}"));
+    }
+    for (client, at) in &reported {
+        for name in NAMES {
+            herd.wait_for_at(name, client, at);
+        }
+    }
+}
