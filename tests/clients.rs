@@ -997,6 +997,10 @@ fn of_a_line_over_64_kib_the_log_has_the_beginning_and_the_length() {
 fn a_reply_leaves_after_its_record() {
     let herd = blake();
     let mut clients: Vec<_> = (0..4).map(|_| herd.client("Blake")).collect();
+    for client in &mut clients {
+        client.say("let in"); // that another was is then no later record
+        client.line();
+    }
     for number in 0..300 {
         let client = &mut clients[number % 4];
         client.say(&format!("IAMAT c{number} +00+000 1"));
