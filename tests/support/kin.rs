@@ -89,8 +89,15 @@ pub struct Promise {
 /// What was acknowledged is known after a restart, and a mark that was given before it still holds.
 pub const MEMORY_IN_THE_LOG: Promise = Promise {
     what: "a restart knows what the log tells",
-    not_by: &[Kin::Twisted, Kin::Node, Kin::Java],
-    why: "the kin write the log and never read it: a restarted one learns from its neighbours",
+    not_by: &[Kin::Twisted],
+    why: "it writes the log and never reads it: a restarted one learns from its neighbours",
+};
+
+/// Clients that come when the descriptors have run out wait until others leave.
+pub const PLACE_IN_THE_BACKLOG: Promise = Promise {
+    what: "who comes when descriptors have run out waits, and is served when others leave",
+    not_by: &[Kin::Node],
+    why: "a net.Server accepts whoever comes, and can only close what is too many",
 };
 
 /// Says whether the server under test makes `promise`, and if not, who is let off what.

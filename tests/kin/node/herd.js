@@ -1,0 +1,1578 @@
+// @ts-check
+'use strict';
+/*
+ * The herd for plain Node.js: one server, started as `node herd.js serve NAME` with the options of
+ * `herd serve`, speaking the same lines to clients and neighbours and writing the same log.
+ *
+ * Bytes are never decoded as text: a line is a latin1 string, in which one character is one byte,
+ * so that strings compare, split and concatenate as bytes do. Time is a BigInt of nanoseconds.
+ *
+ * A turn is Node's own: all that one poll brings is handled, then `setImmediate` hands the turn's
+ * records to the kernel in one write and only then lets its replies out.
+ */
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+const http = require('node:http');
+const https = require('node:https');
+const net = require('node:net');
+const path = require('node:path');
+
+const LINE_BYTES_MAX = 65_536;
+const LINK_LINE_BYTES_MAX = LINE_BYTES_MAX + 128;
+const OUTPUT_BYTES_MAX = 256 * 1024; // owed to one connection; beyond it nothing more is handled
+const INPUT_BYTES_MAX = 64 * 1024; // read ahead of what may be handled
+const BEGINNING_BYTES = 1024; // of a longer line, in the log
+const STALL_MS = 300_000;
+const LINGER_MS = 250;
+const DRAIN_MS = 5_000;
+
+const DIAL_MS = 800;
+const HELLO_MS = 5_000;
+const YIELD_MS = 150; // the greater name leaves the smaller one this much time to dial first
+const CROSSING_MS = 250; // how long the smaller name insists on its own dial
+const RETRY_FIRST_MS = 20;
+const RETRY_MAX_MS = 400;
+const HEARTBEAT_MS = 2_000;
+const SILENCE_MS = 8_000;
+const MARK_MS = 1_000;
+const MARK_CHANGES = 4_096;
+const TICK_MS = 100;
+const UNREACHABLE_MS = 2_000;
+
+const ASKERS_MAX = 1_024;
+const REQUESTS_MAX = 8;
+const ANSWER_MS = 10_000;
+const JOIN_MS = 5_000;
+const BODY_BYTES_MAX = 4 * 1024 * 1024;
+
+const LOG_RETRY_MS = 1_000;
+const REWRITE_BYTES = 256 * 1024;
+const LIVES_MAX = 64;
+const DESCRIPTORS_OWN = 32;
+const STRANGERS_RESERVED = 8;
+
+// ---- lines
+
+const NAME = '[A-Za-z0-9_-]{1,64}';
+const LATITUDE = '[+-](?:[0-8]\\d(?:\\.\\d+)?|90(?:\\.0+)?)';
+const LONGITUDE = '[+-](?:(?:0\\d\\d|1[0-7]\\d)(?:\\.\\d+)?|180(?:\\.0+)?)';
+const LOCATION = `${LATITUDE}${LONGITUDE}/?`;
+const TIME = '\\d{1,18}(?:\\.\\d{1,9})?';
+const SPACE = '[\\t-\\r ]'; // not \s, which takes in U+00A0, a byte like any other
+const FIELD = '[^\\t-\\r ]+';
+
+const COMMAND = new RegExp(`^${SPACE}*(${FIELD})${`${SPACE}+(${FIELD})`.repeat(3)}${SPACE}*$`);
+const IS_NAME = new RegExp(`^${NAME}$`);
+const IS_LOCATION = new RegExp(`^${LOCATION}$`);
+const IS_TIME = new RegExp(`^${TIME}$`);
+const IS_RADIUS = /^\d+(?:\.\d+)?$/;
+const BOUND = /^0*(\d{1,3})$/;
+const AT = new RegExp(
+  `^AT (${NAME}) ([+-](?:0|[1-9]\\d{0,17})\\.\\d{9}) (${FIELD}) (${LOCATION}) (${TIME})$`,
+);
+const HELLO = new RegExp(
+  `^HELLO herd/1 (${NAME}) (${NAME}) ([0-9a-f]{16}) (\\d+) (?:(-)|([0-9a-f]{16})) (\\d+)$`,
+);
+const RECORD = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ([<>=*]) (-|c\d+|s\d+(?::([^ ]*))?) (.*)$/s;
+const STARTED = /^started, incarnation ([0-9a-f]{16}) at (\d+),/;
+
+const NANOS = 1_000_000_000n;
+const U64_MAX = 2n ** 64n - 1n;
+
+/**
+ * Reads `[sign]seconds[.fraction]` in nanoseconds.
+ * @param {string} text
+ */
+function nanos(text) {
+  const [whole, fraction = ''] = text.replace(/^[+-]/, '').split('.');
+  const value = BigInt(whole) * NANOS + BigInt(fraction.padEnd(9, '0'));
+  return text.startsWith('-') ? -value : value;
+}
+
+/**
+ * A difference as AT lines have it: a sign always, seconds, nine decimals.
+ * @param {bigint} value nanoseconds
+ */
+function differenceText(value) {
+  const magnitude = value < 0n ? -value : value;
+  const fraction = String(magnitude % NANOS).padStart(9, '0');
+  return `${value < 0n ? '-' : '+'}${magnitude / NANOS}.${fraction}`;
+}
+
+/** @param {string} text decimal digits @returns {bigint | undefined} if it fits 64 bits */
+function u64(text) {
+  if (!/^\d+$/.test(text) || text.replace(/^0+/, '').length > 20) return undefined;
+  const value = BigInt(text);
+  return value <= U64_MAX ? value : undefined;
+}
+
+/**
+ * Without `+`, leading zeros, or zeros that end a fraction; `-0` becomes `0`.
+ * @param {string} text a checked decimal
+ */
+function plainDecimal(text) {
+  const [whole, fraction = ''] = text.replace(/^[+-]/, '').split('.');
+  const digits = whole.replace(/^0+/, '') || '0';
+  const decimals = fraction.replace(/0+$/, '');
+  const plain = decimals ? `${digits}.${decimals}` : digits;
+  return text.startsWith('-') && plain !== '0' ? `-${plain}` : plain;
+}
+
+/** One report of a client's location: the AT line that carries it, and what orders it. */
+class Report {
+  /** @param {string} line @param {string} client @param {bigint} time @param {bigint} receipt */
+  constructor(line, client, time, receipt) {
+    this.line = line;
+    this.client = client;
+    this.effective = time < receipt ? time : receipt;
+    this.receipt = receipt;
+    /** Its place in the feed. */
+    this.number = 0;
+    /** @type {Link | null} Who told us; null if a client or our log did. */
+    this.source = null;
+  }
+
+  /** @param {string} line @returns {Report | undefined} if it is exactly what herds write */
+  static parse(line) {
+    const match = AT.exec(line);
+    if (!match) return undefined;
+    const [, , difference, client, location, timeText] = match;
+    const iamatBytes = 'IAMAT   '.length + client.length + location.length + timeText.length;
+    if (iamatBytes > LINE_BYTES_MAX || difference === '-0.000000000') return undefined;
+    const time = nanos(timeText);
+    return new Report(line, client, time, time + nanos(difference));
+  }
+
+  /** There is a more recent one: what is left in the feed is only the number. */
+  supersede() {
+    this.line = this.client = '';
+  }
+
+  get isSuperseded() {
+    return this.line === '';
+  }
+
+  get location() {
+    return this.line.split(' ')[4];
+  }
+
+  /** Whether this is the more recent: the same answer on every server. @param {Report} other */
+  isAfter(other) {
+    if (this.effective !== other.effective) return this.effective > other.effective;
+    if (this.receipt !== other.receipt) return this.receipt > other.receipt;
+    const [fields, others] = [this.line.split(' '), other.line.split(' ')];
+    const differs = [1, 4, 5].find((field) => fields[field] !== others[field]); // server, location, digits
+    return differs !== undefined && fields[differs] > others[differs];
+  }
+}
+
+/** The latest report of every client, and the feed of what changed. */
+class Table {
+  constructor() {
+    /** @type {Map<string, Report>} */
+    this.reports = new Map();
+    /** @type {Report[]} ascending by number; superseded ones are swept when half are */
+    this.feed = [];
+    this.end = 0;
+  }
+
+  /** @param {Report} report @param {Link | null} source */
+  accept(report, source) {
+    const known = this.reports.get(report.client);
+    if (known) {
+      if (!report.isAfter(known)) return;
+      known.supersede();
+    }
+    report.number = ++this.end;
+    report.source = source;
+    this.reports.set(report.client, report);
+    this.feed.push(report);
+    if (this.feed.length > 2 * this.reports.size + 1024) {
+      this.feed = this.feed.filter((entry) => !entry.isSuperseded);
+    }
+  }
+
+  /** The changes after `cursor`, in order. @param {number} cursor */
+  *changesAfter(cursor) {
+    let [low, high] = [0, this.feed.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.feed[middle].number > cursor) high = middle;
+      else low = middle + 1;
+    }
+    for (; low < this.feed.length; low++) {
+      if (!this.feed[low].isSuperseded) yield this.feed[low];
+    }
+  }
+}
+
+/** @typedef {{incarnation: string, number: bigint}} Mark */
+
+/** The lives of our feed: which marks of earlier ones still hold. */
+class History {
+  constructor() {
+    /** @type {Map<string, number>} incarnation to the last number it is known to have given */
+    this.lives = new Map();
+    this.last = '';
+  }
+
+  /** @param {string} incarnation @param {number} end */
+  begin(incarnation, end) {
+    if (this.last) this.lives.set(this.last, end);
+    this.lives.set((this.last = incarnation), Infinity);
+    if (this.lives.size > LIVES_MAX) this.lives.delete([...this.lives.keys()][0]);
+  }
+
+  forget() {
+    this.lives.clear();
+    this.last = '';
+  }
+
+  /** From where to send our feed to who has `known`. @param {Mark | null} known @param {number} end */
+  resume(known, end) {
+    const came = known ? this.lives.get(known.incarnation) : undefined;
+    if (!known || came === undefined) return 0;
+    return known.number <= BigInt(Math.min(came, end)) ? Number(known.number) : 0;
+  }
+}
+
+// ---- the clocks
+
+/** Monotonic milliseconds. */
+const mono = () => performance.now();
+
+/**
+ * The system's clock in nanoseconds. Node shows it in milliseconds only, so it is the monotonic
+ * clock plus an offset, found at a tick of the other and found anew when somebody has set that.
+ */
+class Clock {
+  constructor() {
+    this.offset = 0n;
+    this.calibrate();
+  }
+
+  calibrate() {
+    let best = null;
+    for (let round = 0; round < 5; round++) {
+      const before = Date.now();
+      let tick = before;
+      while (tick === before) tick = Date.now();
+      const offset = BigInt(tick) * 1_000_000n - process.hrtime.bigint();
+      if (best === null || offset > best) best = offset; // the least late
+    }
+    this.offset = best ?? 0n;
+  }
+
+  now() {
+    const wall = process.hrtime.bigint() + this.offset;
+    if (Math.abs(Number(wall / 1_000_000n) - Date.now()) <= 2) return wall;
+    this.calibrate();
+    return process.hrtime.bigint() + this.offset;
+  }
+}
+
+// ---- the log
+
+/** @param {string} line */
+function escaped(line) {
+  if (!/[^ -~]|\\/.test(line)) return line;
+  return line.replace(/[^ -~]|\\/g, (byte) =>
+    byte === '\\' ? '\\\\' : `\\x${byte.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}
+
+/** @param {string} text @returns {string | undefined} */
+function unescaped(text) {
+  if (!text.includes('\\')) return text;
+  if (!/^(?:[^\\]|\\\\|\\x[0-9a-f]{2})*$/.test(text)) return undefined;
+  return text.replace(/\\(?:\\|x(..))/g, (_, hex) =>
+    hex ? String.fromCharCode(parseInt(hex, 16)) : '\\',
+  );
+}
+
+/** What came in and went out; and so what a restart knows. */
+class Log {
+  /** @param {string} file @param {Server} server */
+  constructor(file, server) {
+    this.file = file;
+    this.server = server;
+    this.fd = -1;
+    this.pending = ''; // the turn's records
+    this.torn = false; // the last write broke off within a record
+    this.failing = false;
+    this.fresh = false;
+    this.missing = 0;
+    this.second = -1n;
+    this.date = '';
+  }
+
+  open() {
+    const { O_APPEND, O_CREAT, O_RDWR, O_NONBLOCK } = fs.constants;
+    fs.mkdirSync(path.dirname(this.file), { recursive: true });
+    const fd = fs.openSync(this.file, O_APPEND | O_CREAT | O_RDWR | O_NONBLOCK, 0o666);
+    const found = fs.fstatSync(fd);
+    const last = Buffer.alloc(1);
+    if (found.isFile() && found.size) fs.readSync(fd, last, 0, 1, found.size - 1);
+    this.torn = found.isFile() && found.size > 0 && last[0] !== 0x0a;
+    this.fresh = found.size === 0;
+    if (this.fd >= 0) fs.closeSync(this.fd);
+    this.fd = fd;
+    return found;
+  }
+
+  /** Gives each whole record to `take`. @param {(record: string) => void} take */
+  replay(take) {
+    if (!fs.fstatSync(this.fd).isFile()) return; // a device has no past
+    const bytes = Buffer.allocUnsafe(1 << 18);
+    let position = 0;
+    let kept = '';
+    for (;;) {
+      const count = fs.readSync(this.fd, bytes, 0, bytes.length, position);
+      if (count === 0) return;
+      position += count;
+      let start = 0;
+      for (let end; (end = bytes.subarray(0, count).indexOf(10, start)) >= 0; start = end + 1) {
+        take(kept + bytes.toString('latin1', start, end));
+        kept = '';
+      }
+      kept += bytes.toString('latin1', start, count);
+    }
+  }
+
+  /** @param {bigint} wall */
+  stamp(wall) {
+    const second = wall / NANOS;
+    if (second !== this.second) {
+      this.second = second;
+      this.date = new Date(Number(second) * 1000).toISOString().slice(0, 20);
+    }
+    return `${this.date}${String(wall % NANOS).padStart(9, '0')}Z`;
+  }
+
+  /** @param {string} direction @param {string} label @param {string} text raw @param {string} [more] */
+  add(direction, label, text, more = '') {
+    this.server.schedule();
+    this.pending += `${this.stamp(this.server.wall)} ${direction} ${label} ${escaped(text)}${more}\n`;
+  }
+
+  /** A line, of which only AT lines are whole beyond 64 KiB. @param {string} direction @param {string} label @param {string} line */
+  line(direction, label, line) {
+    if (line.length <= LINE_BYTES_MAX || line.startsWith('AT ')) this.add(direction, label, line);
+    else this.add(direction, label, line.slice(0, BEGINNING_BYTES), `\\... ${line.length} bytes`);
+  }
+
+  /** Hands the turn's records to the kernel. */
+  commit() {
+    if (this.pending === '' || this.failing) return this.#drop();
+    try {
+      this.#write(this.pending);
+      this.pending = '';
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** @param {unknown} error */
+  fail(error) {
+    if (!this.failing) this.server.handleLogFailing(`${this.file}: ${reasonOf(error)}`);
+    this.#drop();
+    this.failing = true;
+    setTimeout(() => this.#retry(), LOG_RETRY_MS);
+  }
+
+  /** Opens it anew after it was moved away. */
+  reopen() {
+    this.commit();
+    const before = this.fd >= 0 ? fs.fstatSync(this.fd) : null;
+    try {
+      const found = this.open();
+      const moved = !before || before.ino !== found.ino || before.dev !== found.dev;
+      if (moved && this.fresh) this.server.handleFreshLog();
+    } catch (error) {
+      if (this.fd >= 0) fs.closeSync(this.fd);
+      this.fd = -1;
+      if (!this.failing) this.fail(error);
+    }
+  }
+
+  #retry() {
+    try {
+      const wasOpen = this.fd >= 0;
+      if (!wasOpen) this.open();
+      const note = `gap: ${this.missing} records could not be written before this one`;
+      this.#write(`${this.stamp(this.server.clock.now())} * - ${note}\n`);
+      this.failing = false;
+      this.server.handleLogRecovered(this.missing, !wasOpen && this.fresh);
+      this.missing = 0;
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  #drop() {
+    if (this.pending !== '') this.missing += this.pending.split('\n').length - 1;
+    this.pending = '';
+  }
+
+  /** @param {string} text */
+  #write(text) {
+    let bytes = Buffer.from(this.torn ? `\\... torn\n${text}` : text, 'latin1');
+    while (bytes.length) {
+      const written = fs.writeSync(this.fd, bytes);
+      this.torn = bytes[written - 1] !== 0x0a;
+      bytes = bytes.subarray(written);
+    }
+  }
+}
+
+// ---- connections
+
+/** Lines in, lines out, both bounded. */
+class Connection {
+  /** @param {Server} server @param {net.Socket} socket @param {string} kind @param {number} limit */
+  constructor(server, socket, kind, limit) {
+    this.server = server;
+    this.socket = socket;
+    this.kind = kind;
+    this.limit = limit;
+    this.serial = ++server.serials;
+    /** @type {Buffer[]} read, not handled */
+    this.queue = [];
+    this.queued = 0;
+    this.partial = ''; // the beginning of a line
+    this.overlong = 0; // bytes so far of a line past the limit
+    this.out = ''; // leaves when the turn is over
+    this.ended = false;
+    this.reason = ''; // why it is being closed; nothing it says counts any longer
+    server.connections.add(this);
+    socket.setTimeout(STALL_MS, () => {
+      if (socket.writableLength > 0) this.abort('it took no byte for 5 minutes');
+    });
+    socket.on('data', (chunk) => this.handleData(chunk));
+    socket.on('end', () => this.handleEnd());
+    socket.on('drain', () => (this.serve(), server.schedule()));
+    socket.on('error', (error) => (this.reason ||= error.message));
+    socket.on('close', () => this.handleClose());
+  }
+
+  label() {
+    return `${this.kind}${this.serial}`;
+  }
+
+  /** @param {string} direction @param {string} text */
+  record(direction, text) {
+    this.server.log.add(direction, this.label(), text);
+  }
+
+  logOpened() {
+    const { remoteAddress = '', remotePort } = this.socket;
+    const host = remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress;
+    this.record('+', `${host}:${remotePort}`);
+  }
+
+  /** Whether the next line may be handled now. */
+  isWilling() {
+    return this.reason === '';
+  }
+
+  /** Bytes not yet taken. */
+  owed() {
+    return this.out.length + this.socket.writableLength;
+  }
+
+  /** @param {Buffer} chunk */
+  handleData(chunk) {
+    if (this.reason !== '') return; // read only so that closing does not reset it
+    this.queue.push(chunk);
+    this.queued += chunk.length;
+    this.serve();
+  }
+
+  /** Handles what may be handled; reads on unless too much is left. */
+  serve() {
+    if (this.queued) this.server.tick();
+    while (this.queue.length && this.isWilling()) {
+      const chunk = this.queue[0];
+      const at = chunk.indexOf(10);
+      const text = chunk.toString('latin1', 0, at < 0 ? chunk.length : at);
+      this.queued -= text.length + (at < 0 ? 0 : 1);
+      if (at < 0 || at + 1 === chunk.length) this.queue.shift();
+      else this.queue[0] = chunk.subarray(at + 1);
+      this.#piece(text, at >= 0);
+    }
+    if (this.queued > INPUT_BYTES_MAX) this.socket.pause();
+    else if (this.socket.isPaused()) this.socket.resume();
+    if (this.ended && this.queue.length === 0 && this.isWilling()) this.handleLast();
+  }
+
+  /** @param {string} text @param {boolean} whole whether the line ends with it */
+  #piece(text, whole) {
+    const length = this.partial.length + text.length;
+    if (this.overlong === 0 && length <= this.limit) {
+      this.partial += text;
+      if (!whole) return;
+      const line = this.partial;
+      this.partial = '';
+      return this.handleLine(line);
+    }
+    const first = this.overlong === 0;
+    const piece = this.partial + text;
+    this.partial = '';
+    this.overlong += piece.length;
+    this.handleOverlong(piece, first, whole);
+    if (whole) this.overlong = 0;
+  }
+
+  /** @param {string} line */
+  handleLine(line) {
+    throw new Error(`nobody handles ${line}`);
+  }
+
+  /** @param {string} piece @param {boolean} first @param {boolean} last */
+  handleOverlong(piece, first, last) {
+    throw new Error(`nobody handles ${piece} ${first} ${last}`);
+  }
+
+  handleEnd() {
+    this.ended = true;
+    this.serve();
+  }
+
+  /** It has said its last. */
+  handleLast() {
+    if (this.partial) this.record('*', `${this.partial.length} bytes after the last LF were discarded`);
+  }
+
+  /** @param {string} text */
+  send(text) {
+    if (this.reason !== '') return;
+    this.out += text;
+    this.server.dirty.add(this);
+    this.server.schedule();
+  }
+
+  /** Says a line and logs it. @param {string} line */
+  say(line) {
+    if (this.reason !== '') return;
+    this.server.log.line('>', this.label(), line);
+    this.send(`${line}\n`);
+  }
+
+  /** The turn's records are written: its replies leave. */
+  flush() {
+    if (this.out !== '' && this.socket.writable) this.socket.write(this.out, 'latin1');
+    this.out = '';
+    if (this.reason === '') this.serve();
+    else if (!this.socket.writableEnded) this.#shutdown();
+  }
+
+  /** Sends what is owed, then closes. @param {string} reason */
+  lose(reason) {
+    if (this.reason !== '') return;
+    this.reason = reason;
+    this.#discard();
+    this.server.dirty.add(this);
+    this.server.schedule();
+  }
+
+  /** Closes at once. @param {string} reason */
+  abort(reason) {
+    this.reason ||= reason;
+    this.#discard();
+    this.out = '';
+    this.socket.destroy();
+  }
+
+  #discard() {
+    this.queue = [];
+    this.queued = 0;
+    this.partial = '';
+  }
+
+  /** What is unread when a socket is closed resets the connection, so it is read, for a while. */
+  #shutdown() {
+    this.socket.resume();
+    this.socket.end(() => {
+      if (this.ended) this.socket.destroy();
+      else setTimeout(() => this.socket.destroy(), LINGER_MS);
+    });
+  }
+
+  handleClose() {
+    this.server.connections.delete(this);
+    this.server.dirty.delete(this);
+    if (this.overlong) this.server.log.add('<', this.label(), '', `\\... ${this.overlong} bytes`);
+    this.record('-', (this.reason ||= 'closed by the peer'));
+  }
+}
+
+/** A phone, say. */
+class Client extends Connection {
+  /** @param {Server} server @param {net.Socket} socket */
+  constructor(server, socket) {
+    super(server, socket, 'c', LINE_BYTES_MAX);
+    /** @type {Question | null} what it waits for */
+    this.question = null;
+    /** @type {NodeJS.Timeout | undefined} */
+    this.deadline = undefined;
+    this.logOpened();
+  }
+
+  /** @override */
+  isWilling() {
+    const { server } = this;
+    return !this.question && !server.stopping && super.isWilling() && this.owed() < OUTPUT_BYTES_MAX;
+  }
+
+  /** @override @param {string} line */
+  handleLine(line) {
+    this.server.log.line('<', this.label(), line);
+    if (!this.#command(line)) this.say(`? ${line}`);
+  }
+
+  /** @param {string} line @returns {boolean} whether it was a command */
+  #command(line) {
+    const match = COMMAND.exec(line);
+    if (!match) return false;
+    const [, command, name, second, third] = match;
+    const { server } = this;
+    if (command === 'IAMAT' && IS_LOCATION.test(second) && IS_TIME.test(third)) {
+      const time = nanos(third);
+      const difference = differenceText(server.wall - time);
+      const at = `AT ${server.name} ${difference} ${name} ${second} ${third}`;
+      server.table.accept(new Report(at, name, time, server.wall), null);
+      this.say(at);
+      return true;
+    }
+    const bound = Number(BOUND.exec(third)?.[1] ?? Infinity);
+    const report = server.table.reports.get(name);
+    if (command !== 'WHATSAT' || !IS_RADIUS.test(second) || bound > 100 || !report) return false;
+    this.say(report.line);
+    server.twitter.ask(this, report.location, plainDecimal(second), bound);
+    return true;
+  }
+
+  /** The line it has waited for. @param {string} json */
+  answer(json) {
+    clearTimeout(this.deadline);
+    this.question = null;
+    this.say(json);
+    this.serve();
+    this.server.leaveIfDone();
+  }
+
+  /** @override @param {string} piece @param {boolean} first @param {boolean} last */
+  handleOverlong(piece, first, last) {
+    const { log } = this.server;
+    if (first) {
+      log.add('<', this.label(), piece.slice(0, BEGINNING_BYTES), '\\...');
+      log.add('>', this.label(), `? ${piece}`.slice(0, BEGINNING_BYTES), '\\...');
+      this.send('? ');
+    }
+    this.send(piece);
+    if (!last) return;
+    log.add('<', this.label(), '', `\\... ${this.overlong} bytes`);
+    log.add('>', this.label(), '', `\\... ${this.overlong + 2} bytes`);
+    this.send('\n');
+  }
+
+  /** @override */
+  handleLast() {
+    super.handleLast();
+    this.lose('closed by the client');
+  }
+
+  /** @override */
+  handleClose() {
+    super.handleClose();
+    this.server.twitter.leave(this);
+    this.server.leaveIfDone();
+  }
+}
+
+/** A connection between servers. */
+class Peer extends Connection {
+  /** @param {Server} server @param {net.Socket} socket @param {Link | null} link whom we dialled */
+  constructor(server, socket, link) {
+    super(server, socket, 's', LINK_LINE_BYTES_MAX);
+    this.link = link;
+    this.presented = false;
+    this.logOpened();
+    this.deadline = setTimeout(() => this.refuse('no HELLO within 5 seconds'), HELLO_MS);
+  }
+
+  /** @override */
+  label() {
+    return this.link ? `${super.label()}:${this.link.name}` : super.label();
+  }
+
+  /** Who says what comes in is known only once it has presented itself. @param {string} line */
+  recordHeard(line) {
+    const label = this.presented ? this.label() : super.label();
+    this.server.log.line('<', label, line);
+  }
+
+  /** @override @param {string} line */
+  handleLine(line) {
+    const { link, presented } = this;
+    if (presented && link) link.heardAt = mono();
+    const word = line.split(' ', 1)[0];
+    if (word === 'AT' && presented) {
+      const report = Report.parse(line);
+      this.recordHeard(line);
+      if (!report) return this.refuse('a malformed AT line');
+      this.server.table.accept(report, link);
+    } else if (word === 'MARK' && link && presented) {
+      const number = u64(line.slice('MARK '.length));
+      if (number === undefined || link.handleMark(number)) this.recordHeard(line);
+      if (number === undefined) this.refuse('a malformed MARK line');
+    } else if (word === 'HELLO' && !presented) {
+      const refused = this.handleHello(line);
+      if (!refused) return;
+      this.recordHeard(line);
+      this.refuse(refused);
+    } else if (word === 'BYE') {
+      this.recordHeard(line);
+      this.drop(`the neighbour said ${escaped(line)}`);
+    } else {
+      this.recordHeard(line);
+      this.refuse(
+        !['AT', 'MARK', 'HELLO'].includes(word)
+          ? 'a line that is none of HELLO, AT, MARK, BYE'
+          : presented
+            ? 'a second HELLO'
+            : 'the first line must be HELLO',
+      );
+    }
+  }
+
+  /** @param {string} line @returns {string} why it is refused */
+  handleHello(line) {
+    const { server } = this;
+    const match = HELLO.exec(line);
+    if (!match) {
+      return line.startsWith('HELLO herd/1 ')
+        ? 'a malformed HELLO line'
+        : 'a HELLO of another version than herd/1';
+    }
+    const [, from, to, incarnation, serialText, , knownIncarnation, numberText] = match;
+    const [serial, number] = [u64(serialText), u64(numberText)];
+    if (serial === undefined || number === undefined) return 'a malformed HELLO line';
+    if (to !== server.name) return 'a HELLO to somebody else';
+    const link = server.links.get(from);
+    if (!link) return 'a HELLO from no neighbour of ours';
+    if (this.link && this.link !== link) return 'a HELLO from another neighbour than was dialled';
+    const dialled = this.link !== null;
+    const refused = dialled ? '' : link.judge(incarnation, serial);
+    if (refused) return refused;
+    this.link = link;
+    this.presented = true;
+    clearTimeout(this.deadline);
+    this.recordHeard(line);
+    if (!dialled) {
+      link.giveUpDial();
+      link.peer?.drop('the neighbour has connected anew', true);
+      link.sayHello(this);
+    }
+    link.begin(this, incarnation, serial, knownIncarnation ? { incarnation: knownIncarnation, number } : null);
+    return '';
+  }
+
+  /** @override @param {string} piece */
+  handleOverlong(piece) {
+    const label = this.presented ? this.label() : super.label();
+    this.server.log.add('<', label, piece.slice(0, BEGINNING_BYTES), '\\...');
+    this.overlong = 0;
+    this.refuse('a line over 65664 bytes');
+  }
+
+  /** Says why, then closes. @param {string} reason */
+  refuse(reason) {
+    this.say(`BYE ${reason}`);
+    this.link?.handleDown(this, reason);
+    this.lose(`refused: ${reason}`);
+  }
+
+  /** Is done with it. @param {string} reason @param {boolean} [atOnce] */
+  drop(reason, atOnce = false) {
+    this.link?.handleDown(this, reason);
+    if (atOnce) this.abort(reason);
+    else this.lose(reason);
+  }
+
+  /** @override */
+  handleLast() {
+    super.handleLast();
+    this.drop('closed by the neighbour', true);
+  }
+
+  /** @override */
+  handleClose() {
+    clearTimeout(this.deadline);
+    super.handleClose();
+    this.link?.handleDown(this, this.reason);
+  }
+}
+
+// ---- links
+
+/** One neighbour: who dials and when, hello, marks and heartbeats, how far it has read our feed. */
+class Link {
+  /** @param {Server} server @param {Member} neighbour */
+  constructor(server, neighbour) {
+    this.server = server;
+    this.name = neighbour.name;
+    this.address = neighbour.servers;
+    this.first = server.name < neighbour.name;
+    /** @type {net.Socket | null} */
+    this.dialling = null;
+    /** @type {Peer | null} a dial of ours that awaits its answer */
+    this.dialled = null;
+    this.dialledAt = 0;
+    this.attempts = 0;
+    this.unreachableSince = 0;
+    this.unreachableSaid = false;
+    /** @type {NodeJS.Timeout | undefined} */
+    this.timer = undefined;
+    /** @type {Peer | null} the connection, while the link is up */
+    this.peer = null;
+    this.life = '';
+    this.serial = 0n;
+    /** @type {Mark | null} what we have of its feed */
+    this.known = null;
+    this.floor = 0; // what it told us up to here, it told in an earlier life
+    this.cursor = 0;
+    this.marked = 0;
+    this.unmarked = 0;
+    this.markedAt = this.saidAt = this.heardAt = 0;
+  }
+
+  /** @param {number} ms */
+  dialAfter(ms) {
+    clearTimeout(this.timer);
+    if (!this.server.stopping) this.timer = setTimeout(() => this.dial(), ms);
+  }
+
+  dial() {
+    const { host, port } = this.address;
+    const socket = net.connect({ host, port, noDelay: true, keepAlive: true });
+    this.dialling = socket;
+    this.timer = setTimeout(() => {
+      this.attempts = 0; // that took long enough: a way that has just opened is found at once
+      socket.destroy(new Error('no answer to the dial'));
+    }, DIAL_MS);
+    const failed = (/** @type {Error} */ error) => {
+      if (this.dialling === socket) this.dialFailed(error.message);
+    };
+    socket.once('error', failed);
+    socket.once('connect', () => {
+      if (this.dialling !== socket) return socket.destroy();
+      clearTimeout(this.timer);
+      socket.off('error', failed);
+      this.dialling = null;
+      this.dialled = new Peer(this.server, socket, this);
+      this.dialledAt = mono();
+      this.sayHello(this.dialled);
+    });
+  }
+
+  /** @param {string} why */
+  dialFailed(why) {
+    this.dialling = this.dialled = null;
+    const half = Math.min(RETRY_FIRST_MS * 2 ** Math.min(this.attempts++, 16), RETRY_MAX_MS) / 2;
+    this.dialAfter(half + Math.random() * half);
+    this.unreachableSince ||= mono();
+    if (this.unreachableSaid || mono() < this.unreachableSince + UNREACHABLE_MS) return;
+    this.unreachableSaid = true;
+    const { host, port } = this.address;
+    this.server.tell(`${this.name} cannot be reached at ${host}:${port}, trying on: ${why}`);
+  }
+
+  giveUpDial() {
+    clearTimeout(this.timer);
+    const { dialling, dialled } = this;
+    this.dialling = this.dialled = null;
+    dialling?.destroy();
+    dialled?.abort("the neighbour's own dial was taken");
+  }
+
+  /**
+   * Whether the hello on a connection that the neighbour made is to be taken. Of two dials that
+   * cross that of the smaller name stays; a link that is up gives way to a later hello only.
+   * @param {string} incarnation @param {bigint} serial @returns {string} why not
+   */
+  judge(incarnation, serial) {
+    if (this.peer) return incarnation === this.life && serial <= this.serial ? 'a late hello' : '';
+    const insists = this.first && this.dialled && mono() < this.dialledAt + CROSSING_MS;
+    return insists ? 'our dial crossed yours' : '';
+  }
+
+  /** @param {Peer} peer */
+  sayHello(peer) {
+    const { server, known } = this;
+    const mark = known ? `${known.incarnation} ${known.number}` : '- 0';
+    peer.say(`HELLO herd/1 ${server.name} ${this.name} ${server.incarnation} ${++server.hellos} ${mark}`);
+  }
+
+  /** @param {Peer} peer @param {string} incarnation @param {bigint} serial @param {Mark | null} known */
+  begin(peer, incarnation, serial, known) {
+    const { end } = this.server.table;
+    if (this.life !== incarnation) this.floor = end;
+    this.life = incarnation;
+    this.serial = serial;
+    this.dialled = null;
+    this.attempts = 0;
+    this.peer = peer;
+    this.cursor = this.marked = this.server.history.resume(known, end);
+    this.unmarked = 0;
+    this.markedAt = this.saidAt = this.heardAt = mono();
+    this.unreachableSince = 0;
+    this.unreachableSaid = false;
+    this.server.say(`link to ${this.name} is up`);
+    this.server.schedule();
+  }
+
+  /** @param {Peer} peer @param {string} reason */
+  handleDown(peer, reason) {
+    if (this.dialled === peer) return this.dialFailed(reason);
+    if (this.peer !== peer) return;
+    this.peer = null;
+    this.server.say(`link to ${this.name} is down: ${reason}`);
+    this.dialAfter(RETRY_FIRST_MS * (0.5 + Math.random() / 2) + (this.first ? 0 : YIELD_MS));
+  }
+
+  /** @param {bigint} number @returns {boolean} whether it is news, not only a heartbeat */
+  handleMark(number) {
+    const { known, life } = this;
+    if (!life || number === 0n) return false;
+    if (known && known.incarnation === life && number <= known.number) return false;
+    this.known = { incarnation: life, number };
+    return true;
+  }
+
+  isBehind() {
+    return this.peer !== null && this.cursor < this.server.table.end;
+  }
+
+  hasRoom() {
+    return this.peer !== null && OUTPUT_BYTES_MAX - this.peer.owed() > LINK_LINE_BYTES_MAX;
+  }
+
+  /** Sends what has not been sent, as far as there is room. All that a slow neighbour costs is the cursor. */
+  flood() {
+    const { peer } = this;
+    if (!peer || !this.isBehind() || !this.hasRoom()) return;
+    let room = OUTPUT_BYTES_MAX - peer.owed();
+    for (const report of this.server.table.changesAfter(this.cursor)) {
+      if (report.source !== this || report.number <= this.floor) {
+        if ((room -= report.line.length + 1) < 0) break;
+        peer.say(report.line);
+        this.unmarked++;
+        this.saidAt = mono();
+      }
+      this.cursor = report.number;
+    }
+    this.sayDueMark();
+  }
+
+  sayDueMark() {
+    const { peer } = this;
+    const now = mono();
+    const fresh = this.marked < this.cursor;
+    const due = fresh && (this.unmarked >= MARK_CHANGES || now >= this.markedAt + MARK_MS);
+    if (!peer || (!due && now < this.saidAt + HEARTBEAT_MS)) return;
+    if (fresh) peer.say(`MARK ${this.cursor}`);
+    else peer.send(`MARK ${this.cursor}\n`); // a heartbeat is not logged
+    this.marked = this.cursor;
+    this.unmarked = 0;
+    this.markedAt = this.saidAt = now;
+  }
+
+  /** What is due though nothing happens. */
+  handleTick() {
+    if (this.peer && mono() >= this.heardAt + SILENCE_MS) {
+      this.peer.drop(`nothing heard for ${SILENCE_MS / 1000} seconds`, true);
+    }
+    this.sayDueMark();
+  }
+}
+
+// ---- Twitter
+
+/**
+ * @typedef {object} Question
+ * @property {string} query
+ * @property {number} bound
+ * @property {number} askedAt
+ * @property {Set<Client>} askers
+ * @property {http.ClientRequest | null} request
+ */
+
+/** An error of ours in the shape of Twitter's own. @param {string} message */
+function errorJson(message) {
+  return Buffer.from(JSON.stringify({ error: message })).toString('latin1');
+}
+
+class Twitter {
+  /** @param {string} url */
+  constructor(url) {
+    this.url = url.replace(/#.*$/s, '');
+    this.client = this.url.startsWith('https:') ? https : http;
+    this.agent = new this.client.Agent({ keepAlive: true });
+    /** @type {Map<string, Question>} the one to join, by query */
+    this.open = new Map();
+    /** @type {Set<Question>} */
+    this.waiting = new Set();
+    this.running = 0;
+    this.askers = 0;
+  }
+
+  /** @param {Client} client @param {string} location @param {string} radius @param {number} bound */
+  ask(client, location, radius, bound) {
+    if (this.askers >= ASKERS_MAX) {
+      return client.say(errorJson('too many questions are waiting for Twitter, ask again later'));
+    }
+    const [latitude, longitude] = location.replace('/', '').split(/(?!^)(?=[+-])/).map(plainDecimal);
+    const query = `q=&geocode=${latitude}%2C${longitude}%2C${radius}km&rpp=${bound}`;
+    let question = this.open.get(query);
+    if (!question || mono() >= question.askedAt + JOIN_MS) {
+      question = { query, bound, askedAt: mono(), askers: new Set(), request: null };
+      this.open.set(query, question);
+      this.waiting.add(question);
+    }
+    question.askers.add(client);
+    client.question = question;
+    this.askers++;
+    client.deadline = setTimeout(() => {
+      this.leave(client);
+      client.answer(errorJson(`Twitter did not answer within ${ANSWER_MS / 1000} seconds`));
+    }, ANSWER_MS);
+    this.#dispatch();
+  }
+
+  /** The last to leave takes the question along. @param {Client} client */
+  leave(client) {
+    clearTimeout(client.deadline);
+    const { question } = client;
+    if (!question?.askers.delete(client)) return;
+    this.askers--;
+    if (question.askers.size > 0) return;
+    this.#close(question);
+    question.request?.destroy();
+  }
+
+  /** @param {Question} question */
+  #close(question) {
+    this.waiting.delete(question);
+    if (this.open.get(question.query) === question) this.open.delete(question.query);
+  }
+
+  #dispatch() {
+    for (const question of this.waiting) {
+      if (this.running >= REQUESTS_MAX) return;
+      this.waiting.delete(question);
+      this.running++;
+      this.#request(question)
+        .then((body) => oneLine(body, question.bound))
+        .catch((error) => errorJson(`Twitter cannot be had: ${reasonOf(error)}`))
+        .then((json) => {
+          this.running--;
+          this.#close(question);
+          this.askers -= question.askers.size;
+          for (const client of question.askers) client.answer(json);
+          this.#dispatch();
+        });
+    }
+  }
+
+  /** @param {Question} question @returns {Promise<Buffer>} */
+  #request(question) {
+    return new Promise((resolve, reject) => {
+      const url = this.url + (this.url.includes('?') ? '&' : '?') + question.query;
+      const headers = { 'User-Agent': 'herd/0.1.0' };
+      const request = this.client.get(url, { agent: this.agent, headers }, (response) => {
+        /** @type {Buffer[]} */
+        const chunks = [];
+        let length = 0;
+        response.on('data', (chunk) => {
+          chunks.push(chunk);
+          length += chunk.length;
+          if (length > BODY_BYTES_MAX) request.destroy(new Error(`its answer is over ${BODY_BYTES_MAX} bytes`));
+        });
+        response.on('end', () => resolve(Buffer.concat(chunks)));
+        response.on('error', reject);
+      });
+      question.request = request;
+      // A kept connection may have been closed by the other side; that says nothing of Twitter.
+      request.on('error', (error) =>
+        request.reusedSocket && 'code' in error && error.code === 'ECONNRESET' && question.askers.size
+          ? resolve(this.#request(question))
+          : reject(error),
+      );
+    });
+  }
+}
+
+/** An answer as one line, byte for byte but for line breaks between tokens. @param {Buffer} body @param {number} bound */
+function oneLine(body, bound) {
+  let value;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body));
+  } catch {
+    throw new Error('its answer is not JSON in UTF-8');
+  }
+  const text = body.toString('latin1');
+  const cut = value !== null && typeof value === 'object' && 'results' in value;
+  return (cut ? withoutSurplus(text, bound) : text).replace(/[\r\n]/g, '');
+}
+
+/** Drops what "results" of the outermost object has beyond `bound`. @param {string} json valid @param {number} bound */
+function withoutSurplus(json, bound) {
+  let [kept, from, depth, commas, keptEnd, lastEnd] = ['', 0, 0, 0, 0, 0];
+  let [key, string, inResults] = ['', '', false];
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at];
+    if (' \t\r\n'.includes(byte)) continue;
+    if (byte === '"') {
+      const start = at;
+      while (json[++at] !== '"') if (json[at] === '\\') at++;
+      if (depth === 1) string = json.slice(start, at + 1);
+    } else if (byte === ':') {
+      if (depth === 1) key = JSON.parse(string);
+    } else if (byte === ',') {
+      if (inResults && depth === 2 && ++commas === bound) keptEnd = lastEnd;
+      continue;
+    } else if (byte === '[' || byte === '{') {
+      depth++;
+      if (byte === '[' && depth === 2 && key === 'results') {
+        [inResults, commas, keptEnd] = [true, 0, at + 1];
+      }
+    } else if (byte === ']' || byte === '}') {
+      if (inResults && depth === 2) {
+        inResults = false;
+        if (commas >= bound) [kept, from] = [kept + json.slice(from, keptEnd), lastEnd];
+      }
+      depth--;
+    }
+    lastEnd = at + 1;
+  }
+  return kept + json.slice(from);
+}
+
+// ---- the server
+
+/** @typedef {{host: string, port: number}} Address */
+/** @typedef {{name: string, clients: Address, servers: Address, neighbours: Set<string>}} Member */
+
+/** What stops a server from starting: one line, status 2. */
+class StartError extends Error {}
+
+/** @param {unknown} error */
+function reasonOf(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
+class Server {
+  /** @param {Member} member @param {Member[]} members @param {string} logDir @param {string} twitterUrl */
+  constructor(member, members, logDir, twitterUrl) {
+    this.member = member;
+    this.name = member.name;
+    this.incarnation = crypto.randomBytes(8).toString('hex');
+    this.hellos = 0;
+    this.serials = 0;
+    this.clock = new Clock();
+    this.wall = this.clock.now();
+    this.table = new Table();
+    this.history = new History();
+    /** @type {Set<Connection>} */
+    this.connections = new Set();
+    /** @type {Set<Connection>} whose replies leave when the turn is over */
+    this.dirty = new Set();
+    this.scheduled = false;
+    this.stopping = false;
+    this.fullSaidAt = -Infinity;
+    this.journaled = 0; // everything up to this number is in the log
+    /** @type {number | null} while the log lacks what the table holds: how far it was written again */
+    this.rewriteFrom = null;
+    this.log = new Log(path.join(logDir, `${this.name}.log`), this);
+    this.twitter = new Twitter(twitterUrl);
+    const others = members.filter((other) => member.neighbours.has(other.name));
+    this.links = new Map(others.map((other) => [other.name, new Link(this, other)]));
+    /** @type {net.Server[]} */
+    this.listeners = [];
+  }
+
+  /** Reads the clock: all that comes of one read happens at once. */
+  tick() {
+    this.wall = this.clock.now();
+  }
+
+  async start() {
+    const { clients, servers } = this.member;
+    const limit = descriptors() - DESCRIPTORS_OWN;
+    const forServers = 2 * this.links.size + STRANGERS_RESERVED;
+    /** @type {() => void} */
+    let open = () => {};
+    const opened = new Promise((resolve) => (open = () => resolve(null)));
+    await this.#listen('clients', clients, limit - forServers, opened, (socket) => new Client(this, socket));
+    await this.#listen('servers', servers, limit, opened, (socket) => new Peer(this, socket, null));
+    await this.#openLog();
+    for (const link of this.links.values()) link.dialAfter(link.first ? 0 : YIELD_MS);
+    setInterval(() => this.links.forEach((link) => link.handleTick()), TICK_MS);
+    this.say(`clients on ${addressText(clients)}, servers on ${addressText(servers)}`);
+    open();
+  }
+
+  /**
+   * @param {string} whom @param {Address} address @param {number} most @param {Promise<unknown>} opened
+   * @param {(socket: net.Socket) => Connection} adopt
+   */
+  #listen(whom, address, most, opened, adopt) {
+    const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 120_000 };
+    const listener = net.createServer({ ...options, pauseOnConnect: true }, (socket) => {
+      opened.then(() => (adopt(socket), socket.resume()));
+    });
+    // Node cannot leave connections in the backlog: beyond this it closes them.
+    listener.maxConnections = Math.max(most, 1);
+    listener.on('drop', () => this.handleFull());
+    this.listeners.push(listener);
+    return new Promise((resolve, reject) => {
+      listener.once('error', (error) => {
+        reject(new StartError(`${this.name} cannot listen for ${whom} on ${addressText(address)}: ${error.message}`));
+      });
+      listener.listen({ ...address, backlog: 1024 }, () => {
+        listener.removeAllListeners('error').on('error', (error) => this.tell(`accepting fails: ${error.message}`));
+        resolve(null);
+      });
+    });
+  }
+
+  handleFull() {
+    if (mono() < this.fullSaidAt + 60_000) return;
+    this.fullSaidAt = mono();
+    this.tell('connections are turned away: no more descriptors');
+  }
+
+  async #openLog() {
+    const { log } = this;
+    await lock(log.file, this.name);
+    let failed;
+    try {
+      log.open();
+      log.replay((record) => this.#recall(record));
+    } catch (error) {
+      failed = error;
+    }
+    this.history.begin(this.incarnation, this.table.end);
+    this.journaled = this.table.end;
+    const { end, reports } = this.table;
+    this.note(`started, incarnation ${this.incarnation} at ${end}, ${reports.size} clients known`);
+    if (!failed) return;
+    this.say(`cannot use the log ${log.file}, serving on without: ${reasonOf(failed)}`);
+    log.failing = true; // it has been said
+    this.rewriteFrom = 0;
+    log.fail(failed);
+  }
+
+  /** @param {string} record */
+  #recall(record) {
+    const match = RECORD.exec(record);
+    if (!match) return;
+    const [, direction, label, neighbour, text] = match;
+    const isAt = text.startsWith('AT ');
+    if (direction === '*' && label === '-') return this.#recallNote(text);
+    const toClient = direction === '>' && label.startsWith('c');
+    const onLink = '<>'.includes(direction) && neighbour !== undefined;
+    if (!onLink && !(isAt && (toClient || direction === '='))) return;
+    const line = unescaped(text);
+    if (line === undefined) return;
+    const report = isAt ? Report.parse(line) : undefined;
+    if (report) return this.table.accept(report, null);
+    const link = this.links.get(neighbour ?? '');
+    if (!link || direction !== '<' || !this.history.last) return;
+    const hello = HELLO.exec(line);
+    if (hello) link.life = hello[3];
+    const mark = line.startsWith('MARK ') ? u64(line.slice(5)) : undefined;
+    if (mark !== undefined) link.handleMark(mark);
+  }
+
+  /** @param {string} text */
+  #recallNote(text) {
+    const started = STARTED.exec(text);
+    if (started && Number(started[2]) === this.table.end) {
+      this.history.begin(started[1], this.table.end);
+    } else if (started || text.startsWith('gap: ')) {
+      this.history.forget(); // numbers given from here on may be others than were given then
+      this.links.forEach((link) => (link.known = null));
+    }
+  }
+
+  // -- a turn
+
+  schedule() {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    this.tick();
+    setImmediate(() => this.#finishTurn());
+  }
+
+  #finishTurn() {
+    for (const link of this.links.values()) link.flood();
+    this.#rewrite();
+    this.log.commit();
+    if (!this.log.failing) this.journaled = this.rewriteFrom ?? this.table.end;
+    this.scheduled = false;
+    const flushed = [...this.dirty];
+    this.dirty.clear();
+    for (const connection of flushed) connection.flush();
+    const links = [...this.links.values()];
+    if (links.some((link) => link.isBehind() && link.hasRoom()) || this.#isRewriting()) this.schedule();
+  }
+
+  #isRewriting() {
+    return this.rewriteFrom !== null && !this.log.failing;
+  }
+
+  /** Writes a slice of what the log lacks: one more cursor in the feed. */
+  #rewrite() {
+    if (this.rewriteFrom === null || this.log.failing) return;
+    let room = REWRITE_BYTES;
+    for (const report of this.table.changesAfter(this.rewriteFrom)) {
+      if (room <= 0) return;
+      room -= report.line.length;
+      this.log.add('=', '-', report.line);
+      this.rewriteFrom = report.number;
+    }
+    this.rewriteFrom = null;
+    this.tell(`the log holds all ${this.table.reports.size} clients`);
+  }
+
+  /** @param {string} why */
+  handleLogFailing(why) {
+    this.rewriteFrom = Math.min(this.rewriteFrom ?? Infinity, this.journaled);
+    this.say(`cannot write the log, serving on without: ${why}`);
+  }
+
+  /** @param {number} missing @param {boolean} fresh */
+  handleLogRecovered(missing, fresh) {
+    if (fresh) this.rewriteFrom = 0;
+    this.say(`the log is written again; ${missing} records are missing`);
+    this.schedule();
+  }
+
+  handleFreshLog() {
+    this.rewriteFrom = 0;
+    this.schedule();
+  }
+
+  handleHangUp() {
+    this.tick();
+    this.log.reopen();
+    this.note('the log was reopened');
+  }
+
+  // -- words
+
+  /** Tells the operator. @param {string} text */
+  say(text) {
+    process.stderr.write(`${this.name}: ${text}\n`);
+  }
+
+  /** Tells the log. @param {string} text */
+  note(text) {
+    this.log.add('*', '-', Buffer.from(text).toString('latin1'));
+  }
+
+  /** @param {string} text */
+  tell(text) {
+    this.say(text);
+    this.note(text);
+  }
+
+  // -- the way out
+
+  /** Finishes the replies under way. */
+  stop() {
+    if (this.stopping) return;
+    this.stopping = true;
+    this.tick();
+    this.note('told to stop');
+    for (const listener of this.listeners) listener.close();
+    for (const link of this.links.values()) link.giveUpDial();
+    setTimeout(() => this.#exit(), DRAIN_MS);
+    this.leaveIfDone();
+  }
+
+  /** Closes clients that wait for nothing; when none is left, the links; then goes. */
+  leaveIfDone() {
+    if (!this.stopping) return;
+    const connections = [...this.connections];
+    const clients = connections.filter((connection) => connection instanceof Client);
+    const next = clients.length ? clients : connections;
+    for (const connection of next) {
+      if (!(connection instanceof Client && connection.question)) connection.lose('the server stops');
+    }
+    if (connections.length === 0) this.#exit();
+    else if (clients.length === 0) setTimeout(() => this.leaveIfDone(), 10); // peers do not call
+  }
+
+  #exit() {
+    this.note('stopped');
+    this.log.commit();
+    this.say('stopped');
+    process.exit(0);
+  }
+}
+
+/** How many descriptors we may have. */
+function descriptors() {
+  const limits = /** @type {any} */ (process.report?.getReport()).userLimits;
+  const { soft } = limits.open_files;
+  return typeof soft === 'number' ? soft : Infinity;
+}
+
+/**
+ * Keeps a second server off the same log. Node has no file locks; a name in Linux's abstract
+ * namespace of sockets is bound once, and free as soon as its process has ended, however it has.
+ * @param {string} file @param {string} name
+ */
+function lock(file, name) {
+  const digest = crypto.createHash('sha256').update(path.resolve(file)).digest('hex');
+  const holder = net.createServer();
+  return new Promise((resolve, reject) => {
+    holder.once('error', () => reject(new StartError(`${name} cannot use ${file}: another process writes it`)));
+    holder.listen({ path: `\0herd-log-${digest}` }, () => resolve(null));
+  });
+}
+
+// ---- the command line
+
+/** @param {Address} address */
+function addressText({ host, port }) {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** @param {string} text @returns {Address} */
+function parseAddress(text) {
+  const match = /^(\[[^\]]+\]|[^:]+):(\d+)$/.exec(text);
+  if (!match) throw new StartError(`'${text}' is no address: host:port is wanted, an IPv6 host in [brackets]`);
+  const port = Number(match[2]);
+  if (port < 1 || port > 65_535) throw new StartError(`'${text}' has no port from 1 to 65535 after the colon`);
+  return { host: match[1].replace(/^\[|\]$/g, '').toLowerCase(), port };
+}
+
+/** @param {Buffer} bytes @returns {Member[]} */
+function parseTopology(bytes) {
+  /** @type {Map<string, Member>} */
+  const members = new Map();
+  const addresses = new Set();
+  /** @type {{line: number, name: string, neighbour: string}[]} */
+  const wanted = [];
+  const checkName = (/** @type {string} */ name) => {
+    if (!IS_NAME.test(name)) throw new StartError(`'${name}' is no name: 1 to 64 of A-Z a-z 0-9 _ - are wanted`);
+    return name;
+  };
+  let line = 0;
+  try {
+    for (const row of bytes.toString('latin1').split('\n')) {
+      line++;
+      const code = Buffer.from(row.split('#', 1)[0], 'latin1');
+      if (code.toString().includes('\ufffd')) throw new StartError('the line is not UTF-8 text');
+      const [name, clients, servers, ...neighbours] = code.toString().split(/[\t-\r ]+/).filter(Boolean);
+      if (name === undefined) continue;
+      if (members.has(checkName(name))) throw new StartError(`the name ${name} is used twice`);
+      if (!clients) throw new StartError(`${name} has no client address (host:port)`);
+      if (!servers) throw new StartError(`${name} has no server address (host:port)`);
+      const [forClients, forServers] = [parseAddress(clients), parseAddress(servers)];
+      for (const address of [forClients, forServers].map(addressText)) {
+        if (addresses.has(address)) throw new StartError(`the address ${address} is used twice`);
+        addresses.add(address);
+      }
+      for (const neighbour of neighbours) {
+        if (checkName(neighbour) === name) throw new StartError(`${name} is its own neighbour`);
+        wanted.push({ line, name, neighbour });
+      }
+      members.set(name, { name, clients: forClients, servers: forServers, neighbours: new Set() });
+    }
+    for (const { line: at, name, neighbour } of wanted) {
+      line = at;
+      const other = members.get(neighbour);
+      if (!other) throw new StartError(`${name} has a neighbour ${neighbour}, but no line names ${neighbour}`);
+      members.get(name)?.neighbours.add(neighbour);
+      other.neighbours.add(name);
+    }
+  } catch (error) {
+    throw new StartError(`${line}: ${reasonOf(error)}`);
+  }
+  return [...members.values()];
+}
+
+const USAGE = 'usage: herd.js serve NAME [--topology FILE] [--log-dir DIRECTORY] [--twitter-url URL]';
+
+/** @param {string[]} words */
+function parseArguments(words) {
+  /** @type {Record<string, string>} */
+  const options = {
+    '--topology': 'topology.txt',
+    '--log-dir': 'logs',
+    '--twitter-url': 'http://127.0.0.1:12599/search.json',
+  };
+  const names = [];
+  if (words[0] === 'serve') words.shift();
+  if (words.includes('--help')) {
+    const lines = Object.entries(options).map(([option, value]) => `  ${option} (${value})\n`);
+    process.stdout.write(`${USAGE}\n${lines.join('')}`);
+    process.exit(0);
+  }
+  for (let word; (word = words.shift()) !== undefined; ) {
+    if (!word.startsWith('--')) names.push(word);
+    else {
+      const [option, inline] = word.split(/=(.*)/s);
+      const value = inline ?? words.shift();
+      if (!(option in options) || value === undefined) throw new StartError(`unknown or unfinished option ${option}`);
+      options[option] = value;
+    }
+  }
+  if (names.length !== 1) throw new StartError(USAGE);
+  return { name: names[0], file: options['--topology'], logDir: options['--log-dir'], url: options['--twitter-url'] };
+}
+
+/** @param {string} text */
+const shown = (text) => JSON.stringify(text).slice(1, -1); // one line, whatever it is
+
+async function main() {
+  const { name, file, logDir, url } = parseArguments(process.argv.slice(2));
+  let bytes;
+  try {
+    bytes = fs.readFileSync(file);
+  } catch (error) {
+    throw new StartError(`cannot read the topology ${shown(file)}: ${reasonOf(error)}`);
+  }
+  /** @type {Member[]} */
+  let members;
+  try {
+    members = parseTopology(bytes);
+  } catch (error) {
+    throw new StartError(`${shown(file)}:${reasonOf(error)}`);
+  }
+  const member = members.find((other) => other.name === name);
+  if (!member) {
+    const names = members.map((other) => other.name).join(', ');
+    throw new StartError(`${shown(file)} has no server '${shown(name)}', only: ${names}`);
+  }
+  if (!/^https?:\/\/[^/]/.test(url) || !URL.canParse(url)) {
+    throw new StartError(`--twitter-url '${shown(url)}': http://HOST… or https://HOST… is wanted`);
+  }
+  const server = new Server(member, members, logDir, url);
+  process.stderr.on('error', () => {}); // that nobody reads it is no reason to stop
+  await server.start();
+  process.on('SIGTERM', () => server.stop()).on('SIGINT', () => server.stop());
+  process.on('SIGHUP', () => server.handleHangUp());
+  process.on('SIGXFSZ', () => {}); // the write says so too
+}
+
+main().catch((error) => {
+  if (!(error instanceof StartError)) throw error;
+  process.stderr.write(`herd: ${error.message}\n`);
+  process.exit(2);
+});
