@@ -1,0 +1,2394 @@
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.StandardSocketOptions;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.CharacterCodingException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.security.SecureRandom;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Iterator;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.PriorityQueue;
+import java.util.Queue;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.CompletionStage;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Flow;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.Consumer;
+import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import jdk.net.ExtendedSocketOptions;
+import sun.misc.Signal;
+
+/**
+ * The herd for the JDK alone: one server, started as {@code java Herd.java serve NAME} with the
+ * options of {@code herd serve}, speaking the same lines to clients and neighbours and writing the
+ * same log.
+ *
+ * <p>One thread and one {@link Selector} do everything but talk HTTP and look up names; the threads
+ * that do leave what they found in a mailbox. Bytes are never decoded as text:
+ * a line is an ISO 8859-1 string, one character a byte, which the JVM keeps in one byte each.
+ */
+public final class Herd {
+    static final int LINE_BYTES_MAX = 65_536;
+    static final int LINK_LINE_BYTES_MAX = LINE_BYTES_MAX + 128;
+    static final int OUTPUT_BYTES_MAX = 256 * 1024; // owed to one; beyond it no more is handled
+    static final int INPUT_BYTES_MAX = 64 * 1024; // read ahead of what may be handled
+    static final int BEGINNING_BYTES = 1024; // of a longer line, in the log
+    static final int STALL_MS = 300_000;
+    static final int LINGER_MS = 250;
+    static final int DRAIN_MS = 5_000;
+
+    static final int DIAL_MS = 800;
+    static final int HELLO_MS = 5_000;
+    static final int YIELD_MS = 150; // the greater name leaves the smaller one this much time
+    static final int CROSSING_MS = 250; // how long the smaller name insists on its own dial
+    static final int RETRY_FIRST_MS = 20;
+    static final int RETRY_MAX_MS = 400;
+    static final int HEARTBEAT_MS = 2_000;
+    static final int SILENCE_MS = 8_000;
+    static final int MARK_MS = 1_000;
+    static final int MARK_CHANGES = 4_096;
+    static final int TICK_MS = 100;
+    static final int UNREACHABLE_MS = 2_000;
+
+    static final int ASKERS_MAX = 1_024;
+    static final int REQUESTS_MAX = 8;
+    static final int ANSWER_MS = 10_000;
+    static final int JOIN_MS = 5_000;
+    static final int BODY_BYTES_MAX = 4 * 1024 * 1024;
+
+    static final int LOG_RETRY_MS = 1_000;
+    static final int REWRITE_BYTES = 256 * 1024;
+    static final int LIVES_MAX = 64;
+    static final int DESCRIPTORS_OWN = 32;
+    static final int STRANGERS_RESERVED = 8;
+
+    private Herd() {}
+
+    // ---- lines. Patterns are matched whole: $ and . have notions of line ends that are not ours.
+
+    static final String NAME = "[A-Za-z0-9_-]{1,64}";
+    static final String LOCATION = "([+-](?:[0-8]\\d(?:\\.\\d+)?|90(?:\\.0+)?))"
+            + "([+-](?:(?:0\\d\\d|1[0-7]\\d)(?:\\.\\d+)?|180(?:\\.0+)?))/?";
+    static final String TIME = "\\d{1,18}(?:\\.\\d{1,9})?";
+    static final String SPACE = "[\\x09-\\x0d ]";
+    static final String FIELD = "([^\\x09-\\x0d ]+)";
+
+    static final Pattern COMMAND = Pattern.compile(
+            SPACE + "*" + FIELD + (SPACE + "+" + FIELD).repeat(3) + SPACE + "*");
+    static final Pattern IS_NAME = Pattern.compile(NAME);
+    static final Pattern IS_LOCATION = Pattern.compile(LOCATION);
+    static final Pattern IS_TIME = Pattern.compile(TIME);
+    static final Pattern IS_RADIUS = Pattern.compile("\\d+(?:\\.\\d+)?");
+    static final Pattern BOUND = Pattern.compile("0*(\\d{1,3})");
+    static final Pattern AT = Pattern.compile("AT (?<server>" + NAME + ") "
+            + "(?<difference>[+-](?:0|[1-9]\\d{0,17})\\.\\d{9}) (?<client>[^\\x09-\\x0d ]+) "
+            + "(?<location>" + LOCATION + ") (?<time>" + TIME + ")");
+    static final Pattern HELLO = Pattern.compile("HELLO herd/1 (" + NAME + ") (" + NAME
+            + ") ([0-9a-f]{16}) (\\d+) (?:-|([0-9a-f]{16})) (\\d+)");
+    static final Pattern RECORD = Pattern.compile(
+            "\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{9}Z ([<>=*]) "
+            + "(-|c\\d+|s\\d+(?::([^ ]*))?) (.*)", Pattern.DOTALL);
+    static final Pattern STARTED =
+            Pattern.compile("started, incarnation ([0-9a-f]{16}) at (\\d{1,18}),.*", Pattern.DOTALL);
+
+    /** A moment, or a difference of two: whole seconds rounded down, and the nanoseconds above. */
+    record Time(long seconds, int nanos) implements Comparable<Time> {
+        static final int SECOND = 1_000_000_000;
+
+        static Time now() {
+            Instant now = Instant.now();
+            return new Time(now.getEpochSecond(), now.getNano());
+        }
+
+        /** Reads {@code [sign]seconds[.fraction]}, checked before. */
+        static Time parse(String text) {
+            boolean negative = text.startsWith("-");
+            int start = negative || text.startsWith("+") ? 1 : 0;
+            int point = text.indexOf('.');
+            long seconds = Long.parseLong(text.substring(start, point < 0 ? text.length() : point));
+            int nanos = 0;
+            if (point >= 0) {
+                nanos = Integer.parseInt((text.substring(point + 1) + "00000000").substring(0, 9));
+            }
+            return negative ? new Time(0, 0).minus(new Time(seconds, nanos)) : new Time(seconds, nanos);
+        }
+
+        Time minus(Time other) {
+            int below = nanos < other.nanos ? 1 : 0;
+            return new Time(seconds - other.seconds - below, nanos - other.nanos + below * SECOND);
+        }
+
+        Time plus(Time other) {
+            int sum = nanos + other.nanos;
+            return new Time(seconds + other.seconds + sum / SECOND, sum % SECOND);
+        }
+
+        /** As AT lines have a difference: a sign always, seconds, nine decimals. */
+        String signed() {
+            Time magnitude = seconds < 0 ? new Time(0, 0).minus(this) : this;
+            return (seconds < 0 ? "-" : "+") + magnitude.seconds + "." + nineDigits(magnitude.nanos);
+        }
+
+        @Override
+        public int compareTo(Time other) {
+            int order = Long.compare(seconds, other.seconds);
+            return order != 0 ? order : Integer.compare(nanos, other.nanos);
+        }
+    }
+
+    static String nineDigits(int nanos) {
+        String digits = Integer.toString(nanos);
+        return "000000000".substring(digits.length()) + digits;
+    }
+
+    /** Reads decimal digits that fit 64 bits, unsigned; null otherwise. */
+    static Long u64(String text) {
+        try {
+            boolean digits = !text.isEmpty() && text.chars().allMatch(c -> c >= '0' && c <= '9');
+            return digits ? Long.valueOf(Long.parseUnsignedLong(text)) : null;
+        } catch (NumberFormatException tooGreat) {
+            return null;
+        }
+    }
+
+    /** Without {@code +}, leading zeros, or zeros that end a fraction; {@code -0} becomes 0. */
+    static String plainDecimal(String text) {
+        boolean negative = text.startsWith("-");
+        String magnitude = negative || text.startsWith("+") ? text.substring(1) : text;
+        int point = magnitude.indexOf('.');
+        int start = 0;
+        int end = magnitude.length();
+        int whole = point < 0 ? end : point;
+        while (start < whole - 1 && magnitude.charAt(start) == '0') {
+            start++;
+        }
+        while (point >= 0 && end > point && "0.".indexOf(magnitude.charAt(end - 1)) >= 0) {
+            end--;
+        }
+        String plain = magnitude.substring(start, Math.max(end, whole));
+        return negative && !plain.equals("0") ? "-" + plain : plain;
+    }
+
+    /** One report of a client's location: the AT line that carries it, and what orders it. */
+    static final class Report {
+        String line;
+        String client;
+        private final Time effective;
+        private final Time receipt;
+        /** Its place in the feed. */
+        long number;
+        /** Who told us; null if a client or our log did. */
+        Link source;
+
+        Report(String line, String client, Time time, Time receipt) {
+            this.line = line;
+            this.client = client;
+            this.receipt = receipt;
+            effective = time.compareTo(receipt) < 0 ? time : receipt;
+        }
+
+        /** Reads exactly what herds write; null otherwise. */
+        static Report parse(String line) {
+            Matcher at = AT.matcher(line);
+            if (!at.matches()) {
+                return null;
+            }
+            String difference = at.group("difference");
+            String client = at.group("client");
+            String timeText = at.group("time");
+            int iamatBytes = "IAMAT   ".length() + client.length()
+                    + at.group("location").length() + timeText.length();
+            if (iamatBytes > LINE_BYTES_MAX || difference.equals("-0.000000000")) {
+                return null;
+            }
+            Time time = Time.parse(timeText);
+            return new Report(line, client, time, time.plus(Time.parse(difference)));
+        }
+
+        /** There is a more recent one: what is left in the feed is only the number. */
+        void supersede() {
+            line = client = null;
+        }
+
+        boolean isSuperseded() {
+            return line == null;
+        }
+
+        String location() {
+            return line.split(" ", 6)[4];
+        }
+
+        /** Whether this is the more recent: the same answer on every server. */
+        boolean isAfter(Report other) {
+            int order = effective.compareTo(other.effective);
+            order = order != 0 ? order : receipt.compareTo(other.receipt);
+            String[] fields = order != 0 ? null : line.split(" ");
+            String[] others = order != 0 ? null : other.line.split(" ");
+            for (int field : new int[] {1, 4, 5}) { // server, location, the time's digits
+                order = order != 0 ? order : fields[field].compareTo(others[field]);
+            }
+            return order > 0;
+        }
+    }
+
+    /** The latest report of every client, and the feed of what changed. */
+    static final class Table {
+        final Map<String, Report> reports = new HashMap<>();
+        /** Ascending by number; superseded ones are swept when half are. */
+        private final ArrayList<Report> feed = new ArrayList<>();
+        long end;
+
+        void accept(Report report, Link source) {
+            Report known = reports.get(report.client);
+            if (known != null) {
+                if (!report.isAfter(known)) {
+                    return;
+                }
+                known.supersede();
+            }
+            report.number = ++end;
+            report.source = source;
+            reports.put(report.client, report);
+            feed.add(report);
+            if (feed.size() > 2 * reports.size() + 1024) {
+                feed.removeIf(Report::isSuperseded);
+            }
+        }
+
+        /** Gives the changes after {@code cursor}, in order, as long as {@code take} wants more. */
+        void changesAfter(long cursor, Predicate<Report> take) {
+            int low = 0;
+            for (int high = feed.size(); low < high; ) {
+                int middle = (low + high) >>> 1;
+                if (feed.get(middle).number > cursor) {
+                    high = middle;
+                } else {
+                    low = middle + 1;
+                }
+            }
+            for (; low < feed.size(); low++) {
+                if (!feed.get(low).isSuperseded() && !take.test(feed.get(low))) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /** Everything up to {@code number}, unsigned, of one life of a feed. */
+    record Mark(String incarnation, long number) {}
+
+    /** The lives of our feed: which marks of earlier ones still hold. */
+    static final class History {
+        private final LinkedHashMap<String, Long> lives = new LinkedHashMap<>();
+        private String last;
+
+        void begin(String incarnation, long end) {
+            if (last != null) {
+                lives.put(last, end);
+            }
+            last = incarnation;
+            lives.put(incarnation, Long.MAX_VALUE);
+            if (lives.size() > LIVES_MAX) {
+                lives.remove(lives.keySet().iterator().next());
+            }
+        }
+
+        boolean isWhole() {
+            return last != null;
+        }
+
+        void forget() {
+            lives.clear();
+            last = null;
+        }
+
+        /** From where on to send our feed, which has come to {@code end}. */
+        long resume(Mark known, long end) {
+            Long came = known == null ? null : lives.get(known.incarnation);
+            boolean holds = came != null && Long.compareUnsigned(known.number, Math.min(came, end)) <= 0;
+            return holds ? known.number : 0;
+        }
+    }
+
+    /** Bytes that grow at one end and shrink at the other. An empty one holds no memory. */
+    static final class Bytes {
+        private static final byte[] NONE = {};
+        byte[] array = NONE;
+        int from;
+        int to;
+
+        int size() {
+            return to - from;
+        }
+
+        void add(byte[] bytes, int start, int count) {
+            if (to + count > array.length) {
+                int size = size();
+                byte[] target = size + count > array.length || from < array.length / 2
+                        ? new byte[Math.max(size + count, 2 * array.length)] : array;
+                System.arraycopy(array, from, target, 0, size);
+                array = target;
+                from = 0;
+                to = size;
+            }
+            System.arraycopy(bytes, start, array, to, count);
+            to += count;
+        }
+
+        void add(String text) {
+            byte[] bytes = text.getBytes(ISO_8859_1);
+            add(bytes, 0, bytes.length);
+        }
+
+        void take(int count) {
+            from += count;
+            if (from == to) {
+                clear();
+            }
+        }
+
+        void clear() {
+            array = NONE;
+            from = to = 0;
+        }
+
+        String text(int start, int end) {
+            return new String(array, start, end - start, ISO_8859_1);
+        }
+    }
+
+    // ---- the log
+
+    static String escaped(String line) {
+        StringBuilder out = null;
+        for (int at = 0; at < line.length(); at++) {
+            char c = line.charAt(at);
+            boolean plain = c >= ' ' && c <= '~' && c != '\\';
+            if (!plain && out == null) {
+                out = new StringBuilder(line.length() + 16).append(line, 0, at);
+            }
+            if (out == null) {
+                continue;
+            }
+            if (plain) {
+                out.append(c);
+            } else if (c == '\\') {
+                out.append("\\\\");
+            } else {
+                out.append("\\x").append(Character.forDigit(c >> 4, 16)).append(Character.forDigit(c & 15, 16));
+            }
+        }
+        return out == null ? line : out.toString();
+    }
+
+    /** Takes back what {@link #escaped} did; null for what it cannot have written. */
+    static String unescaped(String text) {
+        StringBuilder out = new StringBuilder(text.length());
+        for (int at = 0; at < text.length(); at++) {
+            char c = text.charAt(at);
+            if (c != '\\') {
+                out.append(c);
+            } else if (text.startsWith("\\\\", at)) {
+                out.append('\\');
+                at++;
+            } else if (text.startsWith("\\x", at) && at + 3 < text.length()) {
+                int high = Character.digit(text.charAt(at + 2), 16);
+                int low = Character.digit(text.charAt(at + 3), 16);
+                if (high < 0 || low < 0) {
+                    return null;
+                }
+                out.append((char) (high * 16 + low));
+                at += 3;
+            } else {
+                return null;
+            }
+        }
+        return out.toString();
+    }
+
+    /** What came in and went out; and so what a restart knows. */
+    static final class Log {
+        private static final DateTimeFormatter DATE =
+                DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.").withZone(ZoneOffset.UTC);
+        final Path file;
+        private final Server server;
+        private FileChannel channel;
+        private Object fileKey;
+        private final Bytes pending = new Bytes();
+        private boolean torn; // the last write broke off within a record
+        boolean failing;
+        private boolean fresh;
+        private long missing;
+        private long second = Long.MIN_VALUE;
+        private String date = "";
+
+        Log(Path file, Server server) {
+            this.file = file;
+            this.server = server;
+        }
+
+        /**
+         * Opens or makes it. One channel both reads and writes: a POSIX lock goes when its process
+         * closes any descriptor of the file.
+         */
+        void open() throws IOException {
+            Files.createDirectories(file.toAbsolutePath().getParent());
+            FileChannel opened = FileChannel.open(file,
+                    StandardOpenOption.READ, StandardOpenOption.WRITE, StandardOpenOption.CREATE);
+            BasicFileAttributes found = Files.readAttributes(file, BasicFileAttributes.class);
+            torn = false;
+            if (found.isRegularFile()) {
+                lock(opened);
+                ByteBuffer last = ByteBuffer.allocate(1);
+                opened.position(opened.size());
+                torn = opened.size() > 0 && opened.read(last, opened.size() - 1) == 1 && last.get(0) != '\n';
+            }
+            fresh = opened.size() == 0;
+            if (channel != null) {
+                channel.close();
+            }
+            channel = opened;
+            fileKey = found.fileKey();
+        }
+
+        private void lock(FileChannel opened) throws IOException {
+            try {
+                if (opened.tryLock() != null) {
+                    return;
+                }
+            } catch (OverlappingFileLockException ours) {
+                // falls through
+            }
+            opened.close();
+            throw new InUseException();
+        }
+
+        /** Gives each whole record to {@code take}. */
+        void replay(Consumer<String> take) throws IOException {
+            if (!Files.isRegularFile(file)) {
+                return; // a device has no past
+            }
+            ByteBuffer chunk = ByteBuffer.allocate(1 << 18);
+            Bytes kept = new Bytes();
+            int scanned = 0; // no LF lies in so much of what is kept
+            for (long position = 0; ; ) {
+                int count = channel.read(chunk.clear(), position);
+                if (count < 0) {
+                    return;
+                }
+                position += count;
+                kept.add(chunk.array(), 0, count);
+                for (int at = kept.from + scanned; at < kept.to; at++) {
+                    if (kept.array[at] == '\n') {
+                        take.accept(kept.text(kept.from, at));
+                        kept.from = at + 1;
+                    }
+                }
+                kept.take(0);
+                scanned = kept.size();
+            }
+        }
+
+        private String stamp(Time time) {
+            if (time.seconds != second) {
+                second = time.seconds;
+                date = DATE.format(Instant.ofEpochSecond(second));
+            }
+            return date + nineDigits(time.nanos) + "Z";
+        }
+
+        void add(char direction, String label, String text, String more) {
+            String record = stamp(server.now) + " " + direction + " " + label + " " + escaped(text) + more + "\n";
+            if (failing) {
+                missing++;
+            } else {
+                pending.add(record);
+            }
+        }
+
+        void add(char direction, String label, String text) {
+            add(direction, label, text, "");
+        }
+
+        /** A line, of which only AT lines are whole beyond 64 KiB. */
+        void line(char direction, String label, String line) {
+            if (line.length() <= LINE_BYTES_MAX || line.startsWith("AT ")) {
+                add(direction, label, line);
+            } else {
+                add(direction, label, line.substring(0, BEGINNING_BYTES), "\\... " + line.length() + " bytes");
+            }
+        }
+
+        /** Hands the turn's records to the kernel. */
+        void commit() {
+            if (failing || pending.size() == 0) {
+                return;
+            }
+            try {
+                write(pending);
+            } catch (IOException error) {
+                fail(error);
+            }
+        }
+
+        void fail(IOException error) {
+            if (!failing) {
+                server.handleLogFailing(file + ": " + reasonOf(error));
+            }
+            failing = true;
+            for (int at = pending.from; at < pending.to; at++) {
+                missing += pending.array[at] == '\n' ? 1 : 0;
+            }
+            pending.clear();
+            server.after(LOG_RETRY_MS, this::retry);
+        }
+
+        /** Opens it anew after it was moved away. */
+        void reopen() {
+            commit();
+            try {
+                boolean stays = channel != null && Files.exists(file)
+                        && Files.readAttributes(file, BasicFileAttributes.class).fileKey().equals(fileKey);
+                if (!stays) {
+                    open();
+                    if (fresh) {
+                        server.rewriteFrom = 0L;
+                    }
+                }
+            } catch (IOException error) {
+                close();
+                if (!failing) {
+                    fail(error);
+                }
+            }
+        }
+
+        private void close() {
+            try {
+                if (channel != null) {
+                    channel.close();
+                }
+            } catch (IOException error) {
+                // it is given up anyway
+            }
+            channel = null;
+        }
+
+        private void retry() {
+            try {
+                boolean wasOpen = channel != null;
+                if (!wasOpen) {
+                    open();
+                }
+                Bytes note = new Bytes();
+                note.add(stamp(server.now) + " * - gap: " + missing
+                        + " records could not be written before this one\n");
+                write(note);
+                failing = false;
+                server.handleLogRecovered(missing, !wasOpen && fresh);
+                missing = 0;
+            } catch (IOException error) {
+                fail(error);
+            }
+        }
+
+        private void write(Bytes bytes) throws IOException {
+            if (channel == null) {
+                throw new IOException("it is not open");
+            }
+            if (torn) {
+                ByteBuffer mark = ByteBuffer.wrap("\\... torn\n".getBytes(ISO_8859_1));
+                while (mark.hasRemaining()) {
+                    channel.write(mark);
+                }
+                torn = false;
+            }
+            while (bytes.size() > 0) {
+                int count = Math.min(bytes.size(), 1 << 16); // the JDK copies it to native memory
+                count = channel.write(ByteBuffer.wrap(bytes.array, bytes.from, count));
+                if (count > 0) {
+                    torn = bytes.array[bytes.from + count - 1] != '\n';
+                    bytes.take(count);
+                }
+            }
+        }
+    }
+
+    /** Another process writes the log. */
+    static final class InUseException extends IOException {
+        private static final long serialVersionUID = 1;
+
+        InUseException() {
+            super("another process writes it");
+        }
+    }
+
+    // ---- connections
+
+    /** Whoever wants to know that a channel is ready. */
+    interface Ready {
+        void handleReady();
+    }
+
+    /** Lines in, lines out, both bounded. */
+    abstract static class Connection implements Ready {
+        final Server server;
+        final SocketChannel channel;
+        final SelectionKey key;
+        final String plainLabel;
+        private final int limit;
+        private final Bytes in = new Bytes();
+        private int scanned; // no LF lies in so many bytes of `in`
+        long overlong; // bytes so far of a line past the limit
+        private final Bytes out = new Bytes();
+        private long tookAt; // when the peer last took a byte, while any is owed
+        boolean ended;
+        private boolean isShut;
+        /** Why it is being closed; nothing it says counts any longer. */
+        String reason;
+
+        Connection(Server server, SocketChannel channel, SelectionKey key, char kind, int limit) {
+            this.server = server;
+            this.channel = channel;
+            this.key = key;
+            this.limit = limit;
+            plainLabel = kind + Long.toString(++server.serials);
+            key.attach(this);
+            server.connections.add(this);
+        }
+
+        String label() {
+            return plainLabel;
+        }
+
+        void record(char direction, String text) {
+            server.log.add(direction, label(), text);
+        }
+
+        void logOpened() {
+            try {
+                InetSocketAddress peer = (InetSocketAddress) channel.getRemoteAddress();
+                record('+', addressText(peer.getAddress().getHostAddress(), peer.getPort()));
+            } catch (IOException error) {
+                record('+', reasonOf(error)); // it has gone already
+            }
+            updateInterest();
+        }
+
+        abstract void handleLine(String line);
+
+        abstract void handleOverlong(String piece, boolean first, boolean last);
+
+        boolean isOpen() {
+            return reason == null;
+        }
+
+        /** Whether the next line may be handled now. */
+        boolean isWilling() {
+            return isOpen();
+        }
+
+        /** Bytes not yet taken. */
+        int owed() {
+            return out.size();
+        }
+
+        @Override
+        public void handleReady() {
+            try {
+                if (key.isWritable()) {
+                    flush();
+                }
+                if (key.isValid() && key.isReadable()) {
+                    read();
+                }
+            } catch (IOException error) {
+                abort(reasonOf(error));
+            }
+        }
+
+        private void read() throws IOException {
+            ByteBuffer scratch = server.scratch;
+            int count = channel.read(scratch.clear());
+            if (count < 0) {
+                ended = true;
+                if (!isOpen() && isShut) {
+                    handleClosed();
+                    return;
+                }
+            } else if (isOpen()) { // else it is read only so that closing does not reset it
+                in.add(scratch.array(), 0, count);
+            }
+            serve();
+        }
+
+        /** Handles what may be handled. */
+        void serve() {
+            while (isWilling()) {
+                int at = in.from + scanned;
+                while (at < in.to && in.array[at] != '\n') {
+                    at++;
+                }
+                boolean whole = at < in.to;
+                scanned = at - in.from;
+                if (!whole && (in.size() == 0 || (overlong == 0 && in.size() <= limit))) {
+                    break;
+                }
+                int length = at - in.from;
+                String text = in.text(in.from, at);
+                in.take(length + (whole ? 1 : 0));
+                scanned = 0;
+                if (whole && overlong == 0 && length <= limit) {
+                    handleLine(text);
+                } else {
+                    boolean first = overlong == 0;
+                    overlong += length;
+                    handleOverlong(text, first, whole);
+                    overlong = whole ? 0 : overlong;
+                }
+            }
+            if (ended && isWilling()) {
+                handleLast();
+            }
+            updateInterest();
+        }
+
+        /** It has said its last. */
+        void handleLast() {
+            if (in.size() > 0) {
+                record('*', in.size() + " bytes after the last LF were discarded");
+            }
+        }
+
+        private void updateInterest() {
+            if (key.isValid()) {
+                boolean reads = !ended && (!isOpen() || isWilling() || in.size() <= INPUT_BYTES_MAX);
+                key.interestOps((reads ? SelectionKey.OP_READ : 0)
+                        | (out.size() > 0 ? SelectionKey.OP_WRITE : 0));
+            }
+        }
+
+        void send(String text) {
+            if (isOpen()) {
+                if (out.size() == 0) {
+                    tookAt = mono();
+                }
+                out.add(text);
+                server.dirty.add(this);
+            }
+        }
+
+        /** Says a line and logs it. */
+        void say(String line) {
+            if (isOpen()) {
+                server.log.line('>', label(), line);
+                send(line);
+                send("\n");
+            }
+        }
+
+        /** The turn's records are written: its replies leave. */
+        final void flush() throws IOException {
+            while (out.size() > 0) {
+                int count = Math.min(out.size(), 1 << 16); // the JDK copies it to native memory
+                count = channel.write(ByteBuffer.wrap(out.array, out.from, count));
+                if (count == 0) {
+                    break;
+                }
+                out.take(count);
+                tookAt = mono();
+            }
+            if (isOpen()) {
+                serve();
+            } else if (out.size() == 0 && !isShut) {
+                shut();
+            }
+            updateInterest();
+        }
+
+        /** What is unread when a socket is closed resets the connection, so it is read, for a while. */
+        private void shut() throws IOException {
+            isShut = true;
+            channel.shutdownOutput();
+            if (ended) {
+                handleClosed();
+            } else {
+                server.after(LINGER_MS, this::handleClosed);
+            }
+        }
+
+        void checkStall() {
+            if (out.size() > 0 && mono() >= tookAt + STALL_MS) {
+                abort("it took no byte for 5 minutes");
+            }
+        }
+
+        /** Sends what is owed, then closes. */
+        void lose(String why) {
+            if (isOpen()) {
+                reason = why;
+                in.clear();
+                scanned = 0;
+                server.dirty.add(this);
+            }
+        }
+
+        /** Closes at once. */
+        void abort(String why) {
+            reason = isOpen() ? why : reason;
+            in.clear();
+            out.clear();
+            handleClosed();
+        }
+
+        void handleClosed() {
+            if (!server.connections.remove(this)) {
+                return;
+            }
+            server.dirty.remove(this);
+            try {
+                channel.close();
+            } catch (IOException error) {
+                // it is closed all the same
+            }
+            if (overlong > 0) {
+                server.log.add('<', label(), "", "\\... " + overlong + " bytes");
+            }
+            record('-', reason);
+            server.acceptAgain();
+        }
+    }
+
+    /** A phone, say. */
+    static final class Client extends Connection {
+        /** What it waits for. */
+        Question question;
+        Timer deadline;
+
+        Client(Server server, SocketChannel channel, SelectionKey key) {
+            super(server, channel, key, 'c', LINE_BYTES_MAX);
+            logOpened();
+        }
+
+        @Override
+        boolean isWilling() {
+            return isOpen() && question == null && !server.stopping && owed() < OUTPUT_BYTES_MAX;
+        }
+
+        @Override
+        void handleLine(String line) {
+            server.log.line('<', label(), line);
+            if (!handleCommand(line)) {
+                say("? " + line);
+            }
+        }
+
+        private boolean handleCommand(String line) {
+            Matcher fields = COMMAND.matcher(line);
+            if (!fields.matches()) {
+                return false;
+            }
+            String name = fields.group(2);
+            String third = fields.group(4);
+            switch (fields.group(1)) {
+                case "IAMAT":
+                    String location = fields.group(3);
+                    if (!IS_LOCATION.matcher(location).matches() || !IS_TIME.matcher(third).matches()) {
+                        return false;
+                    }
+                    Time time = Time.parse(third);
+                    String at = "AT " + server.name + " " + server.now.minus(time).signed() + " "
+                            + name + " " + location + " " + third;
+                    server.table.accept(new Report(at, name, time, server.now), null);
+                    say(at);
+                    return true;
+                case "WHATSAT":
+                    Matcher bound = BOUND.matcher(third);
+                    Report report = server.table.reports.get(name);
+                    if (report == null || !IS_RADIUS.matcher(fields.group(3)).matches()
+                            || !bound.matches() || Integer.parseInt(bound.group(1)) > 100) {
+                        return false;
+                    }
+                    say(report.line);
+                    server.twitter.ask(this, report.location(), plainDecimal(fields.group(3)),
+                            Integer.parseInt(bound.group(1)));
+                    return true;
+                default:
+                    return false;
+            }
+        }
+
+        /** The line it has waited for. */
+        void answer(String json) {
+            deadline.cancel();
+            question = null;
+            say(json);
+            serve();
+        }
+
+        @Override
+        void handleOverlong(String piece, boolean first, boolean last) {
+            if (first) {
+                server.log.add('<', label(), piece.substring(0, BEGINNING_BYTES), "\\...");
+                server.log.add('>', label(), "? " + piece.substring(0, BEGINNING_BYTES - 2), "\\...");
+                send("? ");
+            }
+            send(piece);
+            if (last) {
+                server.log.add('<', label(), "", "\\... " + overlong + " bytes");
+                server.log.add('>', label(), "", "\\... " + (overlong + 2) + " bytes");
+                send("\n");
+            }
+        }
+
+        @Override
+        void handleLast() {
+            super.handleLast();
+            lose("closed by the client");
+        }
+
+        @Override
+        void handleClosed() {
+            super.handleClosed();
+            server.twitter.leave(this);
+        }
+    }
+
+    /** A connection between servers. */
+    static final class Peer extends Connection {
+        private Link link;
+        private boolean presented;
+        private final Timer deadline;
+
+        Peer(Server server, SocketChannel channel, SelectionKey key, Link dialled) {
+            super(server, channel, key, 's', LINK_LINE_BYTES_MAX);
+            link = dialled;
+            deadline = server.after(HELLO_MS, () -> refuse("no HELLO within 5 seconds"));
+            logOpened();
+        }
+
+        @Override
+        String label() {
+            return link == null ? plainLabel : plainLabel + ":" + link.name;
+        }
+
+        /** Who says what comes in is known only once it has presented itself. */
+        private String heardLabel() {
+            return presented ? label() : plainLabel;
+        }
+
+        @Override
+        void handleLine(String line) {
+            if (presented) {
+                link.heardAt = mono();
+            }
+            int space = line.indexOf(' ');
+            String word = space < 0 ? line : line.substring(0, space);
+            String refused = switch (word) {
+                case "AT" -> presented ? handleAt(line) : "the first line must be HELLO";
+                case "MARK" -> presented ? handleMark(line) : "the first line must be HELLO";
+                case "HELLO" -> presented ? "a second HELLO" : handleHello(line);
+                case "BYE" -> {
+                    server.log.line('<', heardLabel(), line);
+                    drop("the neighbour said " + escaped(line), false);
+                    yield null;
+                }
+                default -> "a line that is none of HELLO, AT, MARK, BYE";
+            };
+            if (refused != null) {
+                server.log.line('<', heardLabel(), line);
+                refuse(refused);
+            }
+        }
+
+        private String handleAt(String line) {
+            Report report = Report.parse(line);
+            if (report == null) {
+                return "a malformed AT line";
+            }
+            server.log.line('<', label(), line);
+            server.table.accept(report, link);
+            return null;
+        }
+
+        private String handleMark(String line) {
+            Long number = u64(line.substring(Math.min("MARK ".length(), line.length())));
+            if (number == null) {
+                return "a malformed MARK line";
+            }
+            if (link.handleMark(number)) {
+                server.log.line('<', label(), line);
+            }
+            return null;
+        }
+
+        /** Gives why it is refused, or null. */
+        private String handleHello(String line) {
+            Matcher hello = HELLO.matcher(line);
+            if (!hello.matches()) {
+                return line.startsWith("HELLO herd/1 ")
+                        ? "a malformed HELLO line" : "a HELLO of another version than herd/1";
+            }
+            Long serial = u64(hello.group(4));
+            Long number = u64(hello.group(6));
+            if (serial == null || number == null) {
+                return "a malformed HELLO line";
+            }
+            if (!hello.group(2).equals(server.name)) {
+                return "a HELLO to somebody else";
+            }
+            Link from = server.links.get(hello.group(1));
+            if (from == null) {
+                return "a HELLO from no neighbour of ours";
+            }
+            if (link != null && link != from) {
+                return "a HELLO from another neighbour than was dialled";
+            }
+            boolean dialled = link != null;
+            String refused = dialled ? null : from.judge(hello.group(3), serial);
+            if (refused != null) {
+                return refused;
+            }
+            link = from;
+            presented = true;
+            deadline.cancel();
+            server.log.line('<', label(), line);
+            if (!dialled) {
+                link.giveUpDial();
+                if (link.peer != null) {
+                    link.peer.drop("the neighbour has connected anew", true);
+                }
+                link.sayHello(this);
+            }
+            String incarnation = hello.group(5);
+            link.begin(this, hello.group(3), serial, incarnation == null ? null : new Mark(incarnation, number));
+            return null;
+        }
+
+        @Override
+        void handleOverlong(String piece, boolean first, boolean last) {
+            server.log.add('<', heardLabel(), piece.substring(0, BEGINNING_BYTES), "\\...");
+            refuse("a line over 65664 bytes");
+            overlong = 0;
+        }
+
+        /** Says why, then closes. */
+        void refuse(String why) {
+            say("BYE " + why);
+            if (link != null) {
+                link.handleDown(this, why);
+            }
+            lose("refused: " + why);
+        }
+
+        /** Is done with it. */
+        void drop(String why, boolean atOnce) {
+            if (link != null) {
+                link.handleDown(this, why);
+            }
+            if (atOnce) {
+                abort(why);
+            } else {
+                lose(why);
+            }
+        }
+
+        @Override
+        void handleLast() {
+            super.handleLast();
+            drop("closed by the neighbour", true);
+        }
+
+        @Override
+        void handleClosed() {
+            deadline.cancel();
+            super.handleClosed();
+            if (link != null) {
+                link.handleDown(this, reason);
+            }
+        }
+    }
+
+    // ---- links
+
+    /** One neighbour: who dials and when, hello, marks and heartbeats, how far it has read our feed. */
+    static final class Link implements Ready {
+        private final Server server;
+        final String name;
+        private final Address address;
+        private final boolean first;
+        /** The dial under way; an answer to an earlier one is recognised by not being this. */
+        private Object dial;
+        private SocketChannel dialling;
+        /** A dial of ours that awaits its answer. */
+        private Peer dialled;
+        private long dialledAt;
+        private int attempts;
+        private long unreachableSince = -1;
+        private boolean unreachableSaid;
+        private Timer timer;
+        /** The connection, while the link is up. */
+        Peer peer;
+        String life;
+        private long serial;
+        /** What we have of its feed. */
+        Mark known;
+        private long floor; // what it told us up to here, it told in an earlier life
+        private long cursor;
+        private long marked;
+        private int unmarked;
+        private long markedAt;
+        private long saidAt;
+        long heardAt;
+
+        Link(Server server, Member neighbour) {
+            this.server = server;
+            name = neighbour.name;
+            address = neighbour.servers;
+            first = server.name.compareTo(name) < 0;
+        }
+
+        void begin() {
+            dialAfter(first ? 0 : YIELD_MS);
+        }
+
+        private void dialAfter(long ms) {
+            cancel(timer);
+            timer = server.stopping ? null : server.after(ms, this::dial);
+        }
+
+        /** A name may take long to look up, so a worker does. */
+        private void dial() {
+            Object ours = new Object();
+            dial = ours;
+            timer = server.after(DIAL_MS, () -> {
+                attempts = 0; // that took long enough: a way that has just opened is found at once
+                dialFailed("no answer to the dial");
+            });
+            server.workers.execute(() -> {
+                InetSocketAddress found = new InetSocketAddress(address.host, address.port);
+                server.post(() -> {
+                    if (dial == ours) {
+                        connect(found);
+                    }
+                });
+            });
+        }
+
+        private void connect(InetSocketAddress found) {
+            try {
+                if (found.isUnresolved()) {
+                    throw new IOException("nobody knows this host");
+                }
+                dialling = SocketChannel.open();
+                configure(dialling);
+                dialling.connect(found);
+                dialling.register(server.selector, SelectionKey.OP_CONNECT, this);
+            } catch (IOException | RuntimeException error) {
+                dialFailed(reasonOf(error));
+            }
+        }
+
+        @Override
+        public void handleReady() {
+            SocketChannel channel = dialling;
+            try {
+                if (channel == null || !channel.finishConnect()) {
+                    return;
+                }
+            } catch (IOException error) {
+                dialFailed(reasonOf(error));
+                return;
+            }
+            cancel(timer);
+            dial = dialling = null;
+            dialled = new Peer(server, channel, channel.keyFor(server.selector), this);
+            dialledAt = mono();
+            sayHello(dialled);
+        }
+
+        private void dialFailed(String why) {
+            closeDial();
+            int half = Math.min(RETRY_FIRST_MS << Math.min(attempts++, 16), RETRY_MAX_MS) / 2;
+            dialAfter(half + ThreadLocalRandom.current().nextInt(half + 1));
+            unreachableSince = unreachableSince < 0 ? mono() : unreachableSince;
+            if (!unreachableSaid && mono() >= unreachableSince + UNREACHABLE_MS) {
+                unreachableSaid = true;
+                server.tell(name + " cannot be reached at " + address + ", trying on: " + why);
+            }
+        }
+
+        private void closeDial() {
+            SocketChannel channel = dialling;
+            dial = dialling = null;
+            dialled = null;
+            try {
+                if (channel != null) {
+                    channel.close();
+                }
+            } catch (IOException error) {
+                // it is given up anyway
+            }
+        }
+
+        void giveUpDial() {
+            cancel(timer);
+            Peer given = dialled;
+            closeDial();
+            if (given != null) {
+                given.abort("the neighbour's own dial was taken");
+            }
+        }
+
+        /**
+         * Whether the hello on a connection that the neighbour made is to be taken; gives why not.
+         * Of two dials that cross that of the smaller name stays; a link that is up gives way to a
+         * later hello only.
+         */
+        String judge(String incarnation, long hello) {
+            if (peer != null) {
+                boolean late = incarnation.equals(life) && Long.compareUnsigned(hello, serial) <= 0;
+                return late ? "a late hello" : null;
+            }
+            boolean insists = first && dialled != null && mono() < dialledAt + CROSSING_MS;
+            return insists ? "our dial crossed yours" : null;
+        }
+
+        void sayHello(Peer to) {
+            String mark = known == null ? "- 0"
+                    : known.incarnation + " " + Long.toUnsignedString(known.number);
+            to.say("HELLO herd/1 " + server.name + " " + name + " " + server.incarnation + " "
+                    + ++server.hellos + " " + mark);
+        }
+
+        void begin(Peer connection, String incarnation, long hello, Mark theirs) {
+            long end = server.table.end;
+            floor = incarnation.equals(life) ? floor : end;
+            life = incarnation;
+            serial = hello;
+            dialled = null;
+            attempts = 0;
+            peer = connection;
+            cursor = marked = server.history.resume(theirs, end);
+            unmarked = 0;
+            markedAt = saidAt = heardAt = mono();
+            unreachableSince = -1;
+            unreachableSaid = false;
+            server.say("link to " + name + " is up");
+        }
+
+        void handleDown(Peer connection, String why) {
+            if (dialled == connection) {
+                dialFailed(why);
+            } else if (peer == connection) {
+                peer = null;
+                server.say("link to " + name + " is down: " + why);
+                int half = RETRY_FIRST_MS / 2;
+                dialAfter(half + ThreadLocalRandom.current().nextInt(half) + (first ? 0 : YIELD_MS));
+            }
+        }
+
+        /** Whether a mark is news, not only a heartbeat. */
+        boolean handleMark(long number) {
+            boolean old = known != null && known.incarnation.equals(life)
+                    && Long.compareUnsigned(number, known.number) <= 0;
+            if (life == null || number == 0 || old) {
+                return false;
+            }
+            known = new Mark(life, number);
+            return true;
+        }
+
+        boolean canFlood() {
+            return peer != null && cursor < server.table.end
+                    && OUTPUT_BYTES_MAX - peer.owed() > LINK_LINE_BYTES_MAX;
+        }
+
+        /** Sends what has not been sent, as far as there is room. A slow neighbour costs the cursor. */
+        void flood() {
+            if (!canFlood()) {
+                return;
+            }
+            Peer to = peer;
+            server.table.changesAfter(cursor, report -> {
+                if (report.source != this || report.number <= floor) {
+                    if (to.owed() + report.line.length() + 1 > OUTPUT_BYTES_MAX) {
+                        return false;
+                    }
+                    to.say(report.line);
+                    unmarked++;
+                    saidAt = mono();
+                }
+                cursor = report.number;
+                return true;
+            });
+            sayDueMark();
+        }
+
+        private void sayDueMark() {
+            long now = mono();
+            boolean fresh = marked < cursor;
+            boolean due = fresh && (unmarked >= MARK_CHANGES || now >= markedAt + MARK_MS);
+            if (peer == null || (!due && now < saidAt + HEARTBEAT_MS)) {
+                return;
+            }
+            if (fresh) {
+                peer.say("MARK " + cursor);
+            } else {
+                peer.send("MARK " + cursor + "\n"); // a heartbeat is not logged
+            }
+            marked = cursor;
+            unmarked = 0;
+            markedAt = saidAt = now;
+        }
+
+        /** What is due though nothing happens. */
+        void handleTick() {
+            if (peer != null && mono() >= heardAt + SILENCE_MS) {
+                peer.drop("nothing heard for " + SILENCE_MS / 1000 + " seconds", true);
+            }
+            sayDueMark();
+        }
+    }
+
+    // ---- Twitter
+
+    /** What was asked, and who waits for the answer. */
+    static final class Question {
+        final String query;
+        final int bound;
+        final long askedAt = mono();
+        final Set<Client> askers = new LinkedHashSet<>();
+        final Body body = new Body();
+        /** Null until it is asked. */
+        CompletableFuture<HttpResponse<byte[]>> exchange;
+
+        Question(String query, int bound) {
+            this.query = query;
+            this.bound = bound;
+        }
+    }
+
+    /** The body of an answer, up to a limit; JDK 17's own have none. */
+    static final class Body implements HttpResponse.BodySubscriber<byte[]> {
+        private final CompletableFuture<byte[]> whole = new CompletableFuture<>();
+        private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        private volatile Flow.Subscription subscription;
+
+        @Override
+        public CompletionStage<byte[]> getBody() {
+            return whole;
+        }
+
+        @Override
+        public void onSubscribe(Flow.Subscription given) {
+            subscription = given;
+            given.request(Long.MAX_VALUE);
+        }
+
+        @Override
+        public void onNext(List<ByteBuffer> buffers) {
+            for (ByteBuffer buffer : buffers) {
+                byte[] chunk = new byte[buffer.remaining()];
+                buffer.get(chunk);
+                bytes.writeBytes(chunk);
+            }
+            if (bytes.size() > BODY_BYTES_MAX) {
+                cancel("its answer is over " + BODY_BYTES_MAX + " bytes");
+            }
+        }
+
+        @Override
+        public void onError(Throwable error) {
+            whole.completeExceptionally(error);
+        }
+
+        @Override
+        public void onComplete() {
+            whole.complete(bytes.toByteArray());
+        }
+
+        void cancel(String why) {
+            Flow.Subscription given = subscription;
+            if (given != null) {
+                given.cancel();
+            }
+            whole.completeExceptionally(new IOException(why));
+        }
+    }
+
+    /** Asks, a few questions at a time. Deadlines are those of who waits. */
+    static final class Twitter {
+        private final Server server;
+        private final String url;
+        private final HttpClient client = HttpClient.newBuilder()
+                .version(HttpClient.Version.HTTP_1_1).connectTimeout(Duration.ofSeconds(5)).build();
+        /** The one to join, by query. */
+        private final Map<String, Question> open = new HashMap<>();
+        private final Set<Question> waiting = new LinkedHashSet<>();
+        private int running;
+        private int askers;
+
+        Twitter(Server server, String url) {
+            this.server = server;
+            this.url = url.replaceFirst("(?s)#.*", "");
+        }
+
+        void ask(Client asker, String location, String radius, int bound) {
+            if (askers >= ASKERS_MAX) {
+                asker.say(errorJson("too many questions are waiting for Twitter, ask again later"));
+                return;
+            }
+            Matcher parts = IS_LOCATION.matcher(location);
+            parts.matches();
+            String query = "q=&geocode=" + plainDecimal(parts.group(1)) + "%2C" + plainDecimal(parts.group(2))
+                    + "%2C" + radius + "km&rpp=" + bound;
+            Question question = open.get(query);
+            if (question == null || mono() >= question.askedAt + JOIN_MS) {
+                question = new Question(query, bound);
+                open.put(query, question);
+                waiting.add(question);
+            }
+            question.askers.add(asker);
+            asker.question = question;
+            askers++;
+            asker.deadline = server.after(ANSWER_MS, () -> {
+                leave(asker);
+                asker.answer(errorJson("Twitter did not answer within " + ANSWER_MS / 1000 + " seconds"));
+            });
+            dispatch();
+        }
+
+        /** The last to leave takes the question along. */
+        void leave(Client asker) {
+            Question question = asker.question;
+            if (question == null || !question.askers.remove(asker)) {
+                return;
+            }
+            asker.deadline.cancel();
+            askers--;
+            if (question.askers.isEmpty()) {
+                open.remove(question.query, question);
+                waiting.remove(question);
+                if (question.exchange != null) {
+                    question.exchange.cancel(true);
+                    question.body.cancel("nobody waits any longer");
+                }
+            }
+        }
+
+        private void dispatch() {
+            for (Iterator<Question> next = waiting.iterator(); next.hasNext() && running < REQUESTS_MAX; ) {
+                Question question = next.next();
+                next.remove();
+                running++;
+                URI uri = URI.create(url + (url.contains("?") ? "&" : "?") + question.query);
+                HttpRequest request = HttpRequest.newBuilder(uri).header("User-Agent", "herd/0.1.0").build();
+                question.exchange = client.sendAsync(request, head -> question.body);
+                question.exchange.handle((response, error) -> { // on a thread of the client's
+                    String json = error != null ? unanswered(error) : answered(response.body(), question.bound);
+                    server.post(() -> handleAnswer(question, json));
+                    return null;
+                });
+            }
+        }
+
+        private void handleAnswer(Question question, String json) {
+            running--;
+            open.remove(question.query, question);
+            askers -= question.askers.size();
+            for (Client asker : question.askers) {
+                asker.answer(json);
+            }
+            dispatch();
+        }
+
+        private static String answered(byte[] body, int bound) {
+            try {
+                return oneLine(body, bound);
+            } catch (IOException | RuntimeException error) {
+                return unanswered(error);
+            }
+        }
+
+        private static String unanswered(Throwable error) {
+            Throwable cause = error instanceof CompletionException ? error.getCause() : error;
+            return errorJson("Twitter cannot be had: " + reasonOf(cause));
+        }
+    }
+
+    /** An error of ours in the shape of Twitter's own. */
+    static String errorJson(String message) {
+        StringBuilder json = new StringBuilder("{\"error\":\"");
+        for (char c : message.toCharArray()) {
+            if (c < ' ' || c > '~' || c == '"' || c == '\\') {
+                json.append(String.format("\\u%04x", (int) c));
+            } else {
+                json.append(c);
+            }
+        }
+        return json.append("\"}").toString();
+    }
+
+    /** An answer as one line, byte for byte but for line breaks between tokens. */
+    static String oneLine(byte[] body, int bound) throws IOException {
+        try {
+            UTF_8.newDecoder().decode(ByteBuffer.wrap(body));
+        } catch (CharacterCodingException error) {
+            throw new IOException("its answer is not UTF-8");
+        }
+        Json json = new Json(new String(body, ISO_8859_1), bound);
+        if (!json.isValid()) {
+            throw new IOException("its answer is not JSON");
+        }
+        return json.kept().replace("\r", "").replace("\n", "");
+    }
+
+    /**
+     * Is it JSON? The JDK cannot tell. Also finds what "results" of the outermost object has beyond
+     * a bound. Without recursion: a hostile depth must not cost stack.
+     */
+    static final class Json {
+        private static final Pattern NUMBER =
+                Pattern.compile("-?(?:0|[1-9]\\d*)(?:\\.\\d+)?(?:[eE][+-]?\\d+)?");
+        private final String text;
+        private final int bound;
+        private int at;
+        private final StringBuilder kept = new StringBuilder();
+        private int keptFrom;
+        private final ArrayDeque<Boolean> depth = new ArrayDeque<>(); // whether each is an object
+        private boolean inResults;
+        private int elements;
+        private int keptEnd;
+        private int lastEnd;
+
+        Json(String text, int bound) {
+            this.text = text;
+            this.bound = bound;
+        }
+
+        String kept() {
+            return kept + text.substring(keptFrom);
+        }
+
+        private char peek() {
+            while (at < text.length() && " \t\r\n".indexOf(text.charAt(at)) >= 0) {
+                at++;
+            }
+            return at < text.length() ? text.charAt(at) : '\0';
+        }
+
+        private boolean eat(char c) {
+            boolean eaten = peek() == c;
+            at += eaten ? 1 : 0;
+            return eaten;
+        }
+
+        boolean isValid() {
+            String key = null;
+            while (true) {
+                char c = peek();
+                boolean opened = false;
+                if (c == '{' || c == '[') {
+                    at++;
+                    if (c == '[' && depth.size() == 1 && "results".equals(key)) {
+                        inResults = true;
+                        elements = 0;
+                        keptEnd = lastEnd = at;
+                    }
+                    depth.push(c == '{');
+                    opened = true;
+                } else if (!scalar(c)) {
+                    return false;
+                }
+                while (true) { // a value has ended, or an empty one may
+                    if (depth.isEmpty()) {
+                        return peek() == '\0' && at == text.length();
+                    }
+                    boolean object = depth.peek();
+                    if (!opened) {
+                        handleElement();
+                    }
+                    int before = at;
+                    if (eat(object ? '}' : ']')) {
+                        close();
+                        opened = false;
+                        continue;
+                    }
+                    if (!opened && !eat(',')) {
+                        return false;
+                    }
+                    if (object) {
+                        peek();
+                        int start = at;
+                        if (!string()) {
+                            return false;
+                        }
+                        key = depth.size() == 1 ? unquoted(text.substring(start, at)) : key;
+                        if (!eat(':')) {
+                            return false;
+                        }
+                    }
+                    if (before == at && !opened) {
+                        return false;
+                    }
+                    break;
+                }
+            }
+        }
+
+        /** Of the results one more has been passed. */
+        private void handleElement() {
+            if (inResults && depth.size() == 2) {
+                elements++;
+                lastEnd = at;
+                keptEnd = elements <= bound ? at : keptEnd;
+            }
+        }
+
+        private void close() {
+            if (inResults && depth.size() == 2) {
+                inResults = false;
+                kept.append(text, keptFrom, keptEnd);
+                keptFrom = lastEnd;
+            }
+            depth.pop();
+        }
+
+        private boolean scalar(char c) {
+            if (c == '"') {
+                return string();
+            }
+            for (String word : List.of("true", "false", "null")) {
+                if (text.startsWith(word, at)) {
+                    at += word.length();
+                    return true;
+                }
+            }
+            Matcher number = NUMBER.matcher(text).region(at, text.length());
+            boolean found = number.lookingAt();
+            at = found ? number.end() : at;
+            return found;
+        }
+
+        private boolean string() {
+            if (at >= text.length() || text.charAt(at++) != '"') {
+                return false;
+            }
+            while (at < text.length()) {
+                char c = text.charAt(at++);
+                if (c == '"') {
+                    return true;
+                }
+                if (c < ' ') {
+                    return false;
+                }
+                if (c == '\\') {
+                    char escape = at < text.length() ? text.charAt(at++) : '\0';
+                    if (escape == 'u') {
+                        int digits = 0;
+                        while (digits < 4 && at < text.length() && Character.digit(text.charAt(at), 16) >= 0) {
+                            digits++;
+                            at++;
+                        }
+                        if (digits < 4) {
+                            return false;
+                        }
+                    } else if ("\"\\/bfnrt".indexOf(escape) < 0) {
+                        return false;
+                    }
+                }
+            }
+            return false;
+        }
+
+        /** What a key of letters means; others are left as they are. */
+        private static String unquoted(String key) {
+            Matcher escapes = Pattern.compile("\\\\u00([0-9a-fA-F]{2})").matcher(key);
+            String plain = escapes.replaceAll(
+                    found -> Matcher.quoteReplacement("" + (char) Integer.parseInt(found.group(1), 16)));
+            return plain.substring(1, plain.length() - 1);
+        }
+    }
+
+    // ---- the server
+
+    /** Where somebody listens. */
+    record Address(String host, int port) {
+        @Override
+        public String toString() {
+            return addressText(host, port);
+        }
+    }
+
+    /** A line of the topology. */
+    record Member(String name, Address clients, Address servers, Set<String> neighbours) {}
+
+    /** What stops a server from starting: one line, status 2. */
+    static final class StartException extends Exception {
+        private static final long serialVersionUID = 1;
+
+        StartException(String message) {
+            super(message);
+        }
+    }
+
+    /** Something to be done later, unless it is cancelled. */
+    static final class Timer implements Comparable<Timer> {
+        final long at;
+        private Runnable task;
+
+        Timer(long at, Runnable task) {
+            this.at = at;
+            this.task = task;
+        }
+
+        void cancel() {
+            task = null;
+        }
+
+        void run() {
+            if (task != null) {
+                task.run();
+            }
+        }
+
+        @Override
+        public int compareTo(Timer other) {
+            return Long.compare(at, other.at);
+        }
+    }
+
+    static void cancel(Timer timer) {
+        if (timer != null) {
+            timer.cancel();
+        }
+    }
+
+    /** One server and all it owns. */
+    static final class Server {
+        final String name;
+        private final Member member;
+        final String incarnation = String.format("%016x", new SecureRandom().nextLong());
+        final Selector selector;
+        final Table table = new Table();
+        final History history = new History();
+        final Map<String, Link> links = new LinkedHashMap<>();
+        final Set<Connection> connections = new LinkedHashSet<>();
+        /** Whose replies leave when the turn is over. */
+        final Set<Connection> dirty = new LinkedHashSet<>();
+        final ByteBuffer scratch = ByteBuffer.allocate(64 * 1024);
+        final ExecutorService workers = Executors.newCachedThreadPool(Herd::daemon);
+        private final Queue<Runnable> mail = new ConcurrentLinkedQueue<>();
+        private final PriorityQueue<Timer> timers = new PriorityQueue<>();
+        final Log log;
+        final Twitter twitter;
+        private final List<Listener> listeners = new ArrayList<>();
+        /** The system's clock when this turn began: all that it brings happens at once. */
+        Time now = Time.now();
+        long serials;
+        long hellos;
+        boolean stopping;
+        private boolean done;
+        private long fullSaidAt = Long.MIN_VALUE / 2;
+        private long journaled; // everything up to this number is in the log
+        /** While the log lacks what the table holds: how far it was written again. */
+        Long rewriteFrom;
+
+        Server(Member member, List<Member> members, Path logDir, String twitterUrl) throws IOException {
+            this.member = member;
+            name = member.name;
+            selector = Selector.open();
+            log = new Log(logDir.resolve(name + ".log"), this);
+            twitter = new Twitter(this, twitterUrl);
+            for (Member other : members) {
+                if (member.neighbours.contains(other.name)) {
+                    links.put(other.name, new Link(this, other));
+                }
+            }
+        }
+
+        void start() throws IOException, StartException {
+            long limit = descriptors() - DESCRIPTORS_OWN;
+            long forServers = 2L * links.size() + STRANGERS_RESERVED;
+            listen("clients", member.clients, limit - forServers,
+                    (channel, key) -> new Client(this, channel, key));
+            listen("servers", member.servers, limit,
+                    (channel, key) -> new Peer(this, channel, key, null));
+            openLog();
+            for (Link link : links.values()) {
+                link.begin();
+            }
+            handleTick();
+            say("clients on " + member.clients + ", servers on " + member.servers);
+        }
+
+        private void listen(String whom, Address address, long most, Adopt adopt)
+                throws IOException, StartException {
+            ServerSocketChannel channel = ServerSocketChannel.open();
+            try {
+                channel.setOption(StandardSocketOptions.SO_REUSEADDR, true);
+                channel.bind(new InetSocketAddress(address.host, address.port), 1024);
+            } catch (IOException | RuntimeException error) {
+                throw new StartException(name + " cannot listen for " + whom + " on " + address + ": "
+                        + reasonOf(error));
+            }
+            channel.configureBlocking(false);
+            listeners.add(new Listener(this, channel, Math.max(most, 1), adopt));
+        }
+
+        private void openLog() throws StartException {
+            IOException failed = null;
+            try {
+                log.open();
+                log.replay(this::recall);
+            } catch (InUseException inUse) {
+                throw new StartException(name + " cannot use " + log.file + ": " + inUse.getMessage());
+            } catch (IOException error) {
+                failed = error;
+            }
+            history.begin(incarnation, table.end);
+            journaled = table.end;
+            note("started, incarnation " + incarnation + " at " + table.end + ", "
+                    + table.reports.size() + " clients known");
+            if (failed != null) {
+                say("cannot use the log " + log.file + ", serving on without: " + reasonOf(failed));
+                log.failing = true; // it has been said
+                rewriteFrom = 0L;
+                log.fail(failed);
+            }
+        }
+
+        private void recall(String record) {
+            Matcher fields = RECORD.matcher(record);
+            if (!fields.matches()) {
+                return;
+            }
+            String direction = fields.group(1);
+            String label = fields.group(2);
+            String neighbour = fields.group(3);
+            String text = fields.group(4);
+            boolean isAt = text.startsWith("AT ");
+            if (direction.equals("*") && label.equals("-")) {
+                recallNote(text);
+                return;
+            }
+            boolean toClient = direction.equals(">") && label.startsWith("c");
+            boolean onLink = "<>".contains(direction) && neighbour != null;
+            if (!onLink && !(isAt && (toClient || direction.equals("=")))) {
+                return;
+            }
+            String line = unescaped(text);
+            if (line != null && isAt) {
+                Report report = Report.parse(line);
+                if (report != null) {
+                    table.accept(report, null);
+                }
+            } else if (line != null && direction.equals("<") && history.isWhole() && links.containsKey(neighbour)) {
+                recallNeighbour(links.get(neighbour), line);
+            }
+        }
+
+        private static void recallNeighbour(Link link, String line) {
+            Matcher hello = HELLO.matcher(line);
+            if (hello.matches()) {
+                link.life = hello.group(3);
+            } else if (line.startsWith("MARK ")) {
+                Long number = u64(line.substring("MARK ".length()));
+                if (number != null) {
+                    link.handleMark(number);
+                }
+            }
+        }
+
+        private void recallNote(String text) {
+            Matcher started = STARTED.matcher(text);
+            if (started.matches() && Long.parseLong(started.group(2)) == table.end) {
+                history.begin(started.group(1), table.end);
+            } else if (started.matches() || text.startsWith("gap: ")) {
+                history.forget(); // numbers given from here on may be others than were given then
+                links.values().forEach(link -> link.known = null);
+            }
+        }
+
+        // -- a turn
+
+        void run() throws IOException {
+            while (!done) {
+                finishTurn();
+                if (done) {
+                    return;
+                }
+                sleep();
+                now = Time.now();
+                for (Iterator<SelectionKey> keys = selector.selectedKeys().iterator(); keys.hasNext(); ) {
+                    SelectionKey key = keys.next();
+                    keys.remove();
+                    if (key.isValid()) {
+                        ((Ready) key.attachment()).handleReady();
+                    }
+                }
+                for (Runnable letter; (letter = mail.poll()) != null; ) {
+                    letter.run();
+                }
+                while (!timers.isEmpty() && timers.peek().at <= mono()) {
+                    timers.poll().run();
+                }
+            }
+        }
+
+        private void sleep() throws IOException {
+            if (!mail.isEmpty() || !dirty.isEmpty() || isRewriting()
+                    || links.values().stream().anyMatch(Link::canFlood)) {
+                selector.selectNow();
+            } else {
+                selector.select(timers.isEmpty() ? 0 : Math.max(timers.peek().at - mono(), 1));
+            }
+        }
+
+        /** Hands the turn's records to the kernel, and only then lets its replies out. */
+        private void finishTurn() {
+            links.values().forEach(Link::flood);
+            rewrite();
+            log.commit();
+            if (!log.failing) {
+                journaled = rewriteFrom != null ? rewriteFrom : table.end;
+            }
+            List<Connection> flushed = new ArrayList<>(dirty);
+            dirty.clear();
+            for (Connection connection : flushed) {
+                try {
+                    connection.flush();
+                } catch (IOException error) {
+                    connection.abort(reasonOf(error));
+                }
+            }
+            if (stopping) {
+                drain();
+            }
+        }
+
+        private boolean isRewriting() {
+            return rewriteFrom != null && !log.failing;
+        }
+
+        /** Writes a slice of what the log lacks: one more cursor in the feed. */
+        private void rewrite() {
+            if (!isRewriting()) {
+                return;
+            }
+            long before = rewriteFrom;
+            int[] room = {REWRITE_BYTES};
+            table.changesAfter(before, report -> {
+                if (room[0] <= 0) {
+                    return false;
+                }
+                room[0] -= report.line.length();
+                log.add('=', "-", report.line);
+                rewriteFrom = report.number;
+                return true;
+            });
+            if (room[0] > 0) {
+                rewriteFrom = null;
+                tell("the log holds all " + table.reports.size() + " clients");
+            }
+        }
+
+        void handleLogFailing(String why) {
+            rewriteFrom = rewriteFrom == null ? journaled : Math.min(rewriteFrom, journaled);
+            say("cannot write the log, serving on without: " + why);
+        }
+
+        void handleLogRecovered(long missing, boolean fresh) {
+            rewriteFrom = fresh ? Long.valueOf(0) : rewriteFrom;
+            say("the log is written again; " + missing + " records are missing");
+        }
+
+        private void handleHangUp() {
+            log.reopen();
+            note("the log was reopened");
+        }
+
+        private void handleTick() {
+            links.values().forEach(Link::handleTick);
+            new ArrayList<>(connections).forEach(Connection::checkStall);
+            after(TICK_MS, this::handleTick);
+        }
+
+        Timer after(long ms, Runnable task) {
+            Timer timer = new Timer(mono() + ms, task);
+            timers.add(timer);
+            return timer;
+        }
+
+        /** Lets the loop's thread do something; any thread may ask. */
+        void post(Runnable letter) {
+            mail.add(letter);
+            selector.wakeup();
+        }
+
+        void acceptAgain() {
+            listeners.forEach(Listener::update);
+        }
+
+        void handleFull() {
+            if (mono() >= fullSaidAt + 60_000) {
+                fullSaidAt = mono();
+                tell("connections have to wait: no more descriptors");
+            }
+        }
+
+        // -- words
+
+        /** Tells the operator. */
+        void say(String text) {
+            System.err.println(name + ": " + text);
+        }
+
+        /** Tells the log. */
+        void note(String text) {
+            log.add('*', "-", new String(text.getBytes(UTF_8), ISO_8859_1));
+        }
+
+        void tell(String text) {
+            say(text);
+            note(text);
+        }
+
+        // -- the way out
+
+        /** Finishes the replies under way. */
+        private void stop() {
+            if (stopping) {
+                return;
+            }
+            stopping = true;
+            note("told to stop");
+            listeners.forEach(Listener::close);
+            links.values().forEach(Link::giveUpDial);
+            after(DRAIN_MS, this::exit);
+        }
+
+        /** Closes clients that wait for nothing; when none is left, the links; then ends. */
+        private void drain() {
+            boolean clients = connections.stream().anyMatch(Client.class::isInstance);
+            for (Connection connection : new ArrayList<>(connections)) {
+                boolean waits = connection instanceof Client client && client.question != null;
+                if (!waits && (!clients || connection instanceof Client)) {
+                    connection.lose("the server stops");
+                }
+            }
+            if (connections.isEmpty()) {
+                exit();
+            }
+        }
+
+        private void exit() {
+            note("stopped");
+            log.commit();
+            say("stopped");
+            done = true;
+        }
+
+        void watchSignals() {
+            Signal.handle(new Signal("TERM"), signal -> post(this::stop));
+            Signal.handle(new Signal("INT"), signal -> post(this::stop));
+            Signal.handle(new Signal("HUP"), signal -> post(this::handleHangUp));
+        }
+    }
+
+    /** Makes a connection of a channel. */
+    interface Adopt {
+        Connection adopt(SocketChannel channel, SelectionKey key);
+    }
+
+    /** Accepts up to a limit; whoever comes beyond it waits in the kernel's backlog. */
+    static final class Listener implements Ready {
+        private final Server server;
+        private final ServerSocketChannel channel;
+        private final SelectionKey key;
+        private final long most;
+        private final Adopt adopt;
+
+        Listener(Server server, ServerSocketChannel channel, long most, Adopt adopt) throws IOException {
+            this.server = server;
+            this.channel = channel;
+            this.most = most;
+            this.adopt = adopt;
+            key = channel.register(server.selector, SelectionKey.OP_ACCEPT, this);
+        }
+
+        void update() {
+            if (key.isValid()) {
+                key.interestOps(server.connections.size() < most ? SelectionKey.OP_ACCEPT : 0);
+            }
+        }
+
+        @Override
+        public void handleReady() {
+            try {
+                for (int budget = 256; budget > 0 && server.connections.size() < most; budget--) {
+                    SocketChannel accepted = channel.accept();
+                    if (accepted == null) {
+                        return;
+                    }
+                    configure(accepted);
+                    adopt.adopt(accepted, accepted.register(server.selector, 0));
+                }
+                if (server.connections.size() >= most) {
+                    server.handleFull();
+                    update();
+                }
+            } catch (IOException error) {
+                server.handleFull();
+                key.interestOps(0);
+                server.after(1_000, this::update);
+            }
+        }
+
+        void close() {
+            try {
+                channel.close();
+            } catch (IOException error) {
+                // it is closed all the same
+            }
+        }
+    }
+
+    static void configure(SocketChannel channel) throws IOException {
+        channel.configureBlocking(false);
+        channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
+        channel.setOption(StandardSocketOptions.SO_KEEPALIVE, true);
+        channel.setOption(ExtendedSocketOptions.TCP_KEEPIDLE, 120);
+    }
+
+    static Thread daemon(Runnable task) {
+        Thread thread = new Thread(task);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    /** Monotonic milliseconds. */
+    static long mono() {
+        return System.nanoTime() / 1_000_000;
+    }
+
+    /** How many descriptors we may have. */
+    static long descriptors() throws IOException {
+        for (String line : Files.readAllLines(Path.of("/proc/self/limits"))) {
+            Matcher found = Pattern.compile("Max open files +(\\d+) .*").matcher(line);
+            if (found.matches()) {
+                return Long.parseLong(found.group(1));
+            }
+        }
+        return Long.MAX_VALUE; // unlimited
+    }
+
+    static String reasonOf(Throwable error) {
+        String message = error.getMessage();
+        return message == null ? error.getClass().getSimpleName() : message;
+    }
+
+    static String addressText(String host, int port) {
+        return (host.contains(":") ? "[" + host + "]" : host) + ":" + port;
+    }
+
+    // ---- the command line
+
+    static Address parseAddress(String text) throws StartException {
+        Matcher parts = Pattern.compile("(\\[[^\\]]+\\]|[^:]+):(\\d+)").matcher(text);
+        if (!parts.matches()) {
+            throw new StartException(
+                    "'" + text + "' is no address: host:port is wanted, an IPv6 host in [brackets]");
+        }
+        Long port = u64(parts.group(2));
+        if (port == null || port < 1 || port > 65_535) {
+            throw new StartException("'" + text + "' has no port from 1 to 65535 after the colon");
+        }
+        return new Address(parts.group(1).replaceAll("[\\[\\]]", "").toLowerCase(Locale.ROOT),
+                port.intValue());
+    }
+
+    static String checkName(String name) throws StartException {
+        if (!IS_NAME.matcher(name).matches()) {
+            throw new StartException("'" + name + "' is no name: 1 to 64 of A-Z a-z 0-9 _ - are wanted");
+        }
+        return name;
+    }
+
+    /** A link that a line of the topology wants. */
+    record Wanted(int line, String name, String neighbour) {}
+
+    static List<Member> parseTopology(byte[] bytes) throws StartException {
+        Map<String, Member> members = new LinkedHashMap<>();
+        Set<Address> addresses = new LinkedHashSet<>();
+        List<Wanted> wanted = new ArrayList<>();
+        int line = 0;
+        try {
+            for (String row : new String(bytes, ISO_8859_1).split("\n", -1)) {
+                line++;
+                parseMember(row.split("#", -1)[0], line, members, addresses, wanted);
+            }
+            for (Wanted link : wanted) {
+                line = link.line;
+                Member other = members.get(link.neighbour);
+                if (other == null) {
+                    throw new StartException(link.name + " has a neighbour " + link.neighbour
+                            + ", but no line names " + link.neighbour);
+                }
+                members.get(link.name).neighbours.add(link.neighbour);
+                other.neighbours.add(link.name);
+            }
+        } catch (StartException error) {
+            throw new StartException(line + ": " + error.getMessage());
+        }
+        return List.copyOf(members.values());
+    }
+
+    static void parseMember(String latin1, int line, Map<String, Member> members,
+            Set<Address> addresses, List<Wanted> wanted) throws StartException {
+        CharBuffer code;
+        try {
+            code = UTF_8.newDecoder().decode(ByteBuffer.wrap(latin1.getBytes(ISO_8859_1)));
+        } catch (CharacterCodingException error) {
+            throw new StartException("the line is not UTF-8 text");
+        }
+        List<String> fields = Arrays.stream(code.toString().split(SPACE + "+"))
+                .filter(field -> !field.isEmpty()).toList();
+        if (fields.isEmpty()) {
+            return;
+        }
+        String name = checkName(fields.get(0));
+        if (members.containsKey(name)) {
+            throw new StartException("the name " + name + " is used twice");
+        }
+        if (fields.size() < 3) {
+            String what = fields.size() < 2 ? "client" : "server";
+            throw new StartException(name + " has no " + what + " address (host:port)");
+        }
+        Address clients = parseAddress(fields.get(1));
+        Address servers = parseAddress(fields.get(2));
+        for (Address address : List.of(clients, servers)) {
+            if (!addresses.add(address)) {
+                throw new StartException("the address " + address + " is used twice");
+            }
+        }
+        for (String neighbour : fields.subList(3, fields.size())) {
+            if (checkName(neighbour).equals(name)) {
+                throw new StartException(name + " is its own neighbour");
+            }
+            wanted.add(new Wanted(line, name, neighbour));
+        }
+        members.put(name, new Member(name, clients, servers, new TreeSet<>()));
+    }
+
+    static final String USAGE = "usage: java Herd.java serve NAME"
+            + " [--topology FILE] [--log-dir DIRECTORY] [--twitter-url URL]";
+
+    /** One line, whatever it is. */
+    static String shown(String text) {
+        return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r");
+    }
+
+    static Server prepare(String[] arguments) throws IOException, StartException {
+        Map<String, String> options = new HashMap<>(Map.of("--topology", "topology.txt",
+                "--log-dir", "logs", "--twitter-url", "http://127.0.0.1:12599/search.json"));
+        if (List.of(arguments).contains("--help")) {
+            System.out.println(USAGE);
+            options.forEach((option, value) -> System.out.println("  " + option + " (" + value + ")"));
+            System.exit(0);
+        }
+        List<String> names = new ArrayList<>();
+        for (int at = arguments.length > 0 && arguments[0].equals("serve") ? 1 : 0; at < arguments.length; at++) {
+            String word = arguments[at];
+            if (!word.startsWith("--")) {
+                names.add(word);
+            } else if (!options.containsKey(word) || at + 1 == arguments.length) {
+                throw new StartException("unknown or unfinished option " + shown(word));
+            } else {
+                options.put(word, arguments[++at]);
+            }
+        }
+        if (names.size() != 1) {
+            throw new StartException(USAGE);
+        }
+        String name = names.get(0);
+        String file = options.get("--topology");
+        List<Member> members;
+        try {
+            members = parseTopology(Files.readAllBytes(Path.of(file)));
+        } catch (IOException error) {
+            throw new StartException("cannot read the topology " + shown(file) + ": " + error);
+        } catch (StartException error) {
+            throw new StartException(shown(file) + ":" + error.getMessage());
+        }
+        String url = options.get("--twitter-url");
+        URI uri;
+        try {
+            uri = URI.create(url);
+        } catch (IllegalArgumentException error) {
+            uri = URI.create("");
+        }
+        if (uri.getHost() == null || !List.of("http", "https").contains(uri.getScheme())) {
+            throw new StartException("--twitter-url '" + shown(url) + "': http://HOST… or https://HOST… is wanted");
+        }
+        for (Member member : members) {
+            if (member.name.equals(name)) {
+                return new Server(member, members, Path.of(options.get("--log-dir")), url);
+            }
+        }
+        throw new StartException(shown(file) + " has no server '" + shown(name) + "', only: "
+                + String.join(", ", members.stream().map(Member::name).toList()));
+    }
+
+    public static void main(String[] arguments) throws IOException {
+        try {
+            Server server = prepare(arguments);
+            server.start();
+            server.watchSignals();
+            server.run();
+            System.exit(0); // whatever the workers are about
+        } catch (StartException error) {
+            System.err.println("herd: " + error.getMessage());
+            System.exit(2);
+        }
+    }
+}
