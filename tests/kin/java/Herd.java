@@ -2170,8 +2170,7 @@ public final class Herd {
                     if (accepted == null) {
                         return;
                     }
-                    configure(accepted);
-                    adopt.adopt(accepted, accepted.register(server.selector, 0));
+                    adopt(accepted);
                 }
                 if (server.connections.size() >= most) {
                     server.handleFull();
@@ -2182,6 +2181,16 @@ public final class Herd {
                 key.interestOps(0);
                 server.after(1_000, this::update);
             }
+        }
+
+        private void adopt(SocketChannel accepted) throws IOException {
+            try {
+                configure(accepted);
+            } catch (IOException gone) {
+                accepted.close();
+                return;
+            }
+            adopt.adopt(accepted, accepted.register(server.selector, 0));
         }
 
         void close() {
