@@ -1,7 +1,8 @@
 //! Herds of several languages: any server may be the Twisted one, and nobody else notices.
 //!
 //! `HERD_TWISTED` names the Python that has Twisted; without it there is nothing to be mixed with,
-//! and each test says so.
+//! and each test says so. `HERD_MIXED` is the command of another of the kin, which then stands in
+//! Twisted's place: `HERD_MIXED="node tests/kin/node/herd.js"`.
 
 mod support;
 #[path = "support/wire.rs"]
@@ -18,8 +19,12 @@ use wired::{PAIR, Wired, floods, link_records, report};
 
 const NAMES: [&str; 5] = ["Blake", "Bryant", "Gasol", "Howard", "Metta"];
 
-/// The Twisted herd, if it can be run here.
+/// The Twisted herd, if it can be run here, or who stands in its place.
 fn twisted() -> Option<ServerCommand> {
+    let other = env::var("HERD_MIXED").unwrap_or_default();
+    if !other.trim().is_empty() {
+        return Some(ServerCommand::parse(&other));
+    }
     let python = env::var("HERD_TWISTED").unwrap_or_default();
     if python.trim().is_empty() {
         say(
