@@ -125,7 +125,7 @@ public final class Herd {
             + ") ([0-9a-f]{16}) (\\d+) (?:-|([0-9a-f]{16})) (\\d+)");
     static final Pattern RECORD = Pattern.compile(
             "\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{9}Z ([<>=*]) "
-            + "(-|c\\d+|s\\d+(?::([^ ]*))?) (.*)", Pattern.DOTALL);
+            + "(-|#\\d{1,18}|c\\d+|s\\d+(?::([^ ]*))?) (.*)", Pattern.DOTALL);
     static final Pattern STARTED =
             Pattern.compile("started, incarnation ([0-9a-f]{16}) at (\\d{1,18}),.*", Pattern.DOTALL);
 
@@ -1920,6 +1920,9 @@ public final class Herd {
             if (line != null && isAt) {
                 Report report = Report.parse(line);
                 if (report != null) {
+                    if (label.startsWith("#")) {
+                        recallNumber(Long.parseLong(label.substring(1)));
+                    }
                     table.accept(report, null);
                 }
             } else if (line != null && direction.equals("<") && history.isWhole() && links.containsKey(neighbour)) {
@@ -1944,9 +1947,23 @@ public final class Herd {
             if (started.matches() && Long.parseLong(started.group(2)) == table.end) {
                 history.begin(started.group(1), table.end);
             } else if (started.matches() || text.startsWith("gap: ")) {
-                history.forget(); // numbers given from here on may be others than were given then
-                links.values().forEach(link -> link.known = null);
+                distrust();
             }
+        }
+
+        /** A location that was written again has the number it had. */
+        private void recallNumber(long number) {
+            if (number > table.end) {
+                table.end = number - 1;
+            } else {
+                distrust();
+            }
+        }
+
+        /** Numbers given from here on may be others than were given then. */
+        private void distrust() {
+            history.forget();
+            links.values().forEach(link -> link.known = null);
         }
 
         // -- a turn
@@ -2022,7 +2039,7 @@ public final class Herd {
                     return false;
                 }
                 room[0] -= report.line.length();
-                log.add('=', "-", report.line);
+                log.add('=', "#" + report.number, report.line);
                 rewriteFrom = report.number;
                 return true;
             });

@@ -73,7 +73,7 @@ const AT = new RegExp(
 const HELLO = new RegExp(
   `^HELLO herd/1 (${NAME}) (${NAME}) ([0-9a-f]{16}) (\\d+) (?:(-)|([0-9a-f]{16})) (\\d+)$`,
 );
-const RECORD = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ([<>=*]) (-|c\d+|s\d+(?::([^ ]*))?) (.*)$/s;
+const RECORD = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ([<>=*]) (-|#\d+|c\d+|s\d+(?::([^ ]*))?) (.*)$/s;
 const STARTED = /^started, incarnation ([0-9a-f]{16}) at (\d+),/;
 
 const NANOS = 1_000_000_000n;
@@ -1287,7 +1287,10 @@ class Server {
     const line = unescaped(text);
     if (line === undefined) return;
     const report = isAt ? Report.parse(line) : undefined;
-    if (report) return this.table.accept(report, null);
+    if (report) {
+      if (label.startsWith('#')) this.#recallNumber(Number(label.slice(1)));
+      return this.table.accept(report, null);
+    }
     const link = this.links.get(neighbour ?? '');
     if (!link || direction !== '<' || !this.history.last) return;
     const hello = HELLO.exec(line);
@@ -1296,14 +1299,25 @@ class Server {
     if (mark !== undefined) link.handleMark(mark);
   }
 
+  /** A location that was written again has the number it had. @param {number} number */
+  #recallNumber(number) {
+    if (number > this.table.end) this.table.end = number - 1;
+    else this.#distrust();
+  }
+
+  /** Numbers given from here on may be others than were given then. */
+  #distrust() {
+    this.history.forget();
+    this.links.forEach((link) => (link.known = null));
+  }
+
   /** @param {string} text */
   #recallNote(text) {
     const started = STARTED.exec(text);
     if (started && Number(started[2]) === this.table.end) {
       this.history.begin(started[1], this.table.end);
     } else if (started || text.startsWith('gap: ')) {
-      this.history.forget(); // numbers given from here on may be others than were given then
-      this.links.forEach((link) => (link.known = null));
+      this.#distrust();
     }
   }
 
@@ -1340,7 +1354,7 @@ class Server {
     for (const report of this.table.changesAfter(this.rewriteFrom)) {
       if (room <= 0) return;
       room -= report.line.length;
-      this.log.add('=', '-', report.line);
+      this.log.add('=', `#${report.number}`, report.line);
       this.rewriteFrom = report.number;
     }
     this.rewriteFrom = null;
