@@ -613,6 +613,7 @@ fn a_neighbour_that_never_reads_costs_bounded_memory_and_then_gets_the_latest_on
         let line = |n| format!("IAMAT client{n}.{pad} +00+000 {round}");
         report(herd, "Ann", &(0..clients).map(line).collect::<Vec<_>>());
         bob.say("MARK 0");
+        cid.say("MARK 0"); // the rounds may take longer than a silence may last
         for n in 0..clients {
             let news = cid.news();
             let want = format!(" client{n}.{pad} +00+000 {round}");
