@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{fs, io};
 
-use clap::{Parser, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 use herd::log::Fsync;
 use herd::server::{Options, Server};
 use herd::standin::StandIn;
 use herd::topology::Topology;
-use herd::twitter::check_url;
+use herd::twitter::{self, STAND_IN_ADDRESS, api::Api};
 
 /// Servers that tell each other where their clients are.
 #[derive(Parser)]
@@ -29,12 +30,12 @@ enum Command {
     /// Run the stand-in for Twitter's search, with synthetic tweets, at /search.json.
     Twitter {
         /// Where to listen.
-        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:12599")]
+        #[arg(long, value_name = "HOST:PORT", default_value = STAND_IN_ADDRESS)]
         listen: String,
     },
 }
 
-#[derive(clap::Args)]
+#[derive(Args)]
 struct Serve {
     /// Which server of the topology to run.
     name: String,
@@ -55,13 +56,8 @@ struct Serve {
     /// or when the system thinks fit.
     #[arg(long, value_name = "WHEN", default_value = "never")]
     fsync: Sync,
-    /// Twitter's search address (Search API 1.0), to which the query is added.
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:12599/search.json"
-    )]
-    twitter_url: String,
+    #[command(flatten)]
+    twitter: TwitterArguments,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -84,6 +80,26 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     let number = digits.parse::<u64>().ok();
     let bytes = number.and_then(|number| number.checked_mul(unit));
     bytes.ok_or_else(|| "not a number of bytes, such as 1000000 or 64M".to_owned())
+}
+
+/// How Twitter is asked.
+#[derive(Args)]
+struct TwitterArguments {
+    /// Twitter's search address, to which the query is added. Default: the stand-in's,
+    /// http://127.0.0.1:12599/search.json for API 1.0.
+    #[arg(long, value_name = "URL")]
+    twitter_url: Option<String>,
+    /// Which of Twitter's APIs is spoken there. 1.1 and 2 want credentials: TWITTER_BEARER_TOKEN,
+    /// or TWITTER_KEY and TWITTER_SECRET, in the environment or in a file.
+    #[arg(long, value_name = "API", default_value = Api::V1_0.name(), value_parser = api())]
+    twitter_api: Api,
+    /// A file of such credentials, NAME=VALUE on each line, that nobody else can read.
+    #[arg(long, value_name = "FILE")]
+    twitter_credentials: Option<PathBuf>,
+}
+
+fn api() -> impl TypedValueParser<Value = Api> {
+    PossibleValuesParser::new(Api::NAMES).try_map(|name| name.parse::<Api>())
 }
 
 fn main() -> ExitCode {
@@ -125,10 +141,12 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         let name = name.escape_debug();
         Failure::Start(format!("{shown} has no server '{name}', only: {names}"))
     })?;
-    check_url(&arguments.twitter_url).map_err(|error| {
-        let url = arguments.twitter_url.escape_debug();
-        Failure::Start(format!("--twitter-url '{url}': {error}"))
-    })?;
+    let twitter = twitter::Options::new(
+        arguments.twitter.twitter_api,
+        arguments.twitter.twitter_url.as_deref(),
+        arguments.twitter.twitter_credentials.as_deref(),
+    )
+    .map_err(Failure::Start)?;
     let options = Options {
         log_dir: arguments.log_dir,
         log_max_bytes: arguments.log_max_bytes,
@@ -138,7 +156,7 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
             Sync::Second => Fsync::Second,
             Sync::Never => Fsync::Never,
         },
-        twitter_url: arguments.twitter_url,
+        twitter,
     };
     Server::start(member, &topology, &options)
         .map_err(|error| Failure::Start(error.to_string()))?

@@ -39,7 +39,7 @@ use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
 use crate::node::{Action, LinkIndex, Node, Seeds};
 use crate::time::Now;
 use crate::topology::{Member, ServerName, Topology};
-use crate::twitter::{Answer, Pool};
+use crate::twitter::{self, Answer, Pool};
 
 /// How long replies under way may take once the server is told to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -68,8 +68,8 @@ pub struct Options {
     pub log_keep: u32,
     /// When the log is made to survive a power failure.
     pub fsync: Fsync,
-    /// Twitter's search address.
-    pub twitter_url: String,
+    /// How Twitter is asked.
+    pub twitter: twitter::Options,
 }
 
 /// Why a server could not start; one line for the operator.
@@ -142,7 +142,7 @@ impl Server {
             let mailbox = mailbox.clone();
             move |answer| mailbox.post(Mail::Answer(answer))
         };
-        let pool = Pool::new(&options.twitter_url, post).map_err(|e| fail("gets no threads", e))?;
+        let pool = Pool::new(&options.twitter, post).map_err(|e| fail("gets no threads", e))?;
         watch_signals(mailbox).map_err(|e| fail("cannot watch for signals", e))?;
         let neighbours = Neighbours::new(topology.neighbours(member));
         say(

@@ -6,17 +6,14 @@
 
 use serde::de::IgnoredAny;
 
-/// The member of an answer that holds the tweets (Search API 1.0).
-const RESULTS: &str = "results";
-
-/// The answer as one line without LF, with at most `bound` results.
+/// The answer as one line without LF, with at most `bound` elements in its member `results`.
 ///
 /// # Errors
 /// Says in a few words why `body` is no JSON.
-pub fn one_line(body: &[u8], bound: u8) -> Result<Vec<u8>, &'static str> {
+pub fn one_line(body: &[u8], results: &str, bound: u8) -> Result<Vec<u8>, &'static str> {
     let text = std::str::from_utf8(body).map_err(|_| "not UTF-8")?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|_| "not JSON")?;
-    let surplus = Scanner::new(body).surplus(usize::from(bound));
+    let surplus = Scanner::new(body).surplus(results, usize::from(bound));
     let mut line = Vec::with_capacity(body.len());
     let mut from = 0;
     for (start, end) in surplus {
@@ -50,7 +47,7 @@ impl<'a> Scanner<'a> {
 
     /// Where results beyond `bound` stand, with the comma before each: the results of an object,
     /// however often it has such a member.
-    fn surplus(mut self, bound: usize) -> Vec<(usize, usize)> {
+    fn surplus(mut self, results: &str, bound: usize) -> Vec<(usize, usize)> {
         let mut surplus = Vec::new();
         if self.next_token() != b'{' {
             return surplus;
@@ -64,7 +61,7 @@ impl<'a> Scanner<'a> {
                     let key = self.skip_string();
                     self.next_token(); // the colon
                     self.at += 1;
-                    if self.next_token() == b'[' && is_results(key) {
+                    if self.next_token() == b'[' && is_named(key, results) {
                         surplus.extend(self.array_surplus(bound));
                     } else {
                         self.skip_value();
@@ -150,9 +147,9 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Whether a key, which may be written with escapes, is that of the results.
-fn is_results(key: &[u8]) -> bool {
-    serde_json::from_slice::<String>(key).is_ok_and(|key| key == RESULTS)
+/// Whether a key, which may be written with escapes, is `name`.
+fn is_named(key: &[u8], name: &str) -> bool {
+    serde_json::from_slice::<String>(key).is_ok_and(|key| key == name)
 }
 
 #[cfg(test)]
@@ -197,8 +194,28 @@ mod tests {
                 r#"{"error":"You must enter a query."}"#,
             ),
         ] {
-            let line = one_line(body.as_bytes(), bound).expect(body);
+            let line = one_line(body.as_bytes(), "results", bound).expect(body);
             assert_eq!(String::from_utf8(line).as_deref(), Ok(want));
+        }
+    }
+
+    #[test]
+    fn the_results_of_each_api_and_nothing_else() {
+        let body = r#"{"results":[1,2],"statuses":[1,2],"data":[1,2],"includes":{"data":[1,2]},"meta":{"result_count":2}}"#;
+        for (results, want) in [
+            (
+                "results",
+                r#"{"results":[1],"statuses":[1,2],"data":[1,2],"#,
+            ),
+            (
+                "statuses",
+                r#"{"results":[1,2],"statuses":[1],"data":[1,2],"#,
+            ),
+            ("data", r#"{"results":[1,2],"statuses":[1,2],"data":[1],"#),
+        ] {
+            let line = one_line(body.as_bytes(), results, 1).expect("it is JSON");
+            let rest = r#""includes":{"data":[1,2]},"meta":{"result_count":2}}"#;
+            assert_eq!(String::from_utf8(line), Ok(format!("{want}{rest}")));
         }
     }
 
@@ -213,7 +230,12 @@ mod tests {
             (b"\xef\xbb\xbf{}", "not JSON"), // a byte order mark
             (b"{\"a\":\"\xff\"}", "not UTF-8"),
         ] {
-            assert_eq!(one_line(body, 1), Err(why), "{}", body.escape_ascii());
+            assert_eq!(
+                one_line(body, "results", 1),
+                Err(why),
+                "{}",
+                body.escape_ascii()
+            );
         }
     }
 
@@ -222,7 +244,7 @@ mod tests {
         let depth = 500_000;
         let body = format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         // serde_json may refuse such depth; what matters is that nothing overflows.
-        let _ = one_line(body.as_bytes(), 1);
+        let _ = one_line(body.as_bytes(), "results", 1);
     }
 
     fn json() -> impl Strategy<Value = Value> {
@@ -248,18 +270,55 @@ mod tests {
                 true => serde_json::to_string_pretty(&value),
                 false => serde_json::to_string(&value),
             }.expect("a value has a text");
-            let line = one_line(body.as_bytes(), bound).expect("it is JSON");
+            let line = one_line(body.as_bytes(), "results", bound).expect("it is JSON");
             prop_assert!(!line.contains(&b'\n'));
             let mut want: Value = serde_json::from_str(&body).expect("it is JSON");
-            if let Some(Value::Array(results)) = want.get_mut(RESULTS) {
+            if let Some(Value::Array(results)) = want.get_mut("results") {
                 results.truncate(usize::from(bound));
             }
             prop_assert_eq!(serde_json::from_slice::<Value>(&line).expect("it still is JSON"), want);
         }
 
+        /// Twitter's own bytes are kept, whatever stands before, between and after the results.
+        #[test]
+        fn surplus_is_cut_out_to_the_byte(
+            results in proptest::collection::vec(json(), 0..6),
+            before in json(),
+            after in json(),
+            spaces in proptest::collection::vec("[ \t]{0,2}", 16),
+            breaks in proptest::collection::vec("[\r\n]{0,2}", 16),
+            bound in 0..7_u8,
+        ) {
+            let gap = |number: usize, broken: bool| match broken {
+                true => format!("{}{}", breaks[number % 16], spaces[number % 16]),
+                false => spaces[number % 16].clone(),
+            };
+            // The gap before a comma goes with what follows it; after the last it stays.
+            let text = |kept: usize, broken: bool| {
+                let element = |(n, value): (usize, &Value)| match n {
+                    0 => format!("{}{value}", gap(0, broken)),
+                    n => format!("{},{}{value}", gap(2 * n - 1, broken), gap(2 * n, broken)),
+                };
+                let list: String = results.iter().enumerate().take(kept).map(element).collect();
+                let first = if kept == 0 && !results.is_empty() { String::new() } else { list };
+                let last = gap(15, broken);
+                let name = gap(14, broken);
+                format!("{{\"a\":{before},{name}\"data\"{name}:[{first}{last}],\"z\":{after}}}")
+            };
+            let body = text(results.len(), true);
+            let line = one_line(body.as_bytes(), "data", bound).expect("it is JSON");
+            let kept = results.len().min(usize::from(bound));
+            prop_assert_eq!(String::from_utf8(line), Ok(text(kept, false)), "{}", body);
+        }
+
+        #[test]
+        fn any_bytes_are_an_answer_or_none(body in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = one_line(&body, "data", 1);
+        }
+
         #[test]
         fn noise_never_panics(body in "[\\[\\]{}:,\"\\\\a1 \n]{0,40}", bound in 0..3_u8) {
-            let _ = one_line(body.as_bytes(), bound);
+            let _ = one_line(body.as_bytes(), "a1", bound);
         }
     }
 }

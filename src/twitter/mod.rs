@@ -12,17 +12,25 @@
 //! ```
 
 mod answer;
+pub mod api;
+mod credentials;
+mod worker;
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ureq::Agent;
 use ureq::http::Uri;
+use ureq::tls::{Certificate, PemItem, parse_pem};
 
+use self::api::Api;
+use self::credentials::Credentials;
+use self::worker::Asker;
 use crate::node::error_json;
 use crate::node::protocol::TweetQuery;
 use crate::node::questions::QuestionId;
@@ -30,26 +38,115 @@ use crate::node::questions::QuestionId;
 /// How many requests may be under way at the same time.
 const WORKERS: usize = 8;
 
-/// A connection to Twitter must be made within this time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Where `herd twitter` listens unless told otherwise.
+pub const STAND_IN_ADDRESS: &str = "127.0.0.1:12599";
 
-/// The longest answer taken in.
-const BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The environment's name for a file of certificates to trust instead of the built-in ones, known
+/// from OpenSSL and curl.
+const ROOTS_VARIABLE: &str = "SSL_CERT_FILE";
 
-/// What Twitter asked its clients to say of themselves.
-const USER_AGENT: &str = concat!("herd/", env!("CARGO_PKG_VERSION"));
+/// How Twitter is asked.
+#[derive(Clone, Debug)]
+pub struct Options {
+    api: Api,
+    /// The search address, to which the query is added.
+    url: String,
+    /// Scheme, host and port of the search address.
+    origin: String,
+    is_loopback: bool,
+    credentials: Option<Credentials>,
+    /// The certificates trusted; `None`: those that Mozilla trusts.
+    roots: Option<Arc<Vec<Certificate<'static>>>>,
+}
 
-/// Checks a search address before anybody asks it: `http` or `https`, and a host.
-///
-/// # Errors
-/// Says what is wanted.
-pub fn check_url(url: &str) -> Result<(), String> {
+impl Options {
+    /// Asks `api` at `url`, or if none is given at the stand-in on this machine. What the API
+    /// needs of credentials comes from `credentials_file`, or else from the environment.
+    ///
+    /// # Errors
+    /// One line that says what is missing or wrong; never a credential.
+    pub fn new(
+        api: Api,
+        url: Option<&str>,
+        credentials_file: Option<&Path>,
+    ) -> Result<Options, String> {
+        let stand_in = format!("http://{STAND_IN_ADDRESS}{}", api.path());
+        let url = url.unwrap_or(&stand_in);
+        let refused = |why: &str| format!("--twitter-url '{}': {why}", url.escape_debug());
+        let uri = check_url(url).map_err(|error| refused(&error))?;
+        let host = uri.host().unwrap_or_default();
+        let is_loopback = is_loopback(host);
+        let is_https = uri.scheme_str() == Some("https");
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let credentials = match (api.wants_token(), credentials_file) {
+            (false, None) => None,
+            (false, Some(_)) => {
+                return Err("--twitter-credentials: Twitter's API 1.0 takes none".to_owned());
+            }
+            (true, _) if authority.contains('@') => {
+                return Err("--twitter-url: credentials do not belong into an address".to_owned());
+            }
+            (true, _) if !is_https && !is_loopback => {
+                return Err(refused("a token is sent by https only, or to this machine"));
+            }
+            (true, file) => {
+                let found = Credentials::read(file, |name| std::env::var(name).ok());
+                let name = api.name();
+                let found = found
+                    .map_err(|error| format!("Twitter's API {name} wants credentials: {error}"))?;
+                Some(found)
+            }
+        };
+        Ok(Options {
+            api,
+            url: url.to_owned(),
+            origin: format!("{}://{authority}", if is_https { "https" } else { "http" }),
+            is_loopback,
+            credentials,
+            roots: if is_https { roots()? } else { None },
+        })
+    }
+}
+
+/// Reads a search address: `http` or `https`, and a host.
+fn check_url(url: &str) -> Result<Uri, String> {
     let uri: Uri = url
         .parse()
         .map_err(|error| format!("it is no URL: {error}"))?;
     match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(()),
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
         _ => Err("http://HOST… or https://HOST… is wanted".to_owned()),
+    }
+}
+
+/// Whether what is sent to `host` stays on this machine.
+fn is_loopback(host: &str) -> bool {
+    let address = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let address: Result<IpAddr, _> = address.unwrap_or(host).parse();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The certificates of the file that the environment names, if it names one.
+fn roots() -> Result<Option<Arc<Vec<Certificate<'static>>>>, String> {
+    let Some(path) = std::env::var_os(ROOTS_VARIABLE).filter(|path| !path.is_empty()) else {
+        return Ok(None);
+    };
+    let shown = Path::new(&path).display().to_string();
+    let refused = |why: &str| format!("{ROOTS_VARIABLE} {}: {why}", shown.escape_debug());
+    let pem = fs::read(&path).map_err(|error| refused(&error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(refused(&error.to_string())),
+        }
+    }
+    match certificates.is_empty() {
+        true => Err(refused("it holds no certificate")),
+        false => Ok(Some(Arc::new(certificates))),
     }
 }
 
@@ -61,61 +158,77 @@ pub struct Answer {
     /// The line, without LF.
     pub json: Arc<[u8]>,
     /// Which worker is free again.
-    worker: usize,
+    worker: Option<usize>,
 }
 
 /// The workers and what waits for them.
-#[derive(Debug)]
 pub struct Pool {
+    options: Options,
     waiting: VecDeque<Job>,
     idle: Vec<usize>,
     workers: Vec<Sender<Job>>,
+    post: Box<dyn Fn(Answer)>,
 }
 
 #[derive(Debug)]
 struct Job {
     question: QuestionId,
     query: TweetQuery,
+    /// The address that asks it.
+    url: String,
     deadline: Instant,
 }
 
 impl Pool {
-    /// Starts the workers. They ask `url` and leave their answers with `post`.
+    /// Starts the workers. They ask as `options` say and leave their answers with `post`.
     ///
     /// # Errors
     /// The kernel's, if it gives no threads.
-    pub fn new(url: &str, post: impl Fn(Answer) + Clone + Send + 'static) -> std::io::Result<Pool> {
-        let agent = agent();
+    pub fn new(
+        options: &Options,
+        post: impl Fn(Answer) + Clone + Send + 'static,
+    ) -> std::io::Result<Pool> {
+        let asker = Arc::new(Asker::new(options));
         let mut workers = Vec::new();
         for number in 0..WORKERS {
             let (sender, jobs) = channel();
-            let worker = Worker {
-                number,
-                agent: agent.clone(),
-                url: url.to_owned(),
-            };
-            let post = post.clone();
+            let (asker, post) = (Arc::clone(&asker), post.clone());
             thread::Builder::new()
                 .name(format!("twitter-{number}"))
                 .stack_size(512 * 1024)
-                .spawn(move || worker.run(&jobs, &post))?;
+                .spawn(move || asker.run(number, &jobs, &post))?;
             workers.push(sender);
         }
         Ok(Pool {
+            options: options.clone(),
             waiting: VecDeque::new(),
             idle: (0..WORKERS).collect(),
             workers,
+            post: Box::new(post),
         })
     }
 
-    /// Asks, as soon as a worker is free.
+    /// Asks, as soon as a worker is free. What cannot be asked is answered at once.
     pub fn ask(&mut self, question: QuestionId, query: TweetQuery, deadline: Instant) {
-        self.waiting.push_back(Job {
-            question,
-            query,
-            deadline,
-        });
+        match self.options.api.search_url(&self.options.url, &query) {
+            Ok(url) => self.waiting.push_back(Job {
+                question,
+                query,
+                url,
+                deadline,
+            }),
+            Err(why) => self.refuse(question, &why),
+        }
         self.dispatch();
+    }
+
+    /// Answers a question that no worker is given.
+    fn refuse(&self, question: QuestionId, why: &str) {
+        (self.post)(Answer {
+            question,
+            json: error_json(why),
+            worker: None,
+        });
     }
 
     /// Takes back a question that has not been asked yet; one that has runs its course.
@@ -125,7 +238,7 @@ impl Pool {
 
     /// Notes that an answer has come home.
     pub fn answered(&mut self, answer: &Answer) {
-        self.idle.push(answer.worker);
+        self.idle.extend(answer.worker);
         self.dispatch();
     }
 
@@ -142,89 +255,9 @@ impl Pool {
     }
 }
 
-fn agent() -> Agent {
-    Agent::config_builder()
-        .user_agent(USER_AGENT)
-        .http_status_as_error(false) // an error of Twitter's own has a body to pass on
-        .proxy(None) // the address given is the one asked
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .build()
-        .into()
-}
-
-struct Worker {
-    number: usize,
-    agent: Agent,
-    url: String,
-}
-
-impl Worker {
-    fn run(self, jobs: &Receiver<Job>, post: &impl Fn(Answer)) {
-        while let Ok(job) = jobs.recv() {
-            // A bug, ours or a library's, must cost one answer, not a worker.
-            let answer = catch_unwind(AssertUnwindSafe(|| self.answer(&job)));
-            let json = match answer.unwrap_or_else(|_| Err("asking it failed".to_owned())) {
-                Ok(line) => line.into(),
-                Err(why) => error_json(&format!("Twitter cannot be had: {why}")),
-            };
-            post(Answer {
-                question: job.question,
-                json,
-                worker: self.number,
-            });
-        }
-    }
-
-    fn answer(&self, job: &Job) -> Result<Vec<u8>, String> {
-        let left = job.deadline.saturating_duration_since(Instant::now());
-        let mut response = self
-            .agent
-            .get(search_url(&self.url, &job.query))
-            .config()
-            .timeout_global(Some(left.max(Duration::from_millis(1))))
-            .build()
-            .call()
-            .map_err(|error| in_words(&error))?;
-        let status = response.status();
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(BODY_BYTES_MAX)
-            .read_to_vec()
-            .map_err(|error| in_words(&error))?;
-        answer::one_line(&body, job.query.bound)
-            .map_err(|why| format!("its answer (HTTP status {}) is {why}", status.as_u16()))
-    }
-}
-
-fn in_words(error: &ureq::Error) -> String {
-    match error {
-        ureq::Error::Timeout(_) => "it did not answer in time".to_owned(),
-        ureq::Error::BodyExceedsLimit(_) => {
-            format!("its answer is over {BODY_BYTES_MAX} bytes")
-        }
-        other => other.to_string(),
-    }
-}
-
-/// The request of the Search API 1.0: `geocode` is `latitude,longitude,radius`, its commas
-/// percent-encoded as in Twitter's own examples.
-fn search_url(url: &str, query: &TweetQuery) -> String {
-    let TweetQuery {
-        latitude,
-        longitude,
-        radius_km,
-        bound,
-    } = query;
-    let (url, _fragment) = url.split_once('#').unwrap_or((url, "")); // it is never sent
-    let join = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{join}q=&geocode={latitude}%2C{longitude}%2C{radius_km}km&rpp={bound}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::location::Position;
 
     #[test]
     fn search_addresses() {
@@ -239,25 +272,6 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(check_url(url).is_ok(), good, "{url}");
-        }
-    }
-
-    #[test]
-    fn the_request_of_search_1_0() {
-        let position = Position::parse(b"+27.5916-086.5640").expect("valid");
-        let query = TweetQuery::new(position, b"0100.50", 2);
-        for (url, start) in [
-            (
-                "http://127.0.0.1:12599/search.json",
-                "http://127.0.0.1:12599/search.json?",
-            ),
-            ("http://h/s?lang=en", "http://h/s?lang=en&"),
-            ("http://h/s#part", "http://h/s?"),
-        ] {
-            assert_eq!(
-                search_url(url, &query),
-                format!("{start}q=&geocode=27.5916%2C-86.564%2C100.5km&rpp=2")
-            );
         }
     }
 }

@@ -163,6 +163,10 @@ pub struct Herd {
     pub members: Vec<Member>,
     /// What the servers ask for tweets.
     pub twitter_url: String,
+    /// More arguments for every server.
+    pub arguments: Vec<String>,
+    /// What is set in every server's environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Herd {
@@ -189,6 +193,8 @@ impl Herd {
             directory: tempfile::tempdir().expect("a temporary directory"),
             members: links.iter().enumerate().map(member).collect(),
             twitter_url: NO_TWITTER.to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
         };
         fs::write(herd.topology(), herd.topology_text()).expect("the directory is ours");
         herd
@@ -265,6 +271,8 @@ impl Herd {
             .arg("--log-dir")
             .arg(self.directory.path().join("logs"));
         command.args(["--twitter-url", &self.twitter_url]);
+        command.args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -23,6 +23,8 @@ pub struct Request {
     pub line: String,
     /// The header fields, their names in lower case.
     pub headers: Vec<(String, String)>,
+    /// The body, as long as the head says.
+    pub body: String,
 }
 
 impl Request {
@@ -123,10 +125,26 @@ impl Answer {
         Answer::Full(200, body.into())
     }
 
+    /// A whole response with header fields of the test's own; then the connection is closed.
+    pub fn with(status: u16, fields: &[(&str, &str)], body: &str) -> Answer {
+        Answer::Raw(response_with(status, fields, body.as_bytes()))
+    }
+
     /// This answer, once `gate` is open.
     pub fn after(self, gate: &Gate) -> Answer {
         Answer::After(gate.clone(), Box::new(self))
     }
+}
+
+/// The bytes of a whole response with header fields of the test's own.
+pub fn response_with(status: u16, fields: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let fields: String = fields
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} Stub\r\nContent-Length: {length}\r\n{fields}\r\n");
+    [head.as_bytes(), body].concat()
 }
 
 /// The bytes of a whole response.
@@ -221,7 +239,7 @@ impl Drop for StubTwitter {
 /// Serves one connection. An asker that has gone is nobody's trouble.
 fn serve(mut stream: TcpStream, shared: &Shared) {
     let _ = stream.set_nodelay(true);
-    while let Some((mut request, length)) = peek_head(&stream) {
+    while let Some((mut request, length)) = peek_request(&stream) {
         {
             let mut requests = lock(&shared.requests);
             request.number = requests.len();
@@ -270,14 +288,20 @@ fn drip(stream: &mut TcpStream, every: Duration) -> std::io::Result<()> {
     }
 }
 
-/// Waits for a whole request head without taking it out of the socket; gives its length too.
-fn peek_head(stream: &TcpStream) -> Option<(Request, usize)> {
+/// Waits for a whole request without taking it out of the socket; gives its length too.
+fn peek_request(stream: &TcpStream) -> Option<(Request, usize)> {
     let mut bytes = vec![0; 64 * 1024];
     let mut before = 0;
-    let length = loop {
+    loop {
         let n = stream.peek(&mut bytes).ok()?;
         if let Some(at) = bytes[..n].windows(4).position(|four| four == b"\r\n\r\n") {
-            break at + 4;
+            let mut request = parse_head(&bytes[..at]);
+            let length = request.header("content-length").map_or(Ok(0), str::parse);
+            let end = at + 4 + length.unwrap_or(0);
+            if end <= n {
+                request.body = String::from_utf8_lossy(&bytes[at + 4..end]).into_owned();
+                return Some((request, end));
+            }
         }
         if n == before {
             thread::sleep(Duration::from_millis(1)); // peeking again would not wait
@@ -286,21 +310,21 @@ fn peek_head(stream: &TcpStream) -> Option<(Request, usize)> {
             return None;
         }
         before = n;
-    };
-    let head = String::from_utf8_lossy(&bytes[..length]);
+    }
+}
+
+fn parse_head(bytes: &[u8]) -> Request {
+    let head = String::from_utf8_lossy(bytes);
     let mut lines = head.lines();
     let line = lines.next().unwrap_or_default().to_owned();
     let headers = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let number = 0;
-    Some((
-        Request {
-            number,
-            line,
-            headers,
-        },
-        length,
-    ))
+    Request {
+        number: 0,
+        line,
+        headers,
+        body: String::new(),
+    }
 }

@@ -1,0 +1,248 @@
+//! One thread that asks Twitter: blocking HTTP, a deadline over all of it, one line of JSON home.
+//!
+//! `Pool` starts them and hands each a question at a time. A worker obtains a token first where
+//! only a key and its secret are known; all workers share it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use ureq::http::Response;
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Body, Proxy};
+
+use super::credentials::{Credentials, Secret};
+use super::{Answer, Job, Options, answer};
+use crate::node::error_json;
+
+/// A connection to Twitter must be made within this time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest answer taken in.
+const BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// The longest answer about a token taken in.
+const TOKEN_BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// What Twitter asked its clients to say of themselves.
+const USER_AGENT: &str = concat!("herd/", env!("CARGO_PKG_VERSION"));
+
+/// What all workers share.
+pub(super) struct Asker {
+    agent: Agent,
+    options: Options,
+    /// The token obtained for the application's key and secret.
+    obtained: Mutex<Option<Secret>>,
+}
+
+impl Asker {
+    pub(super) fn new(options: &Options) -> Asker {
+        Asker {
+            agent: agent(options),
+            options: options.clone(),
+            obtained: Mutex::new(None),
+        }
+    }
+
+    /// Answers questions until the pool is gone.
+    pub(super) fn run(&self, number: usize, jobs: &Receiver<Job>, post: &impl Fn(Answer)) {
+        while let Ok(job) = jobs.recv() {
+            // A bug, ours or a library's, must cost one answer, not a worker.
+            let line = catch_unwind(AssertUnwindSafe(|| self.answer(&job)));
+            let json = match line.unwrap_or_else(|_| Err("asking it failed".to_owned())) {
+                Ok(line) => line.into(),
+                Err(why) => error_json(&format!("Twitter cannot be had: {why}")),
+            };
+            post(Answer {
+                question: job.question,
+                json,
+                worker: Some(number),
+            });
+        }
+    }
+
+    fn answer(&self, job: &Job) -> Result<Vec<u8>, String> {
+        let token = match self.token(job.deadline)? {
+            Token::None => None,
+            Token::Held(token) => Some(token),
+            Token::Refused(line) => return Ok(line),
+        };
+        let mut request = self.agent.get(&job.url);
+        if let Some(token) = &token {
+            request = request.header("authorization", format!("Bearer {}", token.expose()));
+        }
+        let mut response = request
+            .config()
+            .timeout_global(Some(left(job.deadline)))
+            .build()
+            .call()
+            .map_err(|error| in_words(&error))?;
+        if let (401, Some(token)) = (response.status().as_u16(), &token) {
+            self.forget(token);
+        }
+        let body = body(&mut response, BODY_BYTES_MAX)?;
+        self.one_line(&response, &body, job.query.bound)
+    }
+
+    /// The body as one line; what is no JSON is an error, and a redirect says so.
+    fn one_line(
+        &self,
+        response: &Response<Body>,
+        body: &[u8],
+        bound: u8,
+    ) -> Result<Vec<u8>, String> {
+        let status = response.status();
+        answer::one_line(body, self.options.api.results(), bound).map_err(|why| {
+            let redirect = match status.is_redirection() && self.options.credentials.is_some() {
+                true => ", a redirect, which is not followed",
+                false => "",
+            };
+            format!(
+                "its answer (HTTP status {}{redirect}) is {why}",
+                status.as_u16()
+            )
+        })
+    }
+
+    /// The token to ask with. Where it has to be obtained one worker does so and the others wait
+    /// for it: more than one such request at a time is what Twitter refuses.
+    fn token(&self, deadline: Instant) -> Result<Token, String> {
+        let (key, secret) = match &self.options.credentials {
+            None => return Ok(Token::None),
+            Some(Credentials::Token(token)) => return Ok(Token::Held(token.clone())),
+            Some(Credentials::Application { key, secret }) => (key, secret),
+        };
+        let mut obtained = self.obtained.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = &*obtained {
+            return Ok(Token::Held(token.clone()));
+        }
+        if deadline <= Instant::now() {
+            return Err("it did not answer in time".to_owned()); // while another worker asked
+        }
+        let token = self.obtain(key, secret, deadline)?;
+        if let Token::Held(token) = &token {
+            *obtained = Some(token.clone());
+        }
+        Ok(token)
+    }
+
+    /// "POST oauth2/token": the token that Twitter gives for a key and its secret.
+    fn obtain(&self, key: &Secret, secret: &Secret, deadline: Instant) -> Result<Token, String> {
+        let pair = [key, secret].map(|part| percent_encoded(part.expose()));
+        let basic = BASE64_STANDARD.encode(pair.join(":"));
+        let form = "application/x-www-form-urlencoded;charset=UTF-8";
+        let mut response = self
+            .agent
+            .post(format!("{}/oauth2/token", self.options.origin))
+            .header("authorization", format!("Basic {basic}"))
+            .content_type(form)
+            .config()
+            .timeout_global(Some(left(deadline)))
+            .build()
+            .send("grant_type=client_credentials")
+            .map_err(|error| in_words(&error))?;
+        let body = body(&mut response, TOKEN_BODY_BYTES_MAX)?;
+        if !response.status().is_success() {
+            return self.one_line(&response, &body, 0).map(Token::Refused);
+        }
+        // Of this answer nothing is passed on, whatever it is: it may hold a token.
+        let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+        let member = |name: &str| json.as_ref()?.get(name)?.as_str();
+        match (
+            member("token_type"),
+            member("access_token").and_then(Secret::parse),
+        ) {
+            (Some("bearer"), Some(token)) => Ok(Token::Held(token)),
+            _ => Err("it gave no bearer token for the key".to_owned()),
+        }
+    }
+
+    /// A token that Twitter refuses has been invalidated: the next question obtains another.
+    fn forget(&self, refused: &Secret) {
+        let mut obtained = self.obtained.lock().unwrap_or_else(PoisonError::into_inner);
+        if obtained.as_ref() == Some(refused) {
+            *obtained = None;
+        }
+    }
+}
+
+/// What there is to ask with.
+enum Token {
+    /// None is needed.
+    None,
+    Held(Secret),
+    /// Twitter gave none, and this line of JSON says why.
+    Refused(Vec<u8>),
+}
+
+fn agent(options: &Options) -> Agent {
+    let tls = TlsConfig::builder().root_certs(match &options.roots {
+        Some(roots) => RootCerts::Specific(Arc::clone(roots)),
+        None => RootCerts::WebPki,
+    });
+    let mut config = Agent::config_builder()
+        .user_agent(USER_AGENT)
+        .http_status_as_error(false) // an error of Twitter's own has a body to pass on
+        // No proxy lies between this machine and itself.
+        .proxy(match options.is_loopback {
+            true => None,
+            false => Proxy::try_from_env(),
+        })
+        .tls_config(tls.build())
+        .timeout_connect(Some(CONNECT_TIMEOUT));
+    if options.credentials.is_some() {
+        config = config.max_redirects(0); // a token goes to the address that was given, and no other
+    }
+    config.build().into()
+}
+
+fn body(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, String> {
+    let body = response.body_mut().with_config().limit(limit);
+    body.read_to_vec().map_err(|error| in_words(&error))
+}
+
+/// The time until `deadline`; ureq takes zero as no limit at all.
+fn left(deadline: Instant) -> Duration {
+    let left = deadline.saturating_duration_since(Instant::now());
+    left.max(Duration::from_millis(1))
+}
+
+fn in_words(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(_) => "it did not answer in time".to_owned(),
+        ureq::Error::BodyExceedsLimit(limit) => format!("its answer is over {limit} bytes"),
+        other => other.to_string(),
+    }
+}
+
+/// RFC 3986, section 2.1, as Twitter wants keys and secrets before they are joined by a colon.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_encoded_before_they_are_joined() {
+        for (text, want) in [
+            ("xvz1evFS4wEEPTGEFPHBog", "xvz1evFS4wEEPTGEFPHBog"),
+            ("a:b/c~d%", "a%3Ab%2Fc~d%25"),
+        ] {
+            assert_eq!(percent_encoded(text), want);
+        }
+    }
+}
