@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use std::{fs, io};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -96,6 +97,13 @@ struct TwitterArguments {
     /// A file of such credentials, NAME=VALUE on each line, that nobody else can read.
     #[arg(long, value_name = "FILE")]
     twitter_credentials: Option<PathBuf>,
+    /// For how many seconds an answer serves others who ask the same, up to a day; 0: not at all.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = seconds())]
+    twitter_cache: u32,
+}
+
+fn seconds() -> impl TypedValueParser<Value = u32> {
+    clap::value_parser!(u32).range(..=24 * 60 * 60)
 }
 
 fn api() -> impl TypedValueParser<Value = Api> {
@@ -146,7 +154,8 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         arguments.twitter.twitter_url.as_deref(),
         arguments.twitter.twitter_credentials.as_deref(),
     )
-    .map_err(Failure::Start)?;
+    .map_err(Failure::Start)?
+    .cached_for(Duration::from_secs(arguments.twitter.twitter_cache.into()));
     let options = Options {
         log_dir: arguments.log_dir,
         log_max_bytes: arguments.log_max_bytes,

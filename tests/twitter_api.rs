@@ -6,79 +6,24 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+#[path = "support/asking.rs"]
+mod asking;
 #[path = "support/stub_twitter.rs"]
 mod stub_twitter;
 mod support;
 
-use serde_json::Value;
+use asking::{PATHS, TOKEN, argue, ask, blake, error_text, located, origin, set, with_token};
 use stub_twitter::{Answer, Request, StubTwitter};
-use support::{Client, Herd, Process};
+use support::{Herd, Process};
 
 /// What a server shows who it is with; it must be seen nowhere.
-const TOKEN: &str = "AAAA%2Fhush%3D";
 const KEY: &str = "hush:key";
 const SECRET: &str = "hush/secret";
-
-/// Where the search of each API is.
-const PATHS: [(&str, &str); 3] = [
-    ("1.0", "/search.json"),
-    ("1.1", "/1.1/search/tweets.json"),
-    ("2", "/2/tweets/search/recent"),
-];
-
-/// Blake, speaking `api` with Twitter at `origin`; not started yet.
-fn blake(api: &str, origin: &str) -> Herd {
-    let mut herd = Herd::new(&[("Blake", &[])]);
-    let path = PATHS.iter().find(|(name, _)| *name == api);
-    let (_, path) = path.unwrap_or_else(|| panic!("there is no API {api}"));
-    herd.twitter_url = format!("{origin}{path}");
-    herd.arguments = vec!["--twitter-api".to_owned(), api.to_owned()];
-    herd
-}
-
-fn with_token(mut herd: Herd) -> Herd {
-    set(&mut herd, "TWITTER_BEARER_TOKEN", TOKEN);
-    herd
-}
 
 fn with_key(mut herd: Herd) -> Herd {
     set(&mut herd, "TWITTER_KEY", KEY);
     set(&mut herd, "TWITTER_SECRET", SECRET);
     herd
-}
-
-fn set(herd: &mut Herd, name: &str, value: &str) {
-    herd.environment.push((name.to_owned(), value.to_owned()));
-}
-
-fn origin(twitter: &StubTwitter) -> String {
-    format!("http://{}", twitter.address)
-}
-
-/// A client whose location Blake knows.
-fn located(herd: &Herd, location: &str) -> Client {
-    let mut client = herd.client("Blake");
-    client.say(&format!("IAMAT k {location} 1"));
-    let at = client.line();
-    assert!(at.starts_with("AT Blake +"), "{at}");
-    client
-}
-
-/// Asks for tweets round `k`; gives the line of JSON.
-fn ask(client: &mut Client, radius_km: &str, bound: usize) -> String {
-    client.say(&format!("WHATSAT k {radius_km} {bound}"));
-    let at = client.line();
-    assert!(at.starts_with("AT Blake +"), "{at}");
-    client.line()
-}
-
-/// The text of an error that stands instead of an answer.
-fn error_text(line: &str) -> String {
-    let json: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    let error = json["error"].as_str();
-    error
-        .unwrap_or_else(|| panic!("no error: {line}"))
-        .to_owned()
 }
 
 /// All that a server has shown: its log, its words, its command line.
@@ -126,7 +71,7 @@ fn each_api_is_asked_in_its_own_way() {
     ];
     for (api, parameters) in cases {
         let twitter = StubTwitter::start(|_| Answer::ok("{}"));
-        let mut herd = with_token(blake(api, &origin(&twitter)));
+        let mut herd = with_token(blake(api, &origin(twitter.address)));
         herd.start_all();
         let mut client = located(&herd, "+34.068930-118.445127");
         assert_eq!(ask(&mut client, "5.50", 3), "{}");
@@ -150,7 +95,7 @@ fn each_api_is_asked_in_its_own_way() {
 #[test]
 fn a_radius_that_api_2_does_not_take_is_answered_without_asking() {
     let twitter = StubTwitter::start(|_| Answer::ok("{}"));
-    let mut herd = with_token(blake("2", &origin(&twitter)));
+    let mut herd = with_token(blake("2", &origin(twitter.address)));
     herd.start_all();
     let mut client = located(&herd, "+00+000");
     for radius in [
@@ -179,7 +124,7 @@ fn a_key_and_its_secret_are_given_for_one_token_by_all_questions() {
     });
     for (api, wanted) in [("1.1", "/1.1/search"), ("2", "/2/tweets/search")] {
         let before = twitter.requests().len();
-        let mut herd = with_key(blake(api, &origin(&twitter)));
+        let mut herd = with_key(blake(api, &origin(twitter.address)));
         herd.start_all();
         drop(located(&herd, "+00+000"));
         let mut clients: Vec<_> = (1..9)
@@ -226,7 +171,7 @@ fn a_token_that_twitter_has_withdrawn_is_obtained_anew() {
             other => panic!("{other:?} in request {number}"),
         }
     });
-    let mut herd = with_key(blake("1.1", &origin(&twitter)));
+    let mut herd = with_key(blake("1.1", &origin(twitter.address)));
     herd.start_all();
     let mut client = located(&herd, "+00+000");
     assert_eq!(ask(&mut client, "1", 1), "{\"well\":1}");
@@ -260,7 +205,7 @@ fn what_twitter_says_instead_of_a_token_is_an_answer_or_an_error() {
         (Answer::ok("x".repeat(100_000)), Err("over 65536 bytes")),
     ] {
         let twitter = StubTwitter::start(move |_| answer.clone());
-        let mut herd = with_key(blake("2", &origin(&twitter)));
+        let mut herd = with_key(blake("2", &origin(twitter.address)));
         herd.start_all();
         let line = ask(&mut located(&herd, "+00+000"), "1", 1);
         match want {
@@ -277,13 +222,13 @@ fn what_twitter_says_instead_of_a_token_is_an_answer_or_an_error() {
 #[test]
 fn no_redirect_carries_the_token_elsewhere() {
     let elsewhere = StubTwitter::start(|_| Answer::ok("{\"elsewhere\":1}"));
-    for target in [origin(&elsewhere), "/1.1/elsewhere".to_owned()] {
+    for target in [origin(elsewhere.address), "/1.1/elsewhere".to_owned()] {
         for status in [301, 302, 303, 307, 308] {
             let location = target.clone();
             let twitter =
                 StubTwitter::start(move |_| Answer::with(status, &[("Location", &location)], ""));
             for herd in [with_token, with_key] {
-                let mut herd = herd(blake("1.1", &origin(&twitter)));
+                let mut herd = herd(blake("1.1", &origin(twitter.address)));
                 herd.start_all();
                 let line = ask(&mut located(&herd, "+00+000"), "1", 1);
                 assert!(
@@ -308,8 +253,7 @@ fn what_would_give_a_credential_away_or_is_missing_is_refused_at_start() {
             let permissions = fs::Permissions::from_mode(mode);
             fs::set_permissions(&path, permissions).expect("it is ours");
             let path = path.display().to_string();
-            herd.arguments
-                .extend(["--twitter-credentials".to_owned(), path]);
+            argue(herd, "--twitter-credentials", &path);
         }
     };
     type Change = Box<dyn Fn(&mut Herd)>;
@@ -412,14 +356,13 @@ fn a_private_file_of_credentials_goes_before_the_environment() {
         0 => Answer::Full(401, b"{\"errors\":[]}".to_vec()),
         _ => Answer::Reset,
     });
-    let mut herd = blake("2", &origin(&twitter));
+    let mut herd = blake("2", &origin(twitter.address));
     set(&mut herd, "TWITTER_BEARER_TOKEN", "hush-of-the-environment");
     let path = herd.directory.path().join("credentials");
     fs::write(&path, "# ours\nTWITTER_BEARER_TOKEN=hush-of-the-file\n").expect("it is ours");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
     let path = path.display().to_string();
-    herd.arguments
-        .extend(["--twitter-credentials".to_owned(), path]);
+    argue(&mut herd, "--twitter-credentials", &path);
     herd.start_all();
     let mut client = located(&herd, "+00+000");
     assert_eq!(ask(&mut client, "1", 1), "{\"errors\":[]}");

@@ -392,8 +392,8 @@ impl Server {
     fn handle_mail(&mut self, mail: Mail) {
         match mail {
             Mail::Answer(answer) => {
-                self.pool.answered(&answer);
-                self.node.handle_answer(answer.question, &answer.json);
+                let (question, json) = self.pool.answered(answer, self.now);
+                self.node.handle_answer(question, &json);
             }
             Mail::Signal(SIGHUP) => self.reopen_log(),
             Mail::Signal(SIGXFSZ) => {} // the write says so too
@@ -453,7 +453,7 @@ impl Server {
                     question,
                     query,
                     deadline,
-                } => self.pool.ask(question, query, deadline),
+                } => self.pool.ask(question, query, deadline, self.now),
                 Action::Withdraw(question) => self.pool.withdraw(question),
                 Action::LinkUp(link) => {
                     let neighbour = self.neighbours.at(link);

@@ -6,14 +6,17 @@
 //! lock is ever taken on the loop.
 //!
 //! ```text
-//!   loop    ask --> waiting --> idle worker's channel        mailbox --> answered
-//!                                        |                      ^
-//!   worker                               +---> ureq ---> one_line
+//!   loop    ask --> cache --> waiting --> limits --> idle worker's channel     mailbox --> answered
+//!                     |                     |             |                      ^  ^
+//!                     +---------------------+-------------|-- at once -----------+  |
+//!   worker                                                +---> ureq ---> one_line -+
 //! ```
 
 mod answer;
 pub mod api;
+mod cache;
 mod credentials;
+mod limits;
 mod worker;
 
 use std::collections::VecDeque;
@@ -23,17 +26,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use self::api::Api;
+use self::cache::Cache;
 use self::credentials::Credentials;
+use self::limits::{Limits, Outcome, Permit};
 use self::worker::Asker;
 use crate::node::error_json;
 use crate::node::protocol::TweetQuery;
 use crate::node::questions::QuestionId;
+use crate::time::Now;
 
 /// How many requests may be under way at the same time.
 const WORKERS: usize = 8;
@@ -57,6 +63,8 @@ pub struct Options {
     credentials: Option<Credentials>,
     /// The certificates trusted; `None`: those that Mozilla trusts.
     roots: Option<Arc<Vec<Certificate<'static>>>>,
+    /// How long an answer serves who asks the same; zero: not at all.
+    cached_for: Duration,
 }
 
 impl Options {
@@ -104,7 +112,17 @@ impl Options {
             is_loopback,
             credentials,
             roots: if is_https { roots()? } else { None },
+            cached_for: Duration::ZERO,
         })
+    }
+
+    /// Lets an answer serve whoever asks the same within `lifetime`.
+    #[must_use]
+    pub fn cached_for(self, lifetime: Duration) -> Options {
+        Options {
+            cached_for: lifetime,
+            ..self
+        }
     }
 }
 
@@ -154,19 +172,32 @@ fn roots() -> Result<Option<Arc<Vec<Certificate<'static>>>>, String> {
 #[derive(Debug)]
 pub struct Answer {
     /// To which question.
-    pub question: QuestionId,
+    question: QuestionId,
     /// The line, without LF.
-    pub json: Arc<[u8]>,
-    /// Which worker is free again.
-    worker: Option<usize>,
+    json: Arc<[u8]>,
+    /// What a worker that is free again makes known; `None` if none was given the question.
+    report: Option<Report>,
+}
+
+/// What a worker makes known besides the answer.
+#[derive(Debug)]
+struct Report {
+    worker: usize,
+    query: TweetQuery,
+    permit: Permit,
+    outcome: Outcome,
+    /// Whether the answer may serve others.
+    is_good: bool,
 }
 
 /// The workers and what waits for them.
 pub struct Pool {
     options: Options,
+    limits: Limits,
+    cache: Cache,
     waiting: VecDeque<Job>,
     idle: Vec<usize>,
-    workers: Vec<Sender<Job>>,
+    workers: Vec<Sender<(Job, Permit)>>,
     post: Box<dyn Fn(Answer)>,
 }
 
@@ -201,6 +232,8 @@ impl Pool {
         }
         Ok(Pool {
             options: options.clone(),
+            limits: Limits::default(),
+            cache: Cache::new(options.cached_for),
             waiting: VecDeque::new(),
             idle: (0..WORKERS).collect(),
             workers,
@@ -208,8 +241,12 @@ impl Pool {
         })
     }
 
-    /// Asks, as soon as a worker is free. What cannot be asked is answered at once.
-    pub fn ask(&mut self, question: QuestionId, query: TweetQuery, deadline: Instant) {
+    /// Asks, as soon as a worker is free. What cannot be asked, may not be asked now, or has been
+    /// answered lately is answered at once.
+    pub fn ask(&mut self, question: QuestionId, query: TweetQuery, deadline: Instant, now: Now) {
+        if let Some(json) = self.cache.find(&query, now.mono) {
+            return self.answer_at_once(question, json);
+        }
         match self.options.api.search_url(&self.options.url, &query) {
             Ok(url) => self.waiting.push_back(Job {
                 question,
@@ -217,17 +254,16 @@ impl Pool {
                 url,
                 deadline,
             }),
-            Err(why) => self.refuse(question, &why),
+            Err(why) => self.answer_at_once(question, error_json(&why)),
         }
-        self.dispatch();
+        self.dispatch(now);
     }
 
-    /// Answers a question that no worker is given.
-    fn refuse(&self, question: QuestionId, why: &str) {
+    fn answer_at_once(&self, question: QuestionId, json: Arc<[u8]>) {
         (self.post)(Answer {
             question,
-            json: error_json(why),
-            worker: None,
+            json,
+            report: None,
         });
     }
 
@@ -236,21 +272,40 @@ impl Pool {
         self.waiting.retain(|job| job.question != question);
     }
 
-    /// Notes that an answer has come home.
-    pub fn answered(&mut self, answer: &Answer) {
-        self.idle.extend(answer.worker);
-        self.dispatch();
+    /// Takes in an answer that has come home, with what it says of asking on.
+    pub fn answered(&mut self, answer: Answer, now: Now) -> (QuestionId, Arc<[u8]>) {
+        let Answer {
+            question,
+            json,
+            report,
+        } = answer;
+        if let Some(report) = report {
+            self.idle.push(report.worker);
+            self.limits.record(report.permit, report.outcome, now);
+            if report.is_good {
+                self.cache.insert(report.query, Arc::clone(&json), now.mono);
+            }
+            self.dispatch(now);
+        }
+        (question, json)
     }
 
-    fn dispatch(&mut self) {
+    /// Gives idle workers what waits. While Twitter is not to be asked nothing waits for it.
+    fn dispatch(&mut self, now: Now) {
         while let Some(worker) = self.idle.pop() {
             let Some(job) = self.waiting.pop_front() else {
                 self.idle.push(worker);
                 return;
             };
-            self.workers[worker]
-                .send(job)
-                .expect("a worker lives as long as the pool holds its channel");
+            match self.limits.admit(job.deadline, now) {
+                Ok(permit) => self.workers[worker]
+                    .send((job, permit))
+                    .expect("a worker lives as long as the pool holds its channel"),
+                Err(why) => {
+                    self.idle.push(worker);
+                    self.answer_at_once(job.question, error_json(&why));
+                }
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! `Pool` starts them and hands each a question at a time. A worker obtains a token first where
 //! only a key and its secret are known; all workers share it.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,13 +11,15 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ureq::http::Response;
+use ureq::http::{Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
 use super::credentials::{Credentials, Secret};
-use super::{Answer, Job, Options, answer};
+use super::limits::{FAIR_TIME, Outcome, Permit, pause_told};
+use super::{Answer, Job, Options, Report, answer};
 use crate::node::error_json;
+use crate::time::Timestamp;
 
 /// A connection to Twitter must be made within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,53 +51,106 @@ impl Asker {
     }
 
     /// Answers questions until the pool is gone.
-    pub(super) fn run(&self, number: usize, jobs: &Receiver<Job>, post: &impl Fn(Answer)) {
-        while let Ok(job) = jobs.recv() {
+    pub(super) fn run(
+        &self,
+        number: usize,
+        jobs: &Receiver<(Job, Permit)>,
+        post: &impl Fn(Answer),
+    ) {
+        while let Ok((job, permit)) = jobs.recv() {
+            let began = Instant::now();
             // A bug, ours or a library's, must cost one answer, not a worker.
-            let line = catch_unwind(AssertUnwindSafe(|| self.answer(&job)));
-            let json = match line.unwrap_or_else(|_| Err("asking it failed".to_owned())) {
-                Ok(line) => line.into(),
-                Err(why) => error_json(&format!("Twitter cannot be had: {why}")),
+            let reply = catch_unwind(AssertUnwindSafe(|| self.answer(&job)));
+            let failed = Failure::Other("asking it failed".to_owned());
+            let (json, outcome, is_good) = match reply.unwrap_or(Err(failed)) {
+                Ok(reply) => (reply.line.into(), reply.outcome, reply.is_good),
+                Err(failure) => {
+                    let had = job.deadline.saturating_duration_since(began);
+                    (failure.json(), failure.outcome(had), false)
+                }
             };
+            let report = Some(Report {
+                worker: number,
+                query: job.query,
+                permit,
+                outcome,
+                is_good,
+            });
             post(Answer {
                 question: job.question,
                 json,
-                worker: Some(number),
+                report,
             });
         }
     }
 
-    fn answer(&self, job: &Job) -> Result<Vec<u8>, String> {
+    fn answer(&self, job: &Job) -> Result<Reply, Failure> {
         let token = match self.token(job.deadline)? {
             Token::None => None,
             Token::Held(token) => Some(token),
-            Token::Refused(line) => return Ok(line),
+            Token::Refused(reply) => return Ok(reply),
         };
-        let mut request = self.agent.get(&job.url);
-        if let Some(token) = &token {
-            request = request.header("authorization", format!("Bearer {}", token.expose()));
-        }
-        let mut response = request
-            .config()
-            .timeout_global(Some(left(job.deadline)))
-            .build()
-            .call()
-            .map_err(|error| in_words(&error))?;
+        let mut response = self.search(&job.url, token.as_ref(), job.deadline)?;
         if let (401, Some(token)) = (response.status().as_u16(), &token) {
             self.forget(token);
         }
-        let body = body(&mut response, BODY_BYTES_MAX)?;
-        self.one_line(&response, &body, job.query.bound)
+        self.reply(&mut response, job.query.bound)
     }
 
-    /// The body as one line; what is no JSON is an error, and a redirect says so.
-    fn one_line(
+    /// Asks, and where the connection was lost before any answer once more: a GET may be repeated
+    /// (RFC 9110, section 9.2.2). One that took too long already is not.
+    fn search(
         &self,
-        response: &Response<Body>,
-        body: &[u8],
-        bound: u8,
-    ) -> Result<Vec<u8>, String> {
+        url: &str,
+        token: Option<&Secret>,
+        deadline: Instant,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let once = || {
+            let mut request = self.agent.get(url);
+            if let Some(token) = token {
+                request = request.header("authorization", format!("Bearer {}", token.expose()));
+            }
+            let config = request.config().timeout_global(Some(left(deadline)));
+            config.build().call()
+        };
+        match once() {
+            Err(error) if is_connection_lost(&error) && deadline > Instant::now() => once(),
+            result => result,
+        }
+    }
+
+    /// What a response says, its body as one line. What is no JSON is an error.
+    fn reply(&self, response: &mut Response<Body>, bound: u8) -> Result<Reply, Failure> {
         let status = response.status();
+        let field = |name: &str| response.headers().get(name)?.to_str().ok();
+        let outcome = match status.as_u16() {
+            420 | 429 => Outcome::RateLimited(pause_told(
+                field("retry-after"),
+                field("x-rate-limit-reset"),
+                field("date"),
+                Timestamp::system(),
+            )),
+            _ => Outcome::Answered,
+        };
+        let line = body(response, BODY_BYTES_MAX).and_then(|body| {
+            let line = self.one_line(status, &body, bound);
+            line.map_err(Failure::Other)
+        });
+        let line = match (line, outcome) {
+            (Ok(line), _) => line,
+            // Twitter wants to be left alone, in whatever words.
+            (Err(failure), Outcome::RateLimited(_)) => failure.json().to_vec(),
+            (Err(failure), _) => return Err(failure),
+        };
+        Ok(Reply {
+            line,
+            outcome,
+            is_good: status == StatusCode::OK,
+        })
+    }
+
+    /// A body as one line.
+    fn one_line(&self, status: StatusCode, body: &[u8], bound: u8) -> Result<Vec<u8>, String> {
         answer::one_line(body, self.options.api.results(), bound).map_err(|why| {
             let redirect = match status.is_redirection() && self.options.credentials.is_some() {
                 true => ", a redirect, which is not followed",
@@ -109,7 +165,7 @@ impl Asker {
 
     /// The token to ask with. Where it has to be obtained one worker does so and the others wait
     /// for it: more than one such request at a time is what Twitter refuses.
-    fn token(&self, deadline: Instant) -> Result<Token, String> {
+    fn token(&self, deadline: Instant) -> Result<Token, Failure> {
         let (key, secret) = match &self.options.credentials {
             None => return Ok(Token::None),
             Some(Credentials::Token(token)) => return Ok(Token::Held(token.clone())),
@@ -120,7 +176,7 @@ impl Asker {
             return Ok(Token::Held(token.clone()));
         }
         if deadline <= Instant::now() {
-            return Err("it did not answer in time".to_owned()); // while another worker asked
+            return Err(Failure::TimedOut); // while another worker asked
         }
         let token = self.obtain(key, secret, deadline)?;
         if let Token::Held(token) = &token {
@@ -130,7 +186,7 @@ impl Asker {
     }
 
     /// "POST oauth2/token": the token that Twitter gives for a key and its secret.
-    fn obtain(&self, key: &Secret, secret: &Secret, deadline: Instant) -> Result<Token, String> {
+    fn obtain(&self, key: &Secret, secret: &Secret, deadline: Instant) -> Result<Token, Failure> {
         let pair = [key, secret].map(|part| percent_encoded(part.expose()));
         let basic = BASE64_STANDARD.encode(pair.join(":"));
         let form = "application/x-www-form-urlencoded;charset=UTF-8";
@@ -142,12 +198,11 @@ impl Asker {
             .config()
             .timeout_global(Some(left(deadline)))
             .build()
-            .send("grant_type=client_credentials")
-            .map_err(|error| in_words(&error))?;
-        let body = body(&mut response, TOKEN_BODY_BYTES_MAX)?;
+            .send("grant_type=client_credentials")?;
         if !response.status().is_success() {
-            return self.one_line(&response, &body, 0).map(Token::Refused);
+            return self.reply(&mut response, 0).map(Token::Refused);
         }
+        let body = body(&mut response, TOKEN_BODY_BYTES_MAX)?;
         // Of this answer nothing is passed on, whatever it is: it may hold a token.
         let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
         let member = |name: &str| json.as_ref()?.get(name)?.as_str();
@@ -156,7 +211,9 @@ impl Asker {
             member("access_token").and_then(Secret::parse),
         ) {
             (Some("bearer"), Some(token)) => Ok(Token::Held(token)),
-            _ => Err("it gave no bearer token for the key".to_owned()),
+            _ => Err(Failure::Other(
+                "it gave no bearer token for the key".to_owned(),
+            )),
         }
     }
 
@@ -174,8 +231,69 @@ enum Token {
     /// None is needed.
     None,
     Held(Secret),
-    /// Twitter gave none, and this line of JSON says why.
-    Refused(Vec<u8>),
+    /// Twitter gave none, and says why.
+    Refused(Reply),
+}
+
+/// What Twitter said.
+struct Reply {
+    /// One line of JSON.
+    line: Vec<u8>,
+    outcome: Outcome,
+    /// Whether it may serve others who ask the same.
+    is_good: bool,
+}
+
+/// Why Twitter said nothing that can be passed on.
+enum Failure {
+    TimedOut,
+    /// Nobody is there, or went away before an answer; in words.
+    Unreachable(String),
+    /// Somebody is there, but does not speak as Twitter does; in words.
+    Other(String),
+}
+
+impl Failure {
+    /// The line that a client is given.
+    fn json(&self) -> Arc<[u8]> {
+        error_json(&format!("Twitter cannot be had: {self}"))
+    }
+
+    /// What it says of asking on, when there were `had` for the answer.
+    fn outcome(&self, had: Duration) -> Outcome {
+        match self {
+            Failure::TimedOut if had < FAIR_TIME => Outcome::CutShort,
+            Failure::TimedOut | Failure::Unreachable(_) => Outcome::Unreachable,
+            Failure::Other(_) => Outcome::Answered,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::TimedOut => f.write_str("it did not answer in time"),
+            Failure::Unreachable(why) | Failure::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<ureq::Error> for Failure {
+    fn from(error: ureq::Error) -> Failure {
+        match error {
+            ureq::Error::Timeout(_) => Failure::TimedOut,
+            ureq::Error::BodyExceedsLimit(limit) => {
+                Failure::Other(format!("its answer is over {limit} bytes"))
+            }
+            error if is_connection_lost(&error) => Failure::Unreachable(error.to_string()),
+            other => Failure::Other(other.to_string()),
+        }
+    }
+}
+
+fn is_connection_lost(error: &ureq::Error) -> bool {
+    use ureq::Error::{ConnectionFailed, HostNotFound, Io};
+    matches!(error, Io(_) | ConnectionFailed | HostNotFound)
 }
 
 fn agent(options: &Options) -> Agent {
@@ -199,23 +317,20 @@ fn agent(options: &Options) -> Agent {
     config.build().into()
 }
 
-fn body(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, String> {
+fn body(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, Failure> {
     let body = response.body_mut().with_config().limit(limit);
-    body.read_to_vec().map_err(|error| in_words(&error))
+    body.read_to_vec()
+        .map_err(|error| match Failure::from(error) {
+            // Somebody was there, and has answered.
+            Failure::Unreachable(why) => Failure::Other(why),
+            other => other,
+        })
 }
 
 /// The time until `deadline`; ureq takes zero as no limit at all.
 fn left(deadline: Instant) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
     left.max(Duration::from_millis(1))
-}
-
-fn in_words(error: &ureq::Error) -> String {
-    match error {
-        ureq::Error::Timeout(_) => "it did not answer in time".to_owned(),
-        ureq::Error::BodyExceedsLimit(limit) => format!("its answer is over {limit} bytes"),
-        other => other.to_string(),
-    }
 }
 
 /// RFC 3986, section 2.1, as Twitter wants keys and secrets before they are joined by a colon.

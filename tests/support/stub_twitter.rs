@@ -177,7 +177,15 @@ pub struct StubTwitter {
 impl StubTwitter {
     /// Starts one that answers as `script` says.
     pub fn start(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> StubTwitter {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+        StubTwitter::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), script)
+    }
+
+    /// The same, at an address that is known to be free.
+    pub fn start_at(
+        address: SocketAddr,
+        script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> StubTwitter {
+        let listener = TcpListener::bind(address).expect("the port is free");
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {
             script: Box::new(script),
