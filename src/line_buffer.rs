@@ -87,6 +87,18 @@ impl LineBuffer {
         None
     }
 
+    /// The next `count` bytes, whatever they are, of what is kept and of `chunk`, which is kept.
+    /// `None` if there are not so many yet.
+    pub fn next_bytes(&mut self, chunk: &mut &[u8], count: usize) -> Option<Vec<u8>> {
+        self.keep(chunk);
+        *chunk = &[];
+        let end = self.start + count;
+        let bytes = self.kept.get(self.start..end)?.to_vec();
+        self.start = end;
+        self.scanned = end; // what follows may hold an LF
+        Some(bytes)
+    }
+
     /// Keeps `chunk` for later: the next line must wait.
     pub fn keep(&mut self, chunk: &[u8]) {
         if chunk.is_empty() {
@@ -138,6 +150,32 @@ mod tests {
     use proptest::prelude::*;
 
     const LIMIT: usize = 8;
+
+    #[test]
+    fn bytes_are_counted_between_lines_however_they_come() {
+        let text = b"one\na\nb\n\n\ntwo\nrest";
+        for chop in 1..=text.len() {
+            let (mut buffer, mut got, mut lines) = (LineBuffer::default(), None, Vec::new());
+            for mut chunk in text.chunks(chop) {
+                loop {
+                    if lines.len() == 1 && got.is_none() {
+                        got = buffer.next_bytes(&mut chunk, 6);
+                        if got.is_none() {
+                            break;
+                        }
+                    }
+                    match buffer.next(&mut chunk, LIMIT) {
+                        Some(Piece::Line(line)) => lines.push(line.to_vec()),
+                        Some(other) => panic!("{other:?}"),
+                        None => break,
+                    }
+                }
+            }
+            assert_eq!(got.as_deref(), Some(&b"a\nb\n\n\n"[..]), "chunks of {chop}");
+            assert_eq!(lines, [&b"one"[..], b"two"], "chunks of {chop}");
+            assert_eq!(buffer.len(), 4);
+        }
+    }
 
     /// What came out, overlong lines put together again and marked.
     fn feed(chunks: &[&[u8]], keep_every: usize) -> (Vec<(bool, Vec<u8>)>, usize) {

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{fs, io};
@@ -9,7 +9,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use herd::log::Fsync;
 use herd::server::{Options, Server};
-use herd::standin::StandIn;
+use herd::standin::faults::{Fault, Faults};
+use herd::standin::{StandIn, import, tweets};
 use herd::topology::Topology;
 use herd::twitter::{self, STAND_IN_ADDRESS, api::Api};
 
@@ -28,11 +29,20 @@ enum Command {
     /// SIGTERM and SIGINT finish the replies under way, for at most 5 seconds. SIGHUP reopens the
     /// log after it has been moved away.
     Serve(Serve),
-    /// Run the stand-in for Twitter's search, with synthetic tweets, at /search.json.
+    /// Run the stand-in for Twitter, with synthetic tweets: the searches of its APIs 1.0, 1.1 and 2.
+    ///
+    /// 1.1 and 2 want a bearer token; any that begins with "stand-in" will do.
     Twitter {
         /// Where to listen.
         #[arg(long, value_name = "HOST:PORT", default_value = STAND_IN_ADDRESS)]
         listen: String,
+        /// Tweets of your own, a line of JSON each, with text and latitude and longitude.
+        #[arg(long, value_name = "FILE")]
+        tweets: Option<PathBuf>,
+        /// What goes wrong with every answer: delay=SECONDS, status=CODE, limit=COUNT/SECONDS,
+        /// reset, garbage, truncated, huge, drip=SECONDS. May be given more than once.
+        #[arg(long, value_name = "FAULT")]
+        fault: Vec<Fault>,
     },
 }
 
@@ -113,7 +123,11 @@ fn api() -> impl TypedValueParser<Value = Api> {
 fn main() -> ExitCode {
     let failed = match Arguments::parse().command {
         Command::Serve(arguments) => serve(arguments),
-        Command::Twitter { listen } => twitter(&listen),
+        Command::Twitter {
+            listen,
+            tweets,
+            fault,
+        } => twitter(&listen, tweets.as_deref(), fault),
     };
     match failed {
         Ok(()) => ExitCode::SUCCESS,
@@ -173,8 +187,19 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         .map_err(Failure::Run)
 }
 
-fn twitter(listen: &str) -> Result<(), Failure> {
-    StandIn::start(listen)
+fn twitter(listen: &str, file: Option<&Path>, faults: Vec<Fault>) -> Result<(), Failure> {
+    let tweets = match file {
+        None => tweets::synthetic(),
+        Some(path) => {
+            let shown = path.display().to_string();
+            let shown = shown.escape_debug();
+            let text = fs::read(path).map_err(|error| {
+                Failure::Start(format!("cannot read the tweets {shown}: {error}"))
+            })?;
+            import::tweets(&text).map_err(|error| Failure::Start(format!("{shown}: {error}")))?
+        }
+    };
+    StandIn::start(listen, tweets, Faults::new(faults))
         .map_err(|error| {
             let listen = listen.escape_debug();
             Failure::Start(format!(

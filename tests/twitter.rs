@@ -5,21 +5,22 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::Value;
 
+#[path = "support/stand_in.rs"]
+mod stand_in;
 #[path = "support/stub_twitter.rs"]
 mod stub_twitter;
 mod support;
 
+use stand_in::StandIn;
 use stub_twitter::{Answer, Gate, Request, StubTwitter, response};
-use support::kin::HERD;
-use support::{Client, Herd, PATIENCE, Process, wait_until};
+use support::{Client, Herd, Process, wait_until};
 
 /// The longest body that is passed on.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -637,51 +638,6 @@ fn a_client_that_has_gone_takes_its_unstarted_question_with_it() {
 }
 
 // ---- the stand-in
-
-/// `herd twitter`, running.
-struct StandIn {
-    process: Process,
-    address: SocketAddr,
-    _directory: tempfile::TempDir,
-}
-
-impl StandIn {
-    fn started() -> StandIn {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut command = Command::new(HERD);
-        command.args(["twitter", "--listen", "127.0.0.1:0"]);
-        let mut process = Process::start(command, directory.path().join("twitter.err"));
-        let mut address = None;
-        wait_until("the stand-in listens", || {
-            assert!(process.is_running(), "it ended: {}", process.said());
-            let said = process.said();
-            let line = said.lines().find(|line| line.contains("listening on "));
-            address = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-            address.is_some()
-        });
-        StandIn {
-            process,
-            address: address.expect("waited for"),
-            _directory: directory,
-        }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-        stream
-    }
-
-    /// Says `request`, and gives all that comes until the end.
-    fn exchange(&self, request: &str) -> String {
-        let mut stream = self.connect();
-        let written = stream.write_all(request.as_bytes());
-        written.expect("it reads");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("it closes");
-        text
-    }
-}
 
 /// Reads one response with a Content-Length: status, head, body.
 fn read_response(stream: &mut TcpStream) -> (u16, String, String) {

@@ -593,6 +593,17 @@ impl<M> Reactor<M> {
         connection.input.next(chunk, limit)
     }
 
+    /// The next `count` bytes of a connection's input, whatever they are; `None` if there are not so
+    /// many yet. `chunk` is kept either way.
+    pub fn next_bytes(
+        &mut self,
+        id: ConnectionId,
+        chunk: &mut &[u8],
+        count: usize,
+    ) -> Option<Vec<u8>> {
+        self.connection(id)?.input.next_bytes(chunk, count)
+    }
+
     /// Whether a connection is there and not about to be closed.
     pub fn is_open(&self, id: ConnectionId) -> bool {
         let connection = self.connections.get(id.slot).filter(|c| c.id == id);

@@ -19,6 +19,9 @@ pub const HEADERS_MAX: usize = 64;
 
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
 
+/// A longer body is refused with 413: the one form that is sent here has 29 bytes.
+pub const BODY_BYTES_MAX: usize = 4 * 1024;
+
 /// What the stand-in is asked to do; any other method is refused with 405.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -26,17 +29,23 @@ pub enum Method {
     Get,
     /// Answer without the body.
     Head,
+    /// Take a form; the only method that may have a body.
+    Post,
 }
 
-/// A complete request. It has no body: one that announces a body is refused.
+/// A request whose head is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// GET or HEAD.
+    /// GET, HEAD or POST.
     pub method: Method,
     /// The path of the target, beginning with `/`, still percent-encoded.
     pub path: String,
     /// What follows the target's first `?`, still percent-encoded; empty if there is none.
     pub query: String,
+    /// The first `Authorization` field, if it is text.
+    pub authorization: Option<String>,
+    /// So many bytes of body follow the head, at most [`BODY_BYTES_MAX`].
+    pub body_bytes: usize,
     /// Whether the connection may carry another request after the response.
     pub keep_alive: bool,
 }
@@ -46,7 +55,7 @@ pub struct Request {
 pub enum Step {
     /// Wait for the next line.
     More,
-    /// Answer this; the next line begins the next head.
+    /// Answer this, once its body has come; then the next head begins.
     Request(Request),
     /// Answer with an error and close: what follows cannot be told apart from a body.
     Refuse {
@@ -138,9 +147,10 @@ fn parse(bytes: &[u8]) -> Result<Request, Step> {
     let method = match method {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
+        "POST" => Method::Post,
         _ => return Err(refuse(405, "Only GET and HEAD are answered here.")),
     };
-    refuse_body(head.headers)?;
+    let body_bytes = body_bytes(method, head.headers)?;
     let hosts = values(head.headers, "host").count();
     if hosts > 1 || (hosts == 0 && minor == 1) {
         return Err(refuse(400, "HTTP/1.1 requires one Host header field.")); // RFC 9112, 3.2
@@ -160,6 +170,11 @@ fn parse(bytes: &[u8]) -> Result<Request, Step> {
         method,
         path: path.to_owned(),
         query: query.to_owned(),
+        authorization: values(head.headers, "authorization")
+            .next()
+            .and_then(|value| std::str::from_utf8(value).ok())
+            .map(str::to_owned),
+        body_bytes,
         keep_alive: !has_option("close") && (minor == 1 || has_option("keep-alive")),
     })
 }
@@ -172,22 +187,29 @@ fn names_some_version(bytes: &[u8]) -> bool {
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
-/// Refuses a request with a body, which the caller, who sees lines only, could not step over.
-fn refuse_body(headers: &[Header<'_>]) -> Result<(), Step> {
-    let has_body = Err(refuse(413, "A request with a body is not answered here."));
+/// The length of the body. Refuses one whose end could not be told, or that is not for `method`.
+fn body_bytes(method: Method, headers: &[Header<'_>]) -> Result<usize, Step> {
+    const TOO_LARGE: Step = refuse(413, "A request with such a body is not answered here.");
     if values(headers, "transfer-encoding").next().is_some() {
-        return has_body;
+        return Err(TOO_LARGE);
     }
-    for length in values(headers, "content-length") {
-        let length = length.trim_ascii();
-        if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
+    let mut length = None;
+    for value in values(headers, "content-length") {
+        let value = std::str::from_utf8(value.trim_ascii()).unwrap_or_default();
+        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(refuse(400, "Content-Length is not a number."));
         }
-        if length.iter().any(|digit| *digit != b'0') {
-            return has_body;
+        let value = value.parse().unwrap_or(usize::MAX);
+        if length.is_some_and(|known| known != value) {
+            return Err(refuse(400, "Content-Length has two values.")); // RFC 9112, 6.3
         }
+        length = Some(value);
     }
-    Ok(())
+    match (method, length.unwrap_or(0)) {
+        (_, 0) => Ok(0),
+        (Method::Post, length) if length <= BODY_BYTES_MAX => Ok(length),
+        _ => Err(TOO_LARGE),
+    }
 }
 
 fn values<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
@@ -217,10 +239,11 @@ fn path_and_query(target: &str) -> Option<(&str, &str)> {
 ///
 /// `head_only` leaves the body away but gives its length, as an answer to HEAD must (RFC 9110
 /// section 9.3.2). `date` is the time of the response in seconds since 1970-01-01 UTC. A 405
-/// carries the `Allow` field that RFC 9110 section 15.5.6 requires.
+/// carries the `Allow` field that RFC 9110 section 15.5.6 requires; `fields` are further ones.
 pub fn write_response(
     out: &mut Vec<u8>,
     status: u16,
+    fields: &[(&str, String)],
     body: &str,
     keep_alive: bool,
     head_only: bool,
@@ -234,6 +257,9 @@ pub fn write_response(
     head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     if status == 405 {
         head.push_str("Allow: GET, HEAD\r\n");
+    }
+    for (name, value) in fields {
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
     // HTTP/1.1 needs to be told of a close only, an HTTP/1.0 client that asked also of the rest.
     head.push_str(match keep_alive {
@@ -254,10 +280,11 @@ fn imf_fixdate(seconds: i64) -> Option<String> {
 }
 
 /// The reason phrase; empty, as RFC 9112 section 4 allows, for a status that is not used here.
-const fn reason(status: u16) -> &'static str {
+pub(super) const fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
@@ -265,9 +292,12 @@ const fn reason(status: u16) -> &'static str {
         413 => "Content Too Large",
         414 => "URI Too Long",
         420 => "Enhance Your Calm", // Twitter's own, for too many questions
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "",
     }
@@ -295,6 +325,8 @@ mod tests {
             method,
             path: path.to_owned(),
             query: query.to_owned(),
+            authorization: None,
+            body_bytes: 0,
             keep_alive,
         })
     }
@@ -343,6 +375,17 @@ mod tests {
     }
 
     #[test]
+    fn forms_and_who_sends_them() {
+        let text = "POST /oauth2/token HTTP/1.1\r\nHost: h\r\nauthorization: Basic eDp5\r\n\
+            Content-Length: 29\r\nContent-Length: 29\r\n\r\n";
+        let Step::Request(request) = feed(text.as_bytes()) else {
+            panic!("it is a request");
+        };
+        assert_eq!((request.method, request.body_bytes), (Method::Post, 29));
+        assert_eq!(request.authorization.as_deref(), Some("Basic eDp5"));
+    }
+
+    #[test]
     fn refusals() {
         let many = "A: b\r\n".repeat(HEADERS_MAX);
         let long = "x".repeat(REQUEST_LINE_BYTES_MAX);
@@ -355,7 +398,23 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost : h\r\n\r\n".into(), 400),
             ("GET * HTTP/1.1\r\nHost: h\r\n\r\n".into(), 400),
             ("GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n".into(), 400),
-            ("POST / HTTP/1.1\r\nHost: h\r\n\r\n".into(), 405),
+            ("PUT / HTTP/1.1\r\nHost: h\r\n\r\n".into(), 405),
+            (
+                "POST / HTTP/1.0\r\nContent-Length: 4097\r\n\r\n".into(),
+                413,
+            ),
+            (
+                "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
+                413,
+            ),
+            (
+                "POST / HTTP/1.0\r\nContent-Length: 99999999999999999999\r\n\r\n".into(),
+                413,
+            ),
+            (
+                "POST / HTTP/1.0\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".into(),
+                400,
+            ),
             ("get / HTTP/1.1\r\nHost: h\r\n\r\n".into(), 405),
             ("GET / HTTP/1.0\r\nContent-Length: 1\r\n\r\n".into(), 413),
             ("GET / HTTP/1.0\r\nContent-Length: -0\r\n\r\n".into(), 400),
@@ -416,13 +475,22 @@ mod tests {
     #[test]
     fn responses() {
         let mut out = Vec::new();
-        write_response(&mut out, 200, "{\"a\":\"é\"}", true, false, 1_353_118_103);
+        let fields = [("X", "1".to_owned())];
+        write_response(
+            &mut out,
+            200,
+            &fields,
+            "{\"a\":\"é\"}",
+            true,
+            false,
+            1_353_118_103,
+        );
         let want = "HTTP/1.1 200 OK\r\nDate: Sat, 17 Nov 2012 02:08:23 GMT\r\n\
             Content-Type: application/json;charset=utf-8\r\nContent-Length: 10\r\n\
-            Connection: keep-alive\r\n\r\n{\"a\":\"é\"}";
+            X: 1\r\nConnection: keep-alive\r\n\r\n{\"a\":\"é\"}";
         assert_eq!(String::from_utf8_lossy(&out), want);
         out.clear();
-        write_response(&mut out, 405, "{}", false, true, i64::MAX);
+        write_response(&mut out, 405, &[], "{}", false, true, i64::MAX);
         let want = "HTTP/1.1 405 Method Not Allowed\r\n\
             Content-Type: application/json;charset=utf-8\r\nContent-Length: 2\r\n\
             Allow: GET, HEAD\r\nConnection: close\r\n\r\n";
@@ -435,7 +503,7 @@ mod tests {
             lines in prop::collection::vec(
                 prop_oneof![
                     prop::collection::vec(any::<u8>(), 0..200),
-                    "(GET|HEAD|POST) [ -~é]{0,20} HTTP/[0-9.]{1,4}\r?".prop_map(String::into_bytes),
+                    "(GET|HEAD|POST|PUT) [ -~é]{0,20} HTTP/[0-9.]{1,4}\r?".prop_map(String::into_bytes),
                     "(Host|Content-Length|Connection|X): ?[ -~]{0,20}\r?"
                         .prop_map(String::into_bytes),
                     Just(b"\r".to_vec()),

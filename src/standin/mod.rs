@@ -1,34 +1,43 @@
-//! The stand-in for Twitter's search: a real HTTP server with real geographic search over
-//! synthetic tweets, so that a herd works with no network and no account.
+//! The stand-in for Twitter: a real HTTP server with real geographic search over synthetic tweets,
+//! so that a herd works with no network and no account.
 //!
 //! `main` makes one and runs it. HTTP heads are lines, so it turns on the same reactor as the
-//! servers do; `http` reads heads and writes responses, `query` and `search` know what is asked
-//! and what is answered, `tweets` what there is to be found.
+//! servers do; `http` reads heads and writes responses, `query` knows what is asked, `search`,
+//! `search_1_1` and `search_2` what each API answers, `account` who may ask, `tweets` and `import`
+//! what there is to be found, `faults` what is to go wrong.
 
+pub mod account;
+pub mod faults;
 pub mod http;
+pub mod import;
+mod json;
 pub mod query;
 pub mod search;
+pub mod search_1_1;
+pub mod search_2;
 pub mod tweets;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use self::http::{HEAD_BYTES_MAX, Head, Method, Request, Step, write_response};
+use self::faults::{Allowance, Delivery, Faults};
+use self::http::{HEAD_BYTES_MAX, Head, Method, Request, Step, reason, write_response};
 use self::tweets::Tweet;
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
 use crate::net::connection::Fill;
 use crate::net::{Event, READ_BUDGET_BYTES, Reactor, SCRATCH_BYTES};
 use crate::time::Timestamp;
+use crate::twitter::api::Api;
 
-/// The one resource there is.
-const PATH: &str = "/search.json";
+/// Where a key and its secret are given for a token.
+const TOKEN_PATH: &str = "/oauth2/token";
 
 /// More connections than any herd makes.
 const CONNECTIONS_MAX: usize = 4096;
@@ -36,23 +45,51 @@ const CONNECTIONS_MAX: usize = 4096;
 /// Told to stop.
 struct Stop;
 
+/// What is sent in answer to a request.
+struct Response {
+    status: u16,
+    fields: Vec<(&'static str, String)>,
+    body: String,
+}
+
+/// A response of which something is still to leave, later.
+struct Deferred {
+    connection: ConnectionId,
+    bytes: Vec<u8>,
+    /// Those before this place have left.
+    sent: usize,
+    /// Where the body begins.
+    body: usize,
+    delivery: Delivery,
+    keep_alive: bool,
+}
+
+/// When something deferred is due, and a number that tells apart what is due at once.
+type Due = (Instant, u64);
+
 /// The stand-in, listening.
 pub struct StandIn {
     reactor: Reactor<Stop>,
     address: SocketAddr,
     tweets: Vec<Tweet>,
+    faults: Faults,
     /// The heads that are arriving.
     heads: BTreeMap<ConnectionId, Head>,
+    /// The requests whose bodies are arriving.
+    bodies: BTreeMap<ConnectionId, Request>,
+    deferred: BTreeMap<Due, Deferred>,
+    /// The connections that something is deferred for: their next requests wait.
+    busy: BTreeMap<ConnectionId, Due>,
+    numbers: u64,
     scratch: Vec<u8>,
-    response: Vec<u8>,
 }
 
 impl StandIn {
-    /// Listens at `address`, host and port.
+    /// Listens at `address`, host and port, with these tweets, newest first.
     ///
     /// # Errors
     /// The kernel's, or the resolver's.
-    pub fn start(address: &str) -> io::Result<StandIn> {
+    pub fn start(address: &str, tweets: Vec<Tweet>, faults: Faults) -> io::Result<StandIn> {
         let mut reactor = Reactor::new()?;
         let first = address.to_socket_addrs()?.next();
         let first = first.ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -65,10 +102,14 @@ impl StandIn {
         Ok(StandIn {
             reactor,
             address,
-            tweets: tweets::synthetic(),
+            tweets,
+            faults,
             heads: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            deferred: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            numbers: 0,
             scratch: vec![0; SCRATCH_BYTES],
-            response: Vec::new(),
         })
     }
 
@@ -80,10 +121,12 @@ impl StandIn {
         let _ = writeln!(io::stderr(), "twitter: listening on {}", self.address);
         loop {
             self.reactor.flush();
-            self.reactor.turn(None)?;
+            let due = self.deferred.first_key_value();
+            let wake_at = due.map(|((at, _), _)| *at);
+            self.reactor.turn(wake_at)?;
             while let Some(event) = self.reactor.poll_event() {
                 if let Event::Lost { id, .. } = event {
-                    self.heads.remove(&id);
+                    self.forget(id);
                 }
             }
             for _ in 0..self.reactor.ready_len() {
@@ -91,10 +134,19 @@ impl StandIn {
                     self.serve(id);
                 }
             }
+            self.send_due(Instant::now());
             if let Some(Stop) = self.reactor.poll_mail() {
                 self.reactor.flush();
                 return Ok(());
             }
+        }
+    }
+
+    fn forget(&mut self, id: ConnectionId) {
+        self.heads.remove(&id);
+        self.bodies.remove(&id);
+        if let Some(due) = self.busy.remove(&id) {
+            self.deferred.remove(&due);
         }
     }
 
@@ -115,9 +167,17 @@ impl StandIn {
         self.scratch = scratch;
     }
 
-    /// Handles whole lines. `false` if the rest must wait, and is kept, or is of no interest.
+    /// Handles what is whole. `false` if the rest must wait, and is kept, or is of no interest.
     fn serve_lines(&mut self, id: ConnectionId, chunk: &mut &[u8]) -> bool {
-        while self.reactor.takes_replies(id) {
+        while self.reactor.takes_replies(id) && !self.busy.contains_key(&id) {
+            if let Some(request) = self.bodies.get(&id) {
+                let Some(body) = self.reactor.next_bytes(id, chunk, request.body_bytes) else {
+                    return true;
+                };
+                let request = self.bodies.remove(&id).expect("it was there");
+                self.answer(id, &request, &body);
+                continue;
+            }
             let Some(piece) = self.reactor.next_piece(id, chunk, HEAD_BYTES_MAX) else {
                 return true;
             };
@@ -131,10 +191,23 @@ impl StandIn {
             }
             match step {
                 Step::More => {}
-                Step::Request(request) => self.answer(id, &request),
+                Step::Request(request) if request.body_bytes > 0 => {
+                    self.bodies.insert(id, request);
+                }
+                Step::Request(request) => self.answer(id, &request, b""),
                 Step::Refuse { status, message } => {
                     let body = search::error_body(message);
-                    self.respond(id, status, &body, false, false);
+                    let fields = Vec::new();
+                    self.respond(
+                        id,
+                        &Response {
+                            status,
+                            fields,
+                            body,
+                        },
+                        false,
+                        false,
+                    );
                 }
             }
         }
@@ -142,38 +215,163 @@ impl StandIn {
         false
     }
 
-    fn answer(&mut self, id: ConnectionId, request: &Request) {
+    fn answer(&mut self, id: ConnectionId, request: &Request, body: &[u8]) {
         let began = Instant::now();
-        let (status, body) = if request.path == PATH {
-            search::answer(&self.tweets, &request.query, || began.elapsed())
-        } else {
-            (404, search::error_body("Not found"))
+        let apis = [Api::V1_0, Api::V1_1, Api::V2];
+        let api = apis.into_iter().find(|api| api.path() == request.path);
+        let allowance = self.faults.count(began);
+        let refused = match allowance {
+            Some(allowance) if allowance.is_exceeded && api == Some(Api::V1_0) => Some(420),
+            Some(allowance) if allowance.is_exceeded => Some(429),
+            _ => self.faults.status(),
         };
-        let head_only = request.method == Method::Head;
-        self.respond(id, status, &body, request.keep_alive, head_only);
+        let (status, body) = match refused {
+            Some(status) => (status, error_body(api, status)),
+            None => self.content(api, request, body, began),
+        };
+        let response = Response {
+            status,
+            fields: allowance.map_or(Vec::new(), |allowance| allowance_fields(api, allowance)),
+            body: self.faults.body(body),
+        };
+        // A client that POSTs where it must not has perhaps not understood the rest either.
+        let keep_alive = request.keep_alive && status != 405;
+        self.respond(id, &response, keep_alive, request.method == Method::Head);
+    }
+
+    /// What is found at a path.
+    fn content(
+        &self,
+        api: Option<Api>,
+        request: &Request,
+        body: &[u8],
+        began: Instant,
+    ) -> (u16, String) {
+        let authorization = request.authorization.as_deref();
+        let Request { query, .. } = request;
+        let took = || began.elapsed();
+        match (api, request.method) {
+            (None, Method::Post) if request.path == TOKEN_PATH => {
+                account::token(authorization, body)
+            }
+            (_, Method::Post) => (405, error_body(api, 405)),
+            (None, _) => (404, search::error_body("Not found")),
+            (Some(Api::V1_0), _) => search::answer(&self.tweets, query, took),
+            (Some(_), _) if !account::has_token(authorization) => (401, error_body(api, 401)),
+            (Some(Api::V1_1), _) => search_1_1::answer(&self.tweets, query, took),
+            (Some(Api::V2), _) => search_2::answer(&self.tweets, query),
+        }
     }
 
     fn respond(
         &mut self,
         id: ConnectionId,
-        status: u16,
-        body: &str,
+        response: &Response,
         keep_alive: bool,
         head_only: bool,
     ) {
         let date = Timestamp::system().seconds();
-        self.response.clear();
-        write_response(
-            &mut self.response,
+        let mut bytes = Vec::new();
+        let Response {
             status,
+            fields,
             body,
-            keep_alive,
-            head_only,
-            date,
+        } = response;
+        write_response(
+            &mut bytes, *status, fields, body, keep_alive, head_only, date,
         );
-        self.reactor.send(id, &[&self.response]);
-        if !keep_alive {
-            self.reactor.lose(id, "answered");
+        let treatment = self.faults.treatment();
+        let body = bytes.len() - if head_only { 0 } else { body.len() };
+        let deferred = Deferred {
+            connection: id,
+            bytes,
+            sent: 0,
+            body,
+            delivery: treatment.delivery,
+            keep_alive,
+        };
+        match treatment.delay.is_zero() {
+            true => self.deliver(deferred),
+            false => self.defer(deferred, Instant::now() + treatment.delay),
         }
     }
+
+    fn defer(&mut self, deferred: Deferred, at: Instant) {
+        self.numbers += 1;
+        let due = (at, self.numbers);
+        self.busy.insert(deferred.connection, due);
+        self.deferred.insert(due, deferred);
+    }
+
+    /// Sends what was to wait until now.
+    fn send_due(&mut self, now: Instant) {
+        while let Some(entry) = self.deferred.first_entry()
+            && entry.key().0 <= now
+        {
+            let deferred = entry.remove();
+            self.busy.remove(&deferred.connection);
+            self.deliver(deferred);
+        }
+    }
+
+    /// Sends as much of a response as may leave now.
+    fn deliver(&mut self, mut deferred: Deferred) {
+        let id = deferred.connection;
+        let (sent, body, end) = (deferred.sent, deferred.body, deferred.bytes.len());
+        let (upto, every) = match deferred.delivery {
+            Delivery::None => return self.reactor.abort(id, "a fault"),
+            Delivery::Whole => (end, None),
+            Delivery::Half => (body + (end - body) / 2, None),
+            Delivery::Drip(_) if sent == 0 => (body, Some(Duration::ZERO)),
+            Delivery::Drip(every) => (sent + 1, Some(every)),
+        };
+        self.reactor.send(id, &[&deferred.bytes[sent..upto]]);
+        deferred.sent = upto;
+        match every {
+            Some(every) if upto < end => self.defer(deferred, Instant::now() + every),
+            _ if deferred.keep_alive && deferred.delivery != Delivery::Half => {
+                self.reactor.resume(id); // its next request may have waited
+            }
+            _ => self.reactor.lose(id, "answered"),
+        }
+    }
+}
+
+/// An error of `status` in the shape of an API; of 1.0 where it is none's.
+fn error_body(api: Option<Api>, status: u16) -> String {
+    let message = match reason(status) {
+        "" => "Something is technically wrong",
+        reason => reason,
+    };
+    match api {
+        None | Some(Api::V1_0) => search::error_body(match status {
+            405 => "Only GET and HEAD are answered here.",
+            420 => "You have been rate limited. Enhance your calm.",
+            _ => message,
+        }),
+        Some(Api::V1_1) => match status {
+            401 => search_1_1::error_body(89, "Invalid or expired token."),
+            429 => search_1_1::error_body(88, "Rate limit exceeded"),
+            503 => search_1_1::error_body(130, "Over capacity"),
+            _ => search_1_1::error_body(131, message),
+        },
+        Some(Api::V2) => search_2::problem(status, message),
+    }
+}
+
+/// What an API says of how many questions it still takes.
+fn allowance_fields(api: Option<Api>, allowance: Allowance) -> Vec<(&'static str, String)> {
+    let seconds = allowance.reset.as_secs() + u64::from(allowance.reset.subsec_nanos() > 0);
+    if api == Some(Api::V1_0) {
+        let retry = allowance
+            .is_exceeded
+            .then(|| ("Retry-After", seconds.to_string()));
+        return retry.into_iter().collect();
+    }
+    let reset = Timestamp::system().seconds() + seconds as i64;
+    vec![
+        ("x-rate-limit-limit", allowance.limit.to_string()),
+        ("x-rate-limit-remaining", allowance.remaining.to_string()),
+        ("x-rate-limit-reset", reset.to_string()),
+    ]
 }

@@ -1,6 +1,6 @@
-//! A question to Twitter's Search API 1.0: read from a query string, and put to single tweets.
+//! A question to Twitter's search: read from a query string, and put to single tweets.
 //!
-//! `search`, the room next door, is the caller, for `standin::mod`, the stand-in's event loop. This
+//! `search` and the rooms of the later APIs are the callers, for `standin::mod`, the stand-in's event loop. This
 //! room knows no socket and no clock, and nothing of what an answer looks like.
 //!
 //! The API was withdrawn in 2013. What is known of its parameters, limits and errors comes from
@@ -20,7 +20,7 @@ pub const RESULTS_MAX: u64 = 1500;
 /// A longer `q`, in bytes once decoded, is refused as too complex.
 pub const QUERY_BYTES_MAX: usize = 1000;
 
-const KILOMETRES_PER_MILE: f64 = 1.609_344;
+pub(super) const KILOMETRES_PER_MILE: f64 = 1.609_344;
 
 /// Why a question is not answered: an HTTP status, and what the body says as `{"error":…}`.
 ///
@@ -101,37 +101,109 @@ pub struct Query {
     pub(super) requested_since_id: u64,
     max_id: Option<u64>,
     pub(super) result_type: Option<ResultType>,
+    /// A search by place finds nothing up to this id.
+    oldest_id: u64,
+}
+
+/// What there is to answer a question with.
+pub(super) struct Page<'a> {
+    /// The tweets of this page, newest first.
+    pub(super) tweets: Vec<&'a Tweet>,
+    /// The id of the newest that meets the question, on whichever page.
+    pub(super) newest: Option<u64>,
+    /// Whether there is another page.
+    pub(super) has_next: bool,
 }
 
 impl Query {
-    /// Reads the part of a URL after its `?`, in the form that HTML forms send.
+    /// A question for what `text` says, within `geocode` if there is one, ids above `since_id` and
+    /// up to `max_id`, so many results.
+    pub(super) fn new(
+        text: &str,
+        geocode: Option<Geocode>,
+        ids: (u64, Option<u64>),
+        results: u64,
+    ) -> Query {
+        Query {
+            text: text.to_owned(),
+            terms: terms(text),
+            geocode,
+            rpp: Some(results),
+            page: 1,
+            requested_since_id: ids.0,
+            max_id: ids.1,
+            result_type: None,
+            oldest_id: OLDEST_ID,
+        }
+    }
+
+    /// The same, reaching back as far as `tweets` do: they are newest first.
+    pub(super) fn over(self, tweets: &[Tweet]) -> Query {
+        let oldest = tweets
+            .last()
+            .map_or(OLDEST_ID, |tweet| tweet.id.saturating_sub(1));
+        Query {
+            oldest_id: self.oldest_id.min(oldest),
+            ..self
+        }
+    }
+
+    /// Whether it says neither words nor a place.
+    pub(super) fn is_empty(&self) -> bool {
+        self.terms.is_empty() && self.geocode.is_none()
+    }
+
+    /// What of `tweets`, newest first, its page shows.
+    pub(super) fn page_of<'a>(&self, tweets: &'a [Tweet]) -> Page<'a> {
+        let on_page = self.results_per_page();
+        let skipped = (self.page - 1) * on_page;
+        let mut matches = 0;
+        let mut newest = None;
+        let mut shown = Vec::new();
+        for tweet in tweets.iter().filter(|tweet| self.is_met_by(tweet)) {
+            newest.get_or_insert(tweet.id);
+            if matches >= skipped + on_page {
+                matches += 1;
+                break; // one more is enough to know of a next page
+            }
+            if matches >= skipped {
+                shown.push(tweet);
+            }
+            matches += 1;
+        }
+        let has_next =
+            on_page > 0 && matches > skipped + on_page && (self.page + 1) * on_page <= RESULTS_MAX;
+        Page {
+            tweets: shown,
+            newest,
+            has_next,
+        }
+    }
+
+    /// Reads the part of a URL after its `?`, in the form that HTML forms send. How many results
+    /// are wanted the parameter called `count` says: `rpp` in API 1.0.
     ///
     /// # Errors
     ///
     /// A [`Refusal`] if neither `q` nor `geocode` says what to look for, or a parameter is not of
     /// its form or out of its range.
-    pub fn parse(query_string: &str) -> Result<Query, Refusal> {
+    pub fn parse(query_string: &str, count: &str) -> Result<Query, Refusal> {
         let mut query = Query {
-            text: String::new(),
-            terms: Vec::new(),
-            geocode: None,
             rpp: None,
-            page: 1,
-            requested_since_id: 0,
-            max_id: None,
-            result_type: None,
+            ..Query::new("", None, (0, None), 0)
         };
-        for parameter in query_string.split('&') {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let value = decode(value);
+        for (name, value) in parameters(query_string) {
             let value = value.trim();
-            match &*decode(name) {
+            match &*name {
                 "q" => query.text = value.to_owned(),
                 _ if value.is_empty() => {}
                 "geocode" => query.geocode = Some(geocode(value)?),
-                "rpp" => {
-                    let count = number(value).ok_or(refusal("Invalid rpp: not a number."))?;
-                    query.rpp = Some(count.min(RESULTS_PER_PAGE_MAX));
+                name if name == count => {
+                    let results = number(value).ok_or(match count {
+                        "rpp" => refusal("Invalid rpp: not a number."),
+                        _ => refusal("Invalid count: not a number."),
+                    })?;
+                    query.rpp = Some(results.min(RESULTS_PER_PAGE_MAX));
                 }
                 "page" => {
                     query.page = number(value).ok_or(refusal("Invalid page: not a number."))?;
@@ -154,7 +226,7 @@ impl Query {
             ));
         }
         query.terms = terms(&query.text);
-        if query.terms.is_empty() && query.geocode.is_none() {
+        if query.is_empty() {
             return Err(refusal("You must enter a query."));
         }
         let last = query.page.saturating_mul(query.results_per_page());
@@ -173,7 +245,7 @@ impl Query {
     /// for more; ours is the same, so that the assignment's `warning` is one we can give.
     pub(super) fn since_id(&self) -> u64 {
         match self.geocode {
-            Some(_) => self.requested_since_id.max(OLDEST_ID),
+            Some(_) => self.requested_since_id.max(self.oldest_id),
             None => self.requested_since_id,
         }
     }
@@ -246,8 +318,16 @@ fn result_type(value: &str) -> Result<ResultType, Refusal> {
     }
 }
 
+/// The parameters of a query string, decoded.
+pub(super) fn parameters(query_string: &str) -> impl Iterator<Item = (String, String)> {
+    query_string.split('&').map(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        (decode(name), decode(value))
+    })
+}
+
 /// Digits only; more than 64 bits hold are as good as the greatest number they do hold.
-fn number(value: &str) -> Option<u64> {
+pub(super) fn number(value: &str) -> Option<u64> {
     let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| value.parse().unwrap_or(u64::MAX))
 }
@@ -285,7 +365,7 @@ fn geocode(value: &str) -> Result<Geocode, Refusal> {
 }
 
 /// A finite number in plain decimal: Rust would also read `inf`, `nan` and `1e3`.
-fn decimal(text: &str) -> Option<f64> {
+pub(super) fn decimal(text: &str) -> Option<f64> {
     let is_plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.');
     let number: f64 = text.bytes().all(is_plain).then(|| text.parse().ok())??;
     number.is_finite().then_some(number)
@@ -453,7 +533,7 @@ mod tests {
             ("geocode=1,2,-3km", "Invalid geocode: radius"),
             (&long, "Sorry, your query is too complex."),
         ] {
-            let refusal = Query::parse(query_string).expect_err(query_string);
+            let refusal = Query::parse(query_string, "rpp").expect_err(query_string);
             assert!(
                 refusal.message.starts_with(want) && refusal.status == 403,
                 "{query_string}: {refusal:?}"
@@ -463,7 +543,10 @@ mod tests {
 
     #[test]
     fn parameters() {
-        let query = Query::parse("q=%C3%A9t%c3%a9+%2B&&x=%&rpp=500&geocode=+27.5,%2b086,.5mi");
+        let query = Query::parse(
+            "q=%C3%A9t%c3%a9+%2B&&x=%&rpp=500&geocode=+27.5,%2b086,.5mi",
+            "rpp",
+        );
         let query = query.expect("all of its form");
         assert_eq!(query.text, "été +");
         assert_eq!(query.results_per_page(), RESULTS_PER_PAGE_MAX);
@@ -513,7 +596,7 @@ mod tests {
             ("\"from:kiwi\"", false),
             (":-)", true),
         ] {
-            let query = Query::parse(&format!("q={}", encode(text))).expect(text);
+            let query = Query::parse(&format!("q={}", encode(text)), "rpp").expect(text);
             assert_eq!(query.is_met_by(&tweet), want, "{text}: {query:?}");
         }
     }

@@ -11,10 +11,9 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
-
-use super::query::{Query, RESULTS_MAX, ResultType, encode};
-use super::tweets::{Tweet, posted_at_milliseconds};
+use super::json::{Object, date, html_escaped, json_string, normalised};
+use super::query::{Page, Query, ResultType, encode};
+use super::tweets::Tweet;
 
 /// Answers a question put as a query string: the HTTP status, and the body on one line.
 ///
@@ -27,13 +26,13 @@ pub fn answer(
     query_string: &str,
     completed_in: impl Fn() -> Duration,
 ) -> (u16, String) {
-    match Query::parse(query_string) {
-        Ok(query) => (200, search(tweets, &query, completed_in)),
+    match Query::parse(query_string, "rpp") {
+        Ok(query) => (200, search(tweets, &query.over(tweets), completed_in)),
         Err(refusal) => (refusal.status, error_body(refusal.message)),
     }
 }
 
-/// An error in the shape that Twitter gave it.
+/// An error in the shape that this API gave it.
 #[must_use]
 pub fn error_body(message: &str) -> String {
     format!("{{\"error\":{}}}", json_string(message))
@@ -41,24 +40,12 @@ pub fn error_body(message: &str) -> String {
 
 fn search(tweets: &[Tweet], query: &Query, completed_in: impl Fn() -> Duration) -> String {
     let results_per_page = query.results_per_page();
-    let skipped = (query.page - 1) * results_per_page;
-    let mut matches = 0;
-    let mut newest = None;
-    let mut results = Vec::new();
-    for tweet in tweets.iter().filter(|tweet| query.is_met_by(tweet)) {
-        newest.get_or_insert(tweet.id);
-        if matches >= skipped + results_per_page {
-            matches += 1;
-            break; // one more is enough to know of a next page
-        }
-        if matches >= skipped {
-            results.push(result(tweet, query));
-        }
-        matches += 1;
-    }
-    let has_next_page = results_per_page > 0
-        && matches > skipped + results_per_page
-        && (query.page + 1) * results_per_page <= RESULTS_MAX;
+    let Page {
+        tweets,
+        newest,
+        has_next: has_next_page,
+    } = query.page_of(tweets);
+    let results: Vec<String> = tweets.iter().map(|tweet| result(tweet, query)).collect();
     // With nothing found, a client that follows refresh_url must not begin from the first again.
     let max_id = newest.unwrap_or(query.since_id());
     let text = encode(&query.text);
@@ -148,64 +135,12 @@ fn result(tweet: &Tweet, query: &Query) -> String {
     } else {
         object.member("geo", "null");
     }
-    object.string("iso_language_code", tweet.language);
-    object.string("source", &html_escaped(tweet.source).replace('"', "&quot;"));
+    object.string("iso_language_code", &tweet.language);
+    object.string(
+        "source",
+        &html_escaped(&tweet.source).replace('"', "&quot;"),
+    );
     object.close()
-}
-
-/// A JSON object in the making; its members stay in the order in which they come.
-#[derive(Default)]
-struct Object(String);
-
-impl Object {
-    /// `value` is JSON.
-    fn member(&mut self, name: &str, value: &str) {
-        self.0.push(if self.0.is_empty() { '{' } else { ',' });
-        self.0.push_str(&json_string(name));
-        self.0.push(':');
-        self.0.push_str(value);
-    }
-
-    fn string(&mut self, name: &str, value: &str) {
-        self.member(name, &json_string(value));
-    }
-
-    fn close(self) -> String {
-        self.0 + "}"
-    }
-}
-
-/// A JSON string as Twitter wrote it: with `\/`, which keeps `</script>` out of a page.
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text)
-        .to_string()
-        .replace('/', "\\/")
-}
-
-/// Twitter escaped texts for HTML, although in JSON they need it not.
-fn html_escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-}
-
-fn date(id: u64, format: &str) -> String {
-    i64::try_from(posted_at_milliseconds(id))
-        .ok()
-        .and_then(DateTime::from_timestamp_millis)
-        .expect("42 bits of milliseconds are a date before the year 2160")
-        .format(format)
-        .to_string()
-}
-
-/// A number as Twitter gave it back: no needless digits, but always one after the point.
-fn normalised(number: f64) -> String {
-    let text = (number + 0.0).to_string(); // + 0.0 turns -0 into 0
-    if text.contains('.') {
-        text
-    } else {
-        text + ".0"
-    }
 }
 
 #[cfg(test)]
@@ -242,13 +177,13 @@ mod tests {
         let tweet = Tweet {
             id: (((1_353_051_514_000 - 1_288_834_974_657) << 22) | 5),
             text: "RT @kiwi: \"1 < 2\" & C:\\ http://t.co/a été".to_owned(),
-            language: "en",
+            language: "en".into(),
             from_user: "C_86".to_owned(),
             from_user_id: 34_011_528,
             to_user: None,
             location: "Ever".to_owned(),
             profile_image_url: "http://a3.twimg.com/a.jpg".to_owned(),
-            source: "<a href=\"http://twitter.com/\">web</a>",
+            source: "<a href=\"http://twitter.com/\">web</a>".into(),
             latitude: 27.6,
             longitude: 86.5,
             geotagged: false,
@@ -330,7 +265,7 @@ mod tests {
                 page = found(next.strip_prefix('?').expect("a query string"));
                 all.extend(ids(&page));
             }
-            let query = Query::parse(question).expect(question);
+            let query = Query::parse(question, "rpp").expect(question);
             let met = TWEETS.iter().filter(|tweet| query.is_met_by(tweet));
             let want: Vec<u64> = met.map(|tweet| tweet.id).take(45 * 33).collect();
             assert_eq!(all, want, "{question}");

@@ -6,6 +6,7 @@
 //! no clock; its week ended on 17 November 2012, when the client of the assignment's example
 //! reported its location.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::f64::consts::TAU;
@@ -22,7 +23,7 @@ pub const OLDEST_ID: u64 = snowflake(NEWEST_MILLISECONDS - WEEK_MILLISECONDS, 0)
 const WEEK_MILLISECONDS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// Where Twitter's ids begin to count, in milliseconds since 1970 (from its Snowflake source).
-const SNOWFLAKE_EPOCH_MILLISECONDS: u64 = 1_288_834_974_657;
+pub(super) const SNOWFLAKE_EPOCH_MILLISECONDS: u64 = 1_288_834_974_657;
 
 /// The bits of an id below its time: data centre, worker and sequence number.
 const SNOWFLAKE_LOW_BITS: u32 = 22;
@@ -35,7 +36,8 @@ const SCREEN_NAME_BYTES_MAX: usize = 15;
 
 const SEED: u64 = 0x4845_5244_2012_1117;
 
-const fn snowflake(milliseconds: u64, low_bits: u64) -> u64 {
+/// The id of a tweet sent at `milliseconds` since 1970; 22 bits of it are its own.
+pub(super) const fn snowflake(milliseconds: u64, low_bits: u64) -> u64 {
     ((milliseconds - SNOWFLAKE_EPOCH_MILLISECONDS) << SNOWFLAKE_LOW_BITS) | low_bits
 }
 
@@ -53,7 +55,7 @@ pub struct Tweet {
     /// At most 140 characters, one line.
     pub text: String,
     /// ISO 639-1 code of the text's language.
-    pub language: &'static str,
+    pub language: Cow<'static, str>,
     /// The author's screen name, without the `@`.
     pub from_user: String,
     /// The author's number.
@@ -65,7 +67,7 @@ pub struct Tweet {
     /// The author's picture.
     pub profile_image_url: String,
     /// The HTML link that names the program the tweet was sent with.
-    pub source: &'static str,
+    pub source: Cow<'static, str>,
     /// Degrees north, within ±90. Where the search finds the tweet.
     pub latitude: f64,
     /// Degrees east, from -180 up to but not including 180.
@@ -111,13 +113,13 @@ fn tweet(place: &Place, author: &User, mentioned: &User, random: &mut SplitMix64
     Tweet {
         id: snowflake(NEWEST_MILLISECONDS - sent_before, low_bits),
         text,
-        language: language.code,
+        language: language.code.into(),
         from_user: author.screen_name.clone(),
         from_user_id: author.id,
         to_user: is_reply.then(|| (mentioned.screen_name.clone(), mentioned.id)),
         location: author.location.clone(),
         profile_image_url: author.profile_image_url.clone(),
-        source: random.word(SOURCES),
+        source: random.word(SOURCES).into(),
         latitude,
         longitude,
         geotagged: random.one_in(3),

@@ -1,0 +1,270 @@
+//! `herd twitter` as all three of Twitter's APIs: asked by a server, and by hand where HTTP itself
+//! is the question. What it is without options, `tests/twitter.rs` says.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[path = "support/asking.rs"]
+mod asking;
+#[path = "support/stand_in.rs"]
+mod stand_in;
+mod support;
+
+use asking::{ask, blake, error_text, located, origin, set};
+use serde_json::Value;
+use stand_in::StandIn;
+use support::kin::HERD;
+use support::{Herd, Process, wait_until};
+
+/// Where there are many tweets.
+const UCLA: &str = "+34.068930-118.445127";
+
+/// The APIs, and the members in which tweets and errors are.
+const APIS: [(&str, &str, &str); 3] = [
+    ("1.0", "results", "error"),
+    ("1.1", "statuses", "errors"),
+    ("2", "data", "title"),
+];
+
+fn with_token(mut herd: Herd) -> Herd {
+    set(&mut herd, "TWITTER_BEARER_TOKEN", "stand-in-of-the-test");
+    herd
+}
+
+fn with_key(mut herd: Herd) -> Herd {
+    set(&mut herd, "TWITTER_KEY", "stand-in-key");
+    set(&mut herd, "TWITTER_SECRET", "stand-in-secret");
+    herd
+}
+
+fn parsed(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))
+}
+
+#[test]
+fn each_api_gives_tweets_to_a_server_that_has_a_token_or_a_key() {
+    let stand_in = StandIn::started();
+    for (api, results, _) in APIS {
+        for credentials in [with_token, with_key] {
+            let mut herd = credentials(blake(api, &origin(stand_in.address)));
+            herd.start_all();
+            let mut client = located(&herd, UCLA);
+            for bound in [0, 3, 25, 100] {
+                let line = ask(&mut client, "5", bound);
+                let answer = parsed(&line);
+                let tweets = answer[results].as_array().map(Vec::len);
+                assert_eq!(tweets, Some(bound), "API {api}: {line}");
+            }
+            client.say("IAMAT k +00-030 2");
+            client.line();
+            let line = ask(&mut client, "5", 100);
+            let answer = parsed(&line);
+            let tweets = answer.get(results).and_then(Value::as_array);
+            assert!(tweets.is_none_or(Vec::is_empty), "API {api}: {line}");
+            assert!(answer.get("error").is_none(), "API {api}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_token_or_key_of_the_real_twitter_is_refused_and_the_client_is_told() {
+    let stand_in = StandIn::started();
+    for (api, _, error) in &APIS[1..] {
+        let mut token = blake(api, &origin(stand_in.address));
+        set(&mut token, "TWITTER_BEARER_TOKEN", "AAAAreal");
+        let mut key = blake(api, &origin(stand_in.address));
+        set(&mut key, "TWITTER_KEY", "real");
+        set(&mut key, "TWITTER_SECRET", "real");
+        for (mut herd, code) in [(token, 89), (key, 99)] {
+            herd.start_all();
+            let answer = parsed(&ask(&mut located(&herd, UCLA), "5", 1));
+            match (*error, code) {
+                ("title", 89) => assert_eq!(answer["status"], 401, "{answer}"),
+                _ => assert_eq!(answer["errors"][0]["code"], code, "{answer}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_form_has_a_body_and_the_next_request_follows_it() {
+    let stand_in = StandIn::started();
+    let form = "grant_type=client_credentials";
+    // base64 of stand-in-key:stand-in-secret
+    let head = format!(
+        "POST /oauth2/token HTTP/1.1\r\nHost: h\r\n\
+         Authorization: Basic c3RhbmQtaW4ta2V5OnN0YW5kLWluLXNlY3JldA==\r\n\
+         Content-Length: {}\r\n\r\n",
+        form.len()
+    );
+    let search = "GET /2/tweets/search/recent?query=Everest HTTP/1.1\r\nHost: h\r\n\
+        Authorization: Bearer stand-in-token\r\nConnection: close\r\n\r\n";
+    let text = format!("{head}{form}{head}{form}{search}");
+    for chop in [1, 7, text.len()] {
+        let mut stream = stand_in.connect();
+        for piece in text.as_bytes().chunks(chop) {
+            stream.write_all(piece).expect("it reads");
+        }
+        let mut answers = String::new();
+        stream
+            .read_to_string(&mut answers)
+            .expect("it closes at last");
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3, "{answers}");
+        let token = "{\"token_type\":\"bearer\",\"access_token\":\"stand-in-token\"}";
+        assert_eq!(answers.matches(token).count(), 2, "{answers}");
+        assert!(answers.contains("{\"data\":[{\"id\":\""), "{answers}");
+    }
+    for (request, status) in [
+        (
+            "POST /oauth2/token HTTP/1.0\r\nContent-Length: 4097\r\n\r\n",
+            "413",
+        ),
+        ("POST /oauth2/token HTTP/1.0\r\n\r\n", "403"),
+        (
+            "POST /2/tweets/search/recent HTTP/1.1\r\nHost: h\r\n\r\n",
+            "405",
+        ),
+        ("GET /oauth2/token HTTP/1.0\r\n\r\n", "404"),
+        (
+            "GET /2/tweets/search/recent?query=a HTTP/1.0\r\n\r\n",
+            "401",
+        ),
+    ] {
+        let answer = stand_in.exchange(request);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {answer}"
+        );
+    }
+}
+
+#[test]
+fn what_can_be_made_to_go_wrong() {
+    let faults = [
+        ("reset", "cannot be had"),
+        ("garbage", "(HTTP status 200) is not JSON"),
+        ("truncated", "cannot be had"),
+        ("huge", "over 4194304 bytes"),
+        ("drip=0.05", "answer"),
+        ("delay=60", "answer"),
+    ];
+    let cases = faults.into_iter().zip(APIS.into_iter().cycle());
+    let cases = cases.map(|((fault, words), (api, _, _))| {
+        thread::spawn(move || {
+            let stand_in = StandIn::started_with(&["--fault", fault]);
+            let mut herd = with_token(blake(api, &origin(stand_in.address)));
+            herd.start_all();
+            let line = ask(&mut located(&herd, UCLA), "5", 100);
+            assert!(error_text(&line).contains(words), "{fault}: {line}");
+        })
+    });
+    for case in cases.collect::<Vec<_>>() {
+        case.join().expect("as the fault says");
+    }
+    for (api, results, error) in APIS {
+        let slow = ["--fault", "delay=0.2", "--fault", "drip=0.00001"];
+        let stand_in = StandIn::started_with(&slow);
+        let mut herd = with_token(blake(api, &origin(stand_in.address)));
+        herd.start_all();
+        let began = Instant::now();
+        let answer = parsed(&ask(&mut located(&herd, UCLA), "5", 1));
+        assert!(answer[results].is_array(), "{answer}");
+        assert!(began.elapsed() > Duration::from_millis(190));
+
+        let failing = StandIn::started_with(&["--fault", "status=503"]);
+        let mut herd = with_token(blake(api, &origin(failing.address)));
+        herd.start_all();
+        let answer = parsed(&ask(&mut located(&herd, UCLA), "5", 1));
+        assert!(answer.get(error).is_some(), "{answer}");
+    }
+}
+
+#[test]
+fn so_many_requests_in_so_many_seconds() {
+    for (api, results, error) in APIS {
+        let stand_in = StandIn::started_with(&["--fault", "limit=2/3"]);
+        let mut herd = with_token(blake(api, &origin(stand_in.address)));
+        herd.start_all();
+        let mut client = located(&herd, UCLA);
+        let answers = ["4", "5", "6", "7"].map(|radius| ask(&mut client, radius, 1));
+        assert!(parsed(&answers[0])[results].is_array(), "{answers:?}");
+        assert!(parsed(&answers[1])[results].is_array(), "{answers:?}");
+        assert!(parsed(&answers[2]).get(error).is_some(), "{answers:?}");
+        assert!(
+            error_text(&answers[3]).contains("no more questions until"),
+            "{answers:?}"
+        );
+        wait_until("the next window begins", || {
+            parsed(&ask(&mut client, "5", 1))[results].is_array()
+        });
+    }
+    let stand_in = StandIn::started_with(&["--fault", "limit=1/900"]);
+    let ask = |path: &str| stand_in.exchange(&format!("GET {path} HTTP/1.0\r\n\r\n"));
+    let first = ask("/1.1/search/tweets.json?q=a");
+    assert!(first.starts_with("HTTP/1.1 401 "), "{first}");
+    assert!(first.contains("x-rate-limit-remaining: 0\r\n"), "{first}");
+    for (path, fields) in [
+        ("/search.json?q=a", ["HTTP/1.1 420 ", "Retry-After: "]),
+        (
+            "/2/tweets/search/recent",
+            ["HTTP/1.1 429 ", "x-rate-limit-reset: "],
+        ),
+        (
+            "/1.1/search/tweets.json?q=a",
+            ["HTTP/1.1 429 ", "x-rate-limit-limit: 1\r\n"],
+        ),
+    ] {
+        let answer = ask(path);
+        for field in fields {
+            assert!(answer.contains(field), "{path}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn tweets_of_ones_own_are_found_by_every_api() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("tweets.jsonl");
+    let tweets = "{\"text\":\"one < two\",\"latitude\":10,\"longitude\":20,\"from_user\":\"kiwi\"}\n\
+        \n{\"text\":\"far away\",\"geo\":{\"coordinates\":[-10,-20]}}\r\n";
+    fs::write(&path, tweets).expect("the directory is ours");
+    let stand_in = StandIn::started_with(&["--tweets", &path.display().to_string()]);
+    for (api, results, _) in APIS {
+        let mut herd = with_token(blake(api, &origin(stand_in.address)));
+        herd.start_all();
+        let answer = parsed(&ask(&mut located(&herd, "+10.01+020.01"), "5", 100));
+        let found = answer[results].as_array().map(Vec::len);
+        assert_eq!(found, Some(1), "{answer}");
+        assert_eq!(answer[results][0]["text"], "one &lt; two", "{answer}");
+    }
+}
+
+#[test]
+fn what_it_cannot_start_with_is_said_in_one_line() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let wrong = directory.path().join("wrong");
+    fs::write(&wrong, "{\"text\":\"a\"}\n").expect("the directory is ours");
+    let wrong = wrong.display().to_string();
+    for (arguments, want) in [
+        (
+            ["--tweets", "/nowhere/tweets"],
+            "cannot read the tweets /nowhere/tweets",
+        ),
+        (["--tweets", &wrong], "line 1: it has no position"),
+        (["--fault", "fire"], "known are delay=SECONDS"),
+        (["--fault", "delay=0"], "known are delay=SECONDS"),
+    ] {
+        let mut command = Command::new(HERD);
+        command
+            .args(["twitter", "--listen", "127.0.0.1:0"])
+            .args(arguments);
+        let mut process = Process::start(command, directory.path().join("err"));
+        let status = process.wait();
+        let said = process.said();
+        assert_eq!(status.code(), Some(2), "{said}");
+        assert!(said.contains(want), "{said}");
+    }
+}
