@@ -21,6 +21,9 @@ In the environment:
   TOPOLOGY        who is in the herd, and where           (topology.txt beside this script)
   LOG_DIR         logs, pid files NAME.pid and standard error NAME.err     (logs beside it)
   TWITTER_URL     the search to ask; with it, no stand-in is started
+  TWITTER_API     which API is spoken: 1.0, 1.1 or 2                                  (1.0)
+  TWITTER_CREDENTIALS  a private file with TWITTER_BEARER_TOKEN=..., or TWITTER_KEY=... and
+                  TWITTER_SECRET=..., for 1.1 and 2; or these themselves
   TWITTER_LISTEN  where the stand-in listens                              (127.0.0.1:12599)
   HERD_BIN        a herd built already; with it, nothing is built
   START_SECONDS   how long to wait until every link is up                              (30)
@@ -111,7 +114,18 @@ settings() {
     TWITTER_LISTEN=${TWITTER_LISTEN:-127.0.0.1:12599}
     STAND_IN=twitter.stand-in # a server's name has no dot
     [[ -z ${TWITTER_URL:-} ]] || STAND_IN=""
-    TWITTER_URL=${TWITTER_URL:-http://$TWITTER_LISTEN/search.json}
+    local path
+    case ${TWITTER_API:-1.0} in
+        1.0) path=/search.json ;;
+        1.1) path=/1.1/search/tweets.json ;;
+        2) path=/2/tweets/search/recent ;;
+        *) misused "TWITTER_API is none of 1.0, 1.1, 2" ;;
+    esac
+    TWITTER_URL=${TWITTER_URL:-http://$TWITTER_LISTEN$path}
+    TWITTER=(--twitter-url "$TWITTER_URL")
+    [[ -z ${TWITTER_API:-} ]] || TWITTER+=(--twitter-api "$TWITTER_API")
+    [[ -z ${TWITTER_CREDENTIALS:-} ]] ||
+        TWITTER+=(--twitter-credentials "$(realpath -m -- "$TWITTER_CREDENTIALS")")
     START_SECONDS=${START_SECONDS:-30} STOP_SECONDS=10
     [[ $START_SECONDS =~ ^[1-9][0-9]{0,5}$ ]] || misused "START_SECONDS is no number of seconds"
     LOCKED="" STARTED="" INTERRUPTED=""
@@ -147,7 +161,7 @@ everyone() {
 herd_arguments() {
     case $1 in
         *.*) ARGUMENTS=(twitter --listen "$TWITTER_LISTEN") ;;
-        *) ARGUMENTS=(serve "$1" --topology "$TOPOLOGY" --log-dir "$LOG_DIR" --twitter-url "$TWITTER_URL") ;;
+        *) ARGUMENTS=(serve "$1" --topology "$TOPOLOGY" --log-dir "$LOG_DIR" "${TWITTER[@]}") ;;
     esac
 }
 

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -305,6 +306,46 @@ fn another_twitter_means_no_stand_in() {
     assert_eq!(start.code, 1, "{start:?}");
     assert!(start.err.contains("with other settings"), "{start:?}");
     assert_eq!(herd.processes(), processes, "it is left alone");
+}
+
+#[test]
+fn another_api_is_spoken_with_the_stand_in() {
+    let herd = with_other_ports_if_taken(|| {
+        let herd = Herd::new();
+        let credentials = herd.dir.path().join("of Twitter");
+        fs::write(&credentials, "TWITTER_BEARER_TOKEN=stand-in-hush\n").expect("a file");
+        fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        let mut command = herd.command(&["start"]);
+        command.current_dir(herd.dir.path());
+        command.env("TWITTER_API", "2");
+        command.env("TWITTER_CREDENTIALS", "of Twitter");
+        let start = herd.run_program(&mut command);
+        if start.lost_a_port() {
+            return None;
+        }
+        assert_eq!(start.code, 0, "{start:?}");
+        Some(herd)
+    });
+    let lines = "IAMAT kiwi +34.068930-118.445127 1\nWHATSAT kiwi 5 1\n";
+    let reply = herd.ask("Bob", lines);
+    assert!(
+        reply
+            .lines()
+            .nth(2)
+            .is_some_and(|line| line.starts_with("{\"data\":[{")),
+        "{reply}"
+    );
+    for (_, command_line) in herd.processes() {
+        assert!(!command_line.contains("hush"), "{command_line}");
+    }
+
+    let mut command = herd.command(&["start"]);
+    let start = herd.run_program(command.env("TWITTER_API", "3"));
+    assert_eq!(start.code, 2, "{start:?}");
+    assert!(
+        start.err.contains("TWITTER_API is none of 1.0, 1.1, 2"),
+        "{start:?}"
+    );
 }
 
 #[test]
