@@ -6,17 +6,16 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
-use super::credentials::{Credentials, Secret};
+use super::credentials::Secret;
 use super::limits::{FAIR_TIME, Outcome, Permit, pause_told};
+use super::tokens::Token;
 use super::{Answer, Job, Options, Report, answer};
 use crate::node::error_json;
 use crate::time::Timestamp;
@@ -27,18 +26,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer taken in.
 const BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// The longest answer about a token taken in.
-const TOKEN_BODY_BYTES_MAX: u64 = 64 * 1024;
-
 /// What Twitter asked its clients to say of themselves.
 const USER_AGENT: &str = concat!("herd/", env!("CARGO_PKG_VERSION"));
 
 /// What all workers share.
 pub(super) struct Asker {
-    agent: Agent,
-    options: Options,
+    pub(super) agent: Agent,
+    pub(super) options: Options,
     /// The token obtained for the application's key and secret.
-    obtained: Mutex<Option<Secret>>,
+    pub(super) obtained: Mutex<Option<Secret>>,
 }
 
 impl Asker {
@@ -120,7 +116,7 @@ impl Asker {
     }
 
     /// What a response says, its body as one line. What is no JSON is an error.
-    fn reply(&self, response: &mut Response<Body>, bound: u8) -> Result<Reply, Failure> {
+    pub(super) fn reply(&self, response: &mut Response<Body>, bound: u8) -> Result<Reply, Failure> {
         let status = response.status();
         let field = |name: &str| response.headers().get(name)?.to_str().ok();
         let outcome = match status.as_u16() {
@@ -162,81 +158,10 @@ impl Asker {
             )
         })
     }
-
-    /// The token to ask with. Where it has to be obtained one worker does so and the others wait
-    /// for it: more than one such request at a time is what Twitter refuses.
-    fn token(&self, deadline: Instant) -> Result<Token, Failure> {
-        let (key, secret) = match &self.options.credentials {
-            None => return Ok(Token::None),
-            Some(Credentials::Token(token)) => return Ok(Token::Held(token.clone())),
-            Some(Credentials::Application { key, secret }) => (key, secret),
-        };
-        let mut obtained = self.obtained.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = &*obtained {
-            return Ok(Token::Held(token.clone()));
-        }
-        if deadline <= Instant::now() {
-            return Err(Failure::TimedOut); // while another worker asked
-        }
-        let token = self.obtain(key, secret, deadline)?;
-        if let Token::Held(token) = &token {
-            *obtained = Some(token.clone());
-        }
-        Ok(token)
-    }
-
-    /// "POST oauth2/token": the token that Twitter gives for a key and its secret.
-    fn obtain(&self, key: &Secret, secret: &Secret, deadline: Instant) -> Result<Token, Failure> {
-        let pair = [key, secret].map(|part| percent_encoded(part.expose()));
-        let basic = BASE64_STANDARD.encode(pair.join(":"));
-        let form = "application/x-www-form-urlencoded;charset=UTF-8";
-        let mut response = self
-            .agent
-            .post(format!("{}/oauth2/token", self.options.origin))
-            .header("authorization", format!("Basic {basic}"))
-            .content_type(form)
-            .config()
-            .timeout_global(Some(left(deadline)))
-            .build()
-            .send("grant_type=client_credentials")?;
-        if !response.status().is_success() {
-            return self.reply(&mut response, 0).map(Token::Refused);
-        }
-        let body = body(&mut response, TOKEN_BODY_BYTES_MAX)?;
-        // Of this answer nothing is passed on, whatever it is: it may hold a token.
-        let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-        let member = |name: &str| json.as_ref()?.get(name)?.as_str();
-        match (
-            member("token_type"),
-            member("access_token").and_then(Secret::parse),
-        ) {
-            (Some("bearer"), Some(token)) => Ok(Token::Held(token)),
-            _ => Err(Failure::Other(
-                "it gave no bearer token for the key".to_owned(),
-            )),
-        }
-    }
-
-    /// A token that Twitter refuses has been invalidated: the next question obtains another.
-    fn forget(&self, refused: &Secret) {
-        let mut obtained = self.obtained.lock().unwrap_or_else(PoisonError::into_inner);
-        if obtained.as_ref() == Some(refused) {
-            *obtained = None;
-        }
-    }
-}
-
-/// What there is to ask with.
-enum Token {
-    /// None is needed.
-    None,
-    Held(Secret),
-    /// Twitter gave none, and says why.
-    Refused(Reply),
 }
 
 /// What Twitter said.
-struct Reply {
+pub(super) struct Reply {
     /// One line of JSON.
     line: Vec<u8>,
     outcome: Outcome,
@@ -245,7 +170,7 @@ struct Reply {
 }
 
 /// Why Twitter said nothing that can be passed on.
-enum Failure {
+pub(super) enum Failure {
     TimedOut,
     /// Nobody is there, or went away before an answer; in words.
     Unreachable(String),
@@ -317,7 +242,7 @@ fn agent(options: &Options) -> Agent {
     config.build().into()
 }
 
-fn body(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, Failure> {
+pub(super) fn body(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, Failure> {
     let body = response.body_mut().with_config().limit(limit);
     body.read_to_vec()
         .map_err(|error| match Failure::from(error) {
@@ -328,36 +253,7 @@ fn body(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, Failure> {
 }
 
 /// The time until `deadline`; ureq takes zero as no limit at all.
-fn left(deadline: Instant) -> Duration {
+pub(super) fn left(deadline: Instant) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
     left.max(Duration::from_millis(1))
-}
-
-/// RFC 3986, section 2.1, as Twitter wants keys and secrets before they are joined by a colon.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_encoded_before_they_are_joined() {
-        for (text, want) in [
-            ("xvz1evFS4wEEPTGEFPHBog", "xvz1evFS4wEEPTGEFPHBog"),
-            ("a:b/c~d%", "a%3Ab%2Fc~d%25"),
-        ] {
-            assert_eq!(percent_encoded(text), want);
-        }
-    }
 }

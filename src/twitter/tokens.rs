@@ -1,0 +1,117 @@
+//! The token that a question is asked with: as given, or obtained for a key and its secret.
+//!
+//! The workers are the callers. All share one token, and obtain it once.
+
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::credentials::{Credentials, Secret};
+use super::worker::{Asker, Failure, Reply, body, left};
+
+/// The longest answer about a token taken in.
+const BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// What there is to ask with.
+pub(super) enum Token {
+    /// None is needed.
+    None,
+    Held(Secret),
+    /// Twitter gave none, and says why.
+    Refused(Reply),
+}
+
+impl Asker {
+    /// The token to ask with. Where it has to be obtained one worker does so and the others wait
+    /// for it: more than one such request at a time is what Twitter refuses.
+    pub(super) fn token(&self, deadline: Instant) -> Result<Token, Failure> {
+        let (key, secret) = match &self.options.credentials {
+            None => return Ok(Token::None),
+            Some(Credentials::Token(token)) => return Ok(Token::Held(token.clone())),
+            Some(Credentials::Application { key, secret }) => (key, secret),
+        };
+        let mut obtained = self.obtained.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = &*obtained {
+            return Ok(Token::Held(token.clone()));
+        }
+        if deadline <= Instant::now() {
+            return Err(Failure::TimedOut); // while another worker asked
+        }
+        let token = self.obtain(key, secret, deadline)?;
+        if let Token::Held(token) = &token {
+            *obtained = Some(token.clone());
+        }
+        Ok(token)
+    }
+
+    /// "POST oauth2/token": the token that Twitter gives for a key and its secret.
+    fn obtain(&self, key: &Secret, secret: &Secret, deadline: Instant) -> Result<Token, Failure> {
+        let pair = [key, secret].map(|part| percent_encoded(part.expose()));
+        let basic = BASE64_STANDARD.encode(pair.join(":"));
+        let form = "application/x-www-form-urlencoded;charset=UTF-8";
+        let mut response = self
+            .agent
+            .post(format!("{}/oauth2/token", self.options.origin))
+            .header("authorization", format!("Basic {basic}"))
+            .content_type(form)
+            .config()
+            .timeout_global(Some(left(deadline)))
+            .build()
+            .send("grant_type=client_credentials")?;
+        if !response.status().is_success() {
+            return self.reply(&mut response, 0).map(Token::Refused);
+        }
+        let body = body(&mut response, BODY_BYTES_MAX)?;
+        // Of this answer nothing is passed on, whatever it is: it may hold a token.
+        let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+        let member = |name: &str| json.as_ref()?.get(name)?.as_str();
+        match (
+            member("token_type"),
+            member("access_token").and_then(Secret::parse),
+        ) {
+            (Some("bearer"), Some(token)) => Ok(Token::Held(token)),
+            _ => Err(Failure::Other(
+                "it gave no bearer token for the key".to_owned(),
+            )),
+        }
+    }
+
+    /// A token that Twitter refuses has been invalidated: the next question obtains another.
+    pub(super) fn forget(&self, refused: &Secret) {
+        let mut obtained = self.obtained.lock().unwrap_or_else(PoisonError::into_inner);
+        if obtained.as_ref() == Some(refused) {
+            *obtained = None;
+        }
+    }
+}
+
+/// RFC 3986, section 2.1, as Twitter wants keys and secrets before they are joined by a colon.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_encoded_before_they_are_joined() {
+        for (text, want) in [
+            ("xvz1evFS4wEEPTGEFPHBog", "xvz1evFS4wEEPTGEFPHBog"),
+            ("a:b/c~d%", "a%3Ab%2Fc~d%25"),
+        ] {
+            assert_eq!(percent_encoded(text), want);
+        }
+    }
+}
