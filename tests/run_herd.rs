@@ -262,6 +262,10 @@ fn one_that_does_not_heed_sigterm_is_killed_with_a_word() {
 fn a_link_that_does_not_come_up_is_named() {
     let herd = Herd::started();
     kill(herd.pid("Cyd"), Signal::KILL);
+    herd.wait_for("Cyd to end", || {
+        let left = herd.processes(); // the stand-in is one of them
+        (left.len() == NAMES.len()).then_some(())
+    });
     kill(herd.pid("Bob"), Signal::STOP); // it lives, but takes part in nothing
     let mut command = herd.command(&["start"]);
     let start = herd.run_program(command.env("START_SECONDS", "3"));
