@@ -62,7 +62,7 @@ fn each_api_is_asked_in_its_own_way() {
             &[
                 ("query", TEN),
                 ("max_results", "10"),
-                ("tweet.fields", "author_id,created_at,geo,lang,source"),
+                ("tweet.fields", "author_id,created_at,geo,lang"),
                 ("expansions", "author_id,geo.place_id"),
                 ("user.fields", "location,name,username"),
                 ("place.fields", "country_code,full_name,geo,place_type"),

@@ -19,7 +19,7 @@ const RESULTS_MIN_2: u8 = 10;
 const RESULTS_MIN_1_1: u8 = 1;
 
 /// What API 2 is asked to tell beside id and text: who, when, where, in which language.
-const FIELDS_2: &str = "&tweet.fields=author_id,created_at,geo,lang,source\
+const FIELDS_2: &str = "&tweet.fields=author_id,created_at,geo,lang\
     &expansions=author_id,geo.place_id&user.fields=location,name,username\
     &place.fields=country_code,full_name,geo,place_type";
 
@@ -182,7 +182,7 @@ mod tests {
     fn the_request_of_api_2() {
         let url = Api::V2.search_url("https://h/2/tweets/search/recent", &query(b"05.0", 12));
         let want = "https://h/2/tweets/search/recent?query=point_radius%3A%5B-86.564%2027.5916%205km%5D\
-            &max_results=12&tweet.fields=author_id,created_at,geo,lang,source\
+            &max_results=12&tweet.fields=author_id,created_at,geo,lang\
             &expansions=author_id,geo.place_id&user.fields=location,name,username\
             &place.fields=country_code,full_name,geo,place_type";
         assert_eq!(url.as_deref(), Ok(want));
