@@ -3,7 +3,10 @@
 //! Everybody uses this room; it knows nobody. Times are whole seconds and nanoseconds, never
 //! floating point: an `f64` cannot hold `1353118103.108893381`.
 
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use chrono::NaiveDate;
 
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
 
@@ -12,6 +15,9 @@ pub const SECONDS_DIGITS_MAX: usize = 18;
 
 /// The most digits the fraction of a client's time may have: nanoseconds.
 pub const FRACTION_DIGITS_MAX: usize = 9;
+
+/// The longest span of time an operator may set: 100 years.
+const SPAN_SECONDS_MAX: u64 = 36_525 * 24 * 60 * 60;
 
 // The sum of any time and any difference that a line can carry stays far inside an `i64`.
 const _: () = assert!(10_i64.pow(SECONDS_DIGITS_MAX as u32) < i64::MAX / 4);
@@ -24,6 +30,9 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
+    /// Before every other moment.
+    pub const MIN: Timestamp = Timestamp::new(i64::MIN, 0);
+
     /// The moment `seconds` and `nanos` (below 1,000,000,000) after the epoch.
     pub const fn new(seconds: i64, nanos: u32) -> Timestamp {
         assert!(nanos < NANOS_PER_SECOND);
@@ -60,6 +69,28 @@ impl Timestamp {
         Some(Timestamp { seconds, nanos })
     }
 
+    /// Reads a time as the log writes it: `2012-11-17T02:08:23.672266766Z`.
+    pub fn parse_utc(text: &[u8]) -> Option<Timestamp> {
+        let text = text.strip_suffix(b"Z")?;
+        let field = |range: Range<usize>, before: &[u8]| {
+            let at = range.start - before.len();
+            (text.get(at..range.start)? == before).then_some(())?;
+            u32::try_from(digits(text.get(range)?)?).ok()
+        };
+        let (month, day) = (field(5..7, b"-")?, field(8..10, b"-")?);
+        let date = NaiveDate::from_ymd_opt(field(0..4, b"")? as i32, month, day)?;
+        let (hour, minute, second) = (
+            field(11..13, b"T")?,
+            field(14..16, b":")?,
+            field(17..19, b":")?,
+        );
+        let moment = date.and_hms_nano_opt(hour, minute, second, field(20..29, b".")?)?;
+        (text.len() == 29).then(|| {
+            let moment = moment.and_utc();
+            Timestamp::new(moment.timestamp(), moment.timestamp_subsec_nanos())
+        })
+    }
+
     /// Whole seconds since the epoch, rounded down.
     pub fn seconds(self) -> i64 {
         self.seconds
@@ -81,6 +112,17 @@ impl Timestamp {
             )
         };
         Difference { seconds, nanos }
+    }
+
+    /// The moment `duration` before this one.
+    pub fn minus(self, duration: Duration) -> Timestamp {
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        let borrow = i64::from(self.nanos < duration.subsec_nanos());
+        let nanos = self.nanos + NANOS_PER_SECOND - duration.subsec_nanos();
+        Timestamp {
+            seconds: self.seconds.saturating_sub(seconds).saturating_sub(borrow),
+            nanos: nanos % NANOS_PER_SECOND,
+        }
     }
 
     /// The moment `difference` after this one.
@@ -171,6 +213,33 @@ impl Now {
     /// The moment `duration` from now, for timers.
     pub fn after(self, duration: Duration) -> Instant {
         self.mono + duration
+    }
+}
+
+/// Reads a span of time as an operator writes it: whole seconds, or a whole number with `s`, `m`,
+/// `h` or `d`. Not zero, and at most 100 years.
+///
+/// # Errors
+/// Says what is wanted.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    let number = text.trim_end_matches(['s', 'm', 'h', 'd']);
+    let unit = match &text[number.len()..] {
+        "" | "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(60 * 60),
+        "d" => Some(24 * 60 * 60),
+        _ => None,
+    };
+    let number = number.as_bytes();
+    let number = (number.len() <= SECONDS_DIGITS_MAX).then(|| digits(number));
+    let seconds = unit.zip(number.flatten());
+    let seconds = seconds.and_then(|(unit, number)| number.checked_mul(unit));
+    match seconds {
+        Some(seconds @ 1..=SPAN_SECONDS_MAX) => Ok(Duration::from_secs(seconds)),
+        Some(_) => Err("between 1 second and 100 years, please".to_owned()),
+        None => {
+            Err("seconds are wanted, or a number with s, m, h or d: 90, 90s, 5m, 2h, 7d".to_owned())
+        }
     }
 }
 
@@ -314,7 +383,72 @@ mod tests {
         }
     }
 
+    #[test]
+    fn times_as_the_log_writes_them() {
+        for (input, want) in [
+            ("1970-01-01T00:00:00.000000000Z", Some((0, 0))),
+            (
+                "2012-11-17T02:08:23.672266766Z",
+                Some((1_353_118_103, 672_266_766)),
+            ),
+            (
+                "2000-02-29T00:00:00.999999999Z",
+                Some((951_782_400, 999_999_999)),
+            ),
+            ("2001-02-29T00:00:00.999999999Z", None),
+            ("2012-13-17T02:08:23.672266766Z", None),
+            ("2012-11-17T02:08:23.67226676Z", None),
+            ("2012-11-17T02:08:23.6722667660Z", None),
+            ("2012-11-17 02:08:23.672266766Z", None),
+            ("2012-11-17T02:08:23.672266766", None),
+            ("2012-11-1\u{661}T02:08:23.672266766Z", None),
+            ("", None),
+            ("Z", None),
+        ] {
+            let want = want.map(|(seconds, nanos)| Timestamp::new(seconds, nanos));
+            assert_eq!(Timestamp::parse_utc(input.as_bytes()), want, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn spans_as_operators_write_them() {
+        for (input, want) in [
+            ("1", Some(1)),
+            ("90", Some(90)),
+            ("90s", Some(90)),
+            ("5m", Some(300)),
+            ("2h", Some(7_200)),
+            ("7d", Some(604_800)),
+            ("36525d", Some(SPAN_SECONDS_MAX)),
+            ("36526d", None),
+            ("0", None),
+            ("0h", None),
+            ("", None),
+            ("s", None),
+            ("5ms", None),
+            ("5 m", None),
+            ("-5", None),
+            ("+5", None),
+            ("1.5h", None),
+            ("5M", None),
+            ("999999999999999999d", None),
+            ("9999999999999999999", None),
+        ] {
+            let want = want.map(Duration::from_secs);
+            assert_eq!(parse_span(input).ok(), want, "{input:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_taken_away_comes_back(seconds in 0..1_u64 << 40, nanos in 0..NANOS_PER_SECOND, less in 0..1_u64 << 40, less_nanos in 0..NANOS_PER_SECOND) {
+            let moment = Timestamp::new(seconds as i64, nanos);
+            let earlier = moment.minus(Duration::new(less, less_nanos));
+            let back = Difference { seconds: less as i64, nanos: less_nanos };
+            prop_assert_eq!(earlier.plus(back), moment);
+            prop_assert!(Timestamp::MIN.minus(Duration::new(less, less_nanos)) < moment);
+        }
+
         #[test]
         fn differences_round_trip(a in 0..1_u64 << 59, an in 0..NANOS_PER_SECOND, b in 0..1_u64 << 59, bn in 0..NANOS_PER_SECOND) {
             let (a, b) = (Timestamp::new(a as i64, an), Timestamp::new(b as i64, bn));
@@ -347,6 +481,8 @@ mod tests {
         fn noise_never_panics(text in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = Timestamp::parse(&text);
             let _ = Difference::parse(&text);
+            let _ = Timestamp::parse_utc(&text);
+            let _ = parse_span(&String::from_utf8_lossy(&text));
         }
     }
 }

@@ -126,6 +126,9 @@ impl<F> Checkpoint<F> {
             };
             self.note(stamp, &note);
         }
+        if let Some(after) = node.forgets_after() {
+            self.note(stamp, &note::forgets(after));
+        }
         for (name, life, known) in node.neighbours_known() {
             self.note(stamp, &note::neighbour(name, life, known));
         }

@@ -3,6 +3,7 @@
 //! ```text
 //! gap: 12 records could not be written before this one
 //! started, incarnation 00000000000000ff at 42, 40 clients known
+//! forgets after 7200s
 //! life 00000000000000fe up to 40
 //! checkpoint, incarnation 00000000000000ff at 42, 40 records
 //! neighbour Bryant, incarnation 0123456789abcdef, known 0123456789abcdef 17
@@ -10,8 +11,11 @@
 //!
 //! The last three end a checkpoint: they are what its records do not say.
 
+use std::time::Duration;
+
 use crate::node::history::Recalled;
 use crate::node::protocol::{Incarnation, Mark, parse_number};
+use crate::time::parse_span;
 use crate::topology::ServerName;
 
 /// How the note begins that stands where records are missing.
@@ -20,6 +24,11 @@ pub const GAP: &str = "gap: ";
 /// A life begins, that knows `clients` clients, when the feed has come to `end`.
 pub fn started(incarnation: Incarnation, end: u64, clients: usize) -> String {
     format!("started, incarnation {incarnation} at {end}, {clients} clients known")
+}
+
+/// In the life that has just been told of, locations are forgotten `after` their time.
+pub fn forgets(after: Duration) -> String {
+    format!("forgets after {}s", after.as_secs())
 }
 
 /// An earlier life came to `end`.
@@ -56,6 +65,10 @@ pub fn parse(text: &[u8]) -> Option<Recalled<'_>> {
             incarnation: Incarnation::parse(incarnation)?,
             end: parse_counted(end)?,
         },
+        [b"forgets", b"after", span] => {
+            let span = std::str::from_utf8(span).ok()?;
+            Recalled::Forgets(parse_span(span).ok()?)
+        }
         [b"life", incarnation, b"up", b"to", end] => Recalled::Life {
             incarnation: Incarnation::parse(incarnation)?,
             end: parse_number(end)?,
@@ -128,6 +141,10 @@ mod tests {
         };
         for (note, want) in [
             (format!("{GAP}12 records"), Recalled::Gap),
+            (
+                forgets(Duration::from_secs(90)),
+                Recalled::Forgets(Duration::from_secs(90)),
+            ),
             (
                 started(ONE, 42, 40),
                 Recalled::Started {

@@ -228,7 +228,7 @@ pub fn recall<'a>(record: &'a [u8], line: &'a mut Vec<u8>) -> Option<Recalled<'a
             number: parse_number(number)?,
             line,
         },
-        _ => Recalled::At(line),
+        _ => Recalled::At { line, stamp: time },
     })
 }
 
@@ -331,7 +331,8 @@ mod tests {
             let record = record(direction, label, at);
             let mut line = Vec::new();
             let got = recall(record.trim_ascii_end(), &mut line);
-            let want = vouched.then_some(Recalled::At(&at[..]));
+            let (line, stamp) = (&at[..], &b"2012-11-17T02:08:23.672266766Z"[..]);
+            let want = vouched.then_some(Recalled::At { line, stamp });
             assert_eq!(got, want, "{}", text(&record));
         }
         for record in [
@@ -366,7 +367,15 @@ mod tests {
             (Direction::Note, Label::None, gap, Some(Recalled::Gap)),
             (Direction::Note, Label::Client(1), gap, None),
             (Direction::Held, Label::Number(9), at, Some(held)),
-            (Direction::Held, Label::None, at, Some(Recalled::At(at))),
+            (
+                Direction::Held,
+                Label::None,
+                at,
+                Some(Recalled::At {
+                    line: at,
+                    stamp: b"2012-11-17T02:08:23.672266766Z",
+                }),
+            ),
             (Direction::Held, Label::Number(9), b"MARK 7", None),
             (Direction::In, link, b"MARK 7", Some(mark)),
             (Direction::Out, link, b"MARK 7", None),

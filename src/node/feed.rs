@@ -13,7 +13,8 @@
 //!
 //! Entries lie in segments. While more than half of all entries are stale a sweep goes through the
 //! segments, a bounded piece at each append, drops the stale entries and joins what remains, so no
-//! single append is ever long and the feed stays within about twice the number of records.
+//! single append is ever long and the feed stays within about twice the number of records. Where
+//! records are forgotten in time, whoever forgets them goes through the feed in the same manner.
 
 use std::collections::VecDeque;
 
@@ -140,22 +141,51 @@ impl Feed {
             self.sweep_at = None; // the last segment is still being filled
             return;
         }
+        if !self.compact(at, |number, slot| {
+            number == newest || latest(slot) == number
+        }) {
+            self.sweep_at = Some(at + 1); // otherwise the segment after it has come to `at`
+        }
+    }
+
+    /// Drops the entries of segment `at` that `keep` (of number and slot) does not want, and joins
+    /// what remains to the segment before. Says whether that has removed the segment.
+    fn compact(&mut self, at: usize, mut keep: impl FnMut(u64, u32) -> bool) -> bool {
         let segment = &mut self.segments[at];
         let (base, before) = (segment.base, segment.entries.len());
-        segment.entries.retain(|entry| {
-            let number = base + u64::from(entry.above_base);
-            number == newest || latest(entry.slot) == number
-        });
+        segment
+            .entries
+            .retain(|entry| keep(base + u64::from(entry.above_base), entry.slot));
         let kept = segment.entries.len();
         self.entries -= before - kept;
         // An empty segment must go even where numbers are too far apart to join: `after` finds its
         // place by the segments' last entries.
-        if at > 0 && (self.segments[at].entries.is_empty() || self.join(at)) {
+        if kept == 0 || (at > 0 && self.join(at)) {
             self.segments.remove(at);
-            return; // the segment after it has come to `at`
+            return true;
         }
         self.segments[at].entries.shrink_to_fit();
-        self.sweep_at = Some(at + 1);
+        false
+    }
+
+    /// How many slices [`Feed::retain_slice`] takes the whole feed in, about.
+    pub fn slices(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Drops what `keep` (of number and slot) does not want from the entries above `cursor`, but
+    /// looks at no more of them than one segment has. Gives the number it has come to, `None` if
+    /// there was nothing to look at.
+    pub fn retain_slice(&mut self, cursor: u64, keep: impl FnMut(u64, u32) -> bool) -> Option<u64> {
+        let at = self.segment_after(cursor);
+        let segment = self.segments.get(at)?;
+        let reached = segment.entries.last().map(|last| segment.number(last))?;
+        if self.compact(at, keep)
+            && let Some(sweep_at) = self.sweep_at.filter(|&sweep_at| sweep_at > at)
+        {
+            self.sweep_at = Some(sweep_at - 1);
+        }
+        Some(reached)
     }
 
     /// Moves the entries of segment `at` to the end of the one before it, if they fit there.
@@ -179,12 +209,17 @@ impl Feed {
         true
     }
 
-    /// The entries numbered above `cursor`, oldest first: number and slot, stale ones included.
-    pub fn after(&self, cursor: u64) -> impl Iterator<Item = (u64, u32)> {
-        let first = self.segments.partition_point(|segment| {
+    /// The first segment that has an entry numbered above `cursor`.
+    fn segment_after(&self, cursor: u64) -> usize {
+        self.segments.partition_point(|segment| {
             let last = segment.entries.last();
             last.is_none_or(|entry| segment.number(entry) <= cursor)
-        });
+        })
+    }
+
+    /// The entries numbered above `cursor`, oldest first: number and slot, stale ones included.
+    pub fn after(&self, cursor: u64) -> impl Iterator<Item = (u64, u32)> {
+        let first = self.segment_after(cursor);
         let mut skip = self.segments.get(first).map_or(0, |segment| {
             segment
                 .entries

@@ -9,6 +9,7 @@
 //! cut the log.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::protocol::{Incarnation, Mark};
 
@@ -19,7 +20,15 @@ const LIVES_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recalled<'a> {
     /// An `AT` line that the server itself or a neighbour vouched for.
-    At(&'a [u8]),
+    At {
+        /// The line.
+        line: &'a [u8],
+        /// The record's time, as the log writes it: where reports expire, whether this one was
+        /// taken in hangs on when it came.
+        stamp: &'a [u8],
+    },
+    /// In the life that has just begun, reports expire after this time.
+    Forgets(Duration),
     /// A location of a checkpoint, which had this number in the feed.
     Held {
         /// Its number.

@@ -129,7 +129,8 @@ impl Session {
         self.said_at = now.mono;
     }
 
-    /// Notes that everything up to `number` need not be sent: the neighbour told us itself.
+    /// Notes that everything up to `number` was sent or need not be: the neighbour told us
+    /// itself, or it has expired.
     pub fn skip_to(&mut self, number: u64) {
         self.cursor = number;
     }

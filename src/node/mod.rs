@@ -21,21 +21,23 @@ pub mod protocol;
 pub mod questions;
 pub mod table;
 
+mod expiry;
 mod feed;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use self::expiry::Expiry;
 use self::history::{History, Recalled};
 use self::link::{Dial, HELLO_TIMEOUT, Link, SILENCE_MAX, SplitMix64, Spoken};
 use self::location::Location;
 use self::protocol::{Command, Hello, Incarnation, LinkLine, Mark, TweetQuery, parse_at};
 use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
-use self::table::{Change, HashKeys, Source, Table};
+use self::table::{HashKeys, Source, Table};
 use crate::connection_id::ConnectionId;
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
 
 /// Names a neighbour: its place among our links.
@@ -117,6 +119,10 @@ pub struct Node {
     /// This life of our feed, and those before it.
     history: History,
     table: Table,
+    /// Present if records that are too old are to be forgotten.
+    expiry: Option<Expiry>,
+    /// After what time records expired in the life that is being recalled, if they did.
+    recalled_expiry: Option<Duration>,
     links: Vec<Link>,
     /// Connections between servers, by what they are.
     peers: BTreeMap<ConnectionId, Peer>,
@@ -217,6 +223,8 @@ impl Node {
             incarnation: seeds.incarnation,
             history: History::default(),
             table: Table::new(seeds.hash_keys),
+            expiry: None,
+            recalled_expiry: None,
             links,
             peers: BTreeMap::new(),
             hello_deadlines: VecDeque::new(),
@@ -228,11 +236,30 @@ impl Node {
         }
     }
 
+    /// Lets records be forgotten `after` their effective time, by the clock of each turn. Without
+    /// it none ever is. A restart must recall it of this life ([`Recalled::Forgets`]).
+    pub fn forget_after(&mut self, after: Duration, now: Now) {
+        self.expiry = Some(Expiry::new(after, now));
+    }
+
+    /// After what time records are forgotten, if ever.
+    pub fn forgets_after(&self) -> Option<Duration> {
+        self.expiry.as_ref().map(Expiry::after)
+    }
+
     /// Takes in what the server's own log recalls, in the log's order, before anything else
     /// happens. [`Node::begin_life`] ends it.
+    ///
+    /// A report is judged by the time when it came, not by that of the replay: what was news then
+    /// has a number, though it has expired since.
     pub fn recall(&mut self, recalled: Recalled<'_>) {
         match recalled {
-            Recalled::At(line) => {
+            Recalled::At { line, stamp } => {
+                if let Some(after) = self.recalled_expiry
+                    && let Some(came) = Timestamp::parse_utc(stamp)
+                {
+                    self.table.expire_before(came.minus(after));
+                }
                 if let Some(location) = parse_at(line) {
                     self.table.accept(&location, Source::Own);
                 }
@@ -248,15 +275,19 @@ impl Node {
             Recalled::Life { incarnation, end } => self.history.recall(incarnation, end),
             Recalled::Checkpoint {
                 incarnation, end, ..
-            } => match self.table.advance(end) {
-                true => self.history.begin(incarnation, end),
-                false => self.distrust(),
-            },
+            } => {
+                self.recall_no_expiry();
+                match self.table.advance(end) {
+                    true => self.history.begin(incarnation, end),
+                    false => self.distrust(),
+                }
+            }
             Recalled::Known { name, life, known } => {
                 if let Some(link) = self.recalled_link(name) {
                     link.recall_known(life, known);
                 }
             }
+            Recalled::Forgets(after) => self.recalled_expiry = Some(after),
             Recalled::Neighbour { name, line } => {
                 match (self.recalled_link(name), LinkLine::parse(line)) {
                     (Some(link), Ok(LinkLine::Hello(hello))) => link.recall_life(hello.incarnation),
@@ -264,17 +295,22 @@ impl Node {
                     _ => {}
                 }
             }
-            Recalled::Started { incarnation, end } if end == self.table.end() => {
-                self.history.begin(incarnation, end);
+            Recalled::Started { incarnation, end } => {
+                self.recall_no_expiry(); // unless the log says so next
+                if end == self.table.end() {
+                    self.history.begin(incarnation, end);
+                } else {
+                    self.distrust();
+                }
             }
-            Recalled::Started { .. } | Recalled::Gap => self.distrust(),
+            Recalled::Gap => self.distrust(),
         }
     }
 
     /// The same for a log that can be read only now that the server runs: its locations are taken
     /// in like a client's, the rest says nothing any longer.
     pub fn recall_late(&mut self, recalled: Recalled<'_>) {
-        if let Recalled::At(line) | Recalled::Held { line, .. } = recalled
+        if let Recalled::At { line, .. } | Recalled::Held { line, .. } = recalled
             && let Some(location) = parse_at(line)
         {
             self.table.accept(&location, Source::Own);
@@ -294,10 +330,16 @@ impl Node {
         link.filter(|_| self.history.is_whole())
     }
 
+    fn recall_no_expiry(&mut self) {
+        self.recalled_expiry = None;
+        self.table.expire_before(Timestamp::MIN);
+    }
+
     /// Begins this life: all that is known now has been recalled. Gives what is to be recalled
     /// of it: the incarnation, and the number the feed has come to.
     pub fn begin_life(&mut self) -> (Incarnation, u64) {
         let (incarnation, end) = (self.incarnation, self.table.end());
+        self.recall_no_expiry(); // what has expired is known with the first turn's time
         self.history.begin(incarnation, end);
         (incarnation, end)
     }
@@ -377,13 +419,16 @@ impl Node {
             false => link.timeout(),
         });
         let strangers = self.hello_deadlines.front().map(|&(at, _)| at);
-        links.chain(strangers).chain(self.questions.timeout()).min()
+        let sweep = self.expiry.as_ref().map(Expiry::timeout);
+        let own = strangers.into_iter().chain(sweep);
+        links.chain(own).chain(self.questions.timeout()).min()
     }
 
     /// Handles a client's line. If the client waits for tweets afterwards ([`Node::is_waiting`]),
     /// its next line must be kept back until its [`Action::Answer`].
     pub fn handle_client_line(&mut self, client: ConnectionId, line: &[u8], now: Now) {
         debug_assert!(!self.is_waiting(client), "its lines are kept back");
+        self.expire(now);
         let handled = match Command::parse(line) {
             Some(command) => self.handle_command(client, command, now),
             None => false,
@@ -503,6 +548,7 @@ impl Node {
             None | Some(Peer::Closing { .. }) => return Spoken::News, // it counts for nothing
             Some(peer) => *peer,
         };
+        self.expire(now);
         if let Peer::Link(index) = peer
             && let Some(session) = &mut self.link_mut(index).session
         {
@@ -646,26 +692,23 @@ impl Node {
         let Some(&Peer::Link(index)) = self.peers.get(&connection) else {
             return;
         };
+        self.expire(now);
         let link = &mut self.links[usize::from(index.0)];
         let mut session = link.session.take().expect("a link's peer has a session");
-        for change in self.table.changes_after(session.cursor) {
-            let Change {
-                number,
-                line,
-                source,
-            } = change;
-            if source == Source::Link(index.0) && link.told_us(number) {
-                session.skip_to(number);
-                continue;
+        let reached = self.table.take_after(session.cursor, |change| {
+            if change.source == Source::Link(index.0) && link.told_us(change.number) {
+                return true;
             }
-            let Some(left) = room.checked_sub(line.len() + 1) else {
-                break; // asked again once there is room
+            let Some(left) = room.checked_sub(change.line.len() + 1) else {
+                return false; // asked again once there is room
             };
             room = left;
-            self.wishes.lines.extend_from_slice(line);
+            self.wishes.lines.extend_from_slice(change.line);
             self.wishes.say(connection, Some(index), Spoken::News);
-            session.sent_change(number, now);
-        }
+            session.sent_change(change.number, now);
+            true
+        });
+        session.skip_to(reached);
         link.session = Some(session);
         self.say_due_mark(index, now);
     }
@@ -678,6 +721,13 @@ impl Node {
         if let Some((number, spoken)) = session.due_mark(now) {
             protocol::write_mark(&mut self.wishes.lines, number);
             self.wishes.say(connection, Some(index), spoken);
+        }
+    }
+
+    /// What is too old now is unknown from now on.
+    fn expire(&mut self, now: Now) {
+        if let Some(expiry) = &self.expiry {
+            self.table.expire_before(expiry.oldest(now));
         }
     }
 
@@ -698,6 +748,10 @@ impl Node {
             if let Some(Peer::Stranger) = self.peers.get(&connection) {
                 self.refuse(connection, "no HELLO within 5 seconds", now);
             }
+        }
+        self.expire(now);
+        if let Some(expiry) = &mut self.expiry {
+            expiry.sweep(&mut self.table, now);
         }
         if !self.leaving {
             for index in 0..self.links.len() {

@@ -3,6 +3,10 @@
 //! `Node` owns it. A record is the finished `AT` line plus the few integers that order it, so a
 //! reply and a flood are copies. An update costs one look-up in the index, one write into a
 //! record and one entry in the feed. Nothing is ever seen in the order of the hash.
+//!
+//! Where records are to be forgotten once they are too old, whoever reads is not shown what has
+//! expired. The memory is given back later, a slice of the feed at a time ([`Table::sweep`]): a
+//! freed slot has number 0, so what the feed still says of it is stale like any other.
 
 use std::cmp::Ordering;
 
@@ -52,17 +56,24 @@ pub struct Change<'a> {
     pub source: Source,
 }
 
+/// The most expired records that one look into the feed passes over.
+const EXPIRED_MAX: usize = 1024;
+
 /// One record for each client.
 #[derive(Debug)]
 pub struct Table {
     records: Vec<Record>,
+    /// Slots of records that were forgotten, to be used again.
+    free: Vec<u32>,
     index: Index,
     feed: Feed,
+    /// Records whose effective time is before this one have expired.
+    oldest: Timestamp,
 }
 
 #[derive(Debug)]
 struct Record {
-    /// Its latest number in the feed.
+    /// Its latest number in the feed; 0 in a slot that is free.
     number: u64,
     effective_seconds: i64,
     effective_nanos: u32,
@@ -122,17 +133,36 @@ impl Record {
         &self.line.as_bytes()[start..start + usize::from(self.client_bytes)]
     }
 
+    fn effective(&self) -> Timestamp {
+        Timestamp::new(self.effective_seconds, self.effective_nanos)
+    }
+
+    /// Gives back what it holds.
+    fn clear(&mut self) {
+        self.number = 0;
+        self.client_bytes = 0;
+        self.client_at = 0;
+        self.line = Text::new(b"");
+    }
+
     fn location(&self) -> Location<'_> {
         parse_at(self.line.as_bytes()).expect("the table holds only lines that were read")
+    }
+
+    fn change(&self) -> Change<'_> {
+        Change {
+            number: self.number,
+            line: self.line.as_bytes(),
+            source: self.source,
+        }
     }
 
     /// How `location` stands to this record. The integers decide almost always; only at a tie is
     /// the record's line read again.
     fn recency_of(&self, location: &Location<'_>) -> Ordering {
-        let effective = Timestamp::new(self.effective_seconds, self.effective_nanos);
         location
             .effective()
-            .cmp(&effective)
+            .cmp(&self.effective())
             .then_with(|| location.recency(&self.location()))
     }
 }
@@ -148,19 +178,26 @@ impl Table {
     pub fn new(keys: HashKeys) -> Table {
         Table {
             records: Vec::new(),
+            free: Vec::new(),
             index: Index::new(keys),
             feed: Feed::default(),
+            oldest: Timestamp::MIN,
         }
     }
 
-    /// How many clients are known.
+    /// How many records are held, those included that have expired and were not swept yet.
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.records.len() - self.free.len()
     }
 
-    /// Whether no client is known.
+    /// Whether no record is held.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.len() == 0
+    }
+
+    /// From now on, what has an effective time before `oldest` is neither shown nor taken in.
+    pub fn expire_before(&mut self, oldest: Timestamp) {
+        self.oldest = oldest;
     }
 
     /// The number of the latest change.
@@ -177,12 +214,16 @@ impl Table {
     /// The latest location of `client`.
     pub fn location(&self, client: &[u8]) -> Option<Location<'_>> {
         let slot = self.index.find(&self.records, client)?;
-        Some(self.records[slot as usize].location())
+        let record = &self.records[slot as usize];
+        (record.effective() >= self.oldest).then(|| record.location())
     }
 
-    /// Takes a report in if it is more recent than what is held. Says whether it was: only then
-    /// is it a change.
+    /// Takes a report in if it is more recent than what is held, and has not expired. Says whether
+    /// it did: only then is it a change.
     pub fn accept(&mut self, location: &Location<'_>, source: Source) -> bool {
+        if location.effective() < self.oldest {
+            return false;
+        }
         let slot = match self.index.find(&self.records, location.client) {
             Some(slot) => {
                 let record = &mut self.records[slot as usize];
@@ -193,16 +234,15 @@ impl Table {
                 slot
             }
             None => {
-                let slot = u32::try_from(self.records.len())
-                    .expect("memory ends long before 2^32 records");
-                self.records.push(Record::new(location, source));
+                let slot = self.place(Record::new(location, source));
                 self.index.insert(&self.records, slot);
                 slot
             }
         };
+        let held = self.len();
         let records = &self.records;
         let latest = |slot: u32| records[slot as usize].number;
-        let number = self.feed.append(slot, records.len(), latest);
+        let number = self.feed.append(slot, held, latest);
         self.records[slot as usize].number = number;
         true
     }
@@ -210,8 +250,11 @@ impl Table {
     /// What always holds, at the price of a look at everything.
     pub fn check_invariants(&self) {
         let latest = |slot: u32| self.records[slot as usize].number;
-        self.feed.check_invariants(self.records.len(), latest);
+        self.feed.check_invariants(self.len(), latest);
         for (slot, record) in self.records.iter().enumerate() {
+            if record.number == 0 {
+                continue; // free
+            }
             let found = self.index.find(&self.records, record.client());
             assert_eq!(
                 found,
@@ -221,17 +264,85 @@ impl Table {
         }
     }
 
-    /// What changed after `cursor`, oldest change first, each record once.
-    pub fn changes_after(&self, cursor: u64) -> impl Iterator<Item = Change<'_>> {
+    fn place(&mut self, record: Record) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            self.records[slot as usize] = record;
+            return slot;
+        }
+        let slot = u32::try_from(self.records.len()).expect("memory ends long before 2^32 records");
+        self.records.push(record);
+        slot
+    }
+
+    /// The records that the feed has after `cursor`, each once, those included that have expired.
+    fn records_after(&self, cursor: u64) -> impl Iterator<Item = (u32, &Record)> {
         self.feed.after(cursor).filter_map(|(number, slot)| {
             let record = &self.records[slot as usize];
-            (record.number == number).then(|| Change {
-                number,
-                line: record.line.as_bytes(),
-                source: record.source,
-            })
+            (record.number == number).then_some((slot, record))
         })
     }
+
+    /// What changed after `cursor`, oldest change first, each record once, if it has not expired.
+    pub fn changes_after(&self, cursor: u64) -> impl Iterator<Item = Change<'_>> {
+        let records = self.records_after(cursor).map(|(_, record)| record);
+        let fresh = records.filter(|record| record.effective() >= self.oldest);
+        fresh.map(Record::change)
+    }
+
+    /// Gives `take` what changed after `cursor`, in that order, until it says that it wants no
+    /// more. Gives the number up to which nothing need be looked at again.
+    ///
+    /// What has expired is passed over, and forgotten there and then: were a clock set back, a
+    /// record that was held back from one neighbour must not come to life again for others. No
+    /// call passes over more than [`EXPIRED_MAX`] of them.
+    pub fn take_after(&mut self, cursor: u64, mut take: impl FnMut(Change<'_>) -> bool) -> u64 {
+        let (mut reached, mut expired) = (cursor, Vec::new());
+        let mut ended = true;
+        for (slot, record) in self.records_after(cursor) {
+            if record.effective() < self.oldest {
+                expired.push(slot);
+            } else if !take(record.change()) {
+                ended = false;
+                break;
+            }
+            reached = record.number;
+            if expired.len() == EXPIRED_MAX {
+                ended = false;
+                break;
+            }
+        }
+        for slot in expired {
+            forget(&mut self.records, &mut self.index, &mut self.free, slot);
+        }
+        if ended { self.feed.end() } else { reached }
+    }
+
+    /// How many slices a sweep takes.
+    pub fn sweep_slices(&self) -> usize {
+        self.feed.slices()
+    }
+
+    /// Gives back the memory of what has expired in a slice of the feed after `cursor`. Gives the
+    /// cursor of the next slice, `None` at the end.
+    pub fn sweep(&mut self, cursor: u64) -> Option<u64> {
+        let (records, index, free) = (&mut self.records, &mut self.index, &mut self.free);
+        let oldest = self.oldest;
+        self.feed.retain_slice(cursor, |number, slot| {
+            let record = &records[slot as usize];
+            let fresh = record.effective() >= oldest;
+            if record.number == number && !fresh {
+                forget(records, index, free, slot);
+            }
+            records[slot as usize].number == number
+        })
+    }
+}
+
+/// Gives a record's slot back.
+fn forget(records: &mut [Record], index: &mut Index, free: &mut Vec<u32>, slot: u32) {
+    index.remove(records, slot);
+    records[slot as usize].clear();
+    free.push(slot);
 }
 
 /// From a client's name to the slot of its record. Never iterated.
@@ -285,6 +396,13 @@ impl Index {
         let hash = hash_of(&slot);
         let shard = self.shard(hash);
         self.shards[shard].insert_unique(hash, slot, hash_of);
+    }
+
+    fn remove(&mut self, records: &[Record], slot: u32) {
+        let hash = self.hash(records[slot as usize].client());
+        let shard = self.shard(hash);
+        let entry = self.shards[shard].find_entry(hash, |&other| other == slot);
+        entry.expect("every record is in the index").remove();
     }
 }
 
@@ -382,6 +500,91 @@ mod tests {
         assert!(busiest.max() < Some(SHARDS / 4), "they grow together");
     }
 
+    /// A report of `client` in second `time`, heard at once.
+    fn report(client: &str, time: i64) -> String {
+        format!("AT Blake +0.000000000 {client} +00+000 {time}")
+    }
+
+    /// Sweeps the whole table.
+    fn sweep_all(table: &mut Table) -> usize {
+        let (mut cursor, mut slices) = (0, 0);
+        while let Some(reached) = table.sweep(cursor) {
+            assert!(reached > cursor, "a sweep goes on");
+            (cursor, slices) = (reached, slices + 1);
+        }
+        slices
+    }
+
+    #[test]
+    fn what_has_expired_is_unknown_at_once_and_not_taken_in_again() {
+        let mut table = Table::new((1, 2));
+        assert!(accept(&mut table, &report("kiwi", 10), Source::Own));
+        assert!(accept(&mut table, &report("emu", 20), Source::Link(0)));
+        table.expire_before(Timestamp::new(10, 1));
+        assert_eq!(table.location(b"kiwi"), None);
+        assert_eq!(contents(&table), [report("emu", 20)]);
+        assert!(!accept(&mut table, &report("kiwi", 10), Source::Own));
+        assert!(!accept(&mut table, &report("moa", 9), Source::Own));
+        assert_eq!(table.end(), 2, "nothing of it is a change");
+        // A clock set in the future ages from the time of receipt: second 15 here.
+        let future = "AT Blake -84.000000000 moa +00+000 99";
+        assert!(accept(&mut table, future, Source::Own));
+        table.expire_before(Timestamp::new(15, 1));
+        assert_eq!(table.location(b"moa"), None);
+        assert!(accept(&mut table, &report("kiwi", 30), Source::Own));
+        assert_eq!(contents(&table), [report("emu", 20), report("kiwi", 30)]);
+        assert_eq!(table.len(), 3);
+        sweep_all(&mut table);
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn memory_is_given_back_in_small_pieces_and_used_again() {
+        const CLIENTS: i64 = 50_000;
+        let mut table = Table::new((1, 2));
+        for round in 0..4 {
+            for client in 0..CLIENTS {
+                let time = round * CLIENTS + client;
+                let long = "x".repeat(if client % 100 == 0 { 500 } else { 10 });
+                let line = report(&format!("client{time}{long}"), time);
+                assert!(accept(&mut table, &line, Source::Own));
+            }
+            // Every tenth of them stays; a slice never frees more than it looks at.
+            table.expire_before(Timestamp::new((round + 1) * CLIENTS - CLIENTS / 10, 0));
+            let (mut cursor, mut before) = (0, table.len());
+            while let Some(reached) = table.sweep(cursor) {
+                assert!(before - table.len() <= EXPIRED_MAX, "a slice is small");
+                (cursor, before) = (reached, table.len());
+            }
+            assert_eq!(table.len() as i64, CLIENTS / 10);
+            assert_eq!(contents(&table).len() as i64, CLIENTS / 10);
+            assert!(table.sweep_slices() < 20, "{}", table.sweep_slices());
+        }
+        let most = CLIENTS + CLIENTS / 10;
+        assert!(table.records.len() as i64 <= most, "slots are used again");
+        let long = table.records.iter();
+        let long = long.filter(|record| matches!(record.line, Text::Long(_)));
+        assert_eq!(long.count() as i64, CLIENTS / 10 / 100);
+    }
+
+    #[test]
+    fn a_reader_comes_to_the_end_of_a_feed_whose_end_has_expired() {
+        let mut table = Table::new((1, 2));
+        for client in 0..3 * EXPIRED_MAX as i64 {
+            accept(&mut table, &report(&format!("c{client}"), 1), Source::Own);
+        }
+        table.expire_before(Timestamp::new(2, 0));
+        let (mut cursor, mut calls) = (0, 0);
+        while cursor < table.end() {
+            cursor = table.take_after(cursor, |_| panic!("it has expired"));
+            calls += 1;
+            assert!(calls < 10, "it comes to no end");
+        }
+        assert_eq!((calls, table.len()), (3, 0), "a bounded piece a call");
+        table.expire_before(Timestamp::MIN);
+        assert_eq!(contents(&table), [""; 0], "what was passed over is gone");
+    }
+
     fn updates() -> impl Strategy<Value = Vec<String>> {
         // Few values for each field, so that ties of every depth occur.
         let update = (0..5, 0..3, -2..3_i32, 0..2, 0..4, 0..2).prop_map(
@@ -395,7 +598,90 @@ mod tests {
         proptest::collection::vec(update, 1..60)
     }
 
+    /// What may happen to a table whose records expire.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A report whose effective time is this many seconds before now.
+        Report { client: u8, age: i64 },
+        /// Time passes.
+        Pass(i64),
+        /// A slice of the sweep.
+        Sweep,
+        /// A neighbour takes so many changes.
+        Take(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            8 => (0..20_u8, 0..14_i64).prop_map(|(client, age)| Step::Report { client, age }),
+            2 => (1..4_i64).prop_map(Step::Pass),
+            2 => Just(Step::Sweep),
+            2 => (0..9_usize).prop_map(Step::Take),
+        ];
+        proptest::collection::vec(step, 1..200)
+    }
+
     proptest! {
+        #[test]
+        fn records_expire_as_in_a_simple_model(steps in steps()) {
+            const SPAN: i64 = 10;
+            let mut model = std::collections::BTreeMap::<String, i64>::new();
+            // The second never sweeps: it is the same server, replaying its log.
+            let (mut table, mut replay) = (Table::new((1, 2)), Table::new((3, 4)));
+            let mut neighbour = Table::new((5, 6));
+            let (mut now, mut cursor, mut sweep_at) = (1_000, 0, 0);
+            let (first, last) = (Step::Pass(0), Step::Take(usize::MAX));
+            for step in [first].into_iter().chain(steps).chain([last]) {
+                match step {
+                    Step::Report { client, age } => {
+                        let (client, time) = (format!("c{client}"), now - age);
+                        let line = report(&client, time);
+                        let newer = model.get(&client).is_none_or(|&held| held < time);
+                        let news = newer && age <= SPAN;
+                        prop_assert_eq!(accept(&mut table, &line, Source::Own), news);
+                        prop_assert_eq!(accept(&mut replay, &line, Source::Own), news);
+                        if news {
+                            model.insert(client, time);
+                        }
+                    }
+                    Step::Pass(seconds) => {
+                        now += seconds;
+                        for table in [&mut table, &mut replay, &mut neighbour] {
+                            table.expire_before(Timestamp::new(now - SPAN, 0));
+                        }
+                    }
+                    Step::Sweep => sweep_at = table.sweep(sweep_at).unwrap_or(0),
+                    Step::Take(mut room) => {
+                        cursor = table.take_after(cursor, |change| {
+                            let wanted = room > 0;
+                            if wanted {
+                                room -= 1;
+                                let location = parse_at(change.line).expect("it was held");
+                                neighbour.accept(&location, Source::Link(0));
+                            }
+                            wanted
+                        });
+                    }
+                }
+                model.retain(|_, time| *time >= now - SPAN);
+                let want: Vec<_> = model.iter().map(|(client, time)| report(client, *time)).collect();
+                prop_assert_eq!(contents(&table), want);
+                for client in 0..20 {
+                    let client = format!("c{client}");
+                    let held = table.location(client.as_bytes()).map(|location| location.time.seconds());
+                    prop_assert_eq!(held, model.get(&client).copied());
+                }
+                prop_assert_eq!(table.end(), replay.end());
+                prop_assert!(table.changes_after(0).eq(replay.changes_after(0)), "the same numbers");
+                let indexed: usize = table.index.shards.iter().map(HashTable::len).sum();
+                prop_assert_eq!(indexed, table.len());
+            }
+            prop_assert_eq!(cursor, table.end());
+            prop_assert_eq!(contents(&neighbour), contents(&table));
+            sweep_all(&mut table);
+            prop_assert_eq!(table.len(), model.len());
+        }
+
         #[test]
         fn any_order_and_any_repetition_give_the_same_table(
             (lines, shuffled) in updates().prop_flat_map(|lines| {
