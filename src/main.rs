@@ -11,6 +11,7 @@ use herd::log::Fsync;
 use herd::server::{Options, Server};
 use herd::standin::faults::{Fault, Faults};
 use herd::standin::{StandIn, import, tweets};
+use herd::time::parse_span;
 use herd::topology::Topology;
 use herd::twitter::{self, STAND_IN_ADDRESS, api::Api};
 
@@ -67,6 +68,17 @@ struct Serve {
     /// or when the system thinks fit.
     #[arg(long, value_name = "WHEN", default_value = "never")]
     fsync: Sync,
+    /// The most clients to serve at once; others are told so and closed [default: as many as
+    /// the limit of open files allows].
+    #[arg(long, value_name = "N", value_parser = parse_max_connections)]
+    max_connections: Option<usize>,
+    /// Close clients that are silent for longer, as 90s, 5m, 2h or 7d [default: never].
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    idle_timeout: Option<Duration>,
+    /// Forget a location when its time, or that of its receipt if earlier, is longer ago. Give
+    /// it to all servers [default: never].
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    forget_after: Option<Duration>,
     #[command(flatten)]
     twitter: TwitterArguments,
 }
@@ -142,6 +154,13 @@ fn main() -> ExitCode {
     }
 }
 
+fn parse_max_connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 on is wanted".to_owned()),
+        Ok(most) => Ok(most),
+    }
+}
+
 enum Failure {
     /// It could not start: the message says what to mend.
     Start(String),
@@ -179,6 +198,9 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
             Sync::Second => Fsync::Second,
             Sync::Never => Fsync::Never,
         },
+        max_connections: arguments.max_connections,
+        idle_timeout: arguments.idle_timeout,
+        forget_after: arguments.forget_after,
         twitter,
     };
     Server::start(member, &topology, &options)

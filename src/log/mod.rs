@@ -242,6 +242,10 @@ impl<D: Disk> Log<D> {
         let (incarnation, end) = node.begin_life();
         let started = note::started(incarnation, end, node.table().len());
         self.record(Direction::Note, Label::None, started.as_bytes());
+        if let Some(after) = node.forgets_after() {
+            let forgets = note::forgets(after);
+            self.record(Direction::Note, Label::None, forgets.as_bytes());
+        }
         match opened {
             Err(OpenError::Unread(_)) => {
                 // The numbers of this life are not those that a later replay will give.

@@ -67,6 +67,8 @@ pub(super) struct Connection {
     pub ready: bool,
     /// It stands in the list of those to flush.
     pub dirty: bool,
+    /// The reactor's second in which its last byte moved, in or out.
+    pub moved: u32,
     /// When it will be closed unless something moves.
     pub deadline: Option<Instant>,
 }
@@ -94,6 +96,7 @@ impl Connection {
             held: false,
             ready: false,
             dirty: false,
+            moved: 0,
             deadline: None,
         }
     }
@@ -101,6 +104,12 @@ impl Connection {
     /// Whether input is wanted from it.
     pub fn is_open(&self) -> bool {
         self.state == State::Open
+    }
+
+    /// Whether nothing is under way on it: nothing to read that we know of, nothing owed.
+    pub fn is_quiet(&self) -> bool {
+        let busy = self.ready || self.dirty || self.readable || self.held;
+        self.is_open() && !busy && self.output.is_empty()
     }
 
     /// Whether what is queued for it may still reach its peer.

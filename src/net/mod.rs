@@ -20,6 +20,7 @@
 pub mod connection;
 pub mod mailbox;
 
+mod idle;
 mod output;
 mod timers;
 
@@ -37,6 +38,7 @@ use rustix::net::sockopt;
 use slab::Slab;
 
 use self::connection::{Connection, Fill, Role, State};
+use self::idle::Idle;
 use self::mailbox::Mailbox;
 use self::output::{Flushed, Spares};
 use self::timers::Timers;
@@ -54,6 +56,10 @@ const ACCEPT_BUDGET: usize = 256;
 
 /// A connection that owes its peer this much is not read any further until the peer takes some.
 pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+
+/// What is owed to all connections together; an answer that several are sent counts for each. Over
+/// it, who has taken nothing for the longest is given up.
+pub const OUTPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A peer that owes us room and takes not one byte for this long is given up.
 const STALL_MAX: Duration = Duration::from_secs(300);
@@ -93,6 +99,8 @@ pub enum Event {
     },
     /// No connection can be accepted for now; the text says why.
     AcceptFailed(String),
+    /// A connection had to be given up for others; the text says why.
+    OutputFull(String),
 }
 
 #[derive(Debug)]
@@ -101,6 +109,8 @@ struct Listener {
     role: Role,
     /// With so many connections, of whatever role, it takes no more.
     connections_max: usize,
+    /// Its connections that are open, those not counted that are about to close.
+    open: usize,
     /// Its edge has come and has not been used up.
     owed: bool,
     /// It has been said that it takes no more for now.
@@ -120,6 +130,13 @@ pub struct Reactor<M> {
     dirty: Vec<ConnectionId>,
     doomed: Vec<ConnectionId>,
     timers: Timers,
+    idle: Option<Idle>,
+    /// When the reactor was made: the second 0 of [`Connection::moved`].
+    started: Instant,
+    /// The second of this turn.
+    second: u32,
+    /// Bytes owed to all connections.
+    owed: usize,
     spares: Spares,
     mailbox: Mailbox<M>,
     mail: Receiver<M>,
@@ -146,6 +163,10 @@ impl<M> Reactor<M> {
             dirty: Vec::new(),
             doomed: Vec::new(),
             timers: Timers::default(),
+            idle: None,
+            started: Instant::now(),
+            second: 0,
+            owed: 0,
             spares: Spares::new(),
             mailbox,
             mail,
@@ -175,10 +196,17 @@ impl<M> Reactor<M> {
             socket,
             role,
             connections_max,
+            open: 0,
             owed: false,
             full: false,
         });
         Ok(bound)
+    }
+
+    /// Closes connections of `role` on which no byte has moved for `limit`, in whole seconds, if
+    /// they are owed nothing and are not held.
+    pub fn close_idle(&mut self, role: Role, limit: Duration) {
+        self.idle = Some(Idle::new(role, limit, Instant::now()));
     }
 
     /// Closes all listeners.
@@ -211,7 +239,9 @@ impl<M> Reactor<M> {
         self.made += 1;
         let serial = self.made;
         let id = ConnectionId { serial, slot };
-        entry.insert(Connection::new(id, role, peer, stream, state));
+        let mut connection = Connection::new(id, role, peer, stream, state);
+        connection.moved = self.second;
+        entry.insert(connection);
         Ok(id)
     }
 
@@ -246,6 +276,22 @@ impl<M> Reactor<M> {
         self.events.is_empty() && self.connections.len() == self.doomed.len()
     }
 
+    /// How many connections of `role`, which a listener has, are open and not about to close.
+    pub fn open_len(&self, role: Role) -> usize {
+        let listener = self.listeners.iter().find(|listener| listener.role == role);
+        listener.map_or(0, |listener| listener.open)
+    }
+
+    /// Notes that a connection of `role` has become open, or no longer is.
+    fn count_open(&mut self, role: Role, open: bool) {
+        let listener = self.listeners.iter_mut().find(|l| l.role == role);
+        match listener {
+            Some(listener) if open => listener.open += 1,
+            Some(listener) => listener.open -= 1,
+            None => {} // dialled, or it listens no longer
+        }
+    }
+
     /// The names of all connections of `role`.
     pub fn ids(&self, role: Role) -> Vec<ConnectionId> {
         let with_role = self.connections.iter().filter(|(_, c)| c.role == role);
@@ -261,6 +307,25 @@ impl<M> Reactor<M> {
             self.flush_one(id);
         }
         self.dirty = dirty; // its memory serves the next turn
+        while self.owed > OUTPUT_ALL_BYTES_MAX && self.give_up_slowest() {}
+    }
+
+    /// Closes the connection that has taken nothing for the longest, if anything is owed to any.
+    /// Somebody must pay for those who do not read, and it shall not be those who do.
+    fn give_up_slowest(&mut self) -> bool {
+        let owing = |id: &ConnectionId| {
+            let connection = self.connections.get(id.slot).filter(|c| c.id == *id);
+            connection.is_some_and(|connection| !connection.output.is_empty())
+        };
+        let Some(slowest) = self.timers.iter().find(owing) else {
+            return false;
+        };
+        let most = OUTPUT_ALL_BYTES_MAX >> 20;
+        let reason = format!("over {most} MiB were owed to all, and it had taken none for longest");
+        self.doom(slowest, reason);
+        let text = format!("over {most} MiB of replies are not being read");
+        self.events.push_back(Event::OutputFull(text));
+        true
     }
 
     /// Frees what is done, then sleeps until an edge, a letter, or `wake_at`; not at all if
@@ -275,7 +340,8 @@ impl<M> Reactor<M> {
             Some(Duration::ZERO)
         } else {
             let own = self.timers.next().into_iter().chain(self.accept_after);
-            let next = own.chain(wake_at).min();
+            let idle = self.idle.as_ref().map(Idle::next);
+            let next = own.chain(idle).chain(wake_at).min();
             next.map(|at| at.saturating_duration_since(Instant::now()))
         };
         match self.poll.poll(&mut self.edges, timeout) {
@@ -284,7 +350,9 @@ impl<M> Reactor<M> {
         }
         // The list is taken out so that what it says can be noted in the connections.
         let edges = std::mem::replace(&mut self.edges, Events::with_capacity(0));
+        let mut told = 0;
         for edge in &edges {
+            told += 1;
             match edge.token() {
                 WAKER => {} // the mail is looked at each turn
                 Token(at) if at >= LISTENERS_FROM => {
@@ -296,8 +364,13 @@ impl<M> Reactor<M> {
             }
         }
         self.edges = edges;
+        let now = Instant::now();
+        self.second = u32::try_from((now - self.started).as_secs()).unwrap_or(u32::MAX);
         self.accept();
-        self.expire(Instant::now());
+        self.expire(now);
+        if told < EVENTS {
+            self.lose_idle(now); // otherwise the kernel may have more to tell of them
+        }
         Ok(())
     }
 
@@ -364,7 +437,8 @@ impl<M> Reactor<M> {
             let full = self.listeners[index].owed && !self.has_room(&self.listeners[index]);
             if full && !self.listeners[index].full {
                 let open = self.connections.len();
-                let text = format!("{open} are open, the most that the limit of files allows");
+                let text =
+                    format!("{open} are open, the most that the limit of files (ulimit -n) allows");
                 self.events.push_back(Event::AcceptFailed(text));
             }
             self.listeners[index].full = full;
@@ -379,7 +453,10 @@ impl<M> Reactor<M> {
                 let _ = stream.set_nodelay(true); // replies are gathered here, not in the kernel
                 let _ = keep_alive(&stream); // without it a vanished phone stays until we speak
                 match self.insert(stream, peer, role, State::Open) {
-                    Ok(id) => self.events.push_back(Event::Made(id, role)),
+                    Ok(id) => {
+                        self.count_open(role, true);
+                        self.events.push_back(Event::Made(id, role));
+                    }
                     Err(error) => self.accept_failed(&error),
                 }
             }
@@ -410,6 +487,26 @@ impl<M> Reactor<M> {
                 _ => format!("took no bytes for {} seconds", STALL_MAX.as_secs()),
             };
             self.doom(id, reason);
+        }
+    }
+
+    /// Closes those of a slice of the connections that have been silent for too long.
+    fn lose_idle(&mut self, now: Instant) {
+        let Some(idle) = &mut self.idle else { return };
+        let (role, slots) = (idle.role, idle.due(self.connections.capacity(), now));
+        let mut over = Vec::new();
+        for slot in slots {
+            if let Some(connection) = self.connections.get(slot)
+                && connection.role == role
+                && connection.is_quiet()
+                && idle.is_over(connection.moved, self.second)
+            {
+                over.push(connection.id);
+            }
+        }
+        let reason = format!("silent for {} seconds", idle.limit.as_secs());
+        for id in over {
+            self.lose(id, &reason);
         }
     }
 
@@ -446,7 +543,14 @@ impl<M> Reactor<M> {
         if matches!(connection.state, State::Dialling | State::Doomed(_)) {
             return;
         }
-        match connection.flush(&mut self.spares) {
+        let before = connection.output.len();
+        let flushed = connection.flush(&mut self.spares);
+        let left = connection.output.len();
+        self.owed -= before - left;
+        if left < before {
+            connection.moved = self.second;
+        }
+        match flushed {
             Ok(Flushed::All) => {
                 let (held, losing) = (connection.held, connection.state.clone());
                 if connection.deadline.is_some() {
@@ -474,13 +578,14 @@ impl<M> Reactor<M> {
     /// The peer takes nothing any more. What it had said before, and the kernel still holds, is
     /// read to its end, which tells the rest; unless its owner does not want it for now.
     fn peer_gone(&mut self, id: ConnectionId, reason: &str) {
-        let Some(connection) = self.connection(id) else {
+        let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id) else {
             return;
         };
         if !connection.is_open() || connection.held || connection.ended {
             return self.doom(id, reason.to_owned());
         }
         connection.gone = true;
+        self.owed -= connection.output.len();
         connection.output.clear();
         connection.readable = true;
         connection.read_closed = true;
@@ -503,7 +608,7 @@ impl<M> Reactor<M> {
     /// The one place where a connection's end is settled; it is freed before the next poll.
     fn doom(&mut self, id: ConnectionId, reason: String) {
         self.set_deadline(id, None);
-        let Some(connection) = self.connection(id) else {
+        let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id) else {
             return;
         };
         if matches!(connection.state, State::Doomed(_)) {
@@ -511,7 +616,13 @@ impl<M> Reactor<M> {
         }
         let made = connection.state != State::Dialling;
         let role = connection.role;
+        let open = connection.is_open();
+        self.owed -= connection.output.len();
+        connection.output.clear();
         connection.state = State::Doomed(reason.clone());
+        if open {
+            self.count_open(role, false);
+        }
         self.doomed.push(id);
         self.events.push_back(Event::Lost {
             id,
@@ -526,9 +637,11 @@ impl<M> Reactor<M> {
         while let Some(id) = self.doomed.pop() {
             let mut connection = self.connections.remove(id.slot);
             debug_assert_eq!(connection.id, id, "a slot is freed only here");
+            debug_assert!(connection.output.is_empty(), "it was settled before");
             let _ = self.poll.registry().deregister(&mut connection.stream);
             self.accept_after = None; // a descriptor is free again
         }
+        debug_assert!(self.owed == 0 || !self.connections.is_empty());
     }
 
     // ---- what happened
@@ -640,12 +753,14 @@ impl<M> Reactor<M> {
             self.resume(id);
             return Fill::Drained;
         }
-        let Some(connection) = self.connection(id).filter(|c| c.is_open()) else {
+        let open = |connection: &&mut Connection| connection.id == id && connection.is_open();
+        let Some(connection) = self.connections.get_mut(id.slot).filter(open) else {
             return Fill::Drained;
         };
         connection.held = false;
         match connection.fill(scratch) {
             Ok(Fill::Bytes(n)) => {
+                connection.moved = self.second;
                 *budget = budget.saturating_sub(n);
                 Fill::Bytes(n)
             }
@@ -669,16 +784,19 @@ impl<M> Reactor<M> {
         if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
             && connection.takes_output()
         {
+            let before = connection.output.len();
             connection.output.push(parts, &mut self.spares);
+            self.owed += connection.output.len() - before;
             self.mark_dirty(id);
         }
     }
 
     /// Queues bytes that others are sent too.
     pub fn send_shared(&mut self, id: ConnectionId, bytes: Arc<[u8]>) {
-        if let Some(connection) = self.connection(id)
+        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
             && connection.takes_output()
         {
+            self.owed += bytes.len();
             connection.output.push_shared(bytes);
             self.mark_dirty(id);
         }
@@ -697,6 +815,8 @@ impl<M> Reactor<M> {
         {
             connection.state = State::Losing(reason.to_owned());
             connection.input.release();
+            let role = connection.role;
+            self.count_open(role, false);
             self.mark_dirty(id); // with nothing owed the flush finds it done
         }
     }
@@ -713,4 +833,97 @@ fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
     sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
     sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
     sockopt::set_socket_keepalive(stream, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{Ipv4Addr, TcpStream as Peer};
+
+    const ROLE: Role = 1;
+
+    /// A reactor with one connection of [`ROLE`], and the peer's end of that.
+    fn one_connection() -> (Reactor<()>, ConnectionId, Peer) {
+        let mut reactor = Reactor::new().expect("the kernel gives a poll");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let bound = reactor.listen(any, ROLE, 10).expect("a port is free");
+        let peer = Peer::connect(bound).expect("it listens");
+        loop {
+            reactor.turn(None).expect("the poll works");
+            if let Some(Event::Made(id, ROLE)) = reactor.poll_event() {
+                return (reactor, id, peer);
+            }
+        }
+    }
+
+    fn lost(reactor: &mut Reactor<()>) -> Option<String> {
+        match reactor.poll_event() {
+            Some(Event::Lost { reason, .. }) => Some(reason),
+            Some(event) => panic!("unexpected: {event:?}"),
+            None => None,
+        }
+    }
+
+    #[test]
+    fn who_takes_nothing_for_five_minutes_is_given_up() {
+        let (mut reactor, id, mut peer) = one_connection();
+        let long: Arc<[u8]> = vec![b'x'; 64 << 20].into(); // more than any kernel takes
+        reactor.send_shared(id, Arc::clone(&long));
+        reactor.flush();
+        let first = Instant::now();
+        reactor.expire(first + STALL_MAX - Duration::from_secs(10));
+        assert_eq!(lost(&mut reactor), None);
+        // It takes some, so its time begins anew.
+        let owed = reactor.owed;
+        let mut bytes = vec![0; 1 << 20];
+        while reactor.owed == owed {
+            let n = peer.read(&mut bytes).expect("there is more");
+            assert!(n > 0, "it is open");
+            reactor.turn(Some(Instant::now())).expect("the poll works");
+            reactor.flush();
+        }
+        let later = Instant::now();
+        reactor.expire(later + STALL_MAX - Duration::from_secs(10));
+        assert_eq!(lost(&mut reactor), None);
+        reactor.expire(later + STALL_MAX);
+        let reason = lost(&mut reactor).expect("it is given up");
+        assert_eq!(reason, "took no bytes for 300 seconds");
+        reactor.turn(Some(Instant::now())).expect("the poll works");
+        assert_eq!((reactor.owed, reactor.connections.len()), (0, 0));
+    }
+
+    #[test]
+    fn only_who_is_quiet_is_closed_for_being_silent() {
+        let (mut reactor, id, _peer) = one_connection();
+        reactor.close_idle(ROLE, Duration::from_secs(60));
+        let look = |reactor: &mut Reactor<()>, second| {
+            reactor.second = second;
+            let now = reactor.idle.as_ref().map(Idle::next).expect("it is set");
+            reactor.lose_idle(now);
+            reactor.is_open(id)
+        };
+        assert!(look(&mut reactor, 60), "not yet");
+        reactor.hold(id, b"");
+        assert!(look(&mut reactor, 1_000), "it is held");
+        let connection = reactor.connection(id).expect("it is there");
+        connection.held = false;
+        connection.readable = true;
+        assert!(look(&mut reactor, 1_000), "it has said something");
+        let connection = reactor.connection(id).expect("it is there");
+        connection.readable = false;
+        connection.moved = 940;
+        assert!(look(&mut reactor, 1_000), "it was just so long ago");
+        assert!(!look(&mut reactor, 1_001));
+        assert_eq!(reactor.open_len(ROLE), 0);
+    }
+
+    #[test]
+    fn a_connection_costs_what_the_readme_says() {
+        assert!(
+            size_of::<Connection>() <= 320,
+            "{}",
+            size_of::<Connection>()
+        );
+    }
 }

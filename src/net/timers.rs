@@ -30,6 +30,11 @@ impl Timers {
         self.deadlines.first().map(|&(at, _)| at)
     }
 
+    /// Those with a deadline, the earliest first.
+    pub fn iter(&self) -> impl Iterator<Item = ConnectionId> {
+        self.deadlines.iter().map(|&(_, id)| id)
+    }
+
     /// Takes one whose deadline has come.
     pub fn due(&mut self, now: Instant) -> Option<ConnectionId> {
         let &(at, id) = self.deadlines.first()?;

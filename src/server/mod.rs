@@ -29,6 +29,7 @@ use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
 use crate::log::disk::{OpenError, Ticket};
 use crate::log::files::Files;
+use crate::log::note::GAP;
 use crate::log::record::{Direction, Label};
 use crate::log::{self, Fsync, Log};
 use crate::net::connection::{Fill, Role};
@@ -36,7 +37,7 @@ use crate::net::mailbox::Mailbox;
 use crate::net::{Event, READ_BUDGET_BYTES, Reactor, SCRATCH_BYTES};
 use crate::node::link::Spoken;
 use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
-use crate::node::{Action, LinkIndex, Node, Seeds};
+use crate::node::{Action, LinkIndex, Node, Seeds, error_json};
 use crate::time::Now;
 use crate::topology::{Member, ServerName, Topology};
 use crate::twitter::{self, Answer, Pool};
@@ -51,7 +52,7 @@ const DESCRIPTORS_OWN: usize = 32;
 /// Connections that are left to whoever comes to the server port, beside two for each link.
 const STRANGERS_RESERVED: usize = 8;
 
-/// That no more clients can be let in is said again after this long.
+/// That something is full is said again after this long.
 const FULL_SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// The reading of a log is told of after this long, and each time as long has passed.
@@ -68,6 +69,12 @@ pub struct Options {
     pub log_keep: u32,
     /// When the log is made to survive a power failure.
     pub fsync: Fsync,
+    /// The most clients that may be connected; without it, as many as there are descriptors for.
+    pub max_connections: Option<usize>,
+    /// Clients that are silent for longer are closed.
+    pub idle_timeout: Option<Duration>,
+    /// Records whose effective time is longer ago are forgotten.
+    pub forget_after: Option<Duration>,
     /// How Twitter is asked.
     pub twitter: twitter::Options,
 }
@@ -97,6 +104,14 @@ enum Phase {
     Draining(Instant),
 }
 
+/// What there is no more room for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Full {
+    Descriptors,
+    Clients,
+    Output,
+}
+
 /// A server and all it owns.
 pub struct Server {
     name: ServerName,
@@ -108,8 +123,13 @@ pub struct Server {
     /// Connections inside a line over the limit, and how many bytes of it have come.
     overlong: BTreeMap<ConnectionId, u64>,
     phase: Phase,
-    /// When it was last said that no more connections can be accepted.
-    accept_failed: Option<Instant>,
+    clients_max: usize,
+    /// Clients that have come in this turn.
+    arrived: Vec<ConnectionId>,
+    /// When it was last said that this is full.
+    full_said: BTreeMap<Full, Instant>,
+    /// Whether records expire: then a replay goes by the times in the log.
+    forgets: bool,
     scratch: Vec<u8>,
     now: Now,
 }
@@ -129,8 +149,14 @@ impl Server {
         let name = member.name.clone();
         let fail = |what: &str, error: io::Error| StartError(format!("{name} {what}: {error}"));
         let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;
-        listen(&mut reactor, member)?;
+        listen(&mut reactor, member, options.max_connections)?;
+        if let Some(limit) = options.idle_timeout {
+            reactor.close_idle(CLIENT, limit);
+        }
         let mut node = Node::new(member, topology, seeds(), now);
+        if let Some(after) = options.forget_after {
+            node.forget_after(after, now);
+        }
         let mailbox = reactor.mailbox();
         let synced = {
             let mailbox = mailbox.clone();
@@ -161,7 +187,10 @@ impl Server {
             neighbours,
             overlong: BTreeMap::new(),
             phase: Phase::Serving,
-            accept_failed: None,
+            clients_max: options.max_connections.unwrap_or(usize::MAX),
+            arrived: Vec::new(),
+            full_said: BTreeMap::new(),
+            forgets: options.forget_after.is_some(),
             scratch: vec![0; SCRATCH_BYTES],
             now,
         })
@@ -188,8 +217,13 @@ impl Server {
         self.reactor.flush();
         self.log.work(&mut self.node, self.now);
         self.reactor.turn(self.wake_at())?;
-        self.now = Now::read();
+        let before = std::mem::replace(&mut self.now, Now::read());
         self.log.set_time(self.now);
+        if self.forgets && self.now.wall < before.wall {
+            // What had expired and was swept counts as never known; a replay knows it still, and
+            // may judge a report that is older yet otherwise than we do from here on.
+            self.note(&format!("{GAP}the clock was set back"));
+        }
         while let Some(event) = self.reactor.poll_event() {
             self.handle_event(event);
         }
@@ -198,6 +232,7 @@ impl Server {
                 self.serve(id);
             }
         }
+        self.refuse_surplus();
         while let Some(mail) = self.reactor.poll_mail() {
             self.handle_mail(mail);
         }
@@ -243,8 +278,9 @@ impl Server {
                     self.node.handle_connected(link, id, self.now);
                 } else {
                     self.log_opened(id, None);
-                    if role == ACCEPTED {
-                        self.node.handle_accepted(id, self.now);
+                    match role {
+                        ACCEPTED => self.node.handle_accepted(id, self.now),
+                        _ => self.arrived.push(id),
                     }
                 }
             }
@@ -255,11 +291,16 @@ impl Server {
                 reason,
             } => self.handle_lost(id, role, made, &reason),
             Event::AcceptFailed(error) => {
-                let again = |said: Instant| said + FULL_SAID_EVERY <= self.now.mono;
-                if self.accept_failed.is_none_or(again) {
-                    self.accept_failed = Some(self.now.mono);
-                    self.tell(&format!("connections have to wait: {error}"));
-                }
+                self.tell_full(
+                    Full::Descriptors,
+                    &format!("connections have to wait: {error}"),
+                );
+            }
+            Event::OutputFull(error) => {
+                self.tell_full(
+                    Full::Output,
+                    &format!("the slowest readers are closed: {error}"),
+                );
             }
         }
         self.perform();
@@ -282,6 +323,26 @@ impl Server {
         match role {
             CLIENT => self.node.handle_client_lost(id),
             _ => self.node.handle_peer_lost(id, reason, self.now),
+        }
+    }
+
+    /// Tells clients for whom there is no room, the last to come first, so that they may try
+    /// another server. Those who left in the same turn have made room.
+    fn refuse_surplus(&mut self) {
+        let arrived = std::mem::take(&mut self.arrived);
+        for id in arrived.into_iter().rev() {
+            if self.reactor.open_len(CLIENT) <= self.clients_max || !self.reactor.is_open(id) {
+                continue;
+            }
+            let (name, most) = (&self.name, self.clients_max);
+            let error = format!("{name} has {most} clients and takes no more, try another server");
+            let json = error_json(&error);
+            let label = Label::Client(id.serial);
+            self.log.record(Direction::Out, label, &json);
+            self.reactor.send(id, &[&json, b"\n"]);
+            self.reactor.lose(id, "refused: too many clients");
+            let text = format!("clients are refused: {most} are connected, all that may be");
+            self.tell_full(Full::Clients, &format!("{text} (--max-connections)"));
         }
     }
 
@@ -551,6 +612,15 @@ impl Server {
         self.note(text);
     }
 
+    /// Tells that something is full, now and then.
+    fn tell_full(&mut self, what: Full, text: &str) {
+        let said = self.full_said.get(&what);
+        if said.is_none_or(|&said| said + FULL_SAID_EVERY <= self.now.mono) {
+            self.full_said.insert(what, self.now.mono);
+            self.tell(text);
+        }
+    }
+
     // ---- the way out
 
     fn leave(&mut self) {
@@ -593,9 +663,19 @@ fn say(name: &ServerName, text: &str) {
 }
 
 /// Listens where `member` is to be found.
-fn listen(reactor: &mut Reactor<Mail>, member: &Member) -> Result<(), StartError> {
+fn listen(
+    reactor: &mut Reactor<Mail>,
+    member: &Member,
+    clients_max: Option<usize>,
+) -> Result<(), StartError> {
     let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
     let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
+    let most = connections.saturating_sub(for_servers);
+    if let Some(wanted) = clients_max.filter(|&wanted| wanted > most) {
+        let missing = "the limit of files (ulimit -n) allows";
+        let text = format!("{wanted} clients may connect, but {missing} only {most} at once");
+        say(&member.name, &text);
+    }
     for (address, whom, role, reserved) in [
         (&member.client_address, "clients", CLIENT, for_servers),
         (&member.server_address, "servers", ACCEPTED, 0),

@@ -380,7 +380,11 @@ pub struct Client {
 impl Client {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).expect("somebody listens there");
+        Client::over(TcpStream::connect(address).expect("somebody listens there"))
+    }
+
+    /// Talks over a stream that is connected.
+    pub fn over(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
         stream.set_nodelay(true).expect("it is connected");

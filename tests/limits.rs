@@ -1,0 +1,559 @@
+//! The limits that an operator sets, and those that keep some clients from harming others: what is
+//! full is said, and who was there first is served on.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use herd::log::note;
+use herd::log::record::{self, Direction, Label, Stamp};
+use herd::node::protocol::Incarnation;
+use herd::node::{Action, Node, Seeds};
+use herd::time::{Now, Timestamp};
+use herd::topology::Topology;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+
+#[path = "support/stub_twitter.rs"]
+mod stub_twitter;
+mod support;
+
+use stub_twitter::{Answer, Gate, StubTwitter};
+use support::kin::HERD;
+use support::{Client, Herd, wait_until};
+
+const ALONE: &[(&str, &[&str])] = &[("Ann", &[])];
+const PAIR: &[(&str, &[&str])] = &[("Ann", &["Bob"]), ("Bob", &[])];
+
+/// Starts `name` with more on its command line.
+fn start_with(herd: &mut Herd, name: &str, arguments: &[&str]) {
+    let mut command = herd.command(name);
+    command.args(arguments);
+    herd.start_with(name, command);
+}
+
+fn alone_with(arguments: &[&str]) -> Herd {
+    let mut herd = Herd::new(ALONE);
+    start_with(&mut herd, "Ann", arguments);
+    herd
+}
+
+/// Records of `name`'s log in which `words` stand.
+fn logged(herd: &Herd, name: &str, words: &str) -> usize {
+    let log = herd.log(name);
+    log.lines().filter(|record| record.contains(words)).count()
+}
+
+/// The time now as a client writes it, less `ago` seconds.
+fn seconds_ago(ago: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("the clock is set");
+    format!("{}.{:09}", now.as_secs() - ago, now.subsec_nanos())
+}
+
+/// Waits until the server has closed the connection, and gives what it said before.
+fn end_of(mut stream: TcpStream) -> String {
+    let mut said = String::new();
+    stream
+        .read_to_string(&mut said)
+        .expect("it closes in time, and does not reset");
+    said
+}
+
+// ---- --max-connections
+
+#[test]
+fn a_client_too_many_is_told_so_and_those_who_are_there_are_served() {
+    let mut herd = Herd::new(PAIR);
+    start_with(&mut herd, "Ann", &["--max-connections", "3"]);
+    let mut clients: Vec<_> = (0..3).map(|_| herd.client("Ann")).collect();
+    for client in &mut clients {
+        client.say("IAMAT kiwi +00+000 1");
+        assert!(client.line().starts_with("AT Ann "));
+    }
+    for round in 0..50 {
+        let mut surplus = herd.client("Ann");
+        let _ = surplus.stream.write_all(b"IAMAT emu +00+000 1\n"); // it may be closed by then
+        let told = String::from_utf8(surplus.rest()).expect("text");
+        assert_eq!(
+            told, "{\"error\":\"Ann has 3 clients and takes no more, try another server\"}\n",
+            "client {round} too many"
+        );
+        clients[round % 3].say("WHERE");
+        assert_eq!(clients[round % 3].line(), "? WHERE");
+    }
+    assert_eq!(logged(&herd, "Ann", "IAMAT emu"), 0, "it was not read");
+    assert_eq!(logged(&herd, "Ann", "has 3 clients and takes no"), 50);
+    wait_until("the log has them dropped", || {
+        logged(&herd, "Ann", "refused: too many clients") == 50
+    });
+    let said = herd.process("Ann").said();
+    let full = |line: &&str| line.contains("3 are connected, all that may be");
+    assert_eq!(
+        said.lines().filter(full).count(),
+        1,
+        "once a minute: {said}"
+    );
+    herd.start("Bob"); // servers are no clients
+    herd.wait_for_link("Ann", "Bob");
+    clients.pop();
+    wait_until("there is room for another", || {
+        let mut next = herd.client("Ann");
+        let _ = next.stream.write_all(b"WHERE\n");
+        next.line_bytes().as_deref() == Some(b"? WHERE")
+    });
+}
+
+#[test]
+fn who_leaves_before_another_comes_makes_room_for_it() {
+    let herd = alone_with(&["--max-connections", "1"]);
+    for round in 0..300 {
+        let mut client = herd.client("Ann");
+        client.say("WHERE");
+        assert_eq!(client.line(), "? WHERE", "client {round}");
+        client.end();
+        client.expect_end(); // the server has seen it leave
+    }
+}
+
+#[test]
+fn more_clients_than_descriptors_are_not_promised() {
+    let mut herd = Herd::new(ALONE);
+    let usual = herd.command("Ann");
+    let mut command = Command::new("bash");
+    let script = "ulimit -n 80; exec \"$@\" --max-connections 1000";
+    command
+        .args(["-c", script, "bash"])
+        .arg(usual.get_program());
+    command.args(usual.get_args());
+    herd.start_with("Ann", command);
+    let said = herd.process("Ann").said();
+    let want =
+        "1000 clients may connect, but the limit of files (ulimit -n) allows only 40 at once";
+    assert!(said.contains(want), "{said}");
+}
+
+#[test]
+fn senseless_limits_are_refused() {
+    for (option, value) in [
+        ("--max-connections", "0"),
+        ("--max-connections", "-1"),
+        ("--max-connections", "many"),
+        ("--idle-timeout", "0"),
+        ("--idle-timeout", "5 minutes"),
+        ("--forget-after", "0s"),
+        ("--forget-after", "-1"),
+    ] {
+        let argument = format!("{option}={value}");
+        let output = Command::new(HERD)
+            .args(["serve", "Ann", &argument])
+            .output();
+        let output = output.expect("it can be started");
+        assert_eq!(output.status.code(), Some(2), "{argument}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(option), "{argument}: {said}");
+    }
+}
+
+// ---- silent clients
+
+#[test]
+fn a_silent_client_is_closed_and_nobody_else() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let twitter = StubTwitter::start(move |_| Answer::ok("{}").after(&held));
+    let mut herd = Herd::new(PAIR);
+    herd.twitter_url = twitter.url();
+    start_with(&mut herd, "Ann", &["--idle-timeout", "1s"]);
+    start_with(&mut herd, "Bob", &["--idle-timeout", "1s"]);
+    let mut talking = herd.client("Ann");
+    let mut waiting = herd.client("Ann");
+    waiting.say("IAMAT kiwi +00+000 1");
+    let at = waiting.line();
+    waiting.say("WHATSAT kiwi 1 1");
+    assert_eq!(waiting.line(), at);
+    let silent = herd.client("Ann");
+    let mut half = herd.client("Ann");
+    half.send(b"IAMAT half a li");
+    let since = Instant::now();
+    let silent = thread::spawn(move || (end_of(silent.stream), since.elapsed()));
+    let half = thread::spawn(move || end_of(half.stream));
+    while !(silent.is_finished() && half.is_finished()) {
+        talking.say("WHERE");
+        assert_eq!(talking.line(), "? WHERE");
+        thread::sleep(Duration::from_millis(20)); // it talks, but does not shout
+    }
+    let (said, closed_after) = silent.join().expect("it is closed");
+    assert_eq!(said, "");
+    assert!(closed_after >= Duration::from_secs(1), "{closed_after:?}");
+    assert_eq!(half.join().expect("it is closed"), "");
+    gate.open();
+    assert_eq!(waiting.line(), "{}", "who waits for Twitter is not silent");
+    assert_eq!(logged(&herd, "Ann", "silent for 1 seconds"), 2);
+    herd.wait_for_link("Ann", "Bob");
+    assert_eq!(logged(&herd, "Ann", "link to Bob is down"), 0);
+}
+
+#[test]
+fn a_client_that_is_owed_something_is_not_silent() {
+    let mut herd = alone_with(&["--idle-timeout", "1"]);
+    let mut slow = narrow_client(&herd);
+    let line = [b"? ", &[b'x'; 60_000][..], b"\n"].concat();
+    let mut writer = slow.stream.try_clone().expect("a second handle");
+    let lines = line[2..].repeat(200); // more than kernels take
+    let writing = thread::spawn(move || writer.write_all(&lines));
+    let silent = herd.client("Ann");
+    assert_eq!(end_of(silent.stream), "");
+    assert_eq!(logged(&herd, "Ann", "silent for"), 1);
+    for _ in 0..200 {
+        assert_eq!(slow.line_bytes().as_deref(), Some(&line[..line.len() - 1]));
+    }
+    let written = writing.join().expect("it does not panic");
+    written.expect("all was read");
+    assert!(herd.process("Ann").is_running());
+}
+
+#[test]
+fn the_kernel_asks_whether_silent_clients_are_there() {
+    let herd = alone_with(&[]);
+    let mut client = herd.client("Ann");
+    client.say("WHERE");
+    assert_eq!(client.line(), "? WHERE");
+    // proc(5): the fields of a socket are its two ends and state, then `timer:when` in 1/100 s;
+    // timer 2 is keepalive, 1 still waits for an acknowledgement.
+    let near = format!(":{:04X}", herd.member("Ann").clients.port());
+    let far = client.stream.local_addr().expect("it is connected").port();
+    let far = format!(":{far:04X}");
+    wait_until("a keepalive timer of at most 120 s", || {
+        let sockets = fs::read_to_string("/proc/net/tcp").expect("this is Linux");
+        sockets.lines().any(|socket| {
+            let fields: Vec<_> = socket.split_whitespace().collect();
+            let ends = fields[1].ends_with(&near) && fields[2].ends_with(&far);
+            let timer = ends.then(|| fields[5].strip_prefix("02:")).flatten();
+            timer.is_some_and(|when| u64::from_str_radix(when, 16).is_ok_and(|at| at <= 12_000))
+        })
+    });
+}
+
+// ---- clients that do not read
+
+/// A client whose kernel takes little before it has read.
+fn narrow_client(herd: &Herd) -> Client {
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    let fd: OwnedFd = socket_with(family, kind, SocketFlags::CLOEXEC, None).expect("a socket");
+    sockopt::set_socket_recv_buffer_size(&fd, 4096).expect("it is not connected yet");
+    connect(&fd, &herd.member("Ann").clients).expect("Ann listens");
+    Client::over(TcpStream::from(fd))
+}
+
+#[test]
+fn answers_that_nobody_reads_are_bounded_and_who_reads_gets_his() {
+    // 4 MiB are owed to each, less what kernels take, which may be 2 MiB.
+    const ANSWER_BYTES: usize = (4 << 20) - 2;
+    const READERS_SLOW: usize = 500;
+    let answer = format!("\"{}\"", "x".repeat(ANSWER_BYTES));
+    let body = answer.clone();
+    let twitter = StubTwitter::start(move |_| Answer::ok(body.clone()));
+    let mut herd = Herd::new(ALONE);
+    herd.twitter_url = twitter.url();
+    herd.start("Ann");
+    herd.ask("Ann", "IAMAT kiwi +00+000 1");
+    let mut slow = Vec::new();
+    while logged(&herd, "Ann", "256 MiB were owed to all") == 0 {
+        assert!(slow.len() < READERS_SLOW, "{} owed answers", slow.len());
+        let mut client = narrow_client(&herd);
+        client.say("WHATSAT kiwi 1 1");
+        assert!(client.line().starts_with("AT Ann "));
+        client.stream.peek(&mut [0]).expect("its answer has come");
+        slow.push(client);
+    }
+    assert!(slow.len() > 60, "{} were too many", slow.len());
+    for _ in 0..10 {
+        let mut reader = herd.client("Ann");
+        reader.say("WHATSAT kiwi 1 1");
+        assert!(reader.line().starts_with("AT Ann "));
+        assert!(reader.line() == answer, "who reads gets it whole");
+    }
+    // The last of them has waited for the shortest time, the first for the longest.
+    let mut last = slow.pop().expect("there are many");
+    assert!(last.line() == answer, "it was not its turn to go");
+    let mut first = slow.remove(0);
+    let mut got = Vec::new();
+    let _ = first.stream.read_to_end(&mut got); // it may have been reset
+    assert!(got.len() < ANSWER_BYTES, "it was closed");
+    let said = herd.process("Ann").said();
+    assert_eq!(
+        said.matches("the slowest readers are closed").count(),
+        1,
+        "{said}"
+    );
+}
+
+#[test]
+fn a_client_that_never_stops_talking_does_not_keep_others_waiting() {
+    let herd = alone_with(&[]);
+    let mut talker = herd.client("Ann");
+    let mut hearer = talker.stream.try_clone().expect("a second handle");
+    let talking = thread::spawn(move || {
+        let lines = "WHERE am I\n".repeat(10_000);
+        while talker.stream.write_all(lines.as_bytes()).is_ok() {}
+    });
+    let hearing = thread::spawn(move || {
+        let mut bytes = vec![0; 1 << 20];
+        while hearer.read(&mut bytes).is_ok_and(|n| n > 0) {}
+    });
+    let mut client = herd.client("Ann");
+    for _ in 0..50 {
+        let since = Instant::now();
+        client.say("WHERE");
+        assert_eq!(client.line(), "? WHERE");
+        let took = since.elapsed();
+        assert!(took < Duration::from_secs(2), "others waited {took:?}");
+    }
+    assert!(!talking.is_finished(), "it talks still");
+    drop(herd); // Ann is killed, so they come to an end
+    talking.join().expect("it does not panic");
+    hearing.join().expect("it does not panic");
+}
+
+// ---- --forget-after
+
+#[test]
+fn a_location_is_forgotten_by_all_and_comes_back_from_nowhere() {
+    const SPAN: &[&str] = &["--forget-after", "3s"];
+    let mut herd = Herd::new(PAIR);
+    start_with(&mut herd, "Ann", SPAN);
+    start_with(&mut herd, "Bob", SPAN);
+    herd.wait_for_link("Ann", "Bob");
+    let old = herd.ask("Ann", &format!("IAMAT old +00+000 {}", seconds_ago(4)));
+    assert!(old.starts_with("AT Ann +4.0"), "answered as usual: {old}");
+    let kiwi = herd.ask("Ann", &format!("IAMAT kiwi +00+000 {}", seconds_ago(0)));
+    herd.wait_for_at("Bob", "kiwi", &kiwi);
+    assert_eq!(logged(&herd, "Bob", " old "), 0, "it was no news");
+    for name in ["Ann", "Bob"] {
+        assert_eq!(herd.ask(name, "WHATSAT old 1 0"), "? WHATSAT old 1 0");
+        wait_until("kiwi is forgotten", || herd.at(name, "kiwi").is_none());
+        assert_eq!(herd.ask(name, "WHATSAT kiwi 1 0"), "? WHATSAT kiwi 1 0");
+    }
+    // Neither its own log nor a neighbour that keeps everything brings it back.
+    herd.kill("Ann");
+    herd.kill("Bob");
+    herd.start("Bob");
+    assert_eq!(
+        herd.at("Bob", "kiwi").as_deref(),
+        Some(&kiwi[..]),
+        "it keeps all"
+    );
+    fs::remove_file(herd.log_path("Ann")).expect("it is there");
+    start_with(&mut herd, "Ann", SPAN);
+    herd.wait_for_link("Ann", "Bob");
+    wait_until("Bob has told Ann", || {
+        logged(&herd, "Ann", " kiwi ") > 0 && logged(&herd, "Ann", "MARK") > 0
+    });
+    assert_eq!(herd.at("Ann", "kiwi"), None);
+    let now = herd.ask("Ann", &format!("IAMAT kiwi +00+000 {}", seconds_ago(0)));
+    assert!(now.starts_with("AT Ann "));
+    herd.wait_for_at("Bob", "kiwi", &now);
+}
+
+#[test]
+fn a_client_whose_clock_is_ahead_is_forgotten_by_the_time_of_receipt() {
+    let herd = alone_with(&["--forget-after", "2s"]);
+    let at = herd.ask("Ann", "IAMAT ahead +00+000 99999999999");
+    assert_eq!(herd.at("Ann", "ahead"), Some(at));
+    wait_until("it is forgotten", || herd.at("Ann", "ahead").is_none());
+}
+
+#[test]
+fn a_log_from_before_is_forgotten_too_when_the_option_comes() {
+    let mut herd = Herd::new(ALONE);
+    herd.start("Ann");
+    let at = herd.ask("Ann", "IAMAT kiwi +00+000 1");
+    assert_eq!(herd.at("Ann", "kiwi"), Some(at.clone()));
+    herd.kill("Ann");
+    start_with(&mut herd, "Ann", &["--forget-after", "7d"]);
+    assert_eq!(herd.at("Ann", "kiwi"), None);
+    herd.ask("Ann", &format!("IAMAT emu +00+000 {}", seconds_ago(0)));
+    herd.kill("Ann");
+    herd.start("Ann");
+    assert_eq!(
+        herd.at("Ann", "kiwi"),
+        Some(at),
+        "and is known again without"
+    );
+}
+
+// ---- the same with a node alone, whose clock the test sets
+
+const SPAN_S: u64 = 100;
+
+/// A server as a node, with its log.
+struct Solo {
+    node: Node,
+    log: Vec<u8>,
+    now: Now,
+    clients: u64,
+}
+
+impl Solo {
+    /// A life that begins with what `log` holds.
+    fn start(incarnation: u64, log: Vec<u8>, now: Now, forgets: bool) -> Solo {
+        let topology = Topology::parse(b"Ann localhost:1 localhost:2\n").expect("it is one");
+        let member = topology.member("Ann").expect("it is there");
+        let seeds = Seeds {
+            incarnation: Incarnation(incarnation),
+            hash_keys: (1, 2),
+            jitter: 3,
+        };
+        let mut node = Node::new(member, &topology, seeds, now);
+        let mut line = Vec::new();
+        for record in log.split(|&byte| byte == b'\n') {
+            if let Some(recalled) = record::recall(record, &mut line) {
+                node.recall(recalled);
+            }
+        }
+        let (incarnation, end) = node.begin_life();
+        let clients = 0;
+        let mut solo = Solo {
+            node,
+            log,
+            now,
+            clients,
+        };
+        let started = note::started(incarnation, end, solo.node.table().len());
+        solo.record(Direction::Note, Label::None, started.as_bytes());
+        if forgets {
+            let after = Duration::from_secs(SPAN_S);
+            solo.node.forget_after(after, now);
+            let forgets = note::forgets(after);
+            solo.record(Direction::Note, Label::None, forgets.as_bytes());
+        }
+        solo
+    }
+
+    fn record(&mut self, direction: Direction, label: Label<'_>, text: &[u8]) {
+        let mut stamp = Stamp::default();
+        stamp.set(self.now.wall);
+        record::write_head(&mut self.log, &stamp, direction, label);
+        record::write_text(&mut self.log, text);
+    }
+
+    /// A client says a line; gives the reply.
+    fn say(&mut self, line: &str) -> String {
+        self.clients += 1;
+        let serial = self.clients;
+        let client = herd::connection_id::ConnectionId { serial, slot: 0 };
+        self.node
+            .handle_client_line(client, line.as_bytes(), self.now);
+        let mut reply = String::new();
+        if let Some(Action::Send { line, .. }) = self.node.poll_action() {
+            reply = String::from_utf8_lossy(line).into_owned();
+        }
+        while self.node.poll_action().is_some() {}
+        self.record(Direction::Out, Label::Client(1), reply.as_bytes());
+        reply
+    }
+
+    /// Lets time pass, doing what is due.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now.mono + time;
+        while let Some(at) = self.node.poll_timeout().filter(|&at| at <= until) {
+            self.step_to(at);
+            self.node.handle_timeout(self.now);
+            while self.node.poll_action().is_some() {}
+        }
+        self.step_to(until);
+    }
+
+    fn step_to(&mut self, at: Instant) {
+        let step = at.saturating_duration_since(self.now.mono);
+        let wall = self.now.wall;
+        let nanos = u64::from(wall.nanos()) + u64::from(step.subsec_nanos());
+        let seconds = step.as_secs() + nanos / 1_000_000_000;
+        let seconds = wall.seconds() + i64::try_from(seconds).expect("a test is short");
+        self.now.wall = Timestamp::new(seconds, (nanos % 1_000_000_000) as u32);
+        self.now.mono += step;
+    }
+
+    fn seconds(&self) -> i64 {
+        self.now.wall.seconds()
+    }
+
+    /// What it would send to a neighbour that knows nothing, with numbers.
+    fn feed(&self) -> Vec<(u64, String)> {
+        let changes = self.node.table().changes_after(0);
+        let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
+        changes
+            .map(|change| (change.number, text(change.line)))
+            .collect()
+    }
+}
+
+fn start() -> Now {
+    Now {
+        mono: Instant::now(),
+        wall: Timestamp::new(1_353_118_103, 0),
+    }
+}
+
+#[test]
+fn a_record_expires_to_the_nanosecond_and_its_memory_is_given_back_in_time() {
+    let mut solo = Solo::start(1, Vec::new(), start(), true);
+    let time = solo.seconds();
+    for client in 0..30_000 {
+        solo.say(&format!("IAMAT c{client} +00+000 {time}"));
+    }
+    solo.step_to(solo.now.mono + Duration::from_secs(SPAN_S));
+    assert!(solo.say("WHATSAT c7 1 0").starts_with("AT "), "just not");
+    solo.step_to(solo.now.mono + Duration::from_nanos(1));
+    assert_eq!(solo.say("WHATSAT c7 1 0"), "? WHATSAT c7 1 0");
+    assert_eq!(
+        solo.node.table().len(),
+        30_000,
+        "the sweep may take its time"
+    );
+    let mut calls = 0;
+    while !solo.node.table().is_empty() {
+        let before = solo.node.table().len();
+        let at = solo.node.poll_timeout().expect("the sweep goes on");
+        solo.step_to(at);
+        solo.node.handle_timeout(solo.now);
+        assert!(before - solo.node.table().len() <= 1024, "a small piece");
+        calls += 1;
+        assert!(calls < 100, "it gets done");
+    }
+    assert!(solo.feed().is_empty());
+}
+
+#[test]
+fn a_replay_gives_the_numbers_of_the_life_before_whatever_has_expired_since() {
+    let mut solo = Solo::start(1, Vec::new(), start(), true);
+    for step in 0..400 {
+        let (client, time) = (step * 7 % 40, solo.seconds());
+        // Some are old when they come, some too old.
+        let age = [0, 1, 30, 99, 101, 500][step % 6];
+        solo.say(&format!("IAMAT c{client} +00+000 {}", time - age));
+        solo.pass(Duration::from_millis(1_300 * (step as u64 % 5)));
+    }
+    solo.node.handle_timeout(solo.now);
+    let end = solo.node.table().end();
+    assert!((200..400).contains(&end), "some were news, some not: {end}");
+    for forgets in [true, false] {
+        let mut next = Solo::start(2, solo.log.clone(), solo.now, forgets);
+        assert_eq!(next.node.table().end(), end);
+        if forgets {
+            next.node.handle_timeout(next.now);
+            assert_eq!(next.feed(), solo.feed());
+        }
+        // A life that forgets nothing, or one that does, and what comes after either.
+        next.say(&format!("IAMAT later +00+000 {}", next.seconds() - 200));
+        next.say(&format!("IAMAT c1 +00+000 {}", next.seconds()));
+        let end_then = next.node.table().end();
+        assert_eq!(end_then, end + 1 + u64::from(!forgets));
+        let last = Solo::start(3, next.log.clone(), next.now, true);
+        assert_eq!(last.node.table().end(), end_then);
+    }
+}
