@@ -154,6 +154,9 @@ impl<F> Checkpoint<F> {
         stamp: &Stamp,
     ) -> io::Result<bool> {
         let mut reached_end = true;
+        if self.out.is_empty() {
+            self.note(stamp, &note::begins(node.table().len()));
+        }
         for change in node.table().changes_after(self.cursor) {
             if self.buffer.len() >= SLICE_BYTES {
                 reached_end = false;

@@ -287,7 +287,7 @@ impl<D: Disk> Log<D> {
         if !status.is_regular {
             return Ok(()); // a device or a pipe has no past
         }
-        let mut replay = Replay::default();
+        let mut replay = Replay::new(status.len);
         loop {
             let step = replay.step(&self.disk, &out.file, |recalled| node.recall(recalled));
             if !step.map_err(OpenError::Unread)? {
@@ -526,7 +526,7 @@ impl<D: Disk> Log<D> {
                     self.out = Some(out);
                 }
                 Ok(out) => {
-                    self.unread = out.is_regular().then(Replay::default);
+                    self.unread = out.is_regular().then(|| Replay::new(out.len()));
                     self.out = Some(out);
                 }
             }

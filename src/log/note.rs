@@ -4,6 +4,7 @@
 //! gap: 12 records could not be written before this one
 //! started, incarnation 00000000000000ff at 42, 40 clients known
 //! forgets after 7200s
+//! checkpoint of 40 records begins
 //! life 00000000000000fe up to 40
 //! checkpoint, incarnation 00000000000000ff at 42, 40 records
 //! neighbour Bryant, incarnation 0123456789abcdef, known 0123456789abcdef 17
@@ -29,6 +30,11 @@ pub fn started(incarnation: Incarnation, end: u64, clients: usize) -> String {
 /// In the life that has just been told of, locations are forgotten `after` their time.
 pub fn forgets(after: Duration) -> String {
     format!("forgets after {}s", after.as_secs())
+}
+
+/// A checkpoint begins, of about so many records.
+pub fn begins(records: usize) -> String {
+    format!("checkpoint of {records} records begins")
 }
 
 /// An earlier life came to `end`.
@@ -68,6 +74,9 @@ pub fn parse(text: &[u8]) -> Option<Recalled<'_>> {
         [b"forgets", b"after", span] => {
             let span = std::str::from_utf8(span).ok()?;
             Recalled::Forgets(parse_span(span).ok()?)
+        }
+        [b"checkpoint", b"of", records, b"records", b"begins"] => {
+            Recalled::Expect(parse_number(records)?)
         }
         [b"life", incarnation, b"up", b"to", end] => Recalled::Life {
             incarnation: Incarnation::parse(incarnation)?,
@@ -152,6 +161,7 @@ mod tests {
                     end: 42,
                 },
             ),
+            (begins(40), Recalled::Expect(40)),
             (
                 life(ONE, 42),
                 Recalled::Life {

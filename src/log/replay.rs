@@ -12,9 +12,14 @@ use crate::node::history::Recalled;
 /// So much of a log is read at once.
 const SLICE_BYTES: usize = 256 * 1024;
 
+/// No record of a location is shorter.
+const RECORD_BYTES_MIN: u64 = 64;
+
 /// How far the reading of one file has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Replay {
+    /// How long the file was when the reading began.
+    len: u64,
     /// Bytes read.
     at: u64,
     lines: LineBuffer,
@@ -28,6 +33,19 @@ pub struct Replay {
 }
 
 impl Replay {
+    /// The reading of a file of `len` bytes.
+    pub fn new(len: u64) -> Replay {
+        Replay {
+            len,
+            at: 0,
+            lines: LineBuffer::default(),
+            line: Vec::new(),
+            bytes: Vec::new(),
+            held: 0,
+            checkpoint_bytes: 0,
+        }
+    }
+
     /// Bytes read so far.
     pub fn at(&self) -> u64 {
         self.at
@@ -60,6 +78,10 @@ impl Replay {
             let Piece::Line(line) = piece else { continue };
             match record::recall(line, &mut self.line) {
                 None => continue,
+                // Whatever it says, there cannot be more than would fit.
+                Some(Recalled::Expect(records)) => {
+                    take(Recalled::Expect(records.min(self.len / RECORD_BYTES_MIN)));
+                }
                 // It is whole only if every record of it is there: somebody may have cut the log.
                 Some(Recalled::Checkpoint { records, .. }) if records != self.held => {
                     take(Recalled::Gap);

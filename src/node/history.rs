@@ -29,6 +29,8 @@ pub enum Recalled<'a> {
     },
     /// In the life that has just begun, reports expire after this time.
     Forgets(Duration),
+    /// A checkpoint begins, of about so many locations.
+    Expect(u64),
     /// A location of a checkpoint, which had this number in the feed.
     Held {
         /// Its number.

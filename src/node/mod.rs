@@ -264,6 +264,7 @@ impl Node {
                     self.table.accept(&location, Source::Own);
                 }
             }
+            Recalled::Expect(records) => self.table.reserve(records as usize),
             Recalled::Held { number, line } => {
                 if !self.table.advance(number.saturating_sub(1)) {
                     self.distrust(); // somebody has put this log together

@@ -205,6 +205,13 @@ impl Table {
         self.feed.end()
     }
 
+    /// Makes room for so many more records at once, so that the index need not grow, and be dealt
+    /// out anew, again and again on the way.
+    pub fn reserve(&mut self, records: usize) {
+        self.records.reserve(records);
+        self.index.reserve(&self.records, records);
+    }
+
     /// Lets the feed go on after `number`, which no entry need have. `false`, and nothing is done,
     /// if it has gone beyond that.
     pub fn advance(&mut self, number: u64) -> bool {
@@ -380,6 +387,19 @@ impl Index {
     /// The share is in the middle bits: a shard's own table uses the lowest and the highest.
     fn shard(&self, hash: u64) -> usize {
         usize::from(self.shard_of[(hash >> 40) as usize % SHARES])
+    }
+
+    fn reserve(&mut self, records: &[Record], more: usize) {
+        let mut shares = [0_usize; SHARDS];
+        for &shard in &self.shard_of {
+            shares[usize::from(shard)] += 1;
+        }
+        let (k0, k1) = self.keys;
+        let hash =
+            |&slot: &u32| SipHasher13::new_with_keys(k0, k1).hash(records[slot as usize].client());
+        for (shard, shares) in self.shards.iter_mut().zip(shares) {
+            shard.reserve(more * shares / SHARES, hash);
+        }
     }
 
     fn find(&self, records: &[Record], client: &[u8]) -> Option<u32> {

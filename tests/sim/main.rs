@@ -10,6 +10,7 @@
 //! | `turn` | a turn of one server: what `Server` does for a node |
 //! | `host`, `clients` | one server and its clients |
 //! | `disk`, `files` | its log: the real one, over a simulated disk |
+//! | `rotation` | one log, and a crash at every point of its rotation |
 //! | `network`, `agenda`, `topology` | wires, time, shapes |
 //! | `faults` | what befalls a herd, and healing |
 //! | `oracle`, `costs`, `checks` | the judges: what is held, what may be said, what must hold |
@@ -25,6 +26,7 @@ mod herd;
 mod host;
 mod network;
 mod oracle;
+mod rotation;
 mod topology;
 mod turn;
 
