@@ -360,18 +360,21 @@ impl<D: Disk> Log<D> {
         self.trouble.retry_at.is_some()
     }
 
-    /// Whether [`Log::work`] has something to do at once.
+    /// Whether there is something to do at once: to commit, to tell, or for [`Log::work`].
     pub fn is_busy(&self, now: Now) -> bool {
-        !self.is_failing()
-            && (self.unread.is_some()
-                || self.rewrite_from.is_some()
-                || self.rotation.is_busy(self.out.as_ref(), &self.options, now))
+        let untold = !self.buffer.is_empty() || !self.notices.is_empty();
+        let rotation = || (self.rotation).is_busy(self.out.as_ref(), &self.options, now);
+        untold
+            || match self.is_failing() {
+                true => self.rotation.is_wanted() && rotation(),
+                false => self.unread.is_some() || self.rewrite_from.is_some() || rotation(),
+            }
     }
 
     /// When [`Log::commit`] or [`Log::work`] should be called next though nothing happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sync = self.sync.due_at();
-        let syncs = self.options.fsync == Fsync::Second && self.sync.dirty;
+        let syncs = self.options.fsync == Fsync::Second && self.sync.dirty && !self.is_failing();
         let sync = sync.filter(|_| syncs && self.sync.ticket.is_none());
         let rotation = self.rotation.poll_timeout(self.out.as_ref(), &self.options);
         let rotation = rotation.filter(|_| !self.is_failing() || self.rotation.is_wanted());

@@ -221,6 +221,27 @@ fn a_full_device_is_survived() {
 }
 
 #[test]
+fn a_log_that_fails_wakes_nobody_but_once_a_second() {
+    if !Path::new("/dev/full").exists() {
+        return println!("skipped: this system has no /dev/full");
+    }
+    let mut bench = Bench::opened(Options {
+        fsync: Fsync::Second,
+        ..options(Path::new("/dev/full"))
+    });
+    bench.log.sync.dirty = true; // of what was written before it was full
+    bench.log.sync.at = Some(bench.now.mono);
+    bench.commit();
+    bench.later(RETRY - Duration::from_millis(1));
+    bench.note("one");
+    bench.commit();
+    assert!(!bench.log.is_busy(bench.now));
+    bench.later(SYNC_EVERY);
+    bench.commit();
+    assert_eq!(bench.log.poll_timeout(), Some(bench.now.after(RETRY)));
+}
+
+#[test]
 fn a_turn_too_long_for_the_buffer_is_written_in_parts_or_given_up_whole() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("Blake.log");
