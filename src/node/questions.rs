@@ -22,6 +22,9 @@ const _: () = assert!(JOIN_MAX.as_secs() * 2 <= ANSWER_TIMEOUT.as_secs());
 /// The most clients that may wait for Twitter at the same time.
 pub const ASKERS_MAX: usize = 1024;
 
+/// With so many deadlines, the stale ones among them are dropped: answers may come by the million.
+const DEADLINES_MAX: usize = 2 * ASKERS_MAX;
+
 /// Names a question, and never another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuestionId(pub u64);
@@ -85,6 +88,10 @@ impl Questions {
         });
         let question = self.open.get_mut(&id).expect("by_query names open ones");
         question.askers.push(asker);
+        if self.deadlines.len() >= DEADLINES_MAX {
+            self.deadlines
+                .retain(|(at, of)| self.by_asker.get(of).is_some_and(|(_, until)| until == at));
+        }
         self.by_asker.insert(asker, (id, deadline));
         self.deadlines.push_back((deadline, asker));
         match known {
@@ -269,5 +276,20 @@ mod tests {
         assert_eq!(questions.ask(another, query(b"1"), now), Asked::Full);
         questions.leave(client(0));
         assert_eq!(questions.ask(another, query(b"1"), now), Asked::Joined);
+    }
+
+    #[test]
+    fn deadlines_of_those_who_were_answered_do_not_pile_up() {
+        let (mut questions, now) = (Questions::default(), Now::read());
+        questions.ask(client(1), query(b"1"), now);
+        for _ in 0..10 * DEADLINES_MAX {
+            let Asked::New(id) = questions.ask(client(2), query(b"2"), now) else {
+                panic!("it was answered");
+            };
+            questions.close(id);
+            assert!(questions.deadlines.len() <= DEADLINES_MAX);
+        }
+        let overdue = questions.overdue(later(now, 10));
+        assert_eq!(overdue, Some(client(1)), "who waits is not forgotten");
     }
 }
