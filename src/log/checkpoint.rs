@@ -20,7 +20,7 @@ use super::note;
 use super::record::{self, Direction, Label, Stamp};
 use crate::node::Node;
 
-/// So many bytes of records are written in one turn.
+/// So many bytes of records are written in one turn, more only to keep ahead of the feed.
 pub const SLICE_BYTES: usize = 256 * 1024;
 
 /// After so many syncs what came meanwhile is taken to be as little as it will be.
@@ -68,8 +68,8 @@ impl<F> Checkpoint<F> {
         self.syncing.is_none()
     }
 
-    /// Writes a slice of what is missing; once nothing is, has it synced, and then writes what has
-    /// come meanwhile.
+    /// Writes a slice of what is missing, of `records_min` records if there are so many; once nothing
+    /// is, has it synced, and then writes what has come meanwhile.
     ///
     /// # Errors
     /// The disk's: the file is then of no use.
@@ -78,13 +78,14 @@ impl<F> Checkpoint<F> {
         disk: &mut D,
         node: &Node,
         stamp: &Stamp,
+        records_min: u64,
         ticket: Ticket,
     ) -> io::Result<Step> {
         if self.syncing.is_some() {
             return Ok(Step::Unfinished);
         }
         self.slices += 1;
-        if !self.write_slice(disk, node, stamp)? {
+        if !self.write_slice(disk, node, stamp, records_min)? {
             return Ok(Step::Unfinished);
         }
         let is_little = self.syncs > 0 && self.slices == 1;
@@ -118,7 +119,7 @@ impl<F> Checkpoint<F> {
         node: &Node,
         stamp: &Stamp,
     ) -> io::Result<Appender<F>> {
-        while !self.write_slice(disk, node, stamp)? {}
+        while !self.write_slice(disk, node, stamp, 0)? {}
         for (incarnation, end) in node.lives() {
             let note = match end {
                 Some(end) => note::life(incarnation, end),
@@ -152,15 +153,20 @@ impl<F> Checkpoint<F> {
         disk: &mut D,
         node: &Node,
         stamp: &Stamp,
+        records_min: u64,
     ) -> io::Result<bool> {
         let mut reached_end = true;
         if self.out.is_empty() {
             self.note(stamp, &note::begins(node.table().len()));
         }
+        let enough = self.records + records_min;
         for change in node.table().changes_after(self.cursor) {
             if self.buffer.len() >= SLICE_BYTES {
-                reached_end = false;
-                break;
+                if self.records >= enough {
+                    reached_end = false;
+                    break;
+                }
+                self.out.append(disk, &mut self.buffer)?;
             }
             let label = Label::Number(change.number);
             record::write_head(&mut self.buffer, stamp, Direction::Held, label);

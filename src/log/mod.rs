@@ -151,6 +151,8 @@ pub struct Log<D: Disk> {
     journaled: u64,
     /// While the log lacks what the table holds: how far it has been written again.
     rewrite_from: Option<u64>,
+    /// Where the feed had come to when [`Log::work`] was called last.
+    worked_at: u64,
     /// A log that could not be had at the start, and has not been read yet.
     unread: Option<Replay>,
     rotation: Rotation<D::File>,
@@ -207,6 +209,7 @@ impl<D: Disk> Log<D> {
             trouble: Trouble::default(),
             journaled: 0,
             rewrite_from: None,
+            worked_at: 0,
             unread: None,
             rotation: Rotation::default(),
             sync: Sync::default(),
@@ -263,6 +266,7 @@ impl<D: Disk> Log<D> {
             Ok(()) | Err(OpenError::InUse) => {}
         }
         self.journaled = self.rewrite_from.unwrap_or(end);
+        self.worked_at = end;
         opened
     }
 
@@ -479,10 +483,15 @@ impl<D: Disk> Log<D> {
     /// Does a slice of what is to be done beside the turns: reading an old log that has come back,
     /// writing what the log lacks, replacing it. To be called when nothing is left to commit.
     pub fn work(&mut self, node: &mut Node, now: Now) {
+        // A change puts back into the feed one record that was written at most. With two written for
+        // each the end comes nearer by one, however many changes come in a turn.
+        let end = node.table().end();
+        let before = std::mem::replace(&mut self.worked_at, end);
+        let records_min = 2 * (end - before);
         if self.is_failing() {
             // A log that is to be replaced in any case need not be written first.
             if self.rotation.is_wanted() {
-                self.rotate(node, now);
+                self.rotate(node, records_min, now);
             }
         } else if let (Some(replay), Some(out)) = (&mut self.unread, &self.out) {
             let step = replay.step(&self.disk, &out.file, |recalled| node.recall_late(recalled));
@@ -490,26 +499,32 @@ impl<D: Disk> Log<D> {
                 self.unread = None;
             }
         } else if let Some(cursor) = self.rewrite_from {
-            self.rewrite(cursor, node);
+            if cursor >= before {
+                // The slice before this one was the last; what came since is in the log anyway.
+                self.rewrite_from = None;
+                self.notices.push_back(Notice::Complete(node.table().len()));
+            } else {
+                self.rewrite(cursor, node, records_min);
+            }
         } else {
-            self.rotate(node, now);
+            self.rotate(node, records_min, now);
         }
     }
 
     /// Writes a slice of what the log lacks: it is one more cursor in the feed.
-    fn rewrite(&mut self, cursor: u64, node: &Node) {
-        let mut reached = None;
+    fn rewrite(&mut self, cursor: u64, node: &Node, records_min: u64) {
+        let (mut reached, mut records, mut bytes) = (cursor, 0, 0);
         for change in node.table().changes_after(cursor) {
-            if self.buffer.len() >= SLICE_BYTES {
-                break;
+            if bytes >= SLICE_BYTES && records >= records_min {
+                self.rewrite_from = Some(reached);
+                return;
             }
             self.record(Direction::Held, Label::None, change.line);
-            reached = Some(change.number);
+            reached = change.number;
+            records += 1;
+            bytes += change.line.len();
         }
-        self.rewrite_from = reached;
-        if reached.is_none() {
-            self.notices.push_back(Notice::Complete(node.table().len()));
-        }
+        self.rewrite_from = Some(node.table().end());
     }
 
     // ---- failure and recovery
@@ -588,7 +603,7 @@ impl<D: Disk> Log<D> {
 
     // ---- rotation
 
-    fn rotate(&mut self, node: &Node, now: Now) {
+    fn rotate(&mut self, node: &Node, records_min: u64, now: Now) {
         self.tickets += 1;
         let hands = Hands {
             disk: &mut self.disk,
@@ -596,6 +611,7 @@ impl<D: Disk> Log<D> {
             out: &mut self.out,
             node,
             stamp: &self.stamp,
+            records_min,
         };
         let clients = node.table().len();
         match self.rotation.step(hands, Ticket(self.tickets), now) {

@@ -73,6 +73,8 @@ pub struct Hands<'a, D: Disk> {
     pub node: &'a Node,
     /// The time of its records.
     pub stamp: &'a Stamp,
+    /// How many records are to be written at least, if there are so many.
+    pub records_min: u64,
 }
 
 impl<F> Default for Rotation<F> {
@@ -164,6 +166,7 @@ impl<F> Rotation<F> {
             out,
             node,
             stamp,
+            records_min,
         } = hands;
         let mut checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
@@ -173,7 +176,7 @@ impl<F> Rotation<F> {
             }
             None => return Ok(None),
         };
-        if checkpoint.step(disk, node, stamp, ticket)? == Step::Unfinished {
+        if checkpoint.step(disk, node, stamp, records_min, ticket)? == Step::Unfinished {
             self.checkpoint = Some(checkpoint);
             return Ok(None);
         }

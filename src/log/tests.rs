@@ -221,27 +221,6 @@ fn a_full_device_is_survived() {
 }
 
 #[test]
-fn a_log_that_fails_wakes_nobody_but_once_a_second() {
-    if !Path::new("/dev/full").exists() {
-        return println!("skipped: this system has no /dev/full");
-    }
-    let mut bench = Bench::opened(Options {
-        fsync: Fsync::Second,
-        ..options(Path::new("/dev/full"))
-    });
-    bench.log.sync.dirty = true; // of what was written before it was full
-    bench.log.sync.at = Some(bench.now.mono);
-    bench.commit();
-    bench.later(RETRY - Duration::from_millis(1));
-    bench.note("one");
-    bench.commit();
-    assert!(!bench.log.is_busy(bench.now));
-    bench.later(SYNC_EVERY);
-    bench.commit();
-    assert_eq!(bench.log.poll_timeout(), Some(bench.now.after(RETRY)));
-}
-
-#[test]
 fn a_turn_too_long_for_the_buffer_is_written_in_parts_or_given_up_whole() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("Blake.log");
@@ -430,4 +409,83 @@ fn a_rotation_that_cannot_be_is_said_once_and_the_old_log_goes_on() {
     let at = bench.log.poll_timeout().expect("it tries again");
     bench.now.mono = at;
     assert_eq!(bench.settle(), [Notice::Rotated(100)]);
+}
+
+/// Lets every client of many report in each turn, more than a slice holds, until `end` is told.
+fn turns_until(bench: &mut Bench, end: &Notice) {
+    const CLIENTS: u64 = 10_000;
+    for time in 1..=20 {
+        (0..CLIENTS).for_each(|n| bench.report(&format!("client{n}"), time));
+        let notices = bench.commit();
+        bench.log.work(&mut bench.node, bench.now);
+        if notices.contains(end) {
+            return;
+        }
+        if bench.log.rotation.is_under_way() && !bench.log.is_busy(bench.now) {
+            let (ticket, outcome) = bench.synced.recv().expect("the thread lives");
+            bench.log.handle_synced(ticket, outcome, bench.now);
+        }
+    }
+    panic!("it never comes to its end");
+}
+
+#[test]
+fn a_log_is_replaced_however_much_comes_meanwhile() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::opened(Options {
+        max_bytes: 1,
+        ..options(&path)
+    });
+    turns_until(&mut bench, &Notice::Rotated(10_000));
+    bench.commit();
+    let known = bench.known();
+    drop(bench);
+    assert_eq!(Bench::opened(options(&path)).known(), known);
+}
+
+#[test]
+fn what_a_log_lacks_is_written_however_much_comes_meanwhile() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::opened(options(&path));
+    bench.log.fail(&io::Error::other("planted"), bench.now);
+    (0..10_000).for_each(|n| bench.report(&format!("client{n}"), 0));
+    bench.commit();
+    bench.log.work(&mut bench.node, bench.now);
+    bench.later(RETRY);
+    turns_until(&mut bench, &Notice::Complete(10_000));
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_not_looked_after_all_the_time() {
+    if !Path::new("/dev/full").exists() {
+        return println!("skipped: this system has no /dev/full");
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut bench = Bench::opened(Options {
+        fsync: Fsync::Second,
+        ..options(&directory.path().join("Blake.log"))
+    });
+    bench.commit();
+    let (ticket, outcome) = bench.synced.recv().expect("the thread lives");
+    bench.log.handle_synced(ticket, outcome, bench.now);
+    bench.later(SYNC_EVERY / 2);
+    bench.report("kiwi", 1);
+    assert_eq!(
+        bench.commit(),
+        [],
+        "written, and to be synced a little later"
+    );
+    let full = bench.log.disk.open(Path::new("/dev/full")).expect("it is");
+    let full = Appender::new(&bench.log.disk, full).expect("it is open");
+    bench.log.out = Some(full);
+    bench.report("emu", 1);
+    assert!(matches!(bench.commit()[..], [Notice::Failing(_)]));
+    for _ in 0..3 {
+        bench.later(RETRY);
+        assert_eq!(bench.commit(), [], "it fails again, and says nothing");
+        let next = bench.log.poll_timeout().expect("it is tried again");
+        assert!(next > bench.now.mono, "the loop would never sleep");
+    }
 }
