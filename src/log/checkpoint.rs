@@ -108,8 +108,9 @@ impl<F> Checkpoint<F> {
         ours
     }
 
-    /// Writes the rest, however much it is, and what a restart must know beside the locations.
-    /// Gives the file, which may replace the log as soon as it is synced.
+    /// Writes what a restart must know beside the locations, once [`Step::Complete`] has been
+    /// reached and before anything else happens. Gives the file, which may replace the log as soon
+    /// as it is synced.
     ///
     /// # Errors
     /// The disk's: the file is then of no use.
@@ -119,7 +120,6 @@ impl<F> Checkpoint<F> {
         node: &Node,
         stamp: &Stamp,
     ) -> io::Result<Appender<F>> {
-        while !self.write_slice(disk, node, stamp, 0)? {}
         for (incarnation, end) in node.lives() {
             let note = match end {
                 Some(end) => note::life(incarnation, end),
