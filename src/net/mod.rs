@@ -51,6 +51,14 @@ pub const SCRATCH_BYTES: usize = 64 * 1024;
 /// The most bytes one connection may have read in one turn; then others are served.
 pub const READ_BUDGET_BYTES: usize = 256 * 1024;
 
+/// What all connections together may have read in one turn, as far as each then has
+/// [`READ_SHARE_BYTES_MIN`]: a turn in which a thousand have much to say must not take seconds, or
+/// their neighbours would take us for dead.
+const TURN_BUDGET_BYTES: usize = 2 * 1024 * 1024;
+
+/// The least that a connection may have read in one turn.
+const READ_SHARE_BYTES_MIN: usize = 256;
+
 /// The most connections accepted from one listener in one turn.
 const ACCEPT_BUDGET: usize = 256;
 
@@ -657,6 +665,11 @@ impl<M> Reactor<M> {
         self.ready.len()
     }
 
+    /// How many bytes each of those that are ready now may have read in this turn.
+    pub fn read_budget(&self) -> usize {
+        read_share(self.ready.len())
+    }
+
     /// Takes the next in the queue; `None` if it has nothing for its owner, so that one that is
     /// being closed and still talks has its turn like the others, and no more.
     pub fn poll_ready(&mut self) -> Option<ConnectionId> {
@@ -758,7 +771,8 @@ impl<M> Reactor<M> {
             return Fill::Drained;
         };
         connection.held = false;
-        match connection.fill(scratch) {
+        let most = scratch.len().min(*budget);
+        match connection.fill(&mut scratch[..most]) {
             Ok(Fill::Bytes(n)) => {
                 connection.moved = self.second;
                 *budget = budget.saturating_sub(n);
@@ -835,6 +849,12 @@ fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)
 }
 
+/// How many bytes each of `ready` connections may have read in a turn.
+fn read_share(ready: usize) -> usize {
+    let share = TURN_BUDGET_BYTES / ready.max(1);
+    share.clamp(READ_SHARE_BYTES_MIN, READ_BUDGET_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -863,6 +883,35 @@ mod tests {
             Some(event) => panic!("unexpected: {event:?}"),
             None => None,
         }
+    }
+
+    #[test]
+    fn a_turn_is_shared_among_those_who_are_ready() {
+        for (ready, share) in [
+            (0, READ_BUDGET_BYTES),
+            (8, READ_BUDGET_BYTES),
+            (16, READ_BUDGET_BYTES / 2),
+            (1_024, 2_048),
+            (1_000_000, READ_SHARE_BYTES_MIN),
+        ] {
+            assert_eq!(read_share(ready), share, "{ready} are ready");
+        }
+    }
+
+    #[test]
+    fn one_read_takes_no_more_than_is_left_of_the_budget() {
+        use std::io::Write;
+        let (mut reactor, id, mut peer) = one_connection();
+        peer.write_all(&[b'x'; 5_000]).expect("the kernel takes it");
+        let (mut scratch, mut budget) = ([0; 4_096], 1_000);
+        let mut read = 0;
+        while budget > 0 {
+            if let Fill::Bytes(n) = reactor.read(id, &mut scratch, &mut budget) {
+                read += n;
+            }
+            reactor.turn(Some(Instant::now())).expect("the poll works");
+        }
+        assert_eq!(read, 1_000);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::log::record::{Direction, Label};
 use crate::log::{self, Fsync, Log};
 use crate::net::connection::{Fill, Role};
 use crate::net::mailbox::Mailbox;
-use crate::net::{Event, READ_BUDGET_BYTES, Reactor, SCRATCH_BYTES};
+use crate::net::{Event, Reactor, SCRATCH_BYTES};
 use crate::node::link::Spoken;
 use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
 use crate::node::{Action, LinkIndex, Node, Seeds, error_json};
@@ -227,9 +227,10 @@ impl Server {
         while let Some(event) = self.reactor.poll_event() {
             self.handle_event(event);
         }
+        let budget = self.reactor.read_budget();
         for _ in 0..self.reactor.ready_len() {
             if let Some(id) = self.reactor.poll_ready() {
-                self.serve(id);
+                self.serve(id, budget);
             }
         }
         self.refuse_surplus();
@@ -346,13 +347,12 @@ impl Server {
         }
     }
 
-    /// Handles what a connection has said, line by line, within its budget.
-    fn serve(&mut self, id: ConnectionId) {
+    /// Handles what a connection has said, line by line, within its budget of bytes.
+    fn serve(&mut self, id: ConnectionId, mut budget: usize) {
         let Some(role) = self.reactor.role(id) else {
             return;
         };
         let mut scratch = std::mem::take(&mut self.scratch);
-        let mut budget = READ_BUDGET_BYTES;
         let mut chunk: &[u8] = &[];
         while self.serve_lines(id, role, &mut chunk) {
             match self.reactor.read(id, &mut scratch, &mut budget) {
