@@ -544,7 +544,10 @@ impl<D: Disk> Log<D> {
                     self.out = Some(out);
                 }
                 Ok(out) => {
+                    // Whatever it holds, it is not what we have written so far.
                     self.unread = out.is_regular().then(|| Replay::new(out.len()));
+                    self.journaled = 0;
+                    self.rewrite_from = Some(0);
                     self.out = Some(out);
                 }
             }

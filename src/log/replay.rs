@@ -67,7 +67,9 @@ impl Replay {
         file: &D::File,
         mut take: impl FnMut(Recalled<'_>),
     ) -> io::Result<bool> {
-        self.bytes.resize(SLICE_BYTES, 0);
+        // What is appended meanwhile we know.
+        let slice = (self.len - self.at).min(SLICE_BYTES as u64) as usize;
+        self.bytes.resize(slice, 0);
         let n = match disk.read_at(file, self.at, &mut self.bytes) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             read => read?,

@@ -171,6 +171,7 @@ impl<F> Rotation<F> {
         let mut checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
             None if self.is_due(out.as_ref(), options, now) => {
+                check_place(disk, out.as_ref(), &options.path)?;
                 let file = disk.create(&beside(&options.path, NEW))?;
                 Checkpoint::new(Appender::new(disk, file)?)
             }
@@ -180,6 +181,7 @@ impl<F> Rotation<F> {
             self.checkpoint = Some(checkpoint);
             return Ok(None);
         }
+        check_place(disk, out.as_ref(), &options.path)?;
         let new = checkpoint.finish(disk, node, stamp)?;
         if options.fsync != Fsync::Never {
             disk.sync(&new.file)?;
@@ -220,6 +222,15 @@ impl<F> Rotation<F> {
         self.retry_at = Some(now.after(wait.min(RETRY_MAX)));
         self.failures = self.failures.saturating_add(1);
         self.failures == 1
+    }
+}
+
+/// Fails if somebody has put a file of their own in the log's place.
+fn check_place<D: Disk>(disk: &D, log: Option<&Appender<D::File>>, path: &Path) -> io::Result<()> {
+    let is_log = log.is_some_and(|log| disk.is_at(&log.file, path));
+    match disk.len_at(path) {
+        Some(1..) if !is_log => Err(io::Error::other("another file has its name: move it away")),
+        _ => Ok(()),
     }
 }
 

@@ -349,17 +349,22 @@ fn a_log_that_was_moved_away_before_the_end_is_taken_back() {
 fn a_file_of_somebody_else_in_the_logs_place_is_left_alone() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("Blake.log");
-    let mut bench = Bench::opened(options(&path));
+    let mut bench = Bench::opened(Options {
+        max_bytes: 50_000,
+        ..options(&path)
+    });
     bench.report("kiwi", 1);
     bench.commit();
     fs::rename(&path, directory.path().join("moved")).expect("it is there");
     fs::write(&path, "precious").expect("it can be written");
     bench.log.reopen(&bench.node, bench.now);
     assert_eq!(bench.settle(), [Notice::Foreign(path.clone())]);
+    (0..1_000).for_each(|n| bench.report(&format!("client{n}"), 1));
+    assert!(matches!(bench.settle()[..], [Notice::NotRotated(_)]));
     assert_eq!(text(&path), "precious");
     fs::remove_file(&path).expect("it is there");
     bench.log.reopen(&bench.node, bench.now);
-    assert_eq!(bench.settle(), [Notice::Complete(1)]);
+    assert_eq!(bench.settle(), [Notice::Complete(1_001)]);
 }
 
 #[test]
