@@ -110,9 +110,14 @@ pub struct Client(BufReader<TcpStream>);
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Result<Client> {
-        let stream = TcpStream::connect(address)?;
+        Client::connect_within(address, PATIENCE)
+    }
+
+    /// Connects, and will wait for so long for each line.
+    pub fn connect_within(address: SocketAddr, patience: Duration) -> Result<Client> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
         Ok(Client(BufReader::with_capacity(512, stream)))
     }
 

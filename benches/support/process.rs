@@ -3,14 +3,14 @@
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 use tempfile::TempDir;
 
 use super::{PATIENCE, Result};
@@ -23,6 +23,7 @@ pub struct Server {
     child: Child,
     /// Where clients connect.
     pub address: SocketAddr,
+    complaints: PathBuf,
     _home: Arc<TempDir>,
 }
 
@@ -45,20 +46,21 @@ impl Server {
     }
 
     /// Starts it and waits until it accepts connections.
-    fn start(mut command: Command, address: SocketAddr, home: Arc<TempDir>) -> Result<Server> {
+    pub fn start(mut command: Command, address: SocketAddr, home: Arc<TempDir>) -> Result<Server> {
         let complaints = home.path().join(format!("stderr-{}", address.port()));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.stderr(fs::File::create(&complaints)?).spawn()?;
         let mut server = Server {
             child,
             address,
+            complaints,
             _home: home,
         };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
             let exit = server.child.try_wait()?;
             if exit.is_some() || Instant::now() > deadline {
-                let text = fs::read_to_string(&complaints)?;
+                let text = server.said();
                 return Err(format!("{command:?} does not serve ({exit:?}): {text}").into());
             }
             thread::sleep(Duration::from_millis(2));
@@ -69,6 +71,27 @@ impl Server {
     /// The CPU time it has used so far.
     pub fn cpu(&self) -> Result<Duration> {
         cpu(self.child.id())
+    }
+
+    /// What it has said on standard error.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.complaints).unwrap_or_default()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let process = Pid::from_raw(self.child.id() as i32).ok_or("no process has id 0")?;
+        Ok(kill_process(process, signal)?)
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
     /// Its resident memory in bytes.
@@ -132,7 +155,7 @@ impl Topology {
 }
 
 /// An address that nobody listens on, below the ports that the kernel gives to connections.
-fn free_address() -> Result<SocketAddr> {
+pub fn free_address() -> Result<SocketAddr> {
     static TRIED: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + (std::process::id() % 500) as u16 * 20; // benches may run side by side
     while TRIED.load(Ordering::Relaxed) < 2_000 {
