@@ -301,7 +301,7 @@ impl Table {
     ///
     /// What has expired is passed over, and forgotten there and then: were a clock set back, a
     /// record that was held back from one neighbour must not come to life again for others. No
-    /// call passes over more than [`EXPIRED_MAX`] of them.
+    /// call passes over more than 1,024 of them.
     pub fn take_after(&mut self, cursor: u64, mut take: impl FnMut(Change<'_>) -> bool) -> u64 {
         let (mut reached, mut expired) = (cursor, Vec::new());
         let mut ended = true;
