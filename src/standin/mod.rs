@@ -217,8 +217,7 @@ impl StandIn {
 
     fn answer(&mut self, id: ConnectionId, request: &Request, body: &[u8]) {
         let began = Instant::now();
-        let apis = [Api::V1_0, Api::V1_1, Api::V2];
-        let api = apis.into_iter().find(|api| api.path() == request.path);
+        let api = api_at(&request.path);
         let allowance = self.faults.count(began);
         let refused = match allowance {
             Some(allowance) if allowance.is_exceeded && api == Some(Api::V1_0) => Some(420),
@@ -227,7 +226,7 @@ impl StandIn {
         };
         let (status, body) = match refused {
             Some(status) => (status, error_body(api, status)),
-            None => self.content(api, request, body, began),
+            None => content(&self.tweets, request, body, || began.elapsed()),
         };
         let response = Response {
             status,
@@ -237,30 +236,6 @@ impl StandIn {
         // A client that POSTs where it must not has perhaps not understood the rest either.
         let keep_alive = request.keep_alive && status != 405;
         self.respond(id, &response, keep_alive, request.method == Method::Head);
-    }
-
-    /// What is found at a path.
-    fn content(
-        &self,
-        api: Option<Api>,
-        request: &Request,
-        body: &[u8],
-        began: Instant,
-    ) -> (u16, String) {
-        let authorization = request.authorization.as_deref();
-        let Request { query, .. } = request;
-        let took = || began.elapsed();
-        match (api, request.method) {
-            (None, Method::Post) if request.path == TOKEN_PATH => {
-                account::token(authorization, body)
-            }
-            (_, Method::Post) => (405, error_body(api, 405)),
-            (None, _) => (404, search::error_body("Not found")),
-            (Some(Api::V1_0), _) => search::answer(&self.tweets, query, took),
-            (Some(_), _) if !account::has_token(authorization) => (401, error_body(api, 401)),
-            (Some(Api::V1_1), _) => search_1_1::answer(&self.tweets, query, took),
-            (Some(Api::V2), _) => search_2::answer(&self.tweets, query),
-        }
     }
 
     fn respond(
@@ -335,6 +310,35 @@ impl StandIn {
             _ => self.reactor.lose(id, "answered"),
         }
     }
+}
+
+/// What is found at the path of a request, whose whole body is `body`: status and body. `took` says
+/// how long the search has taken so far.
+#[must_use]
+pub fn content(
+    tweets: &[Tweet],
+    request: &Request,
+    body: &[u8],
+    took: impl Fn() -> Duration,
+) -> (u16, String) {
+    let api = api_at(&request.path);
+    let authorization = request.authorization.as_deref();
+    let Request { query, .. } = request;
+    match (api, request.method) {
+        (None, Method::Post) if request.path == TOKEN_PATH => account::token(authorization, body),
+        (_, Method::Post) => (405, error_body(api, 405)),
+        (None, _) => (404, search::error_body("Not found")),
+        (Some(Api::V1_0), _) => search::answer(tweets, query, took),
+        (Some(_), _) if !account::has_token(authorization) => (401, error_body(api, 401)),
+        (Some(Api::V1_1), _) => search_1_1::answer(tweets, query, took),
+        (Some(Api::V2), _) => search_2::answer(tweets, query),
+    }
+}
+
+/// The API whose search is at `path`.
+fn api_at(path: &str) -> Option<Api> {
+    let apis = [Api::V1_0, Api::V1_1, Api::V2];
+    apis.into_iter().find(|api| api.path() == path)
 }
 
 /// An error of `status` in the shape of an API; of 1.0 where it is none's.

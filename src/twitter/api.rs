@@ -64,7 +64,8 @@ impl Api {
     }
 
     /// The member of an answer that holds the tweets.
-    pub(super) fn results(self) -> &'static str {
+    #[must_use]
+    pub fn results(self) -> &'static str {
         match self {
             Api::V1_0 => "results",
             Api::V1_1 => "statuses",
@@ -79,7 +80,7 @@ impl Api {
     ///
     /// # Errors
     /// Says what the API cannot be asked.
-    pub(super) fn search_url(self, url: &str, query: &TweetQuery) -> Result<String, String> {
+    pub fn search_url(self, url: &str, query: &TweetQuery) -> Result<String, String> {
         let TweetQuery {
             latitude,
             longitude,

@@ -12,7 +12,7 @@
 //!   worker                                                +---> ureq ---> one_line -+
 //! ```
 
-mod answer;
+pub mod answer;
 pub mod api;
 mod cache;
 mod credentials;
