@@ -21,6 +21,10 @@ use std::collections::VecDeque;
 /// The most entries of a segment: also the most that one append may have to sweep.
 const SEGMENT_ENTRIES_MAX: usize = 1024;
 
+/// No feed comes to this number, at a thousand million changes a second not within 200 years; what
+/// says so was put together by somebody. From here on there is always a next number.
+const NUMBER_MAX: u64 = u64::MAX / 2;
+
 /// While a sweep is under way, a segment is swept each time this many entries were appended.
 /// A sweep of the whole feed is then done before the feed has grown by a sixteenth.
 const SWEEP_EVERY: u64 = 64;
@@ -68,9 +72,9 @@ impl Feed {
     }
 
     /// Lets the next entry come after `number`. `false`, and nothing is done, if the feed has gone
-    /// beyond that.
+    /// beyond that, or can never come to it.
     pub fn advance(&mut self, number: u64) -> bool {
-        let onward = number >= self.end;
+        let onward = (self.end..=NUMBER_MAX).contains(&number);
         if onward {
             self.end = number;
         }
@@ -290,6 +294,23 @@ mod tests {
             (0..10_000).for_each(|_| beside.change(1_000));
             assert_eq!(beside.live_after(0), beside.model_after(0));
         }
+    }
+
+    #[test]
+    fn there_is_always_a_next_number() {
+        let mut beside = Beside::default();
+        for (number, onward) in [
+            (7, true),
+            (6, false),
+            (u64::MAX, false),
+            (NUMBER_MAX + 1, false),
+            (NUMBER_MAX, true),
+        ] {
+            assert_eq!(beside.feed.advance(number), onward, "{number}");
+        }
+        beside.change(0);
+        assert_eq!(beside.live_after(0), [(NUMBER_MAX + 1, 0)]);
+        assert!(!beside.feed.advance(NUMBER_MAX + 1));
     }
 
     proptest! {

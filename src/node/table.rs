@@ -213,7 +213,7 @@ impl Table {
     }
 
     /// Lets the feed go on after `number`, which no entry need have. `false`, and nothing is done,
-    /// if it has gone beyond that.
+    /// if it has gone beyond that, or can never come to it.
     pub fn advance(&mut self, number: u64) -> bool {
         self.feed.advance(number)
     }
