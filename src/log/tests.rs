@@ -113,6 +113,27 @@ fn text(path: &Path) -> String {
     fs::read_to_string(path).expect("it is there")
 }
 
+/// A log's marks are not to be relied on where the note is gone that says how many records its
+/// checkpoint has: a neighbour would never be sent what is missing.
+#[test]
+fn a_checkpoint_without_its_end_is_not_whole() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let (one, two, three) = (Incarnation(11), Incarnation(12), Incarnation(13));
+    let life = note::life(one, 4);
+    for (notes, lives) in [
+        (&[life.clone(), note::checkpoint(two, 4, 0)][..], 3),
+        (&[life.clone(), note::checkpoint(two, 3, 0)], 2),
+        (std::slice::from_ref(&life), 1),
+        (&[life.clone(), note::started(three, 0, 0)], 2),
+    ] {
+        let record = |note: &String| format!("2012-11-17T02:08:23.672266766Z * - {note}\n");
+        fs::write(&path, notes.iter().map(record).collect::<String>()).expect("it can be written");
+        let bench = Bench::opened(options(&path));
+        assert_eq!(bench.node.lives().count(), lives, "{notes:?}");
+    }
+}
+
 #[test]
 fn what_was_committed_is_replayed_and_a_torn_end_is_not() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -95,8 +95,13 @@ struct Life {
 }
 
 impl History {
-    /// Notes that a life begins when the feed has come to `end`.
+    /// Notes that a life begins when the feed has come to `end`. No life before it can have come
+    /// further: if one is said to have, nothing that was said counts.
     pub fn begin(&mut self, incarnation: Incarnation, end: u64) {
+        let is_beyond = |life: &Life| life.end.is_some_and(|known| known > end);
+        if self.lives.iter().any(is_beyond) {
+            self.forget();
+        }
         if let Some(last) = self.lives.back_mut() {
             last.end.get_or_insert(end);
         }
@@ -123,7 +128,13 @@ impl History {
 
     /// Whether a life has begun of which all that it knew is known.
     pub fn is_whole(&self) -> bool {
-        !self.lives.is_empty()
+        self.lives.back().is_some_and(|life| life.end.is_none())
+    }
+
+    /// Whether earlier lives were recalled, and not the one whose checkpoint tells of them: the
+    /// checkpoint has lost its end, and nobody knows what else.
+    pub fn is_cut(&self) -> bool {
+        self.lives.back().is_some_and(|life| life.end.is_some())
     }
 
     /// Forgets all lives: numbers given from here on may be others than were given then.
@@ -172,6 +183,11 @@ mod tests {
         ] {
             assert_eq!(history.resume(known, 100), from, "{known:?}");
         }
+        assert!(history.is_whole());
+        history.recall(Incarnation(3), 100);
+        assert!(history.is_cut() && !history.is_whole());
+        history.begin(Incarnation(4), 99); // before the end of one that is over
+        assert_eq!(history.lives().count(), 1);
         history.forget();
         assert_eq!(history.resume(mark(2, 60), 100), 0);
         for life in 0..2 * LIVES_MAX as u64 {

@@ -298,10 +298,12 @@ impl Node {
             }
             Recalled::Started { incarnation, end } => {
                 self.recall_no_expiry(); // unless the log says so next
-                if end == self.table.end() {
-                    self.history.begin(incarnation, end);
-                } else {
+                let is_known = end == self.table.end();
+                if !is_known || self.history.is_cut() {
                     self.distrust();
+                }
+                if is_known {
+                    self.history.begin(incarnation, end);
                 }
             }
             Recalled::Gap => self.distrust(),
@@ -341,6 +343,9 @@ impl Node {
     pub fn begin_life(&mut self) -> (Incarnation, u64) {
         let (incarnation, end) = (self.incarnation, self.table.end());
         self.recall_no_expiry(); // what has expired is known with the first turn's time
+        if self.history.is_cut() {
+            self.distrust();
+        }
         self.history.begin(incarnation, end);
         (incarnation, end)
     }
