@@ -218,10 +218,13 @@ pub fn recall<'a>(record: &'a [u8], line: &'a mut Vec<u8>) -> Option<Recalled<'a
         (Direction::Out, None) if is_at && label.first() == Some(&b'c') => {}
         (Direction::In | Direction::Out, Some(_)) | (Direction::Held, None) if is_at => {}
         (Direction::In, Some(_)) if text.starts_with(b"HELLO ") || text.starts_with(b"MARK ") => {}
-        (Direction::Note, None) if label == b"-" => return note::parse(text),
+        (Direction::Note, None) if label == b"-" => {}
         _ => return None,
     }
     (is_stamp(time) && unescape(text, line).is_some()).then_some(())?;
+    if direction == Direction::Note {
+        return note::parse(line);
+    }
     Some(match (neighbour, label) {
         (Some(name), _) if !is_at => Recalled::Neighbour { name, line },
         (_, [b'#', number @ ..]) => Recalled::Held {
@@ -344,6 +347,8 @@ mod tests {
             "2012-11-17T02:08:23.672266766Z >> c1 AT Blake +0.000000000 a +00+000 1",
             "2012-11-17T02:08:23.67226676Z > c1 AT Blake +0.000000000 a +00+000 1",
             "x > c1 AT Blake +0.000000000 a +00+000 1",
+            "2012-11-17T02:08:23.672266766Z * - started, incarnation 00000000000000ff at 0, 4\\... torn",
+            "x * - gap: 5 records",
         ] {
             assert_eq!(recall(record.as_bytes(), &mut Vec::new()), None, "{record}");
         }
