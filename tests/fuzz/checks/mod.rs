@@ -1,0 +1,14 @@
+//! What must hold whatever bytes come in: one check for each way by which bytes come in.
+//!
+//! Each is a function that takes any bytes and panics at what must not be. The fuzz targets call
+//! them, and so does `tests/fuzzed.rs`, over the corpus that the targets have left.
+
+pub mod client_line;
+pub mod http_request;
+pub mod json_line;
+pub mod link_line;
+pub mod log_replay;
+pub mod topology;
+
+mod memory;
+mod model;
