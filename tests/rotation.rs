@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use support::{Herd, PATIENCE, wait_until};
+use support::{Herd, PATIENCE, Process, wait_until};
 
 const ALONE: &[(&str, &[&str])] = &[("Ann", &[])];
 const PAIR: &[(&str, &[&str])] = &[("Ann", &["Bob"]), ("Bob", &[])];
@@ -228,6 +228,41 @@ fn after_a_rename_a_kill_before_or_after_sighup_loses_nothing() {
             herd.log("Ann").contains("checkpoint, incarnation")
         });
     }
+}
+
+/// Ann, who listens already and still reads a log of many clients; the line of the last of them.
+fn reading_a_long_log(herd: &Herd) -> (Process, String) {
+    let at = |n| format!("AT Ann +1.000000000 client{n} +27.5916+086.5640 1353118103");
+    let record = |n| format!("2012-11-17T02:08:23.672266766Z > c7 {}\n", at(n));
+    let path = herd.log_path("Ann");
+    fs::create_dir_all(path.parent().expect("it is in logs/")).expect("the directory is ours");
+    let log: String = (0..500_000).map(record).collect();
+    fs::write(path, log).expect("the directory is ours");
+    let mut process = Process::start(herd.command("Ann"), herd.directory.path().join("Ann.err"));
+    wait_until("Ann listens", || {
+        assert!(process.is_running(), "it ended: {}", process.said());
+        TcpStream::connect(herd.member("Ann").clients).is_ok()
+    });
+    (process, at(499_999))
+}
+
+#[test]
+fn sighup_while_the_log_is_read_ends_nobody() {
+    let herd = Herd::new(ALONE);
+    let (process, last) = reading_a_long_log(&herd);
+    process.signal(Signal::HUP);
+    assert!(!process.said().contains("clients on"), "it was too fast");
+    assert_eq!(herd.at("Ann", "client499999"), Some(last));
+}
+
+#[test]
+fn sigterm_while_the_log_is_read_ends_well_and_at_once() {
+    let herd = Herd::new(ALONE);
+    let (mut process, _) = reading_a_long_log(&herd);
+    process.signal(Signal::TERM);
+    let status = process.wait();
+    assert!(status.success(), "{status}");
+    assert!(!process.said().contains("clients on"), "{}", process.said());
 }
 
 /// Lines of a kind in a log's text that went to or came from Bob.

@@ -18,6 +18,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -149,6 +152,9 @@ impl Server {
         let name = member.name.clone();
         let fail = |what: &str, error: io::Error| StartError(format!("{name} {what}: {error}"));
         let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;
+        // Before anybody can see that we are there: a SIGHUP that nobody watches for is deadly.
+        let serving = watch_signals(reactor.mailbox());
+        let serving = serving.map_err(|e| fail("cannot watch for signals", e))?;
         listen(&mut reactor, member, options.max_connections)?;
         if let Some(limit) = options.idle_timeout {
             reactor.close_idle(CLIENT, limit);
@@ -169,7 +175,7 @@ impl Server {
             move |answer| mailbox.post(Mail::Answer(answer))
         };
         let pool = Pool::new(&options.twitter, post).map_err(|e| fail("gets no threads", e))?;
-        watch_signals(mailbox).map_err(|e| fail("cannot watch for signals", e))?;
+        serving.store(true, Ordering::Release);
         let neighbours = Neighbours::new(topology.neighbours(member));
         say(
             &name,
@@ -771,15 +777,24 @@ fn open_log(
 }
 
 /// Lets a thread wait for signals, so that a signal is mail like any other.
-fn watch_signals(mailbox: Mailbox<Mail>) -> io::Result<()> {
+///
+/// Until the flag that it gives is set, SIGTERM and SIGINT end the process at once: no reply is
+/// under way, and a log may take long to read.
+fn watch_signals(mailbox: Mailbox<Mail>) -> io::Result<Arc<AtomicBool>> {
     // SIGXFSZ would end us where a file may not grow further; caught, the write fails instead.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
+    let serving = Arc::new(AtomicBool::new(false));
+    let is_serving = Arc::clone(&serving);
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
+                let to_end = matches!(signal, SIGTERM | SIGINT);
+                if to_end && !is_serving.load(Ordering::Acquire) {
+                    process::exit(0);
+                }
                 mailbox.post(Mail::Signal(signal));
             }
         })?;
-    Ok(())
+    Ok(serving)
 }
