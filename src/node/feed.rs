@@ -157,10 +157,15 @@ impl Feed {
     fn compact(&mut self, at: usize, mut keep: impl FnMut(u64, u32) -> bool) -> bool {
         let segment = &mut self.segments[at];
         let (base, before) = (segment.base, segment.entries.len());
-        segment
-            .entries
-            .retain(|entry| keep(base + u64::from(entry.above_base), entry.slot));
-        let kept = segment.entries.len();
+        // Like `retain`, without a branch: whether an entry is kept has to be read from a record
+        // that may be anywhere, and so the processor can wait for many of them at a time.
+        let mut kept = 0;
+        for at in 0..before {
+            let entry = segment.entries[at];
+            segment.entries[kept] = entry;
+            kept += usize::from(keep(base + u64::from(entry.above_base), entry.slot));
+        }
+        segment.entries.truncate(kept);
         self.entries -= before - kept;
         // An empty segment must go even where numbers are too far apart to join: `after` finds its
         // place by the segments' last entries.
