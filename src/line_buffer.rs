@@ -112,6 +112,11 @@ impl LineBuffer {
         self.kept.extend_from_slice(chunk);
     }
 
+    /// Whether what comes next is the beginning of a line.
+    pub fn is_between_lines(&self) -> bool {
+        self.is_empty() && !self.overlong
+    }
+
     /// Bytes that are kept.
     pub fn len(&self) -> usize {
         self.kept.len() - self.start

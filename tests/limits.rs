@@ -446,8 +446,8 @@ impl Solo {
         self.clients += 1;
         let serial = self.clients;
         let client = herd::connection_id::ConnectionId { serial, slot: 0 };
-        self.node
-            .handle_client_line(client, line.as_bytes(), self.now);
+        let read = self.node.read_client_line(line.as_bytes());
+        self.node.handle_client_line(client, read, self.now);
         let mut reply = String::new();
         if let Some(Action::Send { line, .. }) = self.node.poll_action() {
             reply = String::from_utf8_lossy(line).into_owned();

@@ -45,11 +45,8 @@ use self::timers::Timers;
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
 
-/// The scratch buffer that all reads share.
-pub const SCRATCH_BYTES: usize = 64 * 1024;
-
 /// The most bytes one connection may have read in one turn; then others are served.
-pub const READ_BUDGET_BYTES: usize = 256 * 1024;
+pub const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// What all connections together may have read in one turn, as far as each then has
 /// [`READ_SHARE_BYTES_MIN`]: a turn in which a thousand have much to say must not take seconds, or
@@ -666,7 +663,7 @@ impl<M> Reactor<M> {
     }
 
     /// How many bytes each of those that are ready now may have read in this turn.
-    pub fn read_budget(&self) -> usize {
+    pub fn read_share(&self) -> usize {
         read_share(self.ready.len())
     }
 
@@ -687,7 +684,7 @@ impl<M> Reactor<M> {
     /// Throws away what a connection that is being closed still says.
     fn discard(&mut self, id: ConnectionId) {
         let mut bytes = [0; 4096];
-        let mut budget = READ_BUDGET_BYTES / bytes.len();
+        let mut budget = READ_BYTES_MAX / bytes.len();
         loop {
             let Some(connection) = self.connection(id) else {
                 return;
@@ -759,23 +756,20 @@ impl<M> Reactor<M> {
         }
     }
 
-    /// Reads once. With the turn's `budget` of bytes used up, the connection goes to the end of the
-    /// ready queue instead; one that fails is lost.
-    pub fn read(&mut self, id: ConnectionId, scratch: &mut [u8], budget: &mut usize) -> Fill {
-        if *budget == 0 {
-            self.resume(id);
-            return Fill::Drained;
-        }
+    /// Reads once, for a connection that was ready. If there may be more it is ready again, behind
+    /// all others; if the read fails it is lost.
+    pub fn read(&mut self, id: ConnectionId, room: &mut [u8]) -> Fill {
         let open = |connection: &&mut Connection| connection.id == id && connection.is_open();
         let Some(connection) = self.connections.get_mut(id.slot).filter(open) else {
             return Fill::Drained;
         };
         connection.held = false;
-        let most = scratch.len().min(*budget);
-        match connection.fill(&mut scratch[..most]) {
+        match connection.fill(room) {
             Ok(Fill::Bytes(n)) => {
                 connection.moved = self.second;
-                *budget = budget.saturating_sub(n);
+                if connection.readable {
+                    self.mark_ready(id);
+                }
                 Fill::Bytes(n)
             }
             Ok(fill) => fill,
@@ -784,6 +778,12 @@ impl<M> Reactor<M> {
                 Fill::Drained
             }
         }
+    }
+
+    /// Whether a connection's next byte begins a line.
+    pub fn is_between_lines(&self, id: ConnectionId) -> bool {
+        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
+        connection.is_none_or(|connection| connection.input.is_between_lines())
     }
 
     /// Bytes of a line without end that a connection holds: what is lost if no more comes.
@@ -852,7 +852,7 @@ fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
 /// How many bytes each of `ready` connections may have read in a turn.
 fn read_share(ready: usize) -> usize {
     let share = TURN_BUDGET_BYTES / ready.max(1);
-    share.clamp(READ_SHARE_BYTES_MIN, READ_BUDGET_BYTES)
+    share.clamp(READ_SHARE_BYTES_MIN, READ_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -888,9 +888,10 @@ mod tests {
     #[test]
     fn a_turn_is_shared_among_those_who_are_ready() {
         for (ready, share) in [
-            (0, READ_BUDGET_BYTES),
-            (8, READ_BUDGET_BYTES),
-            (16, READ_BUDGET_BYTES / 2),
+            (0, READ_BYTES_MAX),
+            (8, READ_BYTES_MAX),
+            (32, READ_BYTES_MAX),
+            (64, READ_BYTES_MAX / 2),
             (1_024, 2_048),
             (1_000_000, READ_SHARE_BYTES_MIN),
         ] {
@@ -899,19 +900,20 @@ mod tests {
     }
 
     #[test]
-    fn one_read_takes_no_more_than_is_left_of_the_budget() {
+    fn who_has_more_to_say_is_ready_again() {
         use std::io::Write;
         let (mut reactor, id, mut peer) = one_connection();
         peer.write_all(&[b'x'; 5_000]).expect("the kernel takes it");
-        let (mut scratch, mut budget) = ([0; 4_096], 1_000);
         let mut read = 0;
-        while budget > 0 {
-            if let Fill::Bytes(n) = reactor.read(id, &mut scratch, &mut budget) {
+        while read < 5_000 {
+            reactor.turn(None).expect("the poll works");
+            assert_eq!(reactor.ready_len(), 1, "after {read} bytes");
+            assert_eq!(reactor.poll_ready(), Some(id));
+            if let Fill::Bytes(n) = reactor.read(id, &mut [0; 999]) {
                 read += n;
             }
-            reactor.turn(Some(Instant::now())).expect("the poll works");
         }
-        assert_eq!(read, 1_000);
+        assert_eq!((read, reactor.ready_len()), (5_000, 0));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use self::link::{Dial, HELLO_TIMEOUT, Link, SILENCE_MAX, SplitMix64, Spoken};
 use self::location::Location;
 use self::protocol::{Command, Hello, Incarnation, LinkLine, Mark, TweetQuery, parse_at};
 use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
-use self::table::{HashKeys, Source, Table};
+use self::table::{HashKeys, Key, Source, Table};
 use crate::connection_id::ConnectionId;
 use crate::time::{Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
@@ -98,6 +98,39 @@ pub enum Action<'a> {
     LinkUp(LinkIndex),
     /// A link that was up is down.
     LinkDown(LinkIndex, String),
+}
+
+/// A client's line that has been read, and is yet to be handled.
+///
+/// Reading changes nothing, so many lines may be read, and all that they speak of be brought near
+/// ([`Node::prefetch`]), before the first of them is handled.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientLine<'a> {
+    text: &'a [u8],
+    command: Option<Command<'a>>,
+    /// Where the table has the client that the command names.
+    key: Option<Key>,
+}
+
+impl ClientLine<'_> {
+    /// What [`Node::prefetch`] wants to know, if the line speaks of a client.
+    pub fn key(&self) -> Option<Key> {
+        self.key
+    }
+}
+
+/// The same of a line between servers.
+#[derive(Clone, Debug)]
+pub struct NeighbourLine<'a> {
+    said: Result<LinkLine<'a>, &'static str>,
+    key: Option<Key>,
+}
+
+impl NeighbourLine<'_> {
+    /// What [`Node::prefetch`] wants to know, if the line speaks of a client.
+    pub fn key(&self) -> Option<Key> {
+        self.key
+    }
 }
 
 /// What a node needs from outside: a node has no dice.
@@ -260,18 +293,14 @@ impl Node {
                 {
                     self.table.expire_before(came.minus(after));
                 }
-                if let Some(location) = parse_at(line) {
-                    self.table.accept(&location, Source::Own);
-                }
+                self.recall_location(line);
             }
             Recalled::Expect(records) => self.table.reserve(records as usize),
             Recalled::Held { number, line } => {
                 if !self.table.advance(number.saturating_sub(1)) {
                     self.distrust(); // somebody has put this log together
                 }
-                if let Some(location) = parse_at(line) {
-                    self.table.accept(&location, Source::Own);
-                }
+                self.recall_location(line);
             }
             Recalled::Life { incarnation, end } => self.history.recall(incarnation, end),
             Recalled::Checkpoint {
@@ -313,10 +342,15 @@ impl Node {
     /// The same for a log that can be read only now that the server runs: its locations are taken
     /// in like a client's, the rest says nothing any longer.
     pub fn recall_late(&mut self, recalled: Recalled<'_>) {
-        if let Recalled::At { line, .. } | Recalled::Held { line, .. } = recalled
-            && let Some(location) = parse_at(line)
-        {
-            self.table.accept(&location, Source::Own);
+        if let Recalled::At { line, .. } | Recalled::Held { line, .. } = recalled {
+            self.recall_location(line);
+        }
+    }
+
+    fn recall_location(&mut self, line: &[u8]) {
+        if let Some(location) = parse_at(line) {
+            let key = self.table.key(location.client);
+            self.table.accept(key, &location, Source::Own);
         }
     }
 
@@ -430,23 +464,51 @@ impl Node {
         links.chain(own).chain(self.questions.timeout()).min()
     }
 
+    /// Reads a client's line, to be handled next or after others.
+    pub fn read_client_line<'a>(&self, text: &'a [u8]) -> ClientLine<'a> {
+        let command = Command::parse(text);
+        let key = command.map(|command| self.table.key(command.client()));
+        ClientLine { text, command, key }
+    }
+
+    /// Reads a line between servers, to be handled next or after others.
+    pub fn read_link_line<'a>(&self, text: &'a [u8]) -> NeighbourLine<'a> {
+        let said = LinkLine::parse(text);
+        let key = match &said {
+            Ok(LinkLine::At(location)) => Some(self.table.key(location.client)),
+            _ => None,
+        };
+        NeighbourLine { said, key }
+    }
+
+    /// Brings near what handling some lines will need; only how long that takes depends on it.
+    pub fn prefetch(&self, keys: &[Key]) {
+        self.table.prefetch(keys);
+    }
+
     /// Handles a client's line. If the client waits for tweets afterwards ([`Node::is_waiting`]),
     /// its next line must be kept back until its [`Action::Answer`].
-    pub fn handle_client_line(&mut self, client: ConnectionId, line: &[u8], now: Now) {
+    pub fn handle_client_line(&mut self, client: ConnectionId, line: ClientLine<'_>, now: Now) {
         debug_assert!(!self.is_waiting(client), "its lines are kept back");
         self.expire(now);
-        let handled = match Command::parse(line) {
-            Some(command) => self.handle_command(client, command, now),
-            None => false,
+        let handled = match (line.command, line.key) {
+            (Some(command), Some(key)) => self.handle_command(client, command, key, now),
+            _ => false,
         };
         if !handled {
             self.wishes.lines.extend_from_slice(b"? ");
-            self.wishes.lines.extend_from_slice(line);
+            self.wishes.lines.extend_from_slice(line.text);
             self.wishes.say(client, None, Spoken::News);
         }
     }
 
-    fn handle_command(&mut self, client: ConnectionId, command: Command<'_>, now: Now) -> bool {
+    fn handle_command(
+        &mut self,
+        client: ConnectionId,
+        command: Command<'_>,
+        key: Key,
+        now: Now,
+    ) -> bool {
         match command {
             Command::IAmAt {
                 client: name,
@@ -472,7 +534,7 @@ impl Node {
                     time,
                     time_text,
                 };
-                self.table.accept(&location, Source::Own);
+                self.table.accept(key, &location, Source::Own);
                 self.wishes.say(client, None, Spoken::News);
             }
             Command::WhatsAt {
@@ -480,7 +542,7 @@ impl Node {
                 radius_km,
                 bound,
             } => {
-                let Some(location) = self.table.location(name) else {
+                let Some(location) = self.table.location_at(key, name) else {
                     return false;
                 };
                 let query = TweetQuery::new(location.position, radius_km, bound);
@@ -549,7 +611,12 @@ impl Node {
     }
 
     /// Handles a line of a connection between servers, and says whether it was news.
-    pub fn handle_link_line(&mut self, connection: ConnectionId, line: &[u8], now: Now) -> Spoken {
+    pub fn handle_link_line(
+        &mut self,
+        connection: ConnectionId,
+        line: NeighbourLine<'_>,
+        now: Now,
+    ) -> Spoken {
         let peer = match self.peers.get(&connection) {
             None | Some(Peer::Closing { .. }) => return Spoken::News, // it counts for nothing
             Some(peer) => *peer,
@@ -560,9 +627,10 @@ impl Node {
         {
             session.heard(now);
         }
-        match (peer, LinkLine::parse(line)) {
+        match (peer, line.said) {
             (Peer::Link(index), Ok(LinkLine::At(location))) => {
-                self.table.accept(&location, Source::Link(index.0));
+                let key = line.key.expect("the line speaks of a client");
+                self.table.accept(key, &location, Source::Link(index.0));
             }
             (Peer::Link(index), Ok(LinkLine::Mark(number))) => {
                 return self.link_mut(index).handle_mark(number);

@@ -25,7 +25,7 @@ pub const LINK_VERSION: &str = "herd/1";
 pub const BOUND_MAX: u8 = 100;
 
 /// What a client may say. What is none of these is answered `? ` and a copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
     /// `IAMAT <client-id> <location> <time>`: here I am.
     IAmAt {
@@ -50,6 +50,13 @@ pub enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
+    /// The client that it speaks of.
+    pub fn client(&self) -> &'a [u8] {
+        match self {
+            Command::IAmAt { client, .. } | Command::WhatsAt { client, .. } => client,
+        }
+    }
+
     /// Reads a line, without its LF. `None` if it is no command.
     pub fn parse(line: &'a [u8]) -> Option<Command<'a>> {
         let mut fields = Fields(line);
@@ -368,7 +375,7 @@ mod tests {
         for (line, want) in [
             (
                 &b"IAMAT kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381"[..],
-                Some(iamat.clone()),
+                Some(iamat),
             ),
             (
                 b"\x0b\tIAMAT \x0c kiwi.cs.ucla.edu\r+27.5916+086.5640  1353118103.108893381 \r",

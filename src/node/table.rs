@@ -36,6 +36,14 @@ const SHARES: usize = 4096;
 /// Keys of the index's hash, from outside: who does not know them cannot aim for collisions.
 pub type HashKeys = (u64, u64);
 
+/// Where one table looks for a client: the hash of its name, made once for all look-ups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key(u64);
+
+/// The most clients that one call of [`Table::prefetch`] looks for: what it brings near must still be
+/// there when the last of them is asked for.
+pub const PREFETCH_MAX: usize = 64;
+
 /// Where a record came from: what need not be sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -92,15 +100,23 @@ enum Text {
 }
 
 impl Text {
-    fn new(line: &[u8]) -> Text {
-        let mut bytes = [0; INLINE_BYTES];
-        match bytes.get_mut(..line.len()) {
-            None => Text::Long(line.into()),
-            Some(start) => {
-                start.copy_from_slice(line);
-                let len = line.len() as u8;
-                Text::Short { len, bytes }
-            }
+    const EMPTY: Text = Text::Short {
+        len: 0,
+        bytes: [0; INLINE_BYTES],
+    };
+
+    /// Becomes `line`, written over what was there.
+    fn set(&mut self, line: &[u8]) {
+        if line.len() > INLINE_BYTES {
+            *self = Text::Long(line.into());
+            return;
+        }
+        if let Text::Long(_) = self {
+            *self = Text::EMPTY;
+        }
+        if let Text::Short { len, bytes } = self {
+            *len = line.len() as u8;
+            bytes[..line.len()].copy_from_slice(line);
         }
     }
 
@@ -113,19 +129,41 @@ impl Text {
 }
 
 impl Record {
-    fn new(location: &Location<'_>, source: Source) -> Record {
-        let effective = location.effective();
-        let client_at = client_at(location);
+    /// That of a slot that is free.
+    fn empty() -> Record {
         Record {
             number: 0,
-            effective_seconds: effective.seconds(),
-            effective_nanos: effective.nanos(),
-            client_bytes: u16::try_from(location.client.len())
-                .expect("a line, and so a name, is shorter than 64 KiB"),
-            client_at: u8::try_from(client_at).expect("a server's name and a difference are short"),
-            source,
-            line: Text::new(location.line),
+            effective_seconds: 0,
+            effective_nanos: 0,
+            client_bytes: 0,
+            client_at: 0,
+            source: Source::Own,
+            line: Text::EMPTY,
         }
+    }
+
+    /// Becomes the record of `location`, but for its number.
+    fn set(&mut self, location: &Location<'_>, source: Source) {
+        let effective = location.effective();
+        self.effective_seconds = effective.seconds();
+        self.effective_nanos = effective.nanos();
+        self.client_bytes = u16::try_from(location.client.len())
+            .expect("a line, and so a name, is shorter than 64 KiB");
+        self.client_at =
+            u8::try_from(client_at(location)).expect("a server's name and a difference are short");
+        self.source = source;
+        self.line.set(location.line);
+    }
+
+    /// Reads a little of each of its cache lines.
+    fn touch(&self) -> u64 {
+        let ends = match &self.line {
+            Text::Short { bytes, .. } => {
+                bytes[0] ^ bytes[INLINE_BYTES / 2] ^ bytes[INLINE_BYTES - 1]
+            }
+            Text::Long(line) => line[0],
+        };
+        self.number ^ u64::from(ends)
     }
 
     fn client(&self) -> &[u8] {
@@ -142,7 +180,7 @@ impl Record {
         self.number = 0;
         self.client_bytes = 0;
         self.client_at = 0;
-        self.line = Text::new(b"");
+        self.line = Text::EMPTY;
     }
 
     fn location(&self) -> Location<'_> {
@@ -218,31 +256,62 @@ impl Table {
         self.feed.advance(number)
     }
 
+    /// Where to look for `client`.
+    pub fn key(&self, client: &[u8]) -> Key {
+        Key(self.index.hash(client))
+    }
+
+    /// Brings near what a look-up of each of these clients will need, the first
+    /// [`PREFETCH_MAX`] at least. Changes nothing.
+    ///
+    /// In a table of millions each step of a look-up - the index, then the record - waits for memory.
+    /// Here each step is taken for all of them before the next, in loads that do not depend on each
+    /// other, so that the processor waits for many at a time.
+    pub fn prefetch(&self, keys: &[Key]) {
+        let mut slots = [0; PREFETCH_MAX];
+        for (slot, &key) in slots.iter_mut().zip(keys) {
+            *slot = self.index.likely(key);
+        }
+        let mut sum = 0;
+        for &slot in slots.iter().take(keys.len()) {
+            if let Some(record) = self.records.get(slot as usize) {
+                sum += record.touch();
+            }
+        }
+        std::hint::black_box(sum); // otherwise nothing of this need be done
+    }
+
     /// The latest location of `client`.
     pub fn location(&self, client: &[u8]) -> Option<Location<'_>> {
-        let slot = self.index.find(&self.records, client)?;
+        self.location_at(self.key(client), client)
+    }
+
+    /// The same for who knows where to look.
+    pub fn location_at(&self, key: Key, client: &[u8]) -> Option<Location<'_>> {
+        let slot = self.index.find(&self.records, key, client)?;
         let record = &self.records[slot as usize];
         (record.effective() >= self.oldest).then(|| record.location())
     }
 
     /// Takes a report in if it is more recent than what is held, and has not expired. Says whether
-    /// it did: only then is it a change.
-    pub fn accept(&mut self, location: &Location<'_>, source: Source) -> bool {
+    /// it did: only then is it a change. `key` is that of the client.
+    pub fn accept(&mut self, key: Key, location: &Location<'_>, source: Source) -> bool {
+        debug_assert_eq!(key, self.key(location.client), "another client's key");
         if location.effective() < self.oldest {
             return false;
         }
-        let slot = match self.index.find(&self.records, location.client) {
+        let slot = match self.index.find(&self.records, key, location.client) {
             Some(slot) => {
                 let record = &mut self.records[slot as usize];
                 if record.recency_of(location) != Ordering::Greater {
                     return false;
                 }
-                *record = Record::new(location, source);
+                record.set(location, source);
                 slot
             }
             None => {
-                let slot = self.place(Record::new(location, source));
-                self.index.insert(&self.records, slot);
+                let slot = self.place(location, source);
+                self.index.insert(&self.records, key, slot);
                 slot
             }
         };
@@ -262,7 +331,8 @@ impl Table {
             if record.number == 0 {
                 continue; // free
             }
-            let found = self.index.find(&self.records, record.client());
+            let key = self.key(record.client());
+            let found = self.index.find(&self.records, key, record.client());
             assert_eq!(
                 found,
                 Some(slot as u32),
@@ -271,13 +341,13 @@ impl Table {
         }
     }
 
-    fn place(&mut self, record: Record) -> u32 {
-        if let Some(slot) = self.free.pop() {
-            self.records[slot as usize] = record;
-            return slot;
-        }
-        let slot = u32::try_from(self.records.len()).expect("memory ends long before 2^32 records");
-        self.records.push(record);
+    fn place(&mut self, location: &Location<'_>, source: Source) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.records.push(Record::empty());
+            let last = self.records.len() - 1;
+            u32::try_from(last).expect("memory ends long before 2^32 records")
+        });
+        self.records[slot as usize].set(location, source);
         slot
     }
 
@@ -402,18 +472,23 @@ impl Index {
         }
     }
 
-    fn find(&self, records: &[Record], client: &[u8]) -> Option<u32> {
-        let hash = self.hash(client);
+    fn find(&self, records: &[Record], Key(hash): Key, client: &[u8]) -> Option<u32> {
         let same = |&slot: &u32| records[slot as usize].client() == client;
         self.shards[self.shard(hash)].find(hash, same).copied()
     }
 
-    fn insert(&mut self, records: &[Record], slot: u32) {
+    /// The slot that [`Index::find`] will most likely look at first: any that shares some bits of the
+    /// hash. `u32::MAX` if there is none.
+    fn likely(&self, Key(hash): Key) -> u32 {
+        let found = self.shards[self.shard(hash)].find(hash, |_| true);
+        found.copied().unwrap_or(u32::MAX)
+    }
+
+    fn insert(&mut self, records: &[Record], Key(hash): Key, slot: u32) {
         let keys = self.keys;
         let hash_of = |&slot: &u32| {
             SipHasher13::new_with_keys(keys.0, keys.1).hash(records[slot as usize].client())
         };
-        let hash = hash_of(&slot);
         let shard = self.shard(hash);
         self.shards[shard].insert_unique(hash, slot, hash_of);
     }
@@ -432,7 +507,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn accept(table: &mut Table, line: &str, source: Source) -> bool {
-        table.accept(&parse_at(line.as_bytes()).expect(line), source)
+        let location = parse_at(line.as_bytes()).expect(line);
+        table.accept(table.key(location.client), &location, source)
     }
 
     fn table_with(lines: &[String]) -> Table {
@@ -677,7 +753,7 @@ mod tests {
                             if wanted {
                                 room -= 1;
                                 let location = parse_at(change.line).expect("it was held");
-                                neighbour.accept(&location, Source::Link(0));
+                                neighbour.accept(neighbour.key(location.client), &location, Source::Link(0));
                             }
                             wanted
                         });

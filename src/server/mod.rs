@@ -11,6 +11,7 @@
 //!
 //! The order of the first two is the durability: a reply leaves after its record.
 
+mod intake;
 mod neighbours;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::intake::Intake;
 use self::neighbours::{ACCEPTED, CLIENT, DIALLED, Neighbours};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -37,10 +39,11 @@ use crate::log::record::{Direction, Label};
 use crate::log::{self, Fsync, Log};
 use crate::net::connection::{Fill, Role};
 use crate::net::mailbox::Mailbox;
-use crate::net::{Event, Reactor, SCRATCH_BYTES};
+use crate::net::{Event, Reactor};
 use crate::node::link::Spoken;
 use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
-use crate::node::{Action, LinkIndex, Node, Seeds, error_json};
+use crate::node::table::{Key, PREFETCH_MAX};
+use crate::node::{Action, ClientLine, LinkIndex, NeighbourLine, Node, Seeds, error_json};
 use crate::time::Now;
 use crate::topology::{Member, ServerName, Topology};
 use crate::twitter::{self, Answer, Pool};
@@ -133,8 +136,34 @@ pub struct Server {
     full_said: BTreeMap<Full, Instant>,
     /// Whether records expire: then a replay goes by the times in the log.
     forgets: bool,
-    scratch: Vec<u8>,
+    intake: Intake,
     now: Now,
+}
+
+/// A line that was read ahead of its being handled.
+enum Ahead<'a> {
+    Client(ClientLine<'a>),
+    Neighbour(NeighbourLine<'a>),
+}
+
+impl Ahead<'_> {
+    fn key(&self) -> Option<Key> {
+        match self {
+            Ahead::Client(line) => line.key(),
+            Ahead::Neighbour(line) => line.key(),
+        }
+    }
+}
+
+/// What became of the attempt to serve a piece of a connection's input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Served {
+    /// It was handled.
+    Piece,
+    /// There is none.
+    Nothing,
+    /// It must wait, and is kept.
+    Held,
 }
 
 impl Server {
@@ -197,7 +226,7 @@ impl Server {
             arrived: Vec::new(),
             full_said: BTreeMap::new(),
             forgets: options.forget_after.is_some(),
-            scratch: vec![0; SCRATCH_BYTES],
+            intake: Intake::new(),
             now,
         })
     }
@@ -233,12 +262,7 @@ impl Server {
         while let Some(event) = self.reactor.poll_event() {
             self.handle_event(event);
         }
-        let budget = self.reactor.read_budget();
-        for _ in 0..self.reactor.ready_len() {
-            if let Some(id) = self.reactor.poll_ready() {
-                self.serve(id, budget);
-            }
-        }
+        self.serve_ready();
         self.refuse_surplus();
         while let Some(mail) = self.reactor.poll_mail() {
             self.handle_mail(mail);
@@ -353,72 +377,175 @@ impl Server {
         }
     }
 
-    /// Handles what a connection has said, line by line, within its budget of bytes.
-    fn serve(&mut self, id: ConnectionId, mut budget: usize) {
+    /// Reads from all that are ready, once each, and handles what they have said.
+    fn serve_ready(&mut self) {
+        let share = self.reactor.read_share();
+        let mut left = self.reactor.ready_len();
+        let mut intake = std::mem::take(&mut self.intake);
+        while left > 0 {
+            intake.clear();
+            while left > 0 && intake.has_room() {
+                left -= 1;
+                if let Some(id) = self.reactor.poll_ready() {
+                    self.take_in(id, share, &mut intake);
+                }
+            }
+            self.handle_intake(&intake);
+        }
+        self.intake = intake;
+    }
+
+    /// Reads from a connection, once, when all it had said before has been handled.
+    fn take_in(&mut self, id: ConnectionId, share: usize, intake: &mut Intake) {
         let Some(role) = self.reactor.role(id) else {
             return;
         };
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let mut chunk: &[u8] = &[];
-        while self.serve_lines(id, role, &mut chunk) {
-            match self.reactor.read(id, &mut scratch, &mut budget) {
-                Fill::Bytes(n) => chunk = &scratch[..n],
-                Fill::Drained => break,
-                Fill::End => {
-                    self.handle_end(id, role);
-                    break;
-                }
+        if !self.serve_pieces(id, role, &[]) {
+            return;
+        }
+        let read = match self.reactor.read(id, &mut intake.room()[..share]) {
+            Fill::Bytes(read) => read,
+            Fill::Drained => return,
+            Fill::End => return self.handle_end(id, role),
+        };
+        // The end of a line whose beginning was kept.
+        let mut chunk = intake.read(read);
+        while !chunk.is_empty() && !self.reactor.is_between_lines(id) {
+            if self.serve_piece(id, role, &mut chunk) == Served::Held {
+                return;
             }
         }
-        self.scratch = scratch;
+        let start = read - chunk.len();
+        intake.push(id, role, start, read);
     }
 
-    /// Handles the lines of what was kept before, then of `chunk`. `false` if the rest must wait,
-    /// and is kept.
-    fn serve_lines(&mut self, id: ConnectionId, role: Role, chunk: &mut &[u8]) -> bool {
-        let limit = match role {
-            CLIENT => LINE_BYTES_MAX,
-            _ => LINK_LINE_BYTES_MAX,
-        };
+    /// Handles what was read, in groups: first all lines of a group are read, and what they speak
+    /// of is brought near, then each is handled.
+    fn handle_intake(&mut self, intake: &Intake) {
+        let mut lines = intake.lines(line_bytes_max);
+        let mut group = Vec::with_capacity(PREFETCH_MAX);
+        let mut keys = Vec::with_capacity(PREFETCH_MAX);
+        let mut held = None;
         loop {
-            // A neighbour is heard though it does not read: its lines have no replies, and its
-            // backlog is a cursor.
-            let wanted = match role {
-                CLIENT => !self.node.is_waiting(id) && self.reactor.takes_replies(id),
-                _ => self.reactor.is_open(id),
-            };
-            if !wanted || self.phase != Phase::Serving {
-                self.reactor.hold(id, chunk);
-                return false;
+            keys.clear();
+            for item in lines.by_ref().take(PREFETCH_MAX) {
+                let ahead = item.line.map(|text| self.read_ahead(item.role, text));
+                keys.extend(ahead.as_ref().and_then(Ahead::key));
+                group.push((item, ahead));
             }
-            let Some(piece) = self.reactor.next_piece(id, chunk, limit) else {
-                return true;
-            };
-            match (role, piece) {
-                (CLIENT, Piece::Line(line)) => {
-                    let label = Label::Client(id.serial);
-                    self.log.record(Direction::In, label, line);
-                    self.node.handle_client_line(id, line, self.now);
+            if group.is_empty() {
+                return;
+            }
+            self.node.prefetch(&keys);
+            for (item, ahead) in group.drain(..) {
+                if held == Some(item.id) {
+                    continue; // it is in what was kept
                 }
-                (_, Piece::Line(line)) => {
-                    let spoken = self.node.handle_link_line(id, line, self.now);
-                    if spoken == Spoken::News {
-                        let label = self.neighbours.label(id, role, self.node.speaker_of(id));
-                        self.log.record(Direction::In, label, line);
-                    }
+                if !self.wants(item.id, item.role) {
+                    self.reactor.hold(item.id, item.rest);
+                    held = Some(item.id);
+                    continue;
                 }
-                (CLIENT, Piece::Overlong { bytes, first, last }) => {
-                    let bytes = bytes.to_vec(); // rare, and at most a scratch buffer
-                    self.copy_overlong(id, &bytes, first, last);
-                }
-                (_, Piece::Overlong { bytes, .. }) => {
-                    let label = self.neighbours.label(id, role, self.node.speaker_of(id));
-                    self.log.record_beginning(Direction::In, label, bytes);
-                    self.node.handle_link_overlong(id, self.now);
+                let Some((text, ahead)) = item.line.zip(ahead) else {
+                    self.serve_pieces(item.id, item.role, item.rest);
+                    continue;
+                };
+                self.handle_line(item.id, item.role, text, ahead);
+                let is_last = item.rest.len() == text.len() + 1;
+                if is_last && !self.wants(item.id, item.role) {
+                    self.reactor.hold(item.id, &[]); // it waits for us, not we for it
                 }
             }
-            self.perform();
         }
+    }
+
+    /// Whether the next line of a connection may be handled now.
+    fn wants(&self, id: ConnectionId, role: Role) -> bool {
+        // A neighbour is heard though it does not read: its lines have no replies, and its
+        // backlog is a cursor.
+        let wanted = match role {
+            CLIENT => !self.node.is_waiting(id) && self.reactor.takes_replies(id),
+            _ => self.reactor.is_open(id),
+        };
+        wanted && self.phase == Phase::Serving
+    }
+
+    /// Handles what was kept before, then `chunk`. `false` if the rest must wait, and is kept.
+    fn serve_pieces(&mut self, id: ConnectionId, role: Role, mut chunk: &[u8]) -> bool {
+        loop {
+            match self.serve_piece(id, role, &mut chunk) {
+                Served::Piece => {}
+                Served::Nothing => return true,
+                Served::Held => return false,
+            }
+        }
+    }
+
+    /// Handles one piece of what was kept before, or of `chunk`.
+    fn serve_piece(&mut self, id: ConnectionId, role: Role, chunk: &mut &[u8]) -> Served {
+        if !self.wants(id, role) {
+            self.reactor.hold(id, chunk);
+            return Served::Held;
+        }
+        let Some(piece) = self.reactor.next_piece(id, chunk, line_bytes_max(role)) else {
+            return Served::Nothing;
+        };
+        // What was kept is copied, so that its memory may change: this is for the few lines that
+        // did not come whole.
+        match piece {
+            Piece::Line(text) => {
+                let text = text.to_vec();
+                let ahead = self.read_ahead(role, &text);
+                self.handle_line(id, role, &text, ahead);
+            }
+            Piece::Overlong { bytes, first, last } => {
+                let bytes = bytes.to_vec();
+                self.handle_overlong(id, role, &bytes, first, last);
+            }
+        }
+        Served::Piece
+    }
+
+    fn read_ahead<'a>(&self, role: Role, text: &'a [u8]) -> Ahead<'a> {
+        match role {
+            CLIENT => Ahead::Client(self.node.read_client_line(text)),
+            _ => Ahead::Neighbour(self.node.read_link_line(text)),
+        }
+    }
+
+    fn handle_line(&mut self, id: ConnectionId, role: Role, text: &[u8], ahead: Ahead<'_>) {
+        match ahead {
+            Ahead::Client(line) => {
+                let label = Label::Client(id.serial);
+                self.log.record(Direction::In, label, text);
+                self.node.handle_client_line(id, line, self.now);
+            }
+            Ahead::Neighbour(line) => {
+                let spoken = self.node.handle_link_line(id, line, self.now);
+                if spoken == Spoken::News {
+                    let label = self.neighbours.label(id, role, self.node.speaker_of(id));
+                    self.log.record(Direction::In, label, text);
+                }
+            }
+        }
+        self.perform();
+    }
+
+    fn handle_overlong(
+        &mut self,
+        id: ConnectionId,
+        role: Role,
+        bytes: &[u8],
+        first: bool,
+        last: bool,
+    ) {
+        if role == CLIENT {
+            return self.copy_overlong(id, bytes, first, last);
+        }
+        let label = self.neighbours.label(id, role, self.node.speaker_of(id));
+        self.log.record_beginning(Direction::In, label, bytes);
+        self.node.handle_link_overlong(id, self.now);
+        self.perform();
     }
 
     /// Copies a client's line that is too long to be a command, as it comes.
@@ -660,6 +787,14 @@ impl Server {
             Phase::Serving => false,
             Phase::Draining(until) => self.reactor.is_empty() || until <= self.now.mono,
         }
+    }
+}
+
+/// The longest line that may be said on a connection, LF not counted.
+fn line_bytes_max(role: Role) -> usize {
+    match role {
+        CLIENT => LINE_BYTES_MAX,
+        _ => LINK_LINE_BYTES_MAX,
     }
 }
 

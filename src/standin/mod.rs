@@ -32,7 +32,7 @@ use self::tweets::Tweet;
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
 use crate::net::connection::Fill;
-use crate::net::{Event, READ_BUDGET_BYTES, Reactor, SCRATCH_BYTES};
+use crate::net::{Event, READ_BYTES_MAX, Reactor};
 use crate::time::Timestamp;
 use crate::twitter::api::Api;
 
@@ -109,7 +109,7 @@ impl StandIn {
             deferred: BTreeMap::new(),
             busy: BTreeMap::new(),
             numbers: 0,
-            scratch: vec![0; SCRATCH_BYTES],
+            scratch: vec![0; READ_BYTES_MAX],
         })
     }
 
@@ -152,16 +152,11 @@ impl StandIn {
 
     fn serve(&mut self, id: ConnectionId) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let mut budget = READ_BUDGET_BYTES;
-        let mut chunk: &[u8] = &[];
-        while self.serve_lines(id, &mut chunk) {
-            match self.reactor.read(id, &mut scratch, &mut budget) {
-                Fill::Bytes(n) => chunk = &scratch[..n],
-                Fill::Drained => break,
-                Fill::End => {
-                    self.reactor.lose(id, "closed by the client");
-                    break;
-                }
+        if self.serve_lines(id, &mut &[][..]) {
+            match self.reactor.read(id, &mut scratch) {
+                Fill::Bytes(n) => _ = self.serve_lines(id, &mut &scratch[..n]),
+                Fill::Drained => {}
+                Fill::End => self.reactor.lose(id, "closed by the client"),
             }
         }
         self.scratch = scratch;

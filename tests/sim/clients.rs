@@ -341,7 +341,8 @@ impl Herd {
             };
             self.record_client(host, Direction::In, id, line);
             let now = self.clock(host);
-            self.hosts[host].node().handle_client_line(id, line, now);
+            let node = self.hosts[host].node();
+            node.handle_client_line(id, node.read_client_line(line), now);
             self.perform(host, None);
             read = is_read(self);
         }

@@ -65,7 +65,8 @@ impl Server {
     fn report(&mut self, files: &Files, client: u64) {
         let id = ConnectionId { serial: 1, slot: 0 };
         let line = format!("IAMAT client{client} +27.5916+086.5640 {client}");
-        self.node.handle_client_line(id, line.as_bytes(), self.now);
+        let line = self.node.read_client_line(line.as_bytes());
+        self.node.handle_client_line(id, line, self.now);
         let mut reply = None;
         while let Some(action) = self.node.poll_action() {
             let Action::Send { line, .. } = action else {

@@ -93,7 +93,8 @@ impl Herd {
             };
             let now = self.clock(host);
             let before = self.hosts[host].node().speaker_of(id);
-            let spoken = self.hosts[host].node().handle_link_line(id, line, now);
+            let read = self.hosts[host].node().read_link_line(line);
+            let spoken = self.hosts[host].node().handle_link_line(id, read, now);
             let speaker = self.hosts[host].node().speaker_of(id);
             let mut record = 0;
             if spoken == Spoken::News {

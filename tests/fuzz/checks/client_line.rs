@@ -24,7 +24,7 @@ pub fn check(bytes: &[u8]) {
     while let Some(piece) = buffer.next(&mut chunk, LINE_BYTES_MAX) {
         let Piece::Line(line) = piece else { continue };
         check_parsing(line);
-        node.handle_client_line(CLIENT, line, now);
+        node.handle_client_line(CLIENT, node.read_client_line(line), now);
         check_replies(&mut node, &mut model, line, now);
         now.wall = Timestamp::new(now.wall.seconds() + 1, now.wall.nanos() / 2);
         now.mono += Duration::from_secs(1);

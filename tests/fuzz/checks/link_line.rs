@@ -131,7 +131,8 @@ impl Server {
             return self.node.handle_link_overlong(connection, self.now);
         }
         let is_neighbour = self.node.speaker_of(connection).is_some();
-        self.node.handle_link_line(connection, line, self.now);
+        let read = self.node.read_link_line(line);
+        self.node.handle_link_line(connection, read, self.now);
         if is_neighbour && matches!(LinkLine::parse(line), Ok(LinkLine::At(_))) {
             self.model.hear(line);
         }
@@ -139,7 +140,8 @@ impl Server {
 
     fn hear_client(&mut self, line: &[u8]) {
         if line.len() <= LINE_BYTES_MAX {
-            self.node.handle_client_line(CLIENT, line, self.now);
+            let read = self.node.read_client_line(line);
+            self.node.handle_client_line(CLIENT, read, self.now);
         }
     }
 

@@ -138,7 +138,8 @@ impl<'a> Life<'a> {
         self.hear_blake(b"MARK 5");
         let report = b"IAMAT kiwi +34.068930-118.445127 1353118103.5";
         self.log.record(Direction::In, Label::Client(1), report);
-        self.node.handle_client_line(CLIENT, report, self.now);
+        let read = self.node.read_client_line(report);
+        self.node.handle_client_line(CLIENT, read, self.now);
         self.settle();
         self.now.mono += Duration::from_secs(1);
         self.node.handle_room(BLAKE, usize::MAX, self.now);
@@ -148,7 +149,8 @@ impl<'a> Life<'a> {
     }
 
     fn hear_blake(&mut self, line: &[u8]) {
-        self.node.handle_link_line(BLAKE, line, self.now);
+        let read = self.node.read_link_line(line);
+        self.node.handle_link_line(BLAKE, read, self.now);
         assert!(self.node.speaker_of(BLAKE).is_some(), "Blake was refused");
         let blake = blake();
         let label = Label::Server(2, Some(&blake));

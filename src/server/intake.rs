@@ -1,0 +1,156 @@
+//! What was read from many connections, cut into lines.
+//!
+//! `Server` reads first and handles afterwards: so the kernel's code and ours do not push each
+//! other out of the processor's caches with every message, and lines can be read ahead in groups
+//! of whatever connections. The bytes lie one after the other in one buffer, and no line is copied.
+
+use std::ops::Range;
+
+use crate::connection_id::ConnectionId;
+use crate::net::READ_BYTES_MAX;
+use crate::net::connection::Role;
+
+/// Room for what is read before any of it is handled; there is always room for one more read.
+const INTAKE_BYTES: usize = 2 * READ_BYTES_MAX;
+
+/// What was read and is to be handled next.
+#[derive(Default)]
+pub struct Intake {
+    bytes: Vec<u8>,
+    arrivals: Vec<Arrival>,
+}
+
+/// What one connection has said.
+struct Arrival {
+    id: ConnectionId,
+    role: Role,
+    range: Range<usize>,
+}
+
+/// A line, or what is left where no whole line is.
+pub struct Item<'a> {
+    /// Who said it.
+    pub id: ConnectionId,
+    /// What the connection is for.
+    pub role: Role,
+    /// The line, without LF. `None` for a rest that has no LF, or that begins with a line that is
+    /// too long.
+    pub line: Option<&'a [u8]>,
+    /// What the connection has said from here on, this line included.
+    pub rest: &'a [u8],
+}
+
+impl Intake {
+    /// An empty one.
+    pub fn new() -> Intake {
+        Intake {
+            bytes: vec![0; INTAKE_BYTES],
+            arrivals: Vec::new(),
+        }
+    }
+
+    /// Forgets what was read.
+    pub fn clear(&mut self) {
+        self.arrivals.clear();
+    }
+
+    fn used(&self) -> usize {
+        self.arrivals.last().map_or(0, |last| last.range.end)
+    }
+
+    /// Whether there is room for one more read.
+    pub fn has_room(&self) -> bool {
+        self.bytes.len() - self.used() >= READ_BYTES_MAX
+    }
+
+    /// Where to read to.
+    pub fn room(&mut self) -> &mut [u8] {
+        let used = self.used();
+        &mut self.bytes[used..]
+    }
+
+    /// The first `count` bytes of the room.
+    pub fn read(&self, count: usize) -> &[u8] {
+        &self.bytes[self.used()..][..count]
+    }
+
+    /// Takes in what has been read to the room, from `start` to `end` there.
+    pub fn push(&mut self, id: ConnectionId, role: Role, start: usize, end: usize) {
+        let used = self.used();
+        let range = used + start..used + end;
+        self.arrivals.push(Arrival { id, role, range });
+    }
+
+    /// All lines, in the order in which they came on each connection. `limit` says how long a line
+    /// may be.
+    pub fn lines(&self, limit: fn(Role) -> usize) -> impl Iterator<Item = Item<'_>> {
+        self.arrivals.iter().flat_map(move |arrival| {
+            let &Arrival { id, role, .. } = arrival;
+            let mut left = &self.bytes[arrival.range.clone()];
+            std::iter::from_fn(move || {
+                let rest = left;
+                let end = memchr::memchr(b'\n', rest).filter(|&end| end <= limit(role));
+                left = end.map_or(&[], |end| &rest[end + 1..]);
+                let line = end.map(|end| &rest[..end]);
+                (!rest.is_empty()).then_some(Item {
+                    id,
+                    role,
+                    line,
+                    rest,
+                })
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(role: Role) -> usize {
+        usize::from(role)
+    }
+
+    #[test]
+    fn lines_come_as_they_were_said_and_what_is_none_comes_last() {
+        let mut intake = Intake::new();
+        for (slot, said) in [
+            (1, &b"one\n\ntwo\r\nta"[..]),
+            (2, b"a\nlong!\nb\n"),
+            (3, b""),
+        ] {
+            let serial = slot as u64;
+            intake.room()[..said.len()].copy_from_slice(said);
+            intake.push(ConnectionId { serial, slot }, 4, 0, said.len());
+        }
+        let got: Vec<_> = intake
+            .lines(limit)
+            .map(|item| (item.id.slot, item.line, item.rest))
+            .collect();
+        let line = |slot, line: &'static str, rest: &'static str| {
+            (slot, Some(line.as_bytes()), rest.as_bytes())
+        };
+        let want = [
+            line(1, "one", "one\n\ntwo\r\nta"),
+            line(1, "", "\ntwo\r\nta"),
+            line(1, "two\r", "two\r\nta"),
+            (1, None, &b"ta"[..]),
+            line(2, "a", "a\nlong!\nb\n"),
+            (2, None, b"long!\nb\n"),
+        ];
+        assert_eq!(got, want);
+        intake.clear();
+        assert_eq!(intake.lines(limit).count(), 0);
+    }
+
+    #[test]
+    fn there_is_room_for_one_more_read_until_there_is_none() {
+        let mut intake = Intake::new();
+        let id = ConnectionId { serial: 1, slot: 0 };
+        for _ in 0..2 {
+            assert!(intake.has_room() && intake.room().len() >= READ_BYTES_MAX);
+            intake.push(id, 0, 10, READ_BYTES_MAX);
+        }
+        assert!(!intake.has_room());
+    }
+}
