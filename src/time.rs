@@ -50,7 +50,12 @@ impl Timestamp {
 
     /// Reads a client's time: 1 to 18 digits, then perhaps a point and 1 to 9 digits.
     pub fn parse(text: &[u8]) -> Option<Timestamp> {
-        let (whole, fraction) = match memchr::memchr(b'.', text) {
+        // From 2001 to 2286 it is at place 10; were there another before it, those were no digits.
+        let point = match text.get(10) {
+            Some(b'.') => Some(10),
+            _ => memchr::memchr(b'.', text),
+        };
+        let (whole, fraction) = match point {
             Some(point) => (&text[..point], Some(&text[point + 1..])),
             None => (text, None),
         };
@@ -62,8 +67,19 @@ impl Timestamp {
             None => 0,
             Some(fraction) if fraction.len() > FRACTION_DIGITS_MAX => return None,
             Some(fraction) => {
-                let scale = 10_u64.pow((FRACTION_DIGITS_MAX - fraction.len()) as u32);
-                (digits(fraction)? * scale) as u32
+                const SCALE: [u64; FRACTION_DIGITS_MAX + 1] = [
+                    1_000_000_000,
+                    100_000_000,
+                    10_000_000,
+                    1_000_000,
+                    100_000,
+                    10_000,
+                    1_000,
+                    100,
+                    10,
+                    1,
+                ];
+                (digits(fraction)? * SCALE[fraction.len()]) as u32
             }
         };
         Some(Timestamp { seconds, nanos })
@@ -157,10 +173,14 @@ impl Difference {
                 NANOS_PER_SECOND - nanos,
             ),
         };
-        out.push(sign);
-        write_decimal(out, seconds);
-        out.push(b'.');
-        write_nanos(out, nanos);
+        // Composed from its end, and appended at once: it is part of every reply.
+        let mut text = [0; 1 + DECIMAL_DIGITS_MAX + 1 + FRACTION_DIGITS_MAX];
+        let point = text.len() - FRACTION_DIGITS_MAX - 1;
+        text[point + 1..].copy_from_slice(&nine_digits(nanos));
+        text[point] = b'.';
+        let start = decimal_before(&mut text[..point], seconds) - 1;
+        text[start] = sign;
+        out.extend_from_slice(&text[start..]);
     }
 
     /// Reads what [`Difference::write`] writes, and nothing else: no leading zeros, no `-0`.
@@ -243,9 +263,18 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `u64::MAX` has so many digits.
+const DECIMAL_DIGITS_MAX: usize = 20;
+
 /// Appends `value` in decimal.
-pub fn write_decimal(out: &mut Vec<u8>, mut value: u64) {
-    let mut text = [0_u8; 20]; // u64::MAX has 20 digits
+pub fn write_decimal(out: &mut Vec<u8>, value: u64) {
+    let mut text = [0; DECIMAL_DIGITS_MAX];
+    let start = decimal_before(&mut text, value);
+    out.extend_from_slice(&text[start..]);
+}
+
+/// Writes `value` in decimal to the end of `text`; says where it begins there.
+fn decimal_before(text: &mut [u8], mut value: u64) -> usize {
     let mut start = text.len();
     while value >= 100 {
         start -= 2;
@@ -259,11 +288,15 @@ pub fn write_decimal(out: &mut Vec<u8>, mut value: u64) {
         start -= 1;
         text[start] = b'0' + value as u8;
     }
-    out.extend_from_slice(&text[start..]);
+    start
 }
 
 /// Appends `nanos`, below 1,000,000,000, as exactly nine digits.
 pub fn write_nanos(out: &mut Vec<u8>, nanos: u32) {
+    out.extend_from_slice(&nine_digits(nanos));
+}
+
+fn nine_digits(nanos: u32) -> [u8; FRACTION_DIGITS_MAX] {
     debug_assert!(nanos < NANOS_PER_SECOND);
     let mut text = [0; FRACTION_DIGITS_MAX];
     let (first, rest) = (nanos / 100_000_000, nanos % 100_000_000);
@@ -273,7 +306,7 @@ pub fn write_nanos(out: &mut Vec<u8>, nanos: u32) {
     text[3..5].copy_from_slice(&two_digits(high % 100));
     text[5..7].copy_from_slice(&two_digits(low / 100));
     text[7..9].copy_from_slice(&two_digits(low % 100));
-    out.extend_from_slice(&text);
+    text
 }
 
 /// The digits of a number below 100: two at a time halves the divisions, and these functions
@@ -286,12 +319,34 @@ fn two_digits(value: u32) -> [u8; 2] {
 fn digits(text: &[u8]) -> Option<u64> {
     debug_assert!(text.len() <= SECONDS_DIGITS_MAX, "the caller bounds it");
     let (mut value, mut strange) = (0_u64, text.is_empty());
-    for &byte in text {
+    let (eights, rest) = text.as_chunks::<8>();
+    for eight in eights {
+        let (digits, is_strange) = eight_digits(*eight);
+        value = value.wrapping_mul(100_000_000).wrapping_add(digits);
+        strange |= is_strange;
+    }
+    for &byte in rest {
         let digit = byte.wrapping_sub(b'0');
         strange |= digit > 9; // asked once at the end: almost all texts are digits
         value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
     }
     (!strange).then_some(value)
+}
+
+/// Reads eight digits at once, neighbours joined to pairs, pairs to fours, fours to the whole, each
+/// in one multiplication (after Lemire, "Quickly parsing eight digits", 2018). Says whether any of
+/// them is none.
+fn eight_digits(text: [u8; 8]) -> (u64, bool) {
+    const EACH: u64 = u64::MAX / 255;
+    // The first digit is in the lowest byte.
+    let values = u64::from_le_bytes(text) ^ (EACH * u64::from(b'0'));
+    // A byte above 9 has its highest bit set, by itself or by the addition; a carry into the next
+    // byte comes only from one that has.
+    let strange = (values | values.wrapping_add(EACH * (0x7f - 9))) & (EACH * 0x80) != 0;
+    let pairs = (values.wrapping_mul(1 + (10 << 8)) >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(1 + (100 << 16)) >> 16) & 0x0000_ffff_0000_ffff;
+    let whole = fours.wrapping_mul(1 + (10_000 << 32)) >> 32;
+    (whole, strange)
 }
 
 #[cfg(test)]

@@ -437,7 +437,7 @@ impl Solo {
     fn record(&mut self, direction: Direction, label: Label<'_>, text: &[u8]) {
         let mut stamp = Stamp::default();
         stamp.set(self.now.wall);
-        record::write_head(&mut self.log, &stamp, direction, label);
+        stamp.write_head(&mut self.log, direction, label);
         record::write_text(&mut self.log, text);
     }
 

@@ -77,7 +77,7 @@ impl<F> Checkpoint<F> {
         &mut self,
         disk: &mut D,
         node: &Node,
-        stamp: &Stamp,
+        stamp: &mut Stamp,
         records_min: u64,
         ticket: Ticket,
     ) -> io::Result<Step> {
@@ -118,7 +118,7 @@ impl<F> Checkpoint<F> {
         mut self,
         disk: &mut D,
         node: &Node,
-        stamp: &Stamp,
+        stamp: &mut Stamp,
     ) -> io::Result<Appender<F>> {
         for (incarnation, end) in node.lives() {
             let note = match end {
@@ -142,8 +142,8 @@ impl<F> Checkpoint<F> {
         self.out.file
     }
 
-    fn note(&mut self, stamp: &Stamp, text: &str) {
-        record::write_head(&mut self.buffer, stamp, Direction::Note, Label::None);
+    fn note(&mut self, stamp: &mut Stamp, text: &str) {
+        stamp.write_head(&mut self.buffer, Direction::Note, Label::None);
         record::write_text(&mut self.buffer, text.as_bytes());
     }
 
@@ -152,7 +152,7 @@ impl<F> Checkpoint<F> {
         &mut self,
         disk: &mut D,
         node: &Node,
-        stamp: &Stamp,
+        stamp: &mut Stamp,
         records_min: u64,
     ) -> io::Result<bool> {
         let mut reached_end = true;
@@ -169,7 +169,7 @@ impl<F> Checkpoint<F> {
                 self.out.append(disk, &mut self.buffer)?;
             }
             let label = Label::Number(change.number);
-            record::write_head(&mut self.buffer, stamp, Direction::Held, label);
+            stamp.write_head(&mut self.buffer, Direction::Held, label);
             record::write_text(&mut self.buffer, change.line);
             self.cursor = change.number;
             self.records += 1;

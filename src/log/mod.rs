@@ -325,7 +325,7 @@ impl<D: Disk> Log<D> {
 
     /// Adds a record.
     pub fn record(&mut self, direction: Direction, label: Label<'_>, text: &[u8]) {
-        record::write_head(&mut self.buffer, &self.stamp, direction, label);
+        self.stamp.write_head(&mut self.buffer, direction, label);
         record::write_text(&mut self.buffer, text);
         if self.buffer.len() >= BUFFER_BYTES_MAX {
             self.write_early();
@@ -343,7 +343,7 @@ impl<D: Disk> Log<D> {
 
     /// Adds a record of a line that goes on beyond its `beginning`.
     pub fn record_beginning(&mut self, direction: Direction, label: Label<'_>, beginning: &[u8]) {
-        record::write_head(&mut self.buffer, &self.stamp, direction, label);
+        self.stamp.write_head(&mut self.buffer, direction, label);
         let shown = &beginning[..beginning.len().min(record::BEGINNING_BYTES)];
         record::write_escaped(&mut self.buffer, shown);
         self.buffer.extend_from_slice(ELLIPSIS);
@@ -352,7 +352,7 @@ impl<D: Disk> Log<D> {
 
     /// Adds the record of that line's end: it had `bytes` bytes in all.
     pub fn record_length(&mut self, direction: Direction, label: Label<'_>, bytes: u64) {
-        record::write_head(&mut self.buffer, &self.stamp, direction, label);
+        self.stamp.write_head(&mut self.buffer, direction, label);
         record::write_length(&mut self.buffer, bytes);
         self.buffer.push(b'\n');
     }
@@ -613,7 +613,7 @@ impl<D: Disk> Log<D> {
             options: &self.options,
             out: &mut self.out,
             node,
-            stamp: &self.stamp,
+            stamp: &mut self.stamp,
             records_min,
         };
         let clients = node.table().len();

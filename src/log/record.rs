@@ -82,11 +82,26 @@ pub enum Label<'a> {
     None,
 }
 
-/// The time of a turn as text, made anew only as far as it has changed.
+/// How records begin: the time of a turn as text, made anew only as far as it has changed, and the
+/// label of the last record, which most often is the next one's too.
 #[derive(Debug, Default)]
 pub struct Stamp {
+    /// Time, direction, label, with a space after each.
     text: Vec<u8>,
     second: Option<i64>,
+    /// How long the time is.
+    time_bytes: usize,
+    /// Whose label stands in `text`, if it is a connection's.
+    label: Option<(Whose, u64)>,
+}
+
+/// What kind of connection a label names. No two of a kind have one serial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Client,
+    Stranger,
+    /// Who is once known is known for good.
+    Neighbour,
 }
 
 impl Stamp {
@@ -97,18 +112,35 @@ impl Stamp {
             let date = DateTime::from_timestamp(wall.seconds(), 0).unwrap_or_default();
             self.text = date.format("%Y-%m-%dT%H:%M:%S.").to_string().into_bytes();
             self.second = Some(wall.seconds());
+        } else {
+            self.text.truncate(self.time_bytes - "000000000Z".len());
         }
-        let date = self.text.iter().position(|&b| b == b'.').unwrap_or(0) + 1;
-        self.text.truncate(date);
         write_nanos(&mut self.text, wall.nanos());
         self.text.push(b'Z');
+        self.time_bytes = self.text.len();
+        self.label = None;
+    }
+
+    /// Appends everything of a record up to its text.
+    pub fn write_head(&mut self, out: &mut Vec<u8>, direction: Direction, label: Label<'_>) {
+        let whose = match label {
+            Label::Client(serial) => Some((Whose::Client, serial)),
+            Label::Server(serial, None) => Some((Whose::Stranger, serial)),
+            Label::Server(serial, Some(_)) => Some((Whose::Neighbour, serial)),
+            Label::Number(_) | Label::None => None,
+        };
+        if whose.is_none() || self.label != whose {
+            self.text.truncate(self.time_bytes);
+            self.text.extend_from_slice(b" ? ");
+            write_label(&mut self.text, label);
+            self.label = whose;
+        }
+        self.text[self.time_bytes + 1] = direction.as_byte();
+        out.extend_from_slice(&self.text);
     }
 }
 
-/// Appends everything of a record up to its text.
-pub fn write_head(out: &mut Vec<u8>, stamp: &Stamp, direction: Direction, label: Label<'_>) {
-    out.extend_from_slice(&stamp.text);
-    out.extend_from_slice(&[b' ', direction.as_byte(), b' ']);
+fn write_label(out: &mut Vec<u8>, label: Label<'_>) {
     match label {
         Label::Client(serial) => {
             out.push(b'c');
@@ -152,9 +184,7 @@ pub fn write_length(out: &mut Vec<u8>, bytes: u64) {
 
 /// Appends `bytes`, a backslash as `\\` and what is not printable ASCII as `\xHH`.
 pub fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
-    let special = |byte: u8| !matches!(byte, b' '..=b'~') || byte == b'\\';
-    // Without an early exit, so that it is done many bytes at a time: this is on every line's path.
-    if !bytes.iter().fold(false, |any, &byte| any | special(byte)) {
+    if is_plain(bytes) {
         out.extend_from_slice(bytes);
         return;
     }
@@ -167,6 +197,20 @@ pub fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
                 out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
             }
         }
+    }
+}
+
+/// Whether nothing need be escaped. This is on every line's path, so it is done many bytes at a
+/// time: without an early exit among them, and the last ones with some before them once more.
+fn is_plain(bytes: &[u8]) -> bool {
+    fn any_special(bytes: &[u8]) -> bool {
+        let special = |byte: u8| !matches!(byte, b' '..=b'~') || byte == b'\\';
+        bytes.iter().fold(false, |any, &byte| any | special(byte))
+    }
+    let (chunks, _) = bytes.as_chunks::<32>();
+    match bytes.last_chunk::<32>() {
+        None => !any_special(bytes),
+        Some(last) => !chunks.iter().any(|chunk| any_special(chunk)) && !any_special(last),
     }
 }
 
@@ -254,7 +298,7 @@ mod tests {
         let mut stamp = Stamp::default();
         stamp.set(Timestamp::new(1_353_118_103, 672_266_766));
         let mut out = Vec::new();
-        write_head(&mut out, &stamp, direction, label);
+        stamp.write_head(&mut out, direction, label);
         write_text(&mut out, text);
         out
     }

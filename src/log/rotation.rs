@@ -72,7 +72,7 @@ pub struct Hands<'a, D: Disk> {
     /// What a checkpoint holds.
     pub node: &'a Node,
     /// The time of its records.
-    pub stamp: &'a Stamp,
+    pub stamp: &'a mut Stamp,
     /// How many records are to be written at least, if there are so many.
     pub records_min: u64,
 }

@@ -20,11 +20,10 @@ pub struct Position<'a> {
 impl<'a> Position<'a> {
     /// Reads `±DD[.d…]±DDD[.d…][/]`, latitude within ±90, longitude within ±180.
     pub fn parse(text: &'a [u8]) -> Option<Position<'a>> {
-        let body = text.strip_suffix(b"/").unwrap_or(text);
-        let longitude_at = 1 + memchr::memchr2(b'+', b'-', body.get(1..)?)?;
-        let (latitude, longitude) = body.split_at(longitude_at);
-        (degrees_within(latitude, 2, 90) && degrees_within(longitude, 3, 180))
-            .then_some(Position { text, longitude_at })
+        let longitude_at = degrees_within(text, 2, 90)?;
+        let longitude = &text[longitude_at..];
+        let end = degrees_within(longitude, 3, 180)?;
+        matches!(longitude[end..], [] | [b'/']).then_some(Position { text, longitude_at })
     }
 
     /// The text as it came.
@@ -44,26 +43,31 @@ impl<'a> Position<'a> {
     }
 }
 
-/// Whether `text` is a sign, exactly `width` digits and an optional fraction, at most `limit`.
-fn degrees_within(text: &[u8], width: usize, limit: u32) -> bool {
+/// How much of the beginning of `text` is a sign, exactly `width` digits and an optional fraction.
+/// `None` if it does not begin so, or is more than `limit`.
+fn degrees_within(text: &[u8], width: usize, limit: u32) -> Option<usize> {
     let Some((b'+' | b'-', magnitude)) = text.split_first() else {
-        return false;
+        return None;
     };
-    let Some((whole, rest)) = magnitude.split_at_checked(width) else {
-        return false;
-    };
-    let fraction = match rest.split_first() {
-        None => &[][..],
-        Some((b'.', fraction)) if !fraction.is_empty() => fraction,
-        Some(_) => return false,
-    };
-    if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
-        return false;
+    let (whole, rest) = magnitude.split_at_checked(width)?;
+    let mut degrees = 0;
+    for digit in whole {
+        degrees = degrees * 10 + u32::from(digit.is_ascii_digit().then(|| digit - b'0')?);
     }
-    let degrees = whole
-        .iter()
-        .fold(0, |value, &digit| value * 10 + u32::from(digit - b'0'));
-    degrees < limit || (degrees == limit && fraction.iter().all(|&digit| digit == b'0'))
+    let fraction = match rest.split_first() {
+        Some((b'.', after)) => {
+            let end = after.iter().position(|byte| !byte.is_ascii_digit());
+            let fraction = &after[..end.unwrap_or(after.len())];
+            (!fraction.is_empty()).then_some(fraction)?
+        }
+        _ => &[],
+    };
+    let within = degrees < limit || (degrees == limit && fraction.iter().all(|&d| d == b'0'));
+    let fraction_bytes = match fraction.len() {
+        0 => 0,
+        digits => 1 + digits,
+    };
+    within.then_some(1 + width + fraction_bytes)
 }
 
 /// Writes a checked decimal without `+`, leading zeros, or zeros that end a fraction.

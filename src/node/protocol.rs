@@ -94,8 +94,13 @@ impl<'a> Iterator for Fields<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let start = self.0.iter().position(|&byte| !is_space(byte))?;
-        let rest = &self.0[start..];
+        // Most often there is just one space.
+        let rest = match self.0 {
+            [b' ', rest @ ..] => rest,
+            rest => rest,
+        };
+        let start = rest.iter().position(|&byte| !is_space(byte))?;
+        let rest = &rest[start..];
         let (field, rest) = rest.split_at(find_space(rest));
         self.0 = rest;
         Some(field)
@@ -103,24 +108,38 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// Where the first white space stands, or the length if there is none: eight bytes at a time.
-///
-/// All white space is below `!`. "Has a byte below n" is from Anderson's Bit Twiddling Hacks; the
-/// lowest byte it marks is always a true one.
 fn find_space(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    let (chunks, _) = bytes.as_chunks::<8>();
+    let (words, _) = bytes.as_chunks::<8>();
     let mut at = 0;
-    for chunk in chunks {
-        let word = u64::from_le_bytes(*chunk);
-        let below = word.wrapping_sub(ONES * u64::from(b'!')) & !word & (ONES * 0x80);
-        if below != 0 {
-            at += below.trailing_zeros() as usize / 8;
-            break; // white space, or a control character: from here on one by one
+    for word in words {
+        match first_below(*word) {
+            None => at += 8,
+            Some(first) => return find_space_slowly(bytes, at + first),
         }
-        at += 8;
     }
-    let rest = bytes[at..].iter().position(|&byte| is_space(byte));
-    rest.map_or(bytes.len(), |more| at + more)
+    // What is left is the end of the last eight bytes; what stands before it there is no space.
+    match bytes.last_chunk::<8>() {
+        None => find_space_slowly(bytes, 0),
+        Some(last) => match first_below(*last) {
+            None => bytes.len(),
+            Some(first) => find_space_slowly(bytes, bytes.len() - 8 + first),
+        },
+    }
+}
+
+/// The same, one by one from `at` on: for short fields, and where a control character is none.
+fn find_space_slowly(bytes: &[u8], at: usize) -> usize {
+    let more = bytes[at..].iter().position(|&byte| is_space(byte));
+    more.map_or(bytes.len(), |more| at + more)
+}
+
+/// The first byte below `!`, as all white space is ("has a byte less than n" in Anderson's Bit
+/// Twiddling Hacks: the lowest byte that it marks is always a true one).
+fn first_below(word: [u8; 8]) -> Option<usize> {
+    const EACH: u64 = u64::MAX / 255;
+    let word = u64::from_le_bytes(word);
+    let below = word.wrapping_sub(EACH * u64::from(b'!')) & !word & (EACH * 0x80);
+    (below != 0).then(|| below.trailing_zeros() as usize / 8)
 }
 
 /// Digits, then perhaps a point and digits.

@@ -213,7 +213,7 @@ fn check_records(text: &[u8]) {
         let mut stamp = Stamp::default();
         stamp.set(start().wall);
         let mut bytes = Vec::new();
-        record::write_head(&mut bytes, &stamp, direction, label);
+        stamp.write_head(&mut bytes, direction, label);
         record::write_text(&mut bytes, text);
         let (lf, rest) = bytes.split_last().expect("it was written");
         assert!(*lf == b'\n' && rest.iter().all(|byte| matches!(byte, b' '..=b'~')));
