@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use support::generator::{Answer, Generator, Until};
-use support::process::{Server, Topology};
+use support::dialect;
+use support::generator::{Generator, Pace, Until};
+use support::process::Server;
+use support::topology::{Program, Topology};
 use support::{Client, PATIENCE, Result, grouped, heading, progress, size, table};
 
 const CONNECTIONS: u32 = 50;
@@ -38,15 +40,18 @@ fn main() -> Result<()> {
 
 fn catch_up(records: u32) -> Result<()> {
     let topology = Topology::new(&[("A", "B"), ("B", "")])?;
-    let a = topology.start("A", None)?;
+    let a = topology.start(&Program::herd(), "A", None)?;
     let mut load = Generator::connect(
         a.address,
-        Answer::At("A"),
+        &dialect::HERD_A,
         CONNECTIONS,
         PIPELINE,
         0..records,
     )?;
-    load.run(Until::Messages((records / CONNECTIONS).into()))?;
+    load.run(
+        Pace::Closed,
+        Until::Messages((records / CONNECTIONS).into()),
+    )?;
     drop(load);
     let mut client = Client::connect(a.address)?;
     client.move_to("last", "+34.07-118.44")?;
@@ -102,7 +107,7 @@ struct CaughtUp {
 /// Starts B, and waits until it knows what A knows.
 fn start_and_wait(topology: &Topology, records: u32) -> Result<CaughtUp> {
     let started = Instant::now();
-    let b = topology.start("B", None)?;
+    let b = topology.start(&Program::herd(), "B", None)?;
     let mut client = Client::connect(b.address)?;
     let mut until_known = |name: &str| -> Result<Duration> {
         while !is_known(&mut client, name)? {
@@ -158,7 +163,7 @@ fn move_steadily(client: &mut Client, stop: &AtomicBool) -> Result<Histogram<u64
 /// Times updates, one after the other, from A's client to behind C.
 fn flood(updates: u32) -> Result<()> {
     let topology = Topology::new(&[("A", "B"), ("B", "C"), ("C", "Z"), ("Z", "")])?;
-    let start = |name| topology.start(name, None);
+    let start = |name| topology.start(&Program::herd(), name, None);
     let servers: Vec<Server> = ["A", "B", "C"]
         .into_iter()
         .map(start)

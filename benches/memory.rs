@@ -5,8 +5,10 @@
 
 mod support;
 
-use support::generator::{Answer, Generator, Until};
-use support::process::{SOLO, Server, raise_descriptors};
+use support::dialect;
+use support::generator::{Generator, Pace, Until};
+use support::process::{Server, raise_descriptors};
+use support::topology::Program;
 use support::{Client, Result, grouped, heading, progress, size, table};
 
 /// The load's connections; every number of clients here is a multiple of it.
@@ -24,7 +26,7 @@ fn main() -> Result<()> {
     let echo = Server::echo(false, None)?;
     rows.push(connections("bare echo", &echo, count)?);
     drop(echo);
-    rows.push(connections("herd", &Server::solo(None)?, count)?);
+    rows.push(connections("herd", &Program::herd().solo(None)?, count)?);
     table(
         "system | connections | bytes each, idle | bytes each, after a message",
         &rows,
@@ -34,7 +36,7 @@ fn main() -> Result<()> {
 
 /// `few` clients, then `many` of them, then all of them once more at another place.
 fn clients(few: u32, many: u32) -> Result<()> {
-    let server = Server::solo(None)?;
+    let server = Program::herd().solo(None)?;
     let at_start = server.resident_bytes()?;
     let mut rows = Vec::new();
     for (what, clients) in [
@@ -44,8 +46,14 @@ fn clients(few: u32, many: u32) -> Result<()> {
     ] {
         let count = clients.end;
         let quota = Until::Messages((clients.len() as u32 / CONNECTIONS).into());
-        let answer = Answer::At(SOLO);
-        Generator::connect(server.address, answer, CONNECTIONS, PIPELINE, clients)?.run(quota)?;
+        let mut load = Generator::connect(
+            server.address,
+            &dialect::HERD,
+            CONNECTIONS,
+            PIPELINE,
+            clients,
+        )?;
+        load.run(Pace::Closed, quota)?;
         let grown = server.resident_bytes()? - at_start;
         let each = grown / f64::from(count);
         let count = format!("{}{what}", grouped(count.into()));

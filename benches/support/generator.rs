@@ -1,68 +1,67 @@
 //! The load: clients that move, over many connections, each message checked when answered.
 //!
 //! Closed loop: every connection has up to `pipeline` messages under way, and sends new ones as
-//! replies come. It has to be cheaper than any server. All lines are equally long, so those
-//! under way live in a ring that is written to the socket as it is; the next line is the last
-//! one with a few digits counted up; a reply is compared with the line in the ring.
+//! replies come. Open loop: each message is due at a fixed time, whatever became of those before
+//! it, and its reply is timed from then, so that a stall counts for all that it delayed.
 
-use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use super::connection::Connection;
+use super::dialect::Dialect;
+use super::digits::Clock;
+use super::process::cpu;
 use super::{PATIENCE, Result};
 
-/// A message. An `AT` line of it from a server with a name of four letters has 80 bytes.
-const LINE: &[u8; 65] = b"IAMAT client-00000000 +34.000000-118.000000 0000000000.000000000\n";
-const CLIENT: Range<usize> = 13..21;
-const LATITUDE: Range<usize> = 26..32;
-const LONGITUDE: Range<usize> = 37..43;
-const TIME: Range<usize> = 44..64;
-/// ` <client-id> <location> <time>`: what an `AT` line repeats.
-const TAIL: Range<usize> = 5..65;
+/// Who waits for the next message to be due may oversleep by that much: from then on it watches
+/// the clock.
+const SLEEP_SLACK: Duration = Duration::from_millis(2);
 
-/// No reply is longer: the `AT` of the longest server name and a clock a century wrong.
-const REPLY_BYTES_MAX: usize = 160;
-
-/// What the right answer is.
-#[derive(Clone, Copy)]
-pub enum Answer {
-    /// The line itself.
-    Echo,
-    /// The `AT` line, heard by the server of that name.
-    At(&'static str),
-}
-
-impl Answer {
-    fn is_right(self, sent: &[u8], reply: &[u8]) -> bool {
-        match self {
-            Answer::Echo => reply == sent,
-            Answer::At(server) => reply.strip_suffix(&sent[TAIL]).is_some_and(|start| {
-                let difference = start.strip_prefix(b"AT ");
-                let difference = difference.and_then(|rest| rest.strip_prefix(server.as_bytes()));
-                let difference = difference.and_then(|rest| rest.strip_prefix(b" "));
-                matches!(difference, Some([b'+' | b'-', digits @ ..]) if digits.len() >= 11)
-            }),
-        }
-    }
+/// How a load comes.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// As fast as it is answered.
+    Closed,
+    /// So many messages a second over all connections, the first at once.
+    Open(f64),
 }
 
 /// When to stop sending; what is under way is still waited for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum Until {
     Elapsed(Duration),
     /// So many by each connection.
     Messages(u64),
 }
 
+/// What became of a load.
+pub struct Outcome {
+    /// All were answered, and rightly.
+    pub messages: u64,
+    pub elapsed: Duration,
+    /// From when each message was due until its reply, in nanoseconds.
+    pub times: Histogram<u64>,
+    /// What this process has used meanwhile.
+    pub own_cpu: Duration,
+}
+
+impl Outcome {
+    /// Messages a second.
+    pub fn rate(&self) -> f64 {
+        self.messages as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
 pub struct Generator {
     poll: Poll,
     events: Events,
     connections: Vec<Connection>,
-    answer: Answer,
     clock: Clock,
 }
 
@@ -70,7 +69,7 @@ impl Generator {
     /// Connects; each connection speaks for an equal share of the clients.
     pub fn connect(
         address: SocketAddr,
-        answer: Answer,
+        dialect: &Dialect,
         connections: u32,
         pipeline: usize,
         clients: Range<u32>,
@@ -78,234 +77,152 @@ impl Generator {
         let poll = Poll::new()?;
         let share = clients.len() as u32 / connections;
         let connect = |key: u32| -> Result<Connection> {
-            let stream = std::net::TcpStream::connect(address)?;
+            let mut stream = std::net::TcpStream::connect(address)?;
             stream.set_nodelay(true)?;
+            stream.write_all(dialect.greeting)?;
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry()
                 .register(&mut stream, Token(key as usize), interest)?;
             let first = clients.start + key * share;
-            Ok(Connection::new(stream, pipeline, first..first + share))
+            let clients = first..first + share;
+            Ok(Connection::new(stream, dialect, pipeline, clients))
         };
-        let connections = (0..connections).map(connect).collect::<Result<_>>()?;
-        let (events, clock) = (Events::with_capacity(1024), Clock::new());
         Ok(Generator {
+            connections: (0..connections).map(connect).collect::<Result<_>>()?,
             poll,
-            events,
-            connections,
-            answer,
-            clock,
+            events: Events::with_capacity(1024),
+            clock: Clock::new(),
         })
     }
 
-    /// Sends, and returns how many messages were answered and how long that took.
-    pub fn run(&mut self, until: Until) -> Result<(u64, Duration)> {
-        let started = Instant::now();
-        let (quota, deadline) = match until {
-            Until::Elapsed(time) => (u64::MAX, Some(started + time)),
-            Until::Messages(count) => (count, None),
-        };
-        let mut answered = 0;
-        let mut busy = self.connections.len(); // those that still send or wait
-        for connection in &mut self.connections {
-            connection.quota = quota;
+    /// Sends, and waits for all replies.
+    pub fn run(&mut self, pace: Pace, until: Until) -> Result<Outcome> {
+        let own_before = cpu(std::process::id())?;
+        let (started, mut times) = (Instant::now(), Histogram::new(3)?);
+        let mut schedule = self.begin(pace, until)?;
+        let mut messages = 0;
+        loop {
+            let now_ns = self.clock.elapsed_ns();
+            for key in schedule.due_until(now_ns) {
+                self.connections[key].quota += 1;
+                self.connections[key].refill(&self.clock);
+                self.connections[key].write()?;
+            }
+            if schedule.is_over(now_ns) && self.connections.iter().all(Connection::is_idle) {
+                break;
+            }
+            self.wait(schedule.sleep(now_ns))?;
+            let is_over = schedule.is_over(self.clock.elapsed_ns());
+            for event in self.events.iter() {
+                let connection = &mut self.connections[event.token().0];
+                messages += connection.read(&self.clock, &mut times)?;
+                if is_over && matches!(pace, Pace::Closed) {
+                    connection.quota = 0;
+                }
+                connection.refill(&self.clock);
+                connection.write()?;
+            }
+        }
+        Ok(Outcome {
+            messages,
+            elapsed: started.elapsed(),
+            times,
+            own_cpu: cpu(std::process::id())? - own_before,
+        })
+    }
+
+    /// Tells each connection what is expected of it, and lets those begin that need not wait.
+    fn begin(&mut self, pace: Pace, until: Until) -> Result<Schedule> {
+        let count = self.connections.len();
+        let started_ns = self.clock.elapsed_ns();
+        let schedule = Schedule::new(pace, until, started_ns, count);
+        for (key, connection) in self.connections.iter_mut().enumerate() {
+            connection.due_ns = started_ns as f64 + key as f64 * schedule.step_ns;
+            connection.step_ns = count as f64 * schedule.step_ns;
+            connection.quota = match (pace, until) {
+                (Pace::Open(_), _) => 0,
+                (Pace::Closed, Until::Messages(quota)) => quota,
+                (Pace::Closed, Until::Elapsed(_)) => u64::MAX,
+            };
             connection.refill(&self.clock);
             connection.write()?;
         }
-        while busy > 0 {
-            self.wait()?;
-            let over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            for event in self.events.iter() {
-                let connection = &mut self.connections[event.token().0];
-                let was_idle = connection.is_idle();
-                answered += connection.read(self.answer)?;
-                if !over {
-                    connection.refill(&self.clock);
-                }
-                connection.write()?;
-                if over {
-                    connection.quota = 0;
-                }
-                busy -= usize::from(!was_idle && connection.is_idle());
-            }
-        }
-        Ok((answered, started.elapsed()))
+        Ok(schedule)
     }
 
-    fn wait(&mut self) -> Result<()> {
-        match self.poll.poll(&mut self.events, Some(PATIENCE)) {
+    fn wait(&mut self, timeout: Duration) -> Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => Err(error.into()),
-            Ok(()) if self.events.is_empty() => Err("the server owes replies and is silent".into()),
+            Ok(()) if self.events.is_empty() && timeout == PATIENCE => {
+                Err("the server owes replies and is silent".into())
+            }
             _ => Ok(()),
         }
     }
 }
 
-struct Connection {
-    stream: TcpStream,
-    /// How many messages it may still begin.
-    quota: u64,
-    /// The last line that was made, and the numbers of its clients.
-    line: [u8; LINE.len()],
-    clients: Range<u32>,
-    next_client: u32,
-    /// The lines under way: of those `made`, counted in lines, all but the first `answered`.
-    ring: Vec<u8>,
-    made: usize,
-    answered: usize,
-    /// How much of all that was made is written, in bytes.
-    written: usize,
-    /// The first `filled` bytes are replies not yet looked at.
-    input: Vec<u8>,
-    filled: usize,
+/// Which connection has to begin a message when, and until when.
+struct Schedule {
+    started_ns: u64,
+    /// From one message to the next; of a closed loop 0.
+    step_ns: f64,
+    /// Of an open loop: how many messages were due, and will have been due at the end.
+    begun: u64,
+    total: u64,
+    /// Of a closed loop.
+    end_ns: u64,
+    connections: usize,
 }
 
-impl Connection {
-    fn new(stream: TcpStream, pipeline: usize, clients: Range<u32>) -> Connection {
-        Connection {
-            stream,
-            quota: 0,
-            line: *LINE,
-            next_client: clients.start,
-            clients,
-            ring: vec![0; pipeline * LINE.len()],
-            made: 0,
-            answered: 0,
-            written: 0,
-            input: vec![0; pipeline.max(8) * REPLY_BYTES_MAX],
-            filled: 0,
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.made == self.answered && self.quota == 0
-    }
-
-    /// Makes new lines for those that were answered.
-    fn refill(&mut self, clock: &Clock) {
-        let room = self.ring.len() / LINE.len() - (self.made - self.answered);
-        let count = self.quota.min(room as u64);
-        if count > 0 {
-            clock.write(&mut self.line[TIME]);
-        }
-        for _ in 0..count {
-            if self.next_client == self.clients.end || self.next_client == self.clients.start {
-                self.next_client = self.clients.start;
-                write_number(&mut self.line[CLIENT], self.clients.start.into());
-            } else {
-                count_up(&mut self.line[CLIENT]);
+impl Schedule {
+    fn new(pace: Pace, until: Until, started_ns: u64, connections: usize) -> Schedule {
+        let (step_ns, total, end_ns) = match (pace, until) {
+            (Pace::Closed, Until::Messages(_)) => (0.0, 0, started_ns),
+            (Pace::Closed, Until::Elapsed(time)) => (0.0, 0, started_ns + time.as_nanos() as u64),
+            (Pace::Open(rate), Until::Messages(count)) => {
+                (1e9 / rate, count * connections as u64, started_ns)
             }
-            self.next_client += 1;
-            count_up(&mut self.line[LATITUDE]);
-            count_up(&mut self.line[LONGITUDE]);
-            count_up(&mut self.line[TIME]);
-            let at = self.made * LINE.len() % self.ring.len();
-            self.ring[at..at + LINE.len()].copy_from_slice(&self.line);
-            self.made += 1;
-        }
-        self.quota -= count;
-    }
-
-    /// Writes what is made and not written, in one go; what does not fit waits for the next edge.
-    fn write(&mut self) -> Result<()> {
-        while self.written < self.made * LINE.len() {
-            let start = self.written % self.ring.len();
-            let len = self.made * LINE.len() - self.written;
-            let to_end = len.min(self.ring.len() - start);
-            let parts = [
-                &self.ring[start..start + to_end],
-                &self.ring[..len - to_end],
-            ];
-            match self.stream.write_vectored(&parts.map(IoSlice::new)) {
-                Ok(n) => self.written += n,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+            (Pace::Open(rate), Until::Elapsed(time)) => {
+                (1e9 / rate, (rate * time.as_secs_f64()) as u64, started_ns)
             }
-        }
-        Ok(())
-    }
-
-    /// Reads and checks replies until none is owed or none is there; returns how many they were.
-    fn read(&mut self, answer: Answer) -> Result<u64> {
-        let before = self.answered;
-        while self.answered < self.made {
-            match self.stream.read(&mut self.input[self.filled..]) {
-                Ok(0) => {
-                    return Err("the server closed the connection, or a reply is endless".into());
-                }
-                Ok(n) => self.filled += n,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-            self.check(answer)?;
-        }
-        Ok((self.answered - before) as u64)
-    }
-
-    fn check(&mut self, answer: Answer) -> Result<()> {
-        let mut seen = 0;
-        while let Some(end) = memchr::memchr(b'\n', &self.input[seen..self.filled]) {
-            let reply = &self.input[seen..=seen + end];
-            let at = self.answered * LINE.len() % self.ring.len();
-            let sent = &self.ring[at..at + LINE.len()];
-            if self.answered == self.made || !answer.is_right(sent, reply) {
-                let (sent, reply) = (sent.escape_ascii(), reply.escape_ascii());
-                return Err(format!("a wrong reply:\n  sent {sent}\n  got  {reply}").into());
-            }
-            self.answered += 1;
-            seen += end + 1;
-        }
-        self.input.copy_within(seen..self.filled, 0);
-        self.filled -= seen;
-        Ok(())
-    }
-}
-
-/// POSIX time that never steps back, so that every message is later than the one before.
-struct Clock {
-    wall: Duration,
-    mono: Instant,
-}
-
-impl Clock {
-    fn new() -> Clock {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Clock {
-            wall,
-            mono: Instant::now(),
+        };
+        Schedule {
+            started_ns,
+            step_ns,
+            begun: 0,
+            total,
+            end_ns,
+            connections,
         }
     }
 
-    fn write(&self, text: &mut [u8]) {
-        let now = self.wall + self.mono.elapsed();
-        write_number(&mut text[..10], now.as_secs());
-        write_number(&mut text[11..], now.subsec_nanos().into());
+    /// The connections, in turn, whose messages are due by now.
+    fn due_until(&mut self, now_ns: u64) -> impl Iterator<Item = usize> {
+        std::iter::from_fn(move || {
+            let is_due = self.begun < self.total && self.due_ns() <= now_ns;
+            is_due.then(|| {
+                self.begun += 1;
+                (self.begun - 1) as usize % self.connections
+            })
+        })
     }
-}
 
-/// Writes a number over digits, with zeros in front.
-fn write_number(digits: &mut [u8], mut value: u64) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
+    fn due_ns(&self) -> u64 {
+        self.started_ns + (self.begun as f64 * self.step_ns) as u64
     }
-}
 
-/// Adds one to a number in text, also to the last place of a fraction.
-fn count_up(text: &mut [u8]) {
-    for byte in text.iter_mut().rev() {
-        match *byte {
-            b'.' => {}
-            b'9' => *byte = b'0',
-            _ => {
-                *byte += 1;
-                break;
-            }
+    fn is_over(&self, now_ns: u64) -> bool {
+        self.begun == self.total && now_ns >= self.end_ns
+    }
+
+    /// How long to sleep if nothing is read.
+    fn sleep(&self, now_ns: u64) -> Duration {
+        if self.begun == self.total {
+            return PATIENCE;
         }
+        let wait = Duration::from_nanos(self.due_ns().saturating_sub(now_ns));
+        wait.saturating_sub(SLEEP_SLACK)
     }
 }

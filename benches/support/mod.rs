@@ -6,9 +6,13 @@
 
 #![allow(dead_code, reason = "every bench uses its own part of this")]
 
+pub mod connection;
+pub mod dialect;
+pub mod digits;
 pub mod echo;
 pub mod generator;
 pub mod process;
+pub mod topology;
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -38,6 +42,14 @@ pub fn progress(text: impl AsRef<str>) {
 
 /// Prints a heading, and on what machine this is.
 pub fn heading(question: &str) {
+    println!("\n## {question}\n\n{}", machine());
+    if is_quick() {
+        println!("\n(The tiny version: it works, but the figures mean nothing.)");
+    }
+}
+
+/// Its processor and its kernel.
+pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
@@ -49,13 +61,7 @@ pub fn heading(question: &str) {
         .filter(|line| line.starts_with("processor"))
         .count();
     let kernel = read("/proc/sys/kernel/osrelease");
-    println!(
-        "\n## {question}\n\n{model}, {cores} cores, Linux {}",
-        kernel.trim()
-    );
-    if is_quick() {
-        println!("\n(The tiny version: it works, but the figures mean nothing.)");
-    }
+    format!("{model}, {cores} cores, Linux {}", kernel.trim())
 }
 
 /// Prints a Markdown table; all columns but the first are aligned to the right.

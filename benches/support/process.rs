@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 use tempfile::TempDir;
 
@@ -38,11 +39,6 @@ impl Server {
             command.arg(home.path().join("log"));
         }
         Server::start(command, address, home)
-    }
-
-    /// A herd of one server without neighbours.
-    pub fn solo(core: Option<&str>) -> Result<Server> {
-        Topology::new(&[(SOLO, "")])?.start(SOLO, core)
     }
 
     /// Starts it and waits until it accepts connections.
@@ -110,50 +106,6 @@ impl Drop for Server {
     }
 }
 
-/// A herd's topology file and the directory where all its servers keep their logs.
-pub struct Topology {
-    home: Arc<TempDir>,
-    servers: Vec<(String, SocketAddr, SocketAddr)>,
-}
-
-impl Topology {
-    /// Names servers, each with its neighbours; the addresses are chosen here.
-    pub fn new(servers: &[(&str, &str)]) -> Result<Topology> {
-        let mut topology = Topology {
-            home: Arc::new(TempDir::new()?),
-            servers: Vec::new(),
-        };
-        let mut text = String::new();
-        for (name, neighbours) in servers {
-            let (clients, links) = (free_address()?, free_address()?);
-            text += &format!("{name} {clients} {links} {neighbours}\n");
-            topology.servers.push((name.to_string(), clients, links));
-        }
-        fs::write(topology.home.path().join("topology.txt"), text)?;
-        Ok(topology)
-    }
-
-    /// Starts one of them. Nobody listens where it is to look for Twitter.
-    pub fn start(&self, name: &str, core: Option<&str>) -> Result<Server> {
-        let mut command = on_core(core, Path::new(env!("CARGO_BIN_EXE_herd")));
-        command.args(["serve", name, "--topology"]);
-        command.arg(self.home.path().join("topology.txt"));
-        command.arg("--log-dir").arg(self.home.path().join(name));
-        command.args(["--twitter-url", &format!("http://{}/", free_address()?)]);
-        Server::start(command, self.server(name)?.1, Arc::clone(&self.home))
-    }
-
-    /// Where the neighbours of `name` connect.
-    pub fn link_address(&self, name: &str) -> Result<SocketAddr> {
-        Ok(self.server(name)?.2)
-    }
-
-    fn server(&self, name: &str) -> Result<&(String, SocketAddr, SocketAddr)> {
-        let found = self.servers.iter().find(|server| server.0 == name);
-        Ok(found.ok_or_else(|| format!("no server {name}"))?)
-    }
-}
-
 /// An address that nobody listens on, below the ports that the kernel gives to connections.
 pub fn free_address() -> Result<SocketAddr> {
     static TRIED: AtomicU16 = AtomicU16::new(0);
@@ -168,17 +120,26 @@ pub fn free_address() -> Result<SocketAddr> {
     Err("2,000 ports tried, none is free".into())
 }
 
-/// The CPU time of all threads that a process has now, to the nanosecond.
+/// The CPU time of a process. What its threads have used is told to the nanosecond, but not of those
+/// that have ended, as a compiler's may; with these it is told in hundredths of a second.
 pub fn cpu(process: u32) -> Result<Duration> {
-    let mut total_ns = 0;
+    let mut living_ns = 0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
         match fs::read_to_string(task?.path().join("schedstat")) {
-            Ok(text) => total_ns += text.split(' ').next().unwrap_or("").parse::<u64>()?,
+            Ok(text) => living_ns += text.split(' ').next().unwrap_or("").parse::<u64>()?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {} // it has just ended
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Duration::from_nanos(total_ns))
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let after_name = stat.rsplit(')').next().unwrap_or("");
+    let user_and_system = after_name.split_whitespace().skip(11).take(2);
+    let mut ticks = 0;
+    for text in user_and_system {
+        ticks += text.parse::<u64>()?;
+    }
+    let all = Duration::from_millis(ticks * 1000 / clock_ticks_per_second());
+    Ok(all.max(Duration::from_nanos(living_ns)))
 }
 
 /// Moves this process to core 1 and returns the core for the servers, so that the two do not
@@ -197,7 +158,7 @@ pub fn pin() -> Option<&'static str> {
 }
 
 /// A command that will run on that core only.
-fn on_core(core: Option<&str>, program: &Path) -> Command {
+pub fn on_core(core: Option<&str>, program: &Path) -> Command {
     let Some(core) = core else {
         return Command::new(program);
     };

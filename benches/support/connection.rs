@@ -1,0 +1,193 @@
+//! One connection of the load: messages made, written, answered, each answer checked.
+//!
+//! It has to be cheaper than any server. All messages are equally long, so those under way live in
+//! a ring that is written to the socket as it is; the next message is the last one with a few
+//! digits counted up; a reply is compared with the message in the ring. Nothing is allocated.
+
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::ops::Range;
+
+use hdrhistogram::Histogram;
+use mio::net::TcpStream;
+
+use super::Result;
+use super::dialect::{Answer, Dialect, Gaps};
+use super::digits::{Clock, count_up, write_number};
+
+/// No reply is longer: the `AT` of the longest server name and a clock a century wrong.
+const REPLY_BYTES_MAX: usize = 160;
+
+pub struct Connection {
+    pub stream: TcpStream,
+    /// How many messages it may still begin.
+    pub quota: u64,
+    /// When the next message is due, and how long after it the one after that; with 0 each is due
+    /// when there is room for it. In nanoseconds of the generator's clock.
+    pub due_ns: f64,
+    pub step_ns: f64,
+    answer: Answer,
+    gaps: Gaps,
+    /// The last message that was made, and the numbers of its clients.
+    message: Vec<u8>,
+    clients: Range<u32>,
+    next_client: u32,
+    /// The messages under way, and when each was due: of those `made`, counted in messages, all
+    /// but the first `answered`.
+    ring: Vec<u8>,
+    due: Vec<u64>,
+    made: usize,
+    answered: usize,
+    /// How much of all that was made is written, in bytes.
+    written: usize,
+    /// The first `filled` bytes are replies not yet looked at.
+    input: Vec<u8>,
+    filled: usize,
+}
+
+impl Connection {
+    pub fn new(
+        stream: TcpStream,
+        dialect: &Dialect,
+        pipeline: usize,
+        clients: Range<u32>,
+    ) -> Connection {
+        Connection {
+            stream,
+            quota: 0,
+            due_ns: 0.0,
+            step_ns: 0.0,
+            answer: dialect.answer,
+            gaps: dialect.gaps(),
+            message: dialect.message.to_vec(),
+            next_client: clients.start,
+            clients,
+            ring: vec![0; pipeline * dialect.message.len()],
+            due: vec![0; pipeline],
+            made: 0,
+            answered: 0,
+            written: 0,
+            input: vec![0; pipeline.max(8) * REPLY_BYTES_MAX],
+            filled: 0,
+        }
+    }
+
+    /// Has nothing to say and waits for nothing.
+    pub fn is_idle(&self) -> bool {
+        self.made == self.answered && self.quota == 0
+    }
+
+    /// Makes new messages for those that were answered.
+    pub fn refill(&mut self, clock: &Clock) {
+        let room = self.due.len() - (self.made - self.answered);
+        let count = self.quota.min(room as u64);
+        if count == 0 {
+            return;
+        }
+        let now_ns = clock.elapsed_ns();
+        if let Some(time) = self.gaps.time.clone() {
+            clock.write(now_ns, &mut self.message[time]);
+        }
+        if self.step_ns == 0.0 {
+            self.due_ns = now_ns as f64;
+        }
+        let len = self.message.len();
+        for _ in 0..count {
+            self.next_message();
+            let slot = self.made % self.due.len();
+            self.ring[slot * len..(slot + 1) * len].copy_from_slice(&self.message);
+            self.due[slot] = self.due_ns as u64;
+            self.due_ns += self.step_ns;
+            self.made += 1;
+        }
+        self.quota -= count;
+    }
+
+    fn next_message(&mut self) {
+        let client = self.gaps.client.clone();
+        if self.next_client == self.clients.end || self.next_client == self.clients.start {
+            self.next_client = self.clients.start;
+            write_number(&mut self.message[client.clone()], self.next_client.into());
+        } else {
+            count_up(&mut self.message[client.clone()]);
+        }
+        self.next_client += 1;
+        if let Some(again) = &self.gaps.client_again {
+            self.message.copy_within(client, again.start);
+        }
+        count_up(&mut self.message[self.gaps.latitude.clone()]);
+        count_up(&mut self.message[self.gaps.longitude.clone()]);
+        if let Some(time) = self.gaps.time.clone() {
+            count_up(&mut self.message[time]);
+        }
+    }
+
+    /// Writes what is made and not written, in one go; what does not fit waits for the next edge.
+    pub fn write(&mut self) -> Result<()> {
+        let end = self.made * self.message.len();
+        while self.written < end {
+            let start = self.written % self.ring.len();
+            let len = end - self.written;
+            let to_end = len.min(self.ring.len() - start);
+            let parts = [
+                &self.ring[start..start + to_end],
+                &self.ring[..len - to_end],
+            ];
+            match self.stream.write_vectored(&parts.map(IoSlice::new)) {
+                Ok(n) => self.written += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads and checks replies until none is owed or none is there; returns how many they were,
+    /// and records how long after each message was due.
+    pub fn read(&mut self, clock: &Clock, times: &mut Histogram<u64>) -> Result<u64> {
+        let before = self.answered;
+        while self.answered < self.made {
+            match self.stream.read(&mut self.input[self.filled..]) {
+                Ok(0) => {
+                    return Err("the server closed the connection, or a reply is endless".into());
+                }
+                Ok(n) => self.filled += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.check(clock.elapsed_ns(), times)?;
+        }
+        Ok((self.answered - before) as u64)
+    }
+
+    fn check(&mut self, now_ns: u64, times: &mut Histogram<u64>) -> Result<()> {
+        let len = self.message.len();
+        let (mut due_ns, mut count) = (0, 0); // of those answered last: many are due together
+        let mut record = |due_ns: u64, count: u64| match count {
+            0 => Ok(()),
+            _ => times.record_n(now_ns.saturating_sub(due_ns), count),
+        };
+        let mut seen = 0;
+        while let Some(end) = memchr::memchr(b'\n', &self.input[seen..self.filled]) {
+            let reply = &self.input[seen..=seen + end];
+            let slot = self.answered % self.due.len();
+            let sent = &self.ring[slot * len..(slot + 1) * len];
+            if self.answered == self.made || !self.answer.is_right(sent, reply) {
+                let (sent, reply) = (sent.escape_ascii(), reply.escape_ascii());
+                return Err(format!("a wrong reply:\n  sent {sent}\n  got  {reply}").into());
+            }
+            if self.due[slot] != due_ns {
+                record(due_ns, count)?;
+                (due_ns, count) = (self.due[slot], 0);
+            }
+            count += 1;
+            self.answered += 1;
+            seen += end + 1;
+        }
+        record(due_ns, count)?;
+        self.input.copy_within(seen..self.filled, 0);
+        self.filled -= seen;
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! A herd's topology, and its servers by name, in herd or in one of its kin.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::Result;
+use super::process::{SOLO, Server, free_address, on_core};
+
+/// A command that starts a server of a herd, but for `serve NAME …`.
+#[derive(Clone, Debug)]
+pub struct Program(pub Vec<OsString>);
+
+impl Program {
+    /// The program that the package builds.
+    pub fn herd() -> Program {
+        Program(vec![env!("CARGO_BIN_EXE_herd").into()])
+    }
+
+    /// A command that will run it on that core only.
+    pub fn command(&self, core: Option<&str>) -> Command {
+        let mut command = on_core(core, self.0[0].as_ref());
+        command.args(&self.0[1..]);
+        command
+    }
+
+    /// Starts a herd of one server without neighbours.
+    pub fn solo(&self, core: Option<&str>) -> Result<Server> {
+        Topology::new(&[(SOLO, "")])?.start(self, SOLO, core)
+    }
+}
+
+/// A herd's topology file and the directory where all its servers keep their logs.
+pub struct Topology {
+    home: Arc<TempDir>,
+    servers: Vec<(String, SocketAddr, SocketAddr)>,
+    twitter_url: String,
+}
+
+impl Topology {
+    /// Names servers, each with its neighbours; the addresses are chosen here. Nobody listens where
+    /// they are to look for Twitter.
+    pub fn new(servers: &[(&str, &str)]) -> Result<Topology> {
+        let mut topology = Topology {
+            home: Arc::new(TempDir::new()?),
+            servers: Vec::new(),
+            twitter_url: format!("http://{}/", free_address()?),
+        };
+        let mut text = String::new();
+        for (name, neighbours) in servers {
+            let (clients, links) = (free_address()?, free_address()?);
+            text += &format!("{name} {clients} {links} {neighbours}\n");
+            topology.servers.push((name.to_string(), clients, links));
+        }
+        fs::write(topology.home.path().join("topology.txt"), text)?;
+        Ok(topology)
+    }
+
+    /// With the stand-in for Twitter at that address.
+    pub fn with_twitter(self, address: SocketAddr) -> Topology {
+        let twitter_url = format!("http://{address}/search.json");
+        Topology {
+            twitter_url,
+            ..self
+        }
+    }
+
+    /// Starts one of them.
+    pub fn start(&self, program: &Program, name: &str, core: Option<&str>) -> Result<Server> {
+        let mut command = program.command(core);
+        command.args(["serve", name, "--topology"]);
+        command.arg(self.home.path().join("topology.txt"));
+        command.arg("--log-dir").arg(self.home.path().join(name));
+        command.args(["--twitter-url", &self.twitter_url]);
+        Server::start(command, self.server(name)?.1, Arc::clone(&self.home))
+    }
+
+    /// Where the neighbours of `name` connect.
+    pub fn link_address(&self, name: &str) -> Result<SocketAddr> {
+        Ok(self.server(name)?.2)
+    }
+
+    fn server(&self, name: &str) -> Result<&(String, SocketAddr, SocketAddr)> {
+        let found = self.servers.iter().find(|server| server.0 == name);
+        Ok(found.ok_or_else(|| format!("no server {name}"))?)
+    }
+}

@@ -1,0 +1,50 @@
+//! herd beside its kin, a bare echo and Redis, on the same work in the same run.
+//!
+//! `cargo bench --bench versus` asks all questions, `cargo bench --bench versus -- throughput` those
+//! that are named. Progress goes to standard error, a table for each question to standard output;
+//! `target/versus/` has the same in `results.md`, all figures in `results.csv`. A run to keep is
+//! copied from there to `docs/benchmarks/`. Systems that are not on the machine are left out, with
+//! a word on how to get them. `HERD_BENCH_ROUNDS` sets the number of rounds (5).
+
+mod figures;
+mod report;
+mod setup;
+#[path = "../support/mod.rs"]
+mod support;
+mod systems;
+mod throughput;
+
+use figures::Figures;
+use report::{Report, Section};
+use setup::Setup;
+use support::{Result, progress};
+
+const SECTIONS: [&Section; 1] = [&throughput::SECTION];
+
+fn main() -> Result<()> {
+    support::echo::serve_if_asked()?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&String> = words
+        .iter()
+        .filter(|word| !word.starts_with("--"))
+        .collect();
+    if let Some(word) = words
+        .iter()
+        .find(|word| SECTIONS.iter().all(|it| it.word != ***word))
+    {
+        let known: Vec<&str> = SECTIONS.iter().map(|section| section.word).collect();
+        return Err(format!("there is no section {word}, only: {}", known.join(" ")).into());
+    }
+    let setup = Setup::new()?;
+    let mut report = Report::begin(&setup)?;
+    for section in SECTIONS {
+        if words.is_empty() || words.iter().any(|word| *word == section.word) {
+            progress(section.question);
+            let mut figures = Figures::default();
+            (section.run)(&setup, &mut figures)?;
+            report.add(section, &figures)?;
+        }
+    }
+    report.end();
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! What does a message cost?
+//!
+//! CPU time that a server uses for a million messages, and how many it answers in a second. 50
+//! connections, 10,000 clients that all move; 1, 16 and 128 messages under way on each connection.
+//! Every server is started anew for each round, and warmed up. What kernel threads do later, writing
+//! the log to disk, is not in the figures.
+
+use std::time::Duration;
+
+use crate::figures::{Column, Figures, Quantity};
+use crate::report::Section;
+use crate::setup::Setup;
+use crate::support::generator::{Generator, Pace, Until};
+use crate::support::process::Server;
+use crate::support::{Result, grouped, progress, size};
+use crate::systems::System;
+
+const CONNECTIONS: u32 = 50;
+const CLIENTS: u32 = 10_000;
+const PIPELINES: [usize; 3] = [1, 16, 128];
+
+/// Who was that busy was what the other waited for.
+const BUSY: f64 = 0.95;
+
+const SYSTEMS: [&str; 8] = [
+    "herd",
+    "bare echo",
+    "logging echo",
+    "redis GEOADD",
+    "redis SET",
+    "Java",
+    "Node",
+    "Twisted",
+];
+
+pub const CPU: Quantity = Quantity::new("CPU per million", "s", 3);
+pub const RATE: Quantity = Quantity::new("messages", "1/s", 0);
+const SERVER_BUSY: Quantity = Quantity::new("server busy", "%", 0);
+const GENERATOR_BUSY: Quantity = Quantity::new("generator busy", "%", 0);
+
+pub const SECTION: Section = Section {
+    word: "throughput",
+    question: "What does a message cost?",
+    method: "50 connections, 10,000 clients that all move, 1, 16 or 128 messages under way on each \
+        connection. Every message carries the same points of the same clients, and every reply is \
+        checked. herd and its kin log each message and its reply before the reply leaves, and \
+        keep it through a `kill -9`; Redis neither logs nor saves (`--save '' --appendonly no`), and \
+        `GEOADD` keeps no time. The echoes keep nothing.",
+    run,
+    table,
+};
+
+fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
+    for round in 1..=setup.rounds {
+        for system in setup.systems.named(&SYSTEMS) {
+            let server = system.start(setup.core)?;
+            warm_up(system, &server)?;
+            for pipeline in PIPELINES {
+                let setting = pipeline.to_string();
+                let [cpu, rate] = measure(system, &server, pipeline, &setting, figures)?;
+                progress(format!(
+                    "round {round} of {}, {}, pipeline {pipeline}: {cpu:.3} CPU s per million, \
+                     {} messages/s",
+                    setup.rounds,
+                    system.name,
+                    grouped(rate)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn warm_up(system: &System, server: &Server) -> Result<()> {
+    let clients = 0..CLIENTS;
+    let mut load = Generator::connect(server.address, &system.dialect, CONNECTIONS, 16, clients)?;
+    load.run(Pace::Closed, Until::Elapsed(system.warm_up()))?;
+    Ok(())
+}
+
+fn measure(
+    system: &System,
+    server: &Server,
+    pipeline: usize,
+    setting: &str,
+    figures: &mut Figures,
+) -> Result<[f64; 2]> {
+    let clients = 0..CLIENTS;
+    let (address, dialect) = (server.address, &system.dialect);
+    let mut load = Generator::connect(address, dialect, CONNECTIONS, pipeline, clients)?;
+    let warm_up = Until::Elapsed(Duration::from_millis(size(300, 20)));
+    load.run(Pace::Closed, warm_up)?;
+    let before = server.cpu()?;
+    let measured = Until::Elapsed(Duration::from_millis(size(1_200, 50)));
+    let outcome = load.run(Pace::Closed, measured)?;
+    let used = (server.cpu()? - before).as_secs_f64();
+    let cpu = used * 1e6 / outcome.messages as f64;
+    let percent = 100.0 / outcome.elapsed.as_secs_f64();
+    for (quantity, value) in [
+        (CPU, cpu),
+        (RATE, outcome.rate()),
+        (SERVER_BUSY, used * percent),
+        (GENERATOR_BUSY, outcome.own_cpu.as_secs_f64() * percent),
+    ] {
+        figures.add(system.name, setting, quantity, value);
+    }
+    Ok([cpu, outcome.rate()])
+}
+
+fn table(figures: &Figures) -> String {
+    let columns = [
+        Column::Spread(CPU),
+        Column::Ratio(CPU, "herd"),
+        Column::Ratio(CPU, "bare echo"),
+        Column::Spread(RATE),
+        Column::Text("% busy, server / generator", busy),
+    ];
+    figures.table("pipeline", &columns)
+        + "\n(1) The server waited for the generator: it can answer more than that in a second.\n\
+           (2) Each waited for the other, or somebody else was using the cores.\n"
+}
+
+fn busy(figures: &Figures, system: &str, setting: &str) -> String {
+    let median = |quantity| figures.median(system, setting, quantity).unwrap_or(0.0);
+    let (server, generator) = (median(SERVER_BUSY), median(GENERATOR_BUSY));
+    let remark = match (server >= 100.0 * BUSY, generator >= 100.0 * BUSY) {
+        (false, true) => " (1)",
+        (false, false) => " (2)",
+        _ => "",
+    };
+    format!("{server:.0} / {generator:.0}{remark}")
+}
