@@ -3,11 +3,15 @@
 //! It has to be cheaper than any server. All messages are equally long, so those under way live in
 //! a ring that is written to the socket as it is; the next message is the last one with a few
 //! digits counted up; a reply is compared with the message in the ring. Nothing is allocated.
+//!
+//! Where a flood is watched, a message is under way until it has been answered, if it is to be, and
+//! has been seen at the far end; and it is timed until it is seen there.
 
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::ops::Range;
 
 use hdrhistogram::Histogram;
+use memchr::memmem;
 use mio::net::TcpStream;
 
 use super::Result;
@@ -25,18 +29,24 @@ pub struct Connection {
     /// when there is room for it. In nanoseconds of the generator's clock.
     pub due_ns: f64,
     pub step_ns: f64,
+    /// Whether each message has to be seen at the far end.
+    pub is_watched: bool,
     answer: Answer,
     gaps: Gaps,
+    /// What of a message is seen there.
+    update: Option<Range<usize>>,
     /// The last message that was made, and the numbers of its clients.
     message: Vec<u8>,
     clients: Range<u32>,
     next_client: u32,
     /// The messages under way, and when each was due: of those `made`, counted in messages, all
-    /// but the first `answered`.
+    /// but the first `done()`.
     ring: Vec<u8>,
     due: Vec<u64>,
     made: usize,
     answered: usize,
+    /// How many were seen at the far end.
+    seen: usize,
     /// How much of all that was made is written, in bytes.
     written: usize,
     /// The first `filled` bytes are replies not yet looked at.
@@ -56,7 +66,9 @@ impl Connection {
             quota: 0,
             due_ns: 0.0,
             step_ns: 0.0,
+            is_watched: false,
             answer: dialect.answer,
+            update: dialect.update(),
             gaps: dialect.gaps(),
             message: dialect.message.to_vec(),
             next_client: clients.start,
@@ -65,6 +77,7 @@ impl Connection {
             due: vec![0; pipeline],
             made: 0,
             answered: 0,
+            seen: 0,
             written: 0,
             input: vec![0; pipeline.max(8) * REPLY_BYTES_MAX],
             filled: 0,
@@ -73,12 +86,20 @@ impl Connection {
 
     /// Has nothing to say and waits for nothing.
     pub fn is_idle(&self) -> bool {
-        self.made == self.answered && self.quota == 0
+        self.made == self.done() && self.quota == 0
+    }
+
+    fn done(&self) -> usize {
+        match (self.answer, self.is_watched) {
+            (Answer::None, _) => self.seen,
+            (_, true) => self.answered.min(self.seen),
+            (_, false) => self.answered,
+        }
     }
 
     /// Makes new messages for those that were answered.
     pub fn refill(&mut self, clock: &Clock) {
-        let room = self.due.len() - (self.made - self.answered);
+        let room = self.due.len() - (self.made - self.done());
         let count = self.quota.min(room as u64);
         if count == 0 {
             return;
@@ -146,7 +167,7 @@ impl Connection {
     /// and records how long after each message was due.
     pub fn read(&mut self, clock: &Clock, times: &mut Histogram<u64>) -> Result<u64> {
         let before = self.answered;
-        while self.answered < self.made {
+        while self.answered < self.made || self.answer == Answer::None {
             match self.stream.read(&mut self.input[self.filled..]) {
                 Ok(0) => {
                     return Err("the server closed the connection, or a reply is endless".into());
@@ -156,16 +177,44 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
-            self.check(clock.elapsed_ns(), times)?;
+            match self.answer {
+                Answer::None => self.ignore()?,
+                _ => self.check(clock.elapsed_ns(), times)?,
+            }
         }
         Ok((self.answered - before) as u64)
+    }
+
+    /// Where nothing is answered: the server may still complain, or ask whether we are there.
+    fn ignore(&mut self) -> Result<()> {
+        let said = &self.input[..std::mem::take(&mut self.filled)];
+        match memmem::find(said, b"-ERR") {
+            Some(_) => Err(format!("the server says {}", said.escape_ascii()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The next update has been seen at the far end.
+    pub fn see(&mut self, update: &[u8], now_ns: u64, times: &mut Histogram<u64>) -> Result<()> {
+        let slot = self.seen % self.due.len();
+        let sent = &self.ring[slot * self.message.len()..(slot + 1) * self.message.len()];
+        let expected = self.update.clone().map(|update| &sent[update]);
+        if self.seen == self.made || expected != Some(update) {
+            let (sent, update) = (sent.escape_ascii(), update.escape_ascii());
+            return Err(format!("a wrong update:\n  sent {sent}\n  seen {update}").into());
+        }
+        times.record(now_ns.saturating_sub(self.due[slot]))?;
+        self.seen += 1;
+        Ok(())
     }
 
     fn check(&mut self, now_ns: u64, times: &mut Histogram<u64>) -> Result<()> {
         let len = self.message.len();
         let (mut due_ns, mut count) = (0, 0); // of those answered last: many are due together
+        let is_watched = self.is_watched;
         let mut record = |due_ns: u64, count: u64| match count {
             0 => Ok(()),
+            _ if is_watched => Ok(()), // it is timed when it is seen
             _ => times.record_n(now_ns.saturating_sub(due_ns), count),
         };
         let mut seen = 0;

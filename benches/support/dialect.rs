@@ -65,6 +65,16 @@ pub const REDIS_SET_AT: Dialect = Dialect::new(
     Answer::Ok,
 );
 
+/// What every connection to NATS says first.
+pub const NATS_CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n";
+
+/// A message under the one subject of the flood, with what an `IAMAT` says. It is not answered.
+pub const NATS_PUB: Dialect = Dialect {
+    message: b"PUB flood 58\r\nclient-00000000 +34.000000-118.000000 0000000000.000000000\r\n",
+    answer: Answer::None,
+    greeting: NATS_CONNECT,
+};
+
 impl Dialect {
     const fn new(message: &'static [u8], answer: Answer) -> Dialect {
         Dialect {
@@ -89,6 +99,13 @@ impl Dialect {
             longitude: gap("118.000000", 6),
             time: find("0000000000.000000000").map(|at| at..at + 20),
         }
+    }
+
+    /// Where it says what floods: `client-00000000 +34.000000-118.000000 0000000000.000000000`, if
+    /// it says that in one piece.
+    pub fn update(&self) -> Option<Range<usize>> {
+        let update = b"client-00000000 +34.000000-118.000000 0000000000.000000000";
+        memmem::find(self.message, update).map(|at| at..at + update.len())
     }
 }
 

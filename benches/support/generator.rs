@@ -2,7 +2,8 @@
 //!
 //! Closed loop: every connection has up to `pipeline` messages under way, and sends new ones as
 //! replies come. Open loop: each message is due at a fixed time, whatever became of those before
-//! it, and its reply is timed from then, so that a stall counts for all that it delayed.
+//! it, and its reply is timed from then, so that a stall counts for all that it delayed. In both, a
+//! [`Watcher`] may have to see each message at the far end of a line of servers.
 
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
@@ -15,8 +16,9 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::connection::Connection;
 use super::dialect::Dialect;
-use super::digits::Clock;
+use super::digits::{Clock, read_number};
 use super::process::cpu;
+use super::watcher::Watcher;
 use super::{PATIENCE, Result};
 
 /// Who waits for the next message to be due may oversleep by that much: from then on it watches
@@ -56,14 +58,31 @@ impl Outcome {
     pub fn rate(&self) -> f64 {
         self.messages as f64 / self.elapsed.as_secs_f64()
     }
+
+    /// CPU time of this process per time.
+    pub fn own_busy(&self) -> f64 {
+        self.own_cpu.as_secs_f64() / self.elapsed.as_secs_f64()
+    }
+
+    /// The time within which that part of all was answered, in microseconds.
+    pub fn micros(&self, quantile: f64) -> f64 {
+        self.times.value_at_quantile(quantile) as f64 / 1e3
+    }
 }
 
 pub struct Generator {
     poll: Poll,
     events: Events,
     connections: Vec<Connection>,
+    /// The first client, and how many each connection speaks for.
+    first: u32,
+    share: u32,
+    watcher: Option<Watcher>,
     clock: Clock,
 }
+
+/// The watcher's events.
+const FAR_END: Token = Token(usize::MAX);
 
 impl Generator {
     /// Connects; each connection speaks for an equal share of the clients.
@@ -93,37 +112,69 @@ impl Generator {
             connections: (0..connections).map(connect).collect::<Result<_>>()?,
             poll,
             events: Events::with_capacity(1024),
+            first: clients.start,
+            share,
+            watcher: None,
             clock: Clock::new(),
         })
+    }
+
+    /// From now on every message has to be seen by that watcher.
+    pub fn watch(&mut self, mut watcher: Watcher) -> Result<()> {
+        let registry = self.poll.registry();
+        registry.register(&mut watcher.stream, FAR_END, Interest::READABLE)?;
+        self.watcher = Some(watcher);
+        for connection in &mut self.connections {
+            connection.is_watched = true;
+        }
+        Ok(())
+    }
+
+    /// Gives the watcher back, for the next generator.
+    pub fn into_watcher(self) -> Result<Watcher> {
+        let mut watcher = self.watcher.ok_or("nobody has watched")?;
+        self.poll.registry().deregister(&mut watcher.stream)?;
+        Ok(watcher)
     }
 
     /// Sends, and waits for all replies.
     pub fn run(&mut self, pace: Pace, until: Until) -> Result<Outcome> {
         let own_before = cpu(std::process::id())?;
+        let count = self.connections.len();
         let (started, mut times) = (Instant::now(), Histogram::new(3)?);
         let mut schedule = self.begin(pace, until)?;
         let mut messages = 0;
         loop {
             let now_ns = self.clock.elapsed_ns();
-            for key in schedule.due_until(now_ns) {
-                self.connections[key].quota += 1;
-                self.connections[key].refill(&self.clock);
-                self.connections[key].write()?;
+            let due = schedule.due_until(now_ns);
+            for message in due.clone() {
+                self.connections[message % count].quota += 1;
+            }
+            for message in due.take(count) {
+                self.connections[message % count].refill(&self.clock);
+                self.connections[message % count].write()?;
             }
             if schedule.is_over(now_ns) && self.connections.iter().all(Connection::is_idle) {
                 break;
             }
             self.wait(schedule.sleep(now_ns))?;
-            let is_over = schedule.is_over(self.clock.elapsed_ns());
+            let is_late = schedule.is_late(self.clock.elapsed_ns());
             for event in self.events.iter() {
+                if event.token() == FAR_END {
+                    continue; // it is read in any case
+                }
                 let connection = &mut self.connections[event.token().0];
-                messages += connection.read(&self.clock, &mut times)?;
-                if is_over && matches!(pace, Pace::Closed) {
+                let answered = connection.read(&self.clock, &mut times)?;
+                if self.watcher.is_none() {
+                    messages += answered;
+                }
+                if is_late {
                     connection.quota = 0;
                 }
                 connection.refill(&self.clock);
                 connection.write()?;
             }
+            messages += self.look(is_late, &mut times)?;
         }
         Ok(Outcome {
             messages,
@@ -152,6 +203,36 @@ impl Generator {
         Ok(schedule)
     }
 
+    /// Takes what has been seen at the far end, and goes on with those who waited for it; returns
+    /// how many updates they were.
+    fn look(&mut self, is_late: bool, times: &mut Histogram<u64>) -> Result<u64> {
+        let Some(watcher) = &mut self.watcher else {
+            return Ok(0);
+        };
+        let now_ns = self.clock.elapsed_ns();
+        let mut seen = 0;
+        let connections = &mut self.connections;
+        watcher.read(|update| {
+            let client = read_number(&update[7..15]).ok_or("an update of no client")? as u32;
+            let key = client.wrapping_sub(self.first) / self.share;
+            let Some(connection) = connections.get_mut(key as usize) else {
+                return Ok(()); // a client of whom others have spoken
+            };
+            seen += 1;
+            connection.see(update, now_ns, times)
+        })?;
+        if seen > 0 {
+            for connection in &mut self.connections {
+                if is_late {
+                    connection.quota = 0;
+                }
+                connection.refill(&self.clock);
+                connection.write()?;
+            }
+        }
+        Ok(seen)
+    }
+
     fn wait(&mut self, timeout: Duration) -> Result<()> {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => Err(error.into()),
@@ -163,29 +244,30 @@ impl Generator {
     }
 }
 
-/// Which connection has to begin a message when, and until when.
+/// Which message is due when, and when no more are to be sent.
 struct Schedule {
     started_ns: u64,
     /// From one message to the next; of a closed loop 0.
     step_ns: f64,
     /// Of an open loop: how many messages were due, and will have been due at the end.
-    begun: u64,
-    total: u64,
-    /// Of a closed loop.
-    end_ns: u64,
-    connections: usize,
+    begun: usize,
+    total: usize,
+    /// Of a closed loop that has an end.
+    end_ns: Option<u64>,
 }
 
 impl Schedule {
     fn new(pace: Pace, until: Until, started_ns: u64, connections: usize) -> Schedule {
         let (step_ns, total, end_ns) = match (pace, until) {
-            (Pace::Closed, Until::Messages(_)) => (0.0, 0, started_ns),
-            (Pace::Closed, Until::Elapsed(time)) => (0.0, 0, started_ns + time.as_nanos() as u64),
+            (Pace::Closed, Until::Messages(_)) => (0.0, 0, None),
+            (Pace::Closed, Until::Elapsed(time)) => {
+                (0.0, 0, Some(started_ns + time.as_nanos() as u64))
+            }
             (Pace::Open(rate), Until::Messages(count)) => {
-                (1e9 / rate, count * connections as u64, started_ns)
+                (1e9 / rate, count as usize * connections, None)
             }
             (Pace::Open(rate), Until::Elapsed(time)) => {
-                (1e9 / rate, (rate * time.as_secs_f64()) as u64, started_ns)
+                (1e9 / rate, (rate * time.as_secs_f64()) as usize, None)
             }
         };
         Schedule {
@@ -194,27 +276,27 @@ impl Schedule {
             begun: 0,
             total,
             end_ns,
-            connections,
         }
     }
 
-    /// The connections, in turn, whose messages are due by now.
-    fn due_until(&mut self, now_ns: u64) -> impl Iterator<Item = usize> {
-        std::iter::from_fn(move || {
-            let is_due = self.begun < self.total && self.due_ns() <= now_ns;
-            is_due.then(|| {
-                self.begun += 1;
-                (self.begun - 1) as usize % self.connections
-            })
-        })
+    /// The messages that have become due; each is the business of the next connection in turn.
+    fn due_until(&mut self, now_ns: u64) -> Range<usize> {
+        let begun = self.begun;
+        if begun < self.total {
+            let due = (now_ns - self.started_ns) as f64 / self.step_ns;
+            self.begun = (due as usize + 1).clamp(begun, self.total); // the first is due at once
+        }
+        begun..self.begun
     }
 
-    fn due_ns(&self) -> u64 {
-        self.started_ns + (self.begun as f64 * self.step_ns) as u64
-    }
-
+    /// Nothing will be due any more, and nobody is to be cut off.
     fn is_over(&self, now_ns: u64) -> bool {
-        self.begun == self.total && now_ns >= self.end_ns
+        self.begun == self.total && self.end_ns.is_none_or(|end_ns| now_ns >= end_ns)
+    }
+
+    /// Nobody is to begin another message.
+    fn is_late(&self, now_ns: u64) -> bool {
+        self.end_ns.is_some_and(|end_ns| now_ns >= end_ns)
     }
 
     /// How long to sleep if nothing is read.
@@ -222,7 +304,8 @@ impl Schedule {
         if self.begun == self.total {
             return PATIENCE;
         }
-        let wait = Duration::from_nanos(self.due_ns().saturating_sub(now_ns));
+        let due_ns = self.started_ns + (self.begun as f64 * self.step_ns) as u64;
+        let wait = Duration::from_nanos(due_ns.saturating_sub(now_ns));
         wait.saturating_sub(SLEEP_SLACK)
     }
 }

@@ -13,6 +13,7 @@ pub mod echo;
 pub mod generator;
 pub mod process;
 pub mod topology;
+pub mod watcher;
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};

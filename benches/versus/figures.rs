@@ -75,6 +75,12 @@ impl Figures {
         Some(self.spread(system, setting, quantity)?.median)
     }
 
+    /// What was added last.
+    pub fn last(&self, system: &str, setting: &str, quantity: Quantity) -> Option<f64> {
+        let at = self.place(system, setting, quantity)?;
+        self.0[at].values.last().copied()
+    }
+
     fn place(&self, system: &str, setting: &str, quantity: Quantity) -> Option<usize> {
         self.0.iter().position(|figure| {
             figure.system == system && figure.setting == setting && figure.quantity == quantity
@@ -89,8 +95,7 @@ impl Figures {
         distinct(self.0.iter().map(|figure| figure.system.as_str()))
     }
 
-    /// A Markdown table, a row for each system in each setting; systems that did nothing in a
-    /// setting are left out of it.
+    /// A Markdown table, a row for each system in each setting of which the first column knows.
     pub fn table(&self, setting_is: &str, columns: &[Column]) -> String {
         let mut text = format!("| system | {setting_is} |");
         for column in columns {
@@ -106,14 +111,12 @@ impl Figures {
         text += &format!("\n|---|---|{}\n", "--:|".repeat(columns.len()));
         for setting in self.settings() {
             for system in self.systems() {
-                let is_there =
-                    |figure: &Figure| figure.system == system && figure.setting == setting;
-                if self.0.iter().any(is_there) {
-                    let cells = columns
-                        .iter()
-                        .map(|column| self.cell(system, setting, *column));
-                    let cells = cells.collect::<Vec<_>>().join(" | ");
-                    text += &format!("| {system} | {setting} | {cells} |\n");
+                let cells = columns
+                    .iter()
+                    .map(|column| self.cell(system, setting, *column));
+                let cells: Vec<String> = cells.collect();
+                if !cells[0].is_empty() {
+                    text += &format!("| {system} | {setting} | {} |\n", cells.join(" | "));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! herd beside its kin, a bare echo and Redis, on the same work in the same run.
+//! herd beside its kin, a bare echo, Redis and NATS, on the same work in the same run.
 //!
 //! `cargo bench --bench versus` asks all questions, `cargo bench --bench versus -- throughput` those
 //! that are named. Progress goes to standard error, a table for each question to standard output;
@@ -7,6 +7,8 @@
 //! a word on how to get them. `HERD_BENCH_ROUNDS` sets the number of rounds (5).
 
 mod figures;
+mod flood;
+mod line;
 mod report;
 mod setup;
 #[path = "../support/mod.rs"]
@@ -19,7 +21,7 @@ use report::{Report, Section};
 use setup::Setup;
 use support::{Result, progress};
 
-const SECTIONS: [&Section; 1] = [&throughput::SECTION];
+const SECTIONS: [&Section; 2] = [&throughput::SECTION, &flood::SECTION];
 
 fn main() -> Result<()> {
     support::echo::serve_if_asked()?;

@@ -32,6 +32,7 @@ pub enum Kind {
         log: bool,
     },
     Redis(PathBuf),
+    Nats(PathBuf),
 }
 
 /// What this machine has, in the order in which it is shown, and for each that it has not: its name,
@@ -79,6 +80,13 @@ impl Systems {
                 systems.add("redis SET", dialect::REDIS_SET, redis(), version);
             }
             None => systems.lacks("redis", "apt-get install redis-server"),
+        }
+        match version("nats-server", &["--version"]) {
+            Some(version) => {
+                let nats = Kind::Nats("nats-server".into());
+                systems.add("NATS", dialect::NATS_PUB, nats, version);
+            }
+            None => systems.lacks("NATS", "apt-get install nats-server"),
         }
         systems
     }
@@ -150,13 +158,17 @@ impl System {
             Kind::Herd(program) => program.solo(core),
             Kind::Echo { log } => Server::echo(*log, core),
             Kind::Redis(program) => redis(program, core),
+            Kind::Nats(program) => nats(program, core),
         }
     }
 
     /// How long it is driven before it is measured: what compiles while it runs takes its time.
     pub fn warm_up(&self) -> Duration {
-        let compiles = matches!(self.name, "Node" | "Java");
-        Duration::from_millis(size(if compiles { 2_000 } else { 300 }, 30))
+        Duration::from_millis(match self.name {
+            "Java" => size(3_000, 30),
+            "Node" => size(1_000, 30),
+            _ => size(300, 30),
+        })
     }
 }
 
@@ -168,6 +180,14 @@ fn redis(program: &Path, core: Option<&str>) -> Result<Server> {
     command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
     command.args(["--save", "", "--appendonly", "no", "--maxclients", "100000"]);
     command.arg("--dir").arg(home.path());
+    Server::start(command, address, home)
+}
+
+fn nats(program: &Path, core: Option<&str>) -> Result<Server> {
+    let home = Arc::new(TempDir::new()?);
+    let address = free_address()?;
+    let mut command = on_core(core, program);
+    command.args(["--addr", "127.0.0.1", "--port", &address.port().to_string()]);
     Server::start(command, address, home)
 }
 

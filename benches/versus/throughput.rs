@@ -43,8 +43,7 @@ pub const SECTION: Section = Section {
     question: "What does a message cost?",
     method: "50 connections, 10,000 clients that all move, 1, 16 or 128 messages under way on each \
         connection. Every message carries the same points of the same clients, and every reply is \
-        checked. herd and its kin log each message and its reply before the reply leaves, and \
-        keep it through a `kill -9`; Redis neither logs nor saves (`--save '' --appendonly no`), and \
+        checked. herd and its kin log each message and its reply before the reply leaves; Redis neither logs nor saves (`--save '' --appendonly no`), and \
         `GEOADD` keeps no time. The echoes keep nothing.",
     run,
     table,
@@ -93,14 +92,13 @@ fn measure(
     let before = server.cpu()?;
     let measured = Until::Elapsed(Duration::from_millis(size(1_200, 50)));
     let outcome = load.run(Pace::Closed, measured)?;
-    let used = (server.cpu()? - before).as_secs_f64();
+    let used = server.cpu()?.saturating_sub(before).as_secs_f64();
     let cpu = used * 1e6 / outcome.messages as f64;
-    let percent = 100.0 / outcome.elapsed.as_secs_f64();
     for (quantity, value) in [
         (CPU, cpu),
         (RATE, outcome.rate()),
-        (SERVER_BUSY, used * percent),
-        (GENERATOR_BUSY, outcome.own_cpu.as_secs_f64() * percent),
+        (SERVER_BUSY, 100.0 * used / outcome.elapsed.as_secs_f64()),
+        (GENERATOR_BUSY, outcome.own_busy() * 100.0),
     ] {
         figures.add(system.name, setting, quantity, value);
     }
