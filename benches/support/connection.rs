@@ -17,9 +17,13 @@ use mio::net::TcpStream;
 use super::Result;
 use super::dialect::{Answer, Dialect, Gaps};
 use super::digits::{Clock, count_up, write_number};
+use super::questions::{Questions, Verdict};
 
-/// No reply is longer: the `AT` of the longest server name and a clock a century wrong.
+/// No line that says where a client is is longer: with the longest server name and a clock a century
+/// wrong.
 const REPLY_BYTES_MAX: usize = 160;
+/// No line of tweets is longer.
+const INPUT_BYTES_MAX: usize = 8 << 20;
 
 pub struct Connection {
     pub stream: TcpStream,
@@ -39,6 +43,9 @@ pub struct Connection {
     message: Vec<u8>,
     clients: Range<u32>,
     next_client: u32,
+    /// From one client to the next, modulo their number.
+    pub stride: u32,
+    questions: Option<Questions>,
     /// The messages under way, and when each was due: of those `made`, counted in messages, all
     /// but the first `done()`.
     ring: Vec<u8>,
@@ -73,6 +80,8 @@ impl Connection {
             message: dialect.message.to_vec(),
             next_client: clients.start,
             clients,
+            stride: 1,
+            questions: None,
             ring: vec![0; pipeline * dialect.message.len()],
             due: vec![0; pipeline],
             made: 0,
@@ -82,6 +91,12 @@ impl Connection {
             input: vec![0; pipeline.max(8) * REPLY_BYTES_MAX],
             filled: 0,
         }
+    }
+
+    /// So many of a hundred messages are to be questions. `None`: it is not spoken with that way.
+    pub fn ask(&mut self, percent: u32) -> Option<()> {
+        self.questions = Some(Questions::new(self.answer, percent, self.clients.clone())?);
+        Some(())
     }
 
     /// Has nothing to say and waits for nothing.
@@ -113,9 +128,16 @@ impl Connection {
         }
         let len = self.message.len();
         for _ in 0..count {
-            self.next_message();
             let slot = self.made % self.due.len();
-            self.ring[slot * len..(slot + 1) * len].copy_from_slice(&self.message);
+            let place = &mut self.ring[slot * len..(slot + 1) * len];
+            let questions = self.questions.as_mut();
+            match questions.and_then(|questions| questions.next(self.next_client)) {
+                Some(question) => place.copy_from_slice(question),
+                None => {
+                    self.next_message();
+                    self.ring[slot * len..(slot + 1) * len].copy_from_slice(&self.message);
+                }
+            }
             self.due[slot] = self.due_ns as u64;
             self.due_ns += self.step_ns;
             self.made += 1;
@@ -125,13 +147,15 @@ impl Connection {
 
     fn next_message(&mut self) {
         let client = self.gaps.client.clone();
-        if self.next_client == self.clients.end || self.next_client == self.clients.start {
-            self.next_client = self.clients.start;
-            write_number(&mut self.message[client.clone()], self.next_client.into());
-        } else {
+        if self.stride == 1 && self.next_client != self.clients.start {
             count_up(&mut self.message[client.clone()]);
+        } else {
+            write_number(&mut self.message[client.clone()], self.next_client.into());
         }
-        self.next_client += 1;
+        self.next_client += self.stride;
+        if self.next_client >= self.clients.end {
+            self.next_client -= self.clients.len() as u32;
+        }
         if let Some(again) = &self.gaps.client_again {
             self.message.copy_within(client, again.start);
         }
@@ -169,6 +193,9 @@ impl Connection {
         let before = self.answered;
         while self.answered < self.made || self.answer == Answer::None {
             match self.stream.read(&mut self.input[self.filled..]) {
+                Ok(0) if self.filled == self.input.len() && self.filled < INPUT_BYTES_MAX => {
+                    self.input.resize(2 * self.filled, 0);
+                }
                 Ok(0) => {
                     return Err("the server closed the connection, or a reply is endless".into());
                 }
@@ -222,9 +249,18 @@ impl Connection {
             let reply = &self.input[seen..=seen + end];
             let slot = self.answered % self.due.len();
             let sent = &self.ring[slot * len..(slot + 1) * len];
-            if self.answered == self.made || !self.answer.is_right(sent, reply) {
+            let verdict = match &mut self.questions {
+                Some(questions) => questions.judge(sent, reply),
+                None if self.answer.is_right(sent, reply) => Verdict::Right,
+                None => Verdict::Wrong,
+            };
+            if self.answered == self.made || verdict == Verdict::Wrong {
                 let (sent, reply) = (sent.escape_ascii(), reply.escape_ascii());
                 return Err(format!("a wrong reply:\n  sent {sent}\n  got  {reply}").into());
+            }
+            seen += end + 1;
+            if verdict == Verdict::Begun {
+                continue;
             }
             if self.due[slot] != due_ns {
                 record(due_ns, count)?;
@@ -232,7 +268,6 @@ impl Connection {
             }
             count += 1;
             self.answered += 1;
-            seen += end + 1;
         }
         record(due_ns, count)?;
         self.input.copy_within(seen..self.filled, 0);

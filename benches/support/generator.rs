@@ -13,34 +13,17 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 
 use super::connection::Connection;
 use super::dialect::Dialect;
 use super::digits::{Clock, read_number};
 use super::process::cpu;
+use super::schedule::Schedule;
+pub use super::schedule::{Pace, Until};
 use super::watcher::Watcher;
 use super::{PATIENCE, Result};
-
-/// Who waits for the next message to be due may oversleep by that much: from then on it watches
-/// the clock.
-const SLEEP_SLACK: Duration = Duration::from_millis(2);
-
-/// How a load comes.
-#[derive(Clone, Copy, Debug)]
-pub enum Pace {
-    /// As fast as it is answered.
-    Closed,
-    /// So many messages a second over all connections, the first at once.
-    Open(f64),
-}
-
-/// When to stop sending; what is under way is still waited for.
-#[derive(Clone, Copy, Debug)]
-pub enum Until {
-    Elapsed(Duration),
-    /// So many by each connection.
-    Messages(u64),
-}
 
 /// What became of a load.
 pub struct Outcome {
@@ -119,6 +102,25 @@ impl Generator {
         })
     }
 
+    /// From now on so many of a hundred messages are questions about clients that have moved.
+    pub fn ask(&mut self, percent: u32) -> Result<()> {
+        for connection in &mut self.connections {
+            connection.ask(percent).ok_or("it answers no questions")?;
+        }
+        Ok(())
+    }
+
+    /// From now on the clients move in an order that is far from that in which they came.
+    pub fn scatter(&mut self) {
+        let share = self.share;
+        let golden = (f64::from(share) * 0.618) as u32;
+        let stride =
+            (golden.max(1)..share).find(|&stride| greatest_common_divisor(stride, share) == 1);
+        for connection in &mut self.connections {
+            connection.stride = stride.unwrap_or(1);
+        }
+    }
+
     /// From now on every message has to be seen by that watcher.
     pub fn watch(&mut self, mut watcher: Watcher) -> Result<()> {
         let registry = self.poll.registry();
@@ -138,7 +140,7 @@ impl Generator {
     }
 
     /// Sends, and waits for all replies.
-    pub fn run(&mut self, pace: Pace, until: Until) -> Result<Outcome> {
+    pub fn run(&mut self, pace: Pace, until: Until<'_>) -> Result<Outcome> {
         let own_before = cpu(std::process::id())?;
         let count = self.connections.len();
         let (started, mut times) = (Instant::now(), Histogram::new(3)?);
@@ -185,18 +187,14 @@ impl Generator {
     }
 
     /// Tells each connection what is expected of it, and lets those begin that need not wait.
-    fn begin(&mut self, pace: Pace, until: Until) -> Result<Schedule> {
+    fn begin<'a>(&mut self, pace: Pace, until: Until<'a>) -> Result<Schedule<'a>> {
         let count = self.connections.len();
         let started_ns = self.clock.elapsed_ns();
         let schedule = Schedule::new(pace, until, started_ns, count);
         for (key, connection) in self.connections.iter_mut().enumerate() {
             connection.due_ns = started_ns as f64 + key as f64 * schedule.step_ns;
             connection.step_ns = count as f64 * schedule.step_ns;
-            connection.quota = match (pace, until) {
-                (Pace::Open(_), _) => 0,
-                (Pace::Closed, Until::Messages(quota)) => quota,
-                (Pace::Closed, Until::Elapsed(_)) => u64::MAX,
-            };
+            connection.quota = schedule.quota;
             connection.refill(&self.clock);
             connection.write()?;
         }
@@ -233,7 +231,17 @@ impl Generator {
         Ok(seen)
     }
 
+    /// Waits for events. `Poll` counts in milliseconds, which is too coarse for what is due soon.
     fn wait(&mut self, timeout: Duration) -> Result<()> {
+        let mut timeout = timeout;
+        if timeout < PATIENCE && !timeout.is_zero() {
+            let span = Timespec::try_from(timeout)?;
+            let mut ready = [PollFd::new(self.poll.registry(), PollFlags::IN)];
+            match rustix::event::poll(&mut ready, Some(&span)) {
+                Ok(_) | Err(Errno::INTR) => timeout = Duration::ZERO,
+                Err(error) => return Err(error.into()),
+            }
+        }
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => Err(error.into()),
             Ok(()) if self.events.is_empty() && timeout == PATIENCE => {
@@ -244,68 +252,9 @@ impl Generator {
     }
 }
 
-/// Which message is due when, and when no more are to be sent.
-struct Schedule {
-    started_ns: u64,
-    /// From one message to the next; of a closed loop 0.
-    step_ns: f64,
-    /// Of an open loop: how many messages were due, and will have been due at the end.
-    begun: usize,
-    total: usize,
-    /// Of a closed loop that has an end.
-    end_ns: Option<u64>,
-}
-
-impl Schedule {
-    fn new(pace: Pace, until: Until, started_ns: u64, connections: usize) -> Schedule {
-        let (step_ns, total, end_ns) = match (pace, until) {
-            (Pace::Closed, Until::Messages(_)) => (0.0, 0, None),
-            (Pace::Closed, Until::Elapsed(time)) => {
-                (0.0, 0, Some(started_ns + time.as_nanos() as u64))
-            }
-            (Pace::Open(rate), Until::Messages(count)) => {
-                (1e9 / rate, count as usize * connections, None)
-            }
-            (Pace::Open(rate), Until::Elapsed(time)) => {
-                (1e9 / rate, (rate * time.as_secs_f64()) as usize, None)
-            }
-        };
-        Schedule {
-            started_ns,
-            step_ns,
-            begun: 0,
-            total,
-            end_ns,
-        }
-    }
-
-    /// The messages that have become due; each is the business of the next connection in turn.
-    fn due_until(&mut self, now_ns: u64) -> Range<usize> {
-        let begun = self.begun;
-        if begun < self.total {
-            let due = (now_ns - self.started_ns) as f64 / self.step_ns;
-            self.begun = (due as usize + 1).clamp(begun, self.total); // the first is due at once
-        }
-        begun..self.begun
-    }
-
-    /// Nothing will be due any more, and nobody is to be cut off.
-    fn is_over(&self, now_ns: u64) -> bool {
-        self.begun == self.total && self.end_ns.is_none_or(|end_ns| now_ns >= end_ns)
-    }
-
-    /// Nobody is to begin another message.
-    fn is_late(&self, now_ns: u64) -> bool {
-        self.end_ns.is_some_and(|end_ns| now_ns >= end_ns)
-    }
-
-    /// How long to sleep if nothing is read.
-    fn sleep(&self, now_ns: u64) -> Duration {
-        if self.begun == self.total {
-            return PATIENCE;
-        }
-        let due_ns = self.started_ns + (self.begun as f64 * self.step_ns) as u64;
-        let wait = Duration::from_nanos(due_ns.saturating_sub(now_ns));
-        wait.saturating_sub(SLEEP_SLACK)
+fn greatest_common_divisor(one: u32, other: u32) -> u32 {
+    match other {
+        0 => one,
+        _ => greatest_common_divisor(other, one % other),
     }
 }

@@ -12,6 +12,8 @@ pub mod digits;
 pub mod echo;
 pub mod generator;
 pub mod process;
+pub mod questions;
+pub mod schedule;
 pub mod topology;
 pub mod watcher;
 

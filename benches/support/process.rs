@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tempfile::TempDir;
 
 use super::{PATIENCE, Result};
@@ -39,6 +40,14 @@ impl Server {
             command.arg(home.path().join("log"));
         }
         Server::start(command, address, home)
+    }
+
+    /// The stand-in for Twitter.
+    pub fn twitter(core: Option<&str>) -> Result<Server> {
+        let address = free_address()?;
+        let mut command = on_core(core, env!("CARGO_BIN_EXE_herd").as_ref());
+        command.args(["twitter", "--listen", &address.to_string()]);
+        Server::start(command, address, Arc::new(TempDir::new()?))
     }
 
     /// Starts it and waits until it accepts connections.
@@ -142,22 +151,56 @@ pub fn cpu(process: u32) -> Result<Duration> {
     Ok(all.max(Duration::from_nanos(living_ns)))
 }
 
-/// Moves this process to core 1 and returns the core for the servers, so that the two do not
-/// disturb each other. `None` where that is not possible.
-pub fn pin() -> Option<&'static str> {
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new("taskset");
-        let command = command
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    let own = std::process::id().to_string();
-    (run(&["-c", "0", "true"]) && run(&["-cp", "1", &own])).then_some("0")
+/// Who runs where, as taskset writes it.
+#[derive(Clone, Debug)]
+pub struct Cores {
+    pub servers: String,
+    pub generator: String,
+    /// All that this process may use.
+    pub all: String,
 }
 
-/// A command that will run on that core only.
+impl Cores {
+    /// Moves this thread, and those it will start, to one core, and keeps another for the servers,
+    /// so that the two do not disturb each other. `None` where that is not possible.
+    pub fn part() -> Option<Cores> {
+        let mut taskset = Command::new("taskset");
+        taskset
+            .args(["-c", "0", "true"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let all = sched_getaffinity(None).ok()?;
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
+            .filter(|&core| all.is_set(core))
+            .collect();
+        let [servers, generator, ..] = cores[..] else {
+            return None;
+        };
+        if !taskset.status().is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let mut own = CpuSet::new();
+        own.set(generator);
+        sched_setaffinity(None, &own).ok()?;
+        let names: Vec<String> = cores.iter().map(usize::to_string).collect();
+        Some(Cores {
+            servers: servers.to_string(),
+            generator: generator.to_string(),
+            all: names.join(","),
+        })
+    }
+
+    /// Lets this thread, and those it will start, run anywhere.
+    pub fn unite(&self) -> Result<()> {
+        let mut all = CpuSet::new();
+        for core in self.all.split(',') {
+            all.set(core.parse()?);
+        }
+        Ok(sched_setaffinity(None, &all)?)
+    }
+}
+
+/// A command that will run on those cores only.
 pub fn on_core(core: Option<&str>, program: &Path) -> Command {
     let Some(core) = core else {
         return Command::new(program);

@@ -55,7 +55,7 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
             let name = system.name;
             let say =
                 |text: String| progress(format!("round {round} of {}, {name}{text}", setup.rounds));
-            let line = Line::start(system, setup.core)?;
+            let line = Line::start(system, setup.core())?;
             let mut watcher = line.watcher()?;
             for (pipeline, warm_up) in PIPELINES.into_iter().zip([3 * system.warm_up(), SHORT]) {
                 let setting = format!("{CONNECTIONS} x {pipeline}");

@@ -6,9 +6,14 @@
 //! copied from there to `docs/benchmarks/`. Systems that are not on the machine are left out, with
 //! a word on how to get them. `HERD_BENCH_ROUNDS` sets the number of rounds (5).
 
+mod catch_up;
 mod figures;
 mod flood;
+mod growth;
+mod latency;
 mod line;
+mod memory;
+mod mix;
 mod report;
 mod setup;
 #[path = "../support/mod.rs"]
@@ -21,7 +26,15 @@ use report::{Report, Section};
 use setup::Setup;
 use support::{Result, progress};
 
-const SECTIONS: [&Section; 2] = [&throughput::SECTION, &flood::SECTION];
+const SECTIONS: [&Section; 7] = [
+    &throughput::SECTION,
+    &latency::SECTION,
+    &mix::SECTION,
+    &memory::SECTION,
+    &growth::SECTION,
+    &catch_up::SECTION,
+    &flood::SECTION,
+];
 
 fn main() -> Result<()> {
     support::echo::serve_if_asked()?;

@@ -64,7 +64,7 @@ impl Report {
 fn heading(setup: &Setup) -> String {
     let date = version("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default();
     let mut text = format!("# herd beside others, {date}\n\n{}; ", machine());
-    text += match setup.core {
+    text += match setup.cores {
         Some(_) => "servers on one core, the generator on another",
         None => "not pinned to cores: that takes two of them, and taskset",
     };

@@ -52,7 +52,7 @@ pub const SECTION: Section = Section {
 fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
     for round in 1..=setup.rounds {
         for system in setup.systems.named(&SYSTEMS) {
-            let server = system.start(setup.core)?;
+            let server = system.start(setup.core())?;
             warm_up(system, &server)?;
             for pipeline in PIPELINES {
                 let setting = pipeline.to_string();

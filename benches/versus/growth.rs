@@ -1,0 +1,153 @@
+//! Does a message cost more where many clients are known?
+//!
+//! One server is told of ever more clients; at each number, clients move in an order that is far from
+//! that in which they came, so that neither their records nor their places in the index lie together.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::statvfs;
+
+use crate::figures::{Column, Figures, Quantity};
+use crate::report::Section;
+use crate::setup::Setup;
+use crate::support::generator::{Generator, Pace, Until};
+use crate::support::process::Server;
+use crate::support::{Result, grouped, progress, size};
+use crate::systems::System;
+
+const CONNECTIONS: u32 = 50;
+const PIPELINE: usize = 16;
+/// With which all are told of first.
+const FILL_PIPELINE: usize = 128;
+
+const SYSTEMS: [&str; 3] = ["herd", "redis GEOADD", "redis SET"];
+
+/// What a client may take, at most, of memory and, in logs that are replaced, of the disk.
+const MEMORY_BYTES: u64 = 400;
+const DISK_BYTES: u64 = 2_000;
+
+/// Who uses next to nothing for so long has come to rest.
+const LULL: Duration = Duration::from_millis(200);
+const REST_MAX: Duration = Duration::from_secs(60);
+
+const CPU: Quantity = Quantity::new("CPU per million", "s", 3);
+const RATE: Quantity = Quantity::new("messages", "1/s", 0);
+const RATIO: Quantity = Quantity::new("CPU by that of the fewest", "times", 2);
+const GENERATOR_BUSY: Quantity = Quantity::new("generator busy", "%", 0);
+
+pub const SECTION: Section = Section {
+    word: "growth",
+    question: "Does a message cost more where many clients are known?",
+    method: "50 connections with 16 messages under way; the clients move in an order that is far from that \
+        in which they came. Measured when the server has come to rest after hearing of them all.",
+    run,
+    table,
+};
+
+fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
+    let numbers = size([10_000, 1_000_000, 10_000_000], [1_000, 5_000, 20_000]);
+    for round in 1..=setup.few_rounds() {
+        for system in setup.systems.named(&SYSTEMS) {
+            let server = system.start(setup.core())?;
+            let mut known = 0;
+            let mut first = None;
+            for clients in numbers {
+                if let Some(lack) = lack(clients)? {
+                    progress(format!(
+                        "{} clients are left out: {lack}",
+                        grouped(clients.into())
+                    ));
+                    break;
+                }
+                let fill = known..clients;
+                let quota = Until::Messages((fill.len() as u32 / CONNECTIONS).into());
+                let (address, dialect) = (server.address, &system.dialect);
+                Generator::connect(address, dialect, CONNECTIONS, FILL_PIPELINE, fill)?
+                    .run(Pace::Closed, quota)?;
+                known = clients;
+                come_to_rest(&server)?;
+                let cpu = measure(system, &server, clients, figures)?;
+                let times = cpu / *first.get_or_insert(cpu);
+                let setting = grouped(clients.into());
+                figures.add(system.name, &setting, RATIO, times);
+                progress(format!(
+                    "round {round} of {}, {}, {setting} clients: {cpu:.3} CPU s per million, {times:.2} \
+                     times the first",
+                    setup.few_rounds(),
+                    system.name
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn measure(system: &System, server: &Server, clients: u32, figures: &mut Figures) -> Result<f64> {
+    let (address, dialect) = (server.address, &system.dialect);
+    let mut load = Generator::connect(address, dialect, CONNECTIONS, PIPELINE, 0..clients)?;
+    load.scatter();
+    load.run(
+        Pace::Closed,
+        Until::Elapsed(Duration::from_millis(size(500, 20))),
+    )?;
+    let before = server.cpu()?;
+    let time = Until::Elapsed(Duration::from_millis(size(2_000, 50)));
+    let outcome = load.run(Pace::Closed, time)?;
+    let used = server.cpu()?.saturating_sub(before).as_secs_f64();
+    let cpu = used * 1e6 / outcome.messages as f64;
+    for (quantity, value) in [
+        (CPU, cpu),
+        (RATE, outcome.rate()),
+        (GENERATOR_BUSY, outcome.own_busy() * 100.0),
+    ] {
+        figures.add(system.name, &grouped(clients.into()), quantity, value);
+    }
+    Ok(cpu)
+}
+
+/// Waits until it has nothing left to do: herd may be replacing its log, Redis its index.
+fn come_to_rest(server: &Server) -> Result<()> {
+    let began_at = Instant::now();
+    loop {
+        let before = server.cpu()?;
+        thread::sleep(LULL);
+        let used = server.cpu()?.saturating_sub(before);
+        if used < LULL / 20 || began_at.elapsed() > REST_MAX {
+            return Ok(());
+        }
+    }
+}
+
+/// What this machine has too little of for so many clients.
+fn lack(clients: u32) -> Result<Option<&'static str>> {
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    let line = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    let available = kilobytes
+        .ok_or("no MemAvailable in /proc")?
+        .parse::<u64>()?
+        * 1024;
+    let disk = statvfs(std::env::temp_dir())?;
+    let clients = u64::from(clients);
+    Ok(if available < clients * MEMORY_BYTES {
+        Some("there is too little memory")
+    } else if disk.f_bavail * disk.f_frsize < clients * DISK_BYTES {
+        Some("there is too little room for temporary files")
+    } else {
+        None
+    })
+}
+
+fn table(figures: &Figures) -> String {
+    let columns = [
+        Column::Spread(CPU),
+        Column::Spread(RATIO),
+        Column::Spread(RATE),
+        Column::Spread(GENERATOR_BUSY),
+    ];
+    figures.table("clients", &columns)
+}
