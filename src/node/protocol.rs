@@ -94,13 +94,14 @@ impl<'a> Iterator for Fields<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        // Most often there is just one space.
-        let rest = match self.0 {
-            [b' ', rest @ ..] => rest,
-            rest => rest,
-        };
-        let start = rest.iter().position(|&byte| !is_space(byte))?;
-        let rest = &rest[start..];
+        let mut rest = self.0;
+        loop {
+            match rest.split_first() {
+                None => return None,
+                Some((&first, after)) if is_space(first) => rest = after,
+                Some(_) => break,
+            }
+        }
         let (field, rest) = rest.split_at(find_space(rest));
         self.0 = rest;
         Some(field)
@@ -109,28 +110,27 @@ impl<'a> Iterator for Fields<'a> {
 
 /// Where the first white space stands, or the length if there is none: eight bytes at a time.
 fn find_space(bytes: &[u8]) -> usize {
-    let (words, _) = bytes.as_chunks::<8>();
     let mut at = 0;
-    for word in words {
-        match first_below(*word) {
-            None => at += 8,
-            Some(first) => return find_space_slowly(bytes, at + first),
+    while let Some(word) = bytes[at..].first_chunk::<8>() {
+        if let Some(first) = first_below(*word) {
+            return find_space_from(bytes, at + first);
         }
+        at += 8;
     }
-    // What is left is the end of the last eight bytes; what stands before it there is no space.
-    match bytes.last_chunk::<8>() {
-        None => find_space_slowly(bytes, 0),
-        Some(last) => match first_below(*last) {
-            None => bytes.len(),
-            Some(first) => find_space_slowly(bytes, bytes.len() - 8 + first),
-        },
+    // What is left is the end of the last eight bytes, before which there is no space.
+    match bytes.last_chunk::<8>().map(|last| first_below(*last)) {
+        None => find_space_from(bytes, 0),
+        Some(None) => bytes.len(),
+        Some(Some(first)) => find_space_from(bytes, bytes.len() - 8 + first),
     }
 }
 
-/// The same, one by one from `at` on: for short fields, and where a control character is none.
-fn find_space_slowly(bytes: &[u8], at: usize) -> usize {
-    let more = bytes[at..].iter().position(|&byte| is_space(byte));
-    more.map_or(bytes.len(), |more| at + more)
+/// The same, one by one from `at` on, which most often is the place.
+fn find_space_from(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() && !is_space(bytes[at]) {
+        at += 1;
+    }
+    at
 }
 
 /// The first byte below `!`, as all white space is ("has a byte less than n" in Anderson's Bit
