@@ -209,16 +209,18 @@ pub fn write_at(
 
 /// Reads exactly what [`write_at`] writes: single spaces, canonical numbers. `None` otherwise.
 pub fn parse_at(line: &[u8]) -> Option<Location<'_>> {
-    let mut fields = line.strip_prefix(b"AT ")?.split(|&byte| byte == b' ');
-    let mut field = || fields.next();
+    let mut rest = line.strip_prefix(b"AT ")?;
+    let mut field = || {
+        let (field, after) = rest.split_at(find_space(rest));
+        rest = after.strip_prefix(b" ")?;
+        Some(field)
+    };
     let (server, difference, client) = (field()?, field()?, field()?);
-    let (position, time_text) = (field()?, field()?);
-    let whole = field().is_none();
-    let name = !client.is_empty() && !client.iter().copied().any(is_space);
+    let (position, time_text) = (field()?, rest);
     // No longer than an IAMAT can be, so that whatever one server takes in all can pass on.
     let iamat_bytes = b"IAMAT   ".len() + client.len() + position.len() + time_text.len();
     let short = iamat_bytes <= LINE_BYTES_MAX;
-    (whole && name && short && ServerName::is_valid(server)).then_some(())?;
+    (!client.is_empty() && short && ServerName::is_valid(server)).then_some(())?;
     Some(Location {
         line,
         server,
