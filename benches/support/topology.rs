@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -71,12 +72,29 @@ impl Topology {
 
     /// Starts one of them.
     pub fn start(&self, program: &Program, name: &str, core: Option<&str>) -> Result<Server> {
+        self.start_with(program, name, core, &[])
+    }
+
+    /// The same with further options.
+    pub fn start_with(
+        &self,
+        program: &Program,
+        name: &str,
+        core: Option<&str>,
+        options: &[&str],
+    ) -> Result<Server> {
         let mut command = program.command(core);
         command.args(["serve", name, "--topology"]);
         command.arg(self.home.path().join("topology.txt"));
-        command.arg("--log-dir").arg(self.home.path().join(name));
+        command.arg("--log-dir").arg(self.log_dir(name));
         command.args(["--twitter-url", &self.twitter_url]);
+        command.args(options);
         Server::start(command, self.server(name)?.1, Arc::clone(&self.home))
+    }
+
+    /// Where its log is.
+    pub fn log_dir(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
     }
 
     /// Where the neighbours of `name` connect.
