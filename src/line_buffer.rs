@@ -1,9 +1,8 @@
 //! Bytes to lines, bounded, whatever way TCP has chopped them.
 //!
-//! Each connection has one, and so has the reading of a log. What is read lies in a scratch buffer
-//! of the reader's; lines that are whole there are given out from there and never copied. Only
-//! what has no end yet, or may not be handled yet, is kept here, so a connection that owes no line
-//! holds no bytes. Pure.
+//! Each connection has one. What is read lies in a scratch buffer of the reader's; lines that are
+//! whole there are given out from there and never copied. Only what has no end yet, or may not be
+//! handled yet, is kept here, so a connection that owes no line holds no bytes. Pure.
 
 /// What a line buffer gives out next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

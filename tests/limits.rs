@@ -409,10 +409,9 @@ impl Solo {
             jitter: 3,
         };
         let mut node = Node::new(member, &topology, seeds, now);
-        let mut line = Vec::new();
-        for record in log.split(|&byte| byte == b'\n') {
-            if let Some(recalled) = record::recall(record, &mut line) {
-                node.recall(recalled);
+        for record in log.clone().split_mut(|&byte| byte == b'\n') {
+            if let Some(recalled) = record::recall(record) {
+                node.recall(&[recalled]);
             }
         }
         let (incarnation, end) = node.begin_life();

@@ -293,7 +293,7 @@ impl<D: Disk> Log<D> {
         }
         let mut replay = Replay::new(status.len);
         loop {
-            let step = replay.step(&self.disk, &out.file, |recalled| node.recall(recalled));
+            let step = replay.step(&self.disk, &out.file, |batch| node.recall(batch));
             if !step.map_err(OpenError::Unread)? {
                 break;
             }
@@ -494,7 +494,7 @@ impl<D: Disk> Log<D> {
                 self.rotate(node, records_min, now);
             }
         } else if let (Some(replay), Some(out)) = (&mut self.unread, &self.out) {
-            let step = replay.step(&self.disk, &out.file, |recalled| node.recall_late(recalled));
+            let step = replay.step(&self.disk, &out.file, |batch| node.recall_late(batch));
             if !step.unwrap_or(false) {
                 self.unread = None;
             }

@@ -6,11 +6,14 @@ use std::io;
 
 use super::disk::Disk;
 use super::record::{self, RECORD_BYTES_MAX};
-use crate::line_buffer::{LineBuffer, Piece};
 use crate::node::history::Recalled;
+use crate::node::table::PREFETCH_MAX;
 
 /// So much of a log is read at once.
 const SLICE_BYTES: usize = 256 * 1024;
+
+/// What records recall is handed on so many at a time: as many as the node can look up ahead.
+const BATCH_RECORDS: usize = PREFETCH_MAX;
 
 /// No record of a location is shorter.
 const RECORD_BYTES_MIN: u64 = 64;
@@ -22,14 +25,22 @@ pub struct Replay {
     len: u64,
     /// Bytes read.
     at: u64,
-    lines: LineBuffer,
-    /// Where a record is put that has to be unescaped.
-    line: Vec<u8>,
+    /// What is read, after what has no end yet of what was read before.
     bytes: Vec<u8>,
-    /// Numbered records of the checkpoint that have passed.
+    /// Bytes that have no end yet.
+    kept: usize,
+    /// Whether we are inside a line that is too long to be a record.
+    overlong: bool,
+    checkpoint: Seen,
+}
+
+/// What has been seen of the checkpoint with which the file begins.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Numbered records of it that have passed.
     held: u64,
-    /// Where the checkpoint ended with which the file begins.
-    checkpoint_bytes: u64,
+    /// Where it ended.
+    bytes: u64,
 }
 
 impl Replay {
@@ -38,11 +49,10 @@ impl Replay {
         Replay {
             len,
             at: 0,
-            lines: LineBuffer::default(),
-            line: Vec::new(),
             bytes: Vec::new(),
-            held: 0,
-            checkpoint_bytes: 0,
+            kept: 0,
+            overlong: false,
+            checkpoint: Seen::default(),
         }
     }
 
@@ -53,11 +63,11 @@ impl Replay {
 
     /// How long the checkpoint is with which the file begins, as far as it has been read.
     pub fn checkpoint_bytes(&self) -> u64 {
-        self.checkpoint_bytes
+        self.checkpoint.bytes
     }
 
-    /// Reads a slice and hands what it recalls to `take`. Says whether there may be more. A last
-    /// line without LF is torn, and not believed.
+    /// Reads a slice and hands what it recalls to `take`, many records at a time. Says whether there
+    /// may be more. A last line without LF is torn, and not believed.
     ///
     /// # Errors
     /// The disk's.
@@ -65,41 +75,152 @@ impl Replay {
         &mut self,
         disk: &D,
         file: &D::File,
-        mut take: impl FnMut(Recalled<'_>),
+        take: impl FnMut(&[Recalled<'_>]),
+    ) -> io::Result<bool> {
+        self.step_by(SLICE_BYTES, disk, file, take)
+    }
+
+    fn step_by<D: Disk>(
+        &mut self,
+        slice: usize,
+        disk: &D,
+        file: &D::File,
+        mut take: impl FnMut(&[Recalled<'_>]),
     ) -> io::Result<bool> {
         // What is appended meanwhile we know.
-        let slice = (self.len - self.at).min(SLICE_BYTES as u64) as usize;
-        self.bytes.resize(slice, 0);
-        let n = match disk.read_at(file, self.at, &mut self.bytes) {
+        let slice = (self.len - self.at).min(slice as u64) as usize;
+        let most = self.kept + slice;
+        if self.bytes.len() < most {
+            self.bytes.resize(most, 0);
+        }
+        let n = match disk.read_at(file, self.at, &mut self.bytes[self.kept..most]) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             read => read?,
         };
         self.at += n as u64;
-        let mut chunk = &self.bytes[..n];
-        while let Some(piece) = self.lines.next(&mut chunk, RECORD_BYTES_MAX) {
-            let Piece::Line(line) = piece else { continue };
-            match record::recall(line, &mut self.line) {
-                None => continue,
-                // Whatever it says, there cannot be more than would fit.
-                Some(Recalled::Expect(records)) => {
-                    take(Recalled::Expect(records.min(self.len / RECORD_BYTES_MIN)));
-                }
-                // It is whole only if every record of it is there: somebody may have cut the log.
-                Some(Recalled::Checkpoint { records, .. }) if records != self.held => {
-                    take(Recalled::Gap);
-                }
-                Some(recalled) => {
-                    match recalled {
-                        Recalled::Held { .. } => self.held += 1,
-                        Recalled::Checkpoint { .. } => {
-                            self.checkpoint_bytes = self.at - chunk.len() as u64;
-                        }
-                        _ => {}
-                    }
-                    take(recalled);
-                }
+        let end = self.kept + n;
+        let mut rest = &mut self.bytes[..end];
+        let mut batch = Vec::with_capacity(BATCH_RECORDS);
+        while let Some(lf) = memchr::memchr(b'\n', rest) {
+            let (line, after) = rest.split_at_mut(lf + 1);
+            rest = after;
+            let whole = !std::mem::take(&mut self.overlong) && lf <= RECORD_BYTES_MAX;
+            if !whole {
+                continue;
+            }
+            let Some(recalled) = record::recall(&mut line[..lf]) else {
+                continue;
+            };
+            let after = self.at - rest.len() as u64;
+            batch.push(self.checkpoint.judge(recalled, after, self.len));
+            if batch.len() == BATCH_RECORDS {
+                take(&batch);
+                batch.clear();
             }
         }
+        take(&batch);
+        self.overlong |= rest.len() > RECORD_BYTES_MAX;
+        self.kept = if self.overlong { 0 } else { rest.len() };
+        self.bytes.copy_within(end - self.kept..end, 0);
         Ok(n > 0)
+    }
+}
+
+impl Seen {
+    /// Takes note of what a record recalls that ends at the byte `after`, in a file of `len` bytes.
+    /// Gives what is to be believed of it.
+    fn judge<'a>(&mut self, recalled: Recalled<'a>, after: u64, len: u64) -> Recalled<'a> {
+        match recalled {
+            Recalled::Held { .. } => self.held += 1,
+            // Whatever it says, there cannot be more than would fit.
+            Recalled::Expect(records) => {
+                return Recalled::Expect(records.min(len / RECORD_BYTES_MIN));
+            }
+            // It is whole only if every record of it is there: somebody may have cut the log.
+            Recalled::Checkpoint { records, .. } if records != self.held => return Recalled::Gap,
+            Recalled::Checkpoint { .. } => self.bytes = after,
+            _ => {}
+        }
+        recalled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::files::Files;
+    use super::*;
+
+    /// What a log of `bytes` recalls, read by `slice` bytes at once.
+    fn read(bytes: &[u8], slice: usize) -> Vec<String> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        fs::write(&path, bytes).expect("it can be written");
+        let mut files = Files::new(|_, _| {}).expect("a thread");
+        let file = files.open(&path).expect("it can be opened");
+        let mut replay = Replay::new(bytes.len() as u64);
+        let mut recalled = Vec::new();
+        let mut take = |batch: &[Recalled<'_>]| {
+            recalled.extend(batch.iter().map(|recalled| format!("{recalled:?}")));
+        };
+        while replay
+            .step_by(slice, &files, &file, &mut take)
+            .expect("it can be read")
+        {}
+        recalled.push(format!("a checkpoint of {}", replay.checkpoint_bytes()));
+        recalled
+    }
+
+    #[test]
+    fn a_log_is_read_alike_however_it_is_sliced() {
+        let stamp = "2012-11-17T02:08:23.672266766Z";
+        let mut log = Vec::new();
+        let mut add = |record: &str| log.extend_from_slice(record.as_bytes());
+        for number in 1..=100 {
+            add(&format!(
+                "{stamp} = #{number} AT Blake +0.000000000 c\\\\{number}\\xff +00+000 1\n"
+            ));
+        }
+        add("no record\n\n");
+        add(&format!(
+            "{stamp} * - checkpoint, incarnation 00000000000000ff at 100, 100 records\n"
+        ));
+        let checkpoint = log.len();
+        let report = |bytes: usize| {
+            let rest = format!("{stamp} > c1 AT Blake +0.000000000  +00+000 1").len();
+            let client = "x".repeat(bytes - rest);
+            format!("{stamp} > c1 AT Blake +0.000000000 {client} +00+000 1\n")
+        };
+        for bytes in [RECORD_BYTES_MAX, RECORD_BYTES_MAX + 1, 3 * RECORD_BYTES_MAX] {
+            log.extend_from_slice(report(bytes).as_bytes());
+            log.extend_from_slice(format!("{stamp} < s1:Bryant MARK 7\n").as_bytes());
+        }
+        log.extend_from_slice(format!("{stamp} < s1:Bryant MARK 8").as_bytes());
+        let whole = read(&log, usize::MAX);
+        assert_eq!(
+            whole.len(),
+            100 + 1 + 1 + 3 + 1,
+            "nothing too long, nothing torn"
+        );
+        assert!(
+            whole[6].contains("number: 7") && whole[6].contains("99, 92, 55, 255, 32"),
+            "{}",
+            whole[6]
+        );
+        assert_eq!(whole.last(), Some(&format!("a checkpoint of {checkpoint}")));
+        let short = &log[..checkpoint + 200];
+        let of_short = read(short, usize::MAX);
+        for slice in 1..300 {
+            assert_eq!(read(short, slice), of_short, "sliced by {slice}");
+        }
+        for slice in [
+            4_096,
+            RECORD_BYTES_MAX - 1,
+            RECORD_BYTES_MAX,
+            RECORD_BYTES_MAX + 1,
+        ] {
+            assert_eq!(read(&log, slice), whole, "sliced by {slice}");
+        }
     }
 }

@@ -11,7 +11,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::protocol::{Incarnation, Mark};
+use super::location::Location;
+use super::protocol::{Incarnation, Mark, parse_at};
 
 /// The most lives remembered; a neighbour that was away for longer is sent everything.
 const LIVES_MAX: usize = 64;
@@ -79,6 +80,16 @@ pub enum Recalled<'a> {
     },
     /// Some records are missing here.
     Gap,
+}
+
+impl<'a> Recalled<'a> {
+    /// The location that it tells of, if it tells of one.
+    pub fn location(&self) -> Option<Location<'a>> {
+        match self {
+            Recalled::At { line, .. } | Recalled::Held { line, .. } => parse_at(line),
+            _ => None,
+        }
+    }
 }
 
 /// Lives of this feed, the oldest first.

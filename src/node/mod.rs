@@ -33,7 +33,7 @@ use self::expiry::Expiry;
 use self::history::{History, Recalled};
 use self::link::{Dial, HELLO_TIMEOUT, Link, SILENCE_MAX, SplitMix64, Spoken};
 use self::location::Location;
-use self::protocol::{Command, Hello, Incarnation, LinkLine, Mark, TweetQuery, parse_at};
+use self::protocol::{Command, Hello, Incarnation, LinkLine, Mark, TweetQuery};
 use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
 use self::table::{HashKeys, Key, Source, Table};
 use crate::connection_id::ConnectionId;
@@ -285,22 +285,40 @@ impl Node {
     ///
     /// A report is judged by the time when it came, not by that of the replay: what was news then
     /// has a number, though it has expired since.
-    pub fn recall(&mut self, recalled: Recalled<'_>) {
-        match recalled {
-            Recalled::At { line, stamp } => {
+    pub fn recall(&mut self, batch: &[Recalled<'_>]) {
+        for (recalled, location) in batch.iter().zip(self.read_recalled(batch)) {
+            self.recall_all_but_location(recalled);
+            if let Some((key, location)) = location {
+                self.table.accept(key, &location, Source::Own);
+            }
+        }
+    }
+
+    /// The locations that a batch tells of, each of which is about to be looked for. All are read
+    /// before the first is taken in, so that the table waits for many at a time.
+    fn read_recalled<'a>(&self, batch: &[Recalled<'a>]) -> Vec<Option<(Key, Location<'a>)>> {
+        let locations = batch.iter().map(Recalled::location);
+        let keyed = |location: Location<'a>| (self.table.key(location.client), location);
+        let read: Vec<_> = locations.map(|location| location.map(keyed)).collect();
+        let keys: Vec<_> = read.iter().flatten().map(|&(key, _)| key).collect();
+        self.table.prefetch(&keys);
+        read
+    }
+
+    fn recall_all_but_location(&mut self, recalled: &Recalled<'_>) {
+        match *recalled {
+            Recalled::At { stamp, .. } => {
                 if let Some(after) = self.recalled_expiry
                     && let Some(came) = Timestamp::parse_utc(stamp)
                 {
                     self.table.expire_before(came.minus(after));
                 }
-                self.recall_location(line);
             }
             Recalled::Expect(records) => self.table.reserve(records as usize),
-            Recalled::Held { number, line } => {
+            Recalled::Held { number, .. } => {
                 if !self.table.advance(number.saturating_sub(1)) {
                     self.distrust(); // somebody has put this log together
                 }
-                self.recall_location(line);
             }
             Recalled::Life { incarnation, end } => self.history.recall(incarnation, end),
             Recalled::Checkpoint {
@@ -341,15 +359,8 @@ impl Node {
 
     /// The same for a log that can be read only now that the server runs: its locations are taken
     /// in like a client's, the rest says nothing any longer.
-    pub fn recall_late(&mut self, recalled: Recalled<'_>) {
-        if let Recalled::At { line, .. } | Recalled::Held { line, .. } = recalled {
-            self.recall_location(line);
-        }
-    }
-
-    fn recall_location(&mut self, line: &[u8]) {
-        if let Some(location) = parse_at(line) {
-            let key = self.table.key(location.client);
+    pub fn recall_late(&mut self, batch: &[Recalled<'_>]) {
+        for (key, location) in self.read_recalled(batch).into_iter().flatten() {
             self.table.accept(key, &location, Source::Own);
         }
     }

@@ -215,17 +215,16 @@ fn check_records(text: &[u8]) {
         let mut bytes = Vec::new();
         stamp.write_head(&mut bytes, direction, label);
         record::write_text(&mut bytes, text);
-        let (lf, rest) = bytes.split_last().expect("it was written");
+        let (lf, rest) = bytes.split_last_mut().expect("it was written");
         assert!(*lf == b'\n' && rest.iter().all(|byte| matches!(byte, b' '..=b'~')));
-        let mut unescaped = Vec::new();
-        let read = match record::recall(rest, &mut unescaped) {
+        let read = match record::recall(rest) {
             Some(
                 Recalled::At { line, .. }
                 | Recalled::Held { line, .. }
                 | Recalled::Neighbour { line, .. },
             ) => Some(line),
             None => None,
-            Some(other) => panic!("{other:?} in {}", rest.escape_ascii()),
+            Some(other) => panic!("a record tells of {other:?}"),
         };
         let whole = is_at || text.len() <= record::WHOLE_BYTES_MAX;
         assert_eq!(
