@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::chart::Chart;
 use crate::figures::{Column, Figures, Quantity};
 use crate::report::Section;
 use crate::setup::Setup;
@@ -40,6 +41,7 @@ pub const SECTION: Section = Section {
         its replies are timed from when each message was due. Nobody is pinned to a core.",
     run,
     table,
+    charts,
 };
 
 fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
@@ -165,4 +167,8 @@ fn table(figures: &Figures) -> String {
     figures.table("records", &took)
         + "\nReplies to the client of A's meanwhile:\n\n"
         + &figures.table("while", &times)
+}
+
+fn charts(_: &Figures) -> Vec<Chart> {
+    Vec::new()
 }

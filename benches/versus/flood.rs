@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::chart::{Chart, Marks, Panel};
 use crate::figures::{Column, Figures, Quantity};
 use crate::line::Line;
 use crate::report::Section;
@@ -47,6 +48,7 @@ pub const SECTION: Section = Section {
         the same client, place and time.",
     run,
     table,
+    charts,
 };
 
 fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
@@ -58,7 +60,7 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
             let line = Line::start(system, setup.core())?;
             let mut watcher = line.watcher()?;
             for (pipeline, warm_up) in PIPELINES.into_iter().zip([3 * system.warm_up(), SHORT]) {
-                let setting = format!("{CONNECTIONS} x {pipeline}");
+                let setting = setting(pipeline);
                 let mut load = Load {
                     line: &line,
                     setting: &setting,
@@ -81,6 +83,10 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn setting(pipeline: usize) -> String {
+    format!("{CONNECTIONS} x {pipeline}")
 }
 
 /// One system under load in one setting.
@@ -162,4 +168,21 @@ fn table(figures: &Figures) -> String {
         + "\nOne update at a time on idle servers, until it is seen behind the last of three, two or one; \
            at A until it is answered, of NATS until a subscriber at A has it.\n\n"
         + &figures.table("hops", &idle)
+}
+
+fn charts(figures: &Figures) -> Vec<Chart> {
+    let busiest = setting(PIPELINES[0]);
+    let latency = Marks::lines(figures, IDLE, &HOPS, "links that it has crossed");
+    let cpu = Marks::bars(figures, CPU, &busiest);
+    vec![Chart {
+        name: "flood",
+        panels: vec![
+            Panel::new("Time until an update is seen, idle, median", "µs", latency),
+            Panel::new(
+                "CPU time for an update, of three servers in a line together",
+                "µs of one core; less is better",
+                cpu,
+            ),
+        ],
+    }]
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::statvfs;
 
+use crate::chart::{Chart, Marks, Panel};
 use crate::figures::{Column, Figures, Quantity};
 use crate::report::Section;
 use crate::setup::Setup;
@@ -44,6 +45,7 @@ pub const SECTION: Section = Section {
         in which they came. Measured when the server has come to rest after hearing of them all.",
     run,
     table,
+    charts,
 };
 
 fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
@@ -150,4 +152,14 @@ fn table(figures: &Figures) -> String {
         Column::Spread(GENERATOR_BUSY),
     ];
     figures.table("clients", &columns)
+}
+
+fn charts(figures: &Figures) -> Vec<Chart> {
+    let settings = figures.settings();
+    let marks = Marks::lines(figures, CPU, &settings, "clients");
+    let title = "CPU time of the server for a message, by the number of clients";
+    vec![Chart {
+        name: "growth",
+        panels: vec![Panel::new(title, "µs of one core", marks)],
+    }]
 }

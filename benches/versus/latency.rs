@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::chart::{Chart, Marks, Panel};
 use crate::figures::{Column, Figures, Quantity};
 use crate::report::Section;
 use crate::setup::Setup;
@@ -50,6 +51,7 @@ pub const SECTION: Section = Section {
         answers in a closed loop with one message under way on each connection, and at 5,000 a second.",
     run,
     table,
+    charts,
 };
 
 fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
@@ -88,4 +90,22 @@ fn table(figures: &Figures) -> String {
     let mut columns = vec![Column::Spread(RATE)];
     columns.extend(TIMES.map(|(quantity, _)| Column::Spread(quantity)));
     figures.table("rate", &columns)
+}
+
+fn charts(figures: &Figures) -> Vec<Chart> {
+    let quantities = TIMES.map(|(quantity, _)| quantity);
+    let panel = |title, setting| {
+        let marks = Marks::profile(figures, &quantities, setting);
+        Panel::new(title, "µs, logarithmic", marks).log()
+    };
+    vec![Chart {
+        name: "latency",
+        panels: vec![
+            panel(
+                "Time until the reply, at half of each system's capacity",
+                HALF,
+            ),
+            panel("Time until the reply, at 5,000 messages a second", COMMON),
+        ],
+    }]
 }

@@ -2,11 +2,14 @@
 //!
 //! `cargo bench --bench versus` asks all questions, `cargo bench --bench versus -- throughput` those
 //! that are named. Progress goes to standard error, a table for each question to standard output;
-//! `target/versus/` has the same in `results.md`, all figures in `results.csv`. A run to keep is
-//! copied from there to `docs/benchmarks/`. Systems that are not on the machine are left out, with
+//! `target/versus/` has the same in `results.md`, all figures in `results.csv`, and charts. A run to
+//! keep is copied from there to a folder of `docs/benchmarks/`. Systems that are not on the machine are left out, with
 //! a word on how to get them. `HERD_BENCH_ROUNDS` sets the number of rounds (5).
 
+mod canvas;
 mod catch_up;
+mod chart;
+mod draw;
 mod figures;
 mod flood;
 mod growth;
@@ -15,6 +18,7 @@ mod line;
 mod memory;
 mod mix;
 mod report;
+mod scale;
 mod setup;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,6 +6,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::chart::{Chart, Marks, Panel};
 use crate::figures::{Column, Figures, Quantity};
 use crate::report::Section;
 use crate::setup::Setup;
@@ -49,10 +50,11 @@ pub const SECTION: Section = Section {
         keep.",
     run,
     table,
+    charts,
 };
 
 fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
-    let (few, many) = (size(100_000, 1_000), size(1_000_000, 10_000));
+    let [few, many] = numbers();
     let descriptors = raise_descriptors()?;
     let connections = size(10_000, 200).min(descriptors.saturating_sub(200)) as u32;
     for round in 1..=setup.few_rounds() {
@@ -102,6 +104,11 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
+/// Of clients.
+fn numbers() -> [u32; 2] {
+    size([100_000, 1_000_000], [1_000, 10_000])
+}
+
 /// Opens so many connections, and then sends a message on each. Every connection has its client, of
 /// which the server has heard often enough not to grow by it any more.
 fn keep(system: &System, server: &Server, count: u32) -> Result<[f64; 2]> {
@@ -148,4 +155,23 @@ fn table(figures: &Figures) -> String {
                 Column::Ratio(PER_CONNECTION, "herd"),
             ],
         )
+}
+
+fn charts(figures: &Figures) -> Vec<Chart> {
+    let many = grouped(numbers()[1].into());
+    let bars = |title: &str, quantity, setting: &str| {
+        let marks = Marks::bars(figures, quantity, setting);
+        Panel::new(title, "bytes resident; less is better", marks)
+    };
+    vec![Chart {
+        name: "memory",
+        panels: vec![
+            bars(
+                &format!("Memory for a client, of {many}"),
+                PER_CLIENT,
+                &many,
+            ),
+            bars("Memory for an idle connection", PER_CONNECTION, IDLE),
+        ],
+    }]
 }

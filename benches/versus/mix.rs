@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::chart::Chart;
 use crate::figures::{Column, Figures, Quantity};
 use crate::report::Section;
 use crate::setup::Setup;
@@ -36,6 +37,7 @@ pub const SECTION: Section = Section {
         On one connection the next messages wait for the tweets, so the times of all include that.",
     run,
     table,
+    charts,
 };
 
 fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
@@ -93,4 +95,8 @@ fn table(figures: &Figures) -> String {
         Column::Spread(GENERATOR_BUSY),
     ];
     figures.table("pipeline", &columns)
+}
+
+fn charts(_: &Figures) -> Vec<Chart> {
+    Vec::new()
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::chart::Chart;
+use crate::draw::draw;
 use crate::figures::Figures;
 use crate::setup::Setup;
 use crate::support::{Result, is_quick, machine, progress};
@@ -17,6 +19,7 @@ pub struct Section {
     pub method: &'static str,
     pub run: fn(&Setup, &mut Figures) -> Result<()>,
     pub table: fn(&Figures) -> String,
+    pub charts: fn(&Figures) -> Vec<Chart>,
 }
 
 /// Everything told so far.
@@ -44,10 +47,14 @@ impl Report {
         let Section {
             question, method, ..
         } = section;
-        let text = format!(
-            "\n## {question}\n\n{method}\n\n{}",
-            (section.table)(figures)
-        );
+        let table = (section.table)(figures);
+        let mut text = format!("\n## {question}\n\n{method}\n\n{table}");
+        for chart in (section.charts)(figures) {
+            draw(&chart, &self.directory)?;
+            let titles = chart.panels.iter().map(|panel| panel.title.as_str());
+            let titles = titles.collect::<Vec<_>>().join("; ");
+            text += &format!("\n![{titles}]({}.svg)\n", chart.name);
+        }
         print!("{text}");
         self.markdown += &text;
         figures.write_csv(section.word, &mut self.csv)?;

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::chart::{Chart, Marks, Panel};
 use crate::figures::{Column, Figures, Quantity};
 use crate::report::Section;
 use crate::setup::Setup;
@@ -47,6 +48,7 @@ pub const SECTION: Section = Section {
         `GEOADD` keeps no time. The echoes keep nothing.",
     run,
     table,
+    charts,
 };
 
 fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
@@ -55,7 +57,7 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
             let server = system.start(setup.core())?;
             warm_up(system, &server)?;
             for pipeline in PIPELINES {
-                let setting = pipeline.to_string();
+                let setting = format!("pipeline {pipeline}");
                 let [cpu, rate] = measure(system, &server, pipeline, &setting, figures)?;
                 progress(format!(
                     "round {round} of {}, {}, pipeline {pipeline}: {cpu:.3} CPU s per million, \
@@ -127,4 +129,27 @@ fn busy(figures: &Figures, system: &str, setting: &str) -> String {
         _ => "",
     };
     format!("{server:.0} / {generator:.0}{remark}")
+}
+
+fn charts(figures: &Figures) -> Vec<Chart> {
+    let settings = PIPELINES.map(|pipeline| format!("pipeline {pipeline}"));
+    let settings = settings.each_ref().map(String::as_str);
+    let chart = |name, title, axis, marks| Chart {
+        name,
+        panels: vec![Panel::new(title, axis, marks).log()],
+    };
+    vec![
+        chart(
+            "cpu",
+            "CPU time of the server for a message",
+            "µs of one core, logarithmic; less is better",
+            Marks::dots(figures, CPU, &settings),
+        ),
+        chart(
+            "throughput",
+            "Messages that a server on one core answers",
+            "messages per second, logarithmic; more is better",
+            Marks::dots(figures, RATE, &settings).reversed(),
+        ),
+    ]
 }
