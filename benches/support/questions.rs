@@ -85,9 +85,9 @@ impl Questions {
             };
         }
         if std::mem::take(&mut self.awaits_tweets) {
-            let has_tweets = memchr::memmem::find(line, b"\"results\":[").is_some();
+            let is_error = line.starts_with(b"{\"error");
             let is_json = line.starts_with(b"{") && line.ends_with(b"}\n");
-            return if has_tweets && is_json {
+            return if is_json && !is_error {
                 Verdict::Right
             } else {
                 Verdict::Wrong

@@ -39,8 +39,10 @@ pub struct Schedule<'a> {
     /// Of an open loop: how many messages were due, and will have been due at the end.
     begun: usize,
     total: usize,
-    /// Of a closed loop that has an end.
-    end_ns: Option<u64>,
+    /// Before which it does not end.
+    end_ns: u64,
+    /// Of a closed loop that goes on until then.
+    cuts_off: bool,
     told: Option<&'a AtomicBool>,
 }
 
@@ -52,14 +54,18 @@ impl<'a> Schedule<'a> {
             quota: 0,
             begun: 0,
             total: 0,
-            end_ns: None,
+            end_ns: started_ns,
+            cuts_off: false,
             told: None,
         };
+        if let Until::Elapsed(time) = until {
+            schedule.end_ns += time.as_nanos() as u64;
+        }
         match (pace, until) {
             (Pace::Closed, Until::Messages(count)) => schedule.quota = count,
-            (Pace::Closed, Until::Elapsed(time)) => {
+            (Pace::Closed, Until::Elapsed(_)) => {
                 schedule.quota = u64::MAX;
-                schedule.end_ns = Some(started_ns + time.as_nanos() as u64);
+                schedule.cuts_off = true;
             }
             (Pace::Closed, Until::Told(_)) => unreachable!("only open loops are told to stop"),
             (Pace::Open(rate), until) => {
@@ -92,21 +98,24 @@ impl<'a> Schedule<'a> {
 
     /// Nothing will be due any more, and nobody is to be cut off.
     pub fn is_over(&self, now_ns: u64) -> bool {
-        self.begun == self.total && self.end_ns.is_none_or(|end_ns| now_ns >= end_ns)
+        self.begun == self.total && now_ns >= self.end_ns
     }
 
     /// Nobody is to begin another message.
     pub fn is_late(&self, now_ns: u64) -> bool {
-        self.end_ns.is_some_and(|end_ns| now_ns >= end_ns)
+        self.cuts_off && now_ns >= self.end_ns
     }
 
-    /// How long to sleep if nothing is read.
+    /// How long to sleep if nothing is read. In a closed loop something always is.
     pub fn sleep(&self, now_ns: u64) -> Duration {
-        if self.begun == self.total {
+        let next_ns = if self.begun < self.total {
+            self.started_ns + (self.begun as f64 * self.step_ns) as u64
+        } else if now_ns < self.end_ns && !self.cuts_off {
+            self.end_ns
+        } else {
             return PATIENCE;
-        }
-        let due_ns = self.started_ns + (self.begun as f64 * self.step_ns) as u64;
-        let wait = Duration::from_nanos(due_ns.saturating_sub(now_ns));
+        };
+        let wait = Duration::from_nanos(next_ns.saturating_sub(now_ns));
         wait.saturating_sub(SLEEP_SLACK)
     }
 }

@@ -14,7 +14,7 @@ const WIDTH: i32 = 900;
 /// Left of the values, for names, and right of them, for names at the ends of lines.
 const LEFT: i32 = 130;
 const RIGHT: i32 = 120;
-/// Above them, for the title; and for the names of dots.
+/// Above them, for the title; and for the names of dots, or of an axis.
 const TOP: i32 = 56;
 const LEGEND: i32 = 22;
 const BOTTOM: i32 = 62;
@@ -68,8 +68,8 @@ fn height_of(panel: &Panel) -> i32 {
 
 fn top_of(panel: &Panel) -> i32 {
     TOP + match panel.marks {
-        Marks::Dots(_) => LEGEND,
-        _ => 0,
+        Marks::Bars(_) => 0,
+        _ => LEGEND,
     }
 }
 
