@@ -2,6 +2,8 @@
 //! is killed, and a restart from a replaced log still costs only what changed.
 
 mod support;
+#[path = "support/wire.rs"]
+mod wire;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use support::{Herd, PATIENCE, Process, wait_until};
+use wire::FakeNeighbour;
 
 const ALONE: &[(&str, &[&str])] = &[("Ann", &[])];
 const PAIR: &[(&str, &[&str])] = &[("Ann", &["Bob"]), ("Bob", &[])];
@@ -331,5 +334,51 @@ fn each_way_to_sync_serves_and_survives() {
         start(&mut herd, "Ann", &arguments);
         held(&herd, "Ann", &last);
         assert_eq!(said(&mut herd, "cannot"), 0, "{fsync}");
+    }
+}
+
+/// A log that begins with a checkpoint, and goes on with a life that heard Bob's feed up to 9. Its
+/// `= ` records give numbers, so in what is left of it the numbers are right.
+const CHECKPOINT: &str = "\
+2026-01-01T00:00:00.000000000Z * - checkpoint of 2 records begins
+2026-01-01T00:00:00.000000000Z = #1 AT Ann +0.000000000 emu +00+000 1
+2026-01-01T00:00:00.000000000Z = #2 AT Ann +0.000000000 kiwi +00+000 1
+2026-01-01T00:00:00.000000000Z * - checkpoint, incarnation 00000000000000aa at 2, 2 records
+2026-01-01T00:00:00.000000000Z * - neighbour Bob, incarnation 0000000000000b0b, known 0000000000000b0b 7
+2026-01-01T00:00:00.000000000Z * - started, incarnation 00000000000000ab at 2, 2 clients known
+2026-01-01T00:00:00.000000000Z < s1:Bob HELLO herd/1 Bob Ann 0000000000000b0b 1 - 0
+2026-01-01T00:00:00.000000000Z < s1:Bob MARK 9
+";
+
+#[test]
+fn what_is_left_of_a_checkpoint_vouches_for_no_mark() {
+    for cut in 0..=CHECKPOINT.lines().count() {
+        let herd = &mut Herd::new(PAIR);
+        let left: String = CHECKPOINT.split_inclusive('\n').skip(cut).collect();
+        let log = herd.log_path("Ann");
+        fs::create_dir_all(log.parent().expect("it is in a directory")).expect("it is ours");
+        fs::write(log, left).expect("it is ours");
+        herd.start("Ann");
+        let known = Some(("00000000000000ab", 2));
+        let servers = herd.member("Ann").servers;
+        let (mut bob, hello) =
+            FakeNeighbour::introduced(servers, ("Bob", "Ann"), 0xb0b, 1_000, known);
+        // Without the note that it begins, but all its records, it is whole.
+        let (claim, first) = match cut {
+            0 | 1 => ("0000000000000b0b 9", None),
+            2 => ("- 0", Some("AT Ann +0.000000000 kiwi +00+000 1")),
+            _ => ("- 0", None),
+        };
+        let line = &hello.line;
+        assert!(
+            line.ends_with(&format!(" {claim}")),
+            "without {cut}: {line}"
+        );
+        herd.ask("Ann", "IAMAT moa +00+000 2");
+        let news = bob.news();
+        match first {
+            Some(first) => assert_eq!(news, first, "without {cut}: Ann knows no mark of hers"),
+            None => assert!(news.contains(" moa "), "without {cut}: {news}"),
+        }
     }
 }

@@ -300,6 +300,9 @@ impl<D: Disk> Log<D> {
             progress(replay.at(), status.len);
         }
         self.rotation.begins_with(replay.checkpoint_bytes());
+        if status.len > 0 && !node.recalls_from_the_beginning() {
+            self.rotation.want(None); // until then a restart cannot tell what neighbours know
+        }
         Ok(())
     }
 

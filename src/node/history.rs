@@ -6,7 +6,8 @@
 //! neighbour has of an earlier life still holds, up to where that life is seen to have come. What
 //! a life did after its log had a gap is not seen, so a gap ends what is remembered; and so does a
 //! life that says it began at another number than the replay has come to, for then somebody has
-//! cut the log.
+//! cut the log. A checkpoint gives its records their numbers, so in what is left of one the numbers
+//! are right though records are missing: nothing counts before the log is seen to have its beginning.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -96,6 +97,8 @@ impl<'a> Recalled<'a> {
 #[derive(Debug, Default)]
 pub struct History {
     lives: VecDeque<Life>,
+    /// The log has its beginning: a life that knew nothing yet, or a checkpoint, whole.
+    has_beginning: bool,
 }
 
 #[derive(Debug)]
@@ -106,6 +109,17 @@ struct Life {
 }
 
 impl History {
+    /// Notes that the log is seen to have its beginning: what was known at some time stands before
+    /// this, all of it.
+    pub fn see_beginning(&mut self) {
+        self.has_beginning = true;
+    }
+
+    /// Whether the log is seen to have its beginning.
+    pub fn has_beginning(&self) -> bool {
+        self.has_beginning
+    }
+
     /// Notes that a life begins when the feed has come to `end`. No life before it can have come
     /// further: if one is said to have, nothing that was said counts.
     pub fn begin(&mut self, incarnation: Incarnation, end: u64) {
@@ -140,12 +154,6 @@ impl History {
     /// Whether a life has begun of which all that it knew is known.
     pub fn is_whole(&self) -> bool {
         self.lives.back().is_some_and(|life| life.end.is_none())
-    }
-
-    /// Whether earlier lives were recalled, and not the one whose checkpoint tells of them: the
-    /// checkpoint has lost its end, and nobody knows what else.
-    pub fn is_cut(&self) -> bool {
-        self.lives.back().is_some_and(|life| life.end.is_some())
     }
 
     /// Forgets all lives: numbers given from here on may be others than were given then.
@@ -196,7 +204,7 @@ mod tests {
         }
         assert!(history.is_whole());
         history.recall(Incarnation(3), 100);
-        assert!(history.is_cut() && !history.is_whole());
+        assert!(!history.is_whole(), "its checkpoint has not ended");
         history.begin(Incarnation(4), 99); // before the end of one that is over
         assert_eq!(history.lives().count(), 1);
         history.forget();

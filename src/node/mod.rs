@@ -326,7 +326,10 @@ impl Node {
             } => {
                 self.recall_no_expiry();
                 match self.table.advance(end) {
-                    true => self.history.begin(incarnation, end),
+                    true => {
+                        self.history.see_beginning();
+                        self.history.begin(incarnation, end);
+                    }
                     false => self.distrust(),
                 }
             }
@@ -345,12 +348,12 @@ impl Node {
             }
             Recalled::Started { incarnation, end } => {
                 self.recall_no_expiry(); // unless the log says so next
-                let is_known = end == self.table.end();
-                if !is_known || self.history.is_cut() {
-                    self.distrust();
+                if end == 0 && self.table.end() == 0 {
+                    self.history.see_beginning(); // it knew nothing yet
                 }
-                if is_known {
-                    self.history.begin(incarnation, end);
+                match self.history.has_beginning() && end == self.table.end() {
+                    true => self.history.begin(incarnation, end),
+                    false => self.distrust(),
                 }
             }
             Recalled::Gap => self.distrust(),
@@ -383,12 +386,18 @@ impl Node {
         self.table.expire_before(Timestamp::MIN);
     }
 
+    /// Whether what was recalled goes back to the beginning: a life that knew nothing yet, or a
+    /// checkpoint, whole. Otherwise somebody has cut the log.
+    pub fn recalls_from_the_beginning(&self) -> bool {
+        self.history.has_beginning()
+    }
+
     /// Begins this life: all that is known now has been recalled. Gives what is to be recalled
     /// of it: the incarnation, and the number the feed has come to.
     pub fn begin_life(&mut self) -> (Incarnation, u64) {
         let (incarnation, end) = (self.incarnation, self.table.end());
         self.recall_no_expiry(); // what has expired is known with the first turn's time
-        if self.history.is_cut() {
+        if !self.history.has_beginning() {
             self.distrust();
         }
         self.history.begin(incarnation, end);

@@ -64,7 +64,7 @@ pub struct Disk {
     committed: u64,
     /// The log lacks something.
     lacking: bool,
-    /// The file has had a gap: what lives before it did is not known exactly.
+    /// The file has had a gap, or has lost its beginning: what lives before did is not known exactly.
     has_gap: bool,
     /// A sync has failed of which nobody can know what it lost.
     unsynced: bool,
@@ -284,6 +284,7 @@ impl Disk {
             let cut = next.map_or(bytes.len(), |next| at + next + 1);
             self.files.cut_beginning(log, cut);
             self.told.clear();
+            self.has_gap = true;
             return Left::Some;
         }
         left
@@ -351,9 +352,18 @@ impl Disk {
         match left {
             Left::UpTo(number) => self.committed = number,
             Left::AtLeast(_) | Left::Some => {
-                // The simulation takes the node at its word.
+                // The simulation takes the node at its word, and no longer knows what any other file
+                // tells of: the power may fail and bring one back.
                 self.committed = self.last;
                 let number = self.last;
+                for places in self.told.values_mut() {
+                    *places = vec![Place {
+                        end: 0,
+                        number: 0,
+                        exact: false,
+                    }];
+                }
+                let places = self.told.entry(self.current).or_default();
                 places.clear();
                 for (end, number, exact) in [(0, 0, false), (end, number, true)] {
                     places.push(Place { end, number, exact });
