@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tempfile::TempDir;
 
 use super::{PATIENCE, Result};
+
+/// In which /proc counts a process's time: USER_HZ, which is 100 wherever Linux runs herd.
+const TICKS_PER_SECOND: u64 = 100;
 
 /// The name of the server in a herd of one.
 pub const SOLO: &str = "Solo";
@@ -147,7 +149,7 @@ pub fn cpu(process: u32) -> Result<Duration> {
     for text in user_and_system {
         ticks += text.parse::<u64>()?;
     }
-    let all = Duration::from_millis(ticks * 1000 / clock_ticks_per_second());
+    let all = Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND);
     Ok(all.max(Duration::from_nanos(living_ns)))
 }
 
