@@ -182,7 +182,7 @@ impl Generator {
             messages,
             elapsed: started.elapsed(),
             times,
-            own_cpu: cpu(std::process::id())? - own_before,
+            own_cpu: cpu(std::process::id())?.saturating_sub(own_before),
         })
     }
 

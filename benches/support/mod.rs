@@ -78,8 +78,11 @@ pub fn table(header: &str, rows: &[Vec<String>]) {
     }
 }
 
-/// A positive number with its thousands apart: `1,234,567`.
+/// A number with its thousands apart: `1,234,567`.
 pub fn grouped(value: f64) -> String {
+    if value <= -0.5 {
+        return format!("-{}", grouped(-value));
+    }
     let digits = format!("{value:.0}");
     let parts = digits.as_bytes().rchunks(3).rev().map(<[u8]>::escape_ascii);
     parts

@@ -42,7 +42,8 @@ pub const SECTION: Section = Section {
     word: "growth",
     question: "Does a message cost more where many clients are known?",
     method: "50 connections with 16 messages under way; the clients move in an order that is far from that \
-        in which they came. Measured when the server has come to rest after hearing of them all.",
+        in which they came. Measured when the server has come to rest after hearing of them all. Two \
+        rounds at most.",
     run,
     table,
     charts,

@@ -1,10 +1,14 @@
 //! herd beside its kin, a bare echo, Redis and NATS, on the same work in the same run.
 //!
-//! `cargo bench --bench versus` asks all questions, `cargo bench --bench versus -- throughput` those
-//! that are named. Progress goes to standard error, a table for each question to standard output;
-//! `target/versus/` has the same in `results.md`, all figures in `results.csv`, and charts. A run to
-//! keep is copied from there to a folder of `docs/benchmarks/`. Systems that are not on the machine are left out, with
-//! a word on how to get them. `HERD_BENCH_ROUNDS` sets the number of rounds (5).
+//! `cargo bench --bench versus` asks all questions, `cargo bench --bench versus -- throughput flood`
+//! those that are named: throughput, latency, mix, memory, growth, catch-up, flood. All of them take
+//! some 20 minutes and 10 GB in the directory for temporary files, which are removed again.
+//! `HERD_BENCH_ROUNDS` sets the number of rounds (5).
+//!
+//! Progress goes to standard error, a table for each question to standard output. `target/versus/` then
+//! has the same in `results.md`, all figures in `results.csv`, and charts. A run to keep is copied from
+//! there to a folder of its own in `docs/benchmarks/`: `cp -r target/versus docs/benchmarks/2026-11-24`.
+//! Systems that are not on the machine are left out, with a word on how to get them.
 
 mod canvas;
 mod catch_up;

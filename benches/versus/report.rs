@@ -78,7 +78,7 @@ fn heading(setup: &Setup) -> String {
     text += &format!(
         ". Medians of {} interleaved rounds, minimum and maximum in parentheses. Made by \
          `cargo bench --bench versus`, which leaves it in `target/versus/`; a run to keep is copied \
-         from there to `docs/benchmarks/`.\n\n| system | version |\n|---|---|\n",
+         from there to a folder of `docs/benchmarks/`.\n\n| system | version |\n|---|---|\n",
         setup.rounds
     );
     for system in &setup.systems.found {

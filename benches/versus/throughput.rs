@@ -115,7 +115,7 @@ fn table(figures: &Figures) -> String {
         Column::Spread(RATE),
         Column::Text("% busy, server / generator", busy),
     ];
-    figures.table("pipeline", &columns)
+    figures.table("on each connection", &columns)
         + "\n(1) The server waited for the generator: it can answer more than that in a second.\n\
            (2) Each waited for the other, or somebody else was using the cores.\n"
 }
