@@ -1,11 +1,11 @@
 //! `run_herd.sh` from outside: it starts, shows, repairs and stops a herd of real processes.
 //!
-//! Each test has a herd of its own, in a directory of its own, on ports that were free a moment
-//! ago. Clients are `nc` where it is installed, as the script tells people to use it.
+//! Each test has a herd of its own, in a directory of its own, on ports of its own. Clients are `nc`
+//! where it is installed, as the script tells people to use it.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+#[path = "support/ports.rs"]
+mod ports;
+
 /// How long anything may take before the test fails; generous, for machines that are busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How often we look whether it has happened.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// How often another program may take one of our ports before we believe something is wrong.
-const PORT_TRIES: usize = 5;
 
 /// A chain, so that what the first server hears reaches the last over links only.
 const NAMES: [&str; 3] = ["Ada", "Bob", "Cyd"];
@@ -215,19 +216,13 @@ fn it_works_from_anywhere_and_through_a_symlink() {
 
 #[test]
 fn two_at_once_start_one_herd() {
-    with_other_ports_if_taken(|| {
-        let herd = Herd::new();
-        let runs: Vec<Running> = (0..3).map(|_| herd.spawn(herd.command(&[]))).collect();
-        let ended: Vec<Ended> = runs.into_iter().map(|run| run.wait()).collect();
-        if ended.iter().any(Ended::lost_a_port) {
-            return None;
-        }
-        assert!(ended.iter().all(|run| run.code == 0), "{ended:?}");
-        let started = ended.iter().filter(|run| run.out.contains("Starting: "));
-        assert_eq!(started.count(), 1, "{ended:?}");
-        assert_eq!(herd.processes().len(), NAMES.len() + 1, "{ended:?}");
-        Some(())
-    });
+    let herd = Herd::new();
+    let runs: Vec<Running> = (0..3).map(|_| herd.spawn(herd.command(&[]))).collect();
+    let ended: Vec<Ended> = runs.into_iter().map(|run| run.wait()).collect();
+    assert!(ended.iter().all(|run| run.code == 0), "{ended:?}");
+    let started = ended.iter().filter(|run| run.out.contains("Starting: "));
+    assert_eq!(started.count(), 1, "{ended:?}");
+    assert_eq!(herd.processes().len(), NAMES.len() + 1, "{ended:?}");
 }
 
 #[test]
@@ -314,22 +309,16 @@ fn another_twitter_means_no_stand_in() {
 
 #[test]
 fn another_api_is_spoken_with_the_stand_in() {
-    let herd = with_other_ports_if_taken(|| {
-        let herd = Herd::new();
-        let credentials = herd.dir.path().join("of Twitter");
-        fs::write(&credentials, "TWITTER_BEARER_TOKEN=stand-in-hush\n").expect("a file");
-        fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).expect("it is ours");
-        let mut command = herd.command(&["start"]);
-        command.current_dir(herd.dir.path());
-        command.env("TWITTER_API", "2");
-        command.env("TWITTER_CREDENTIALS", "of Twitter");
-        let start = herd.run_program(&mut command);
-        if start.lost_a_port() {
-            return None;
-        }
-        assert_eq!(start.code, 0, "{start:?}");
-        Some(herd)
-    });
+    let herd = Herd::new();
+    let credentials = herd.dir.path().join("of Twitter");
+    fs::write(&credentials, "TWITTER_BEARER_TOKEN=stand-in-hush\n").expect("a file");
+    fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    let mut command = herd.command(&["start"]);
+    command.current_dir(herd.dir.path());
+    command.env("TWITTER_API", "2");
+    command.env("TWITTER_CREDENTIALS", "of Twitter");
+    let start = herd.run_program(&mut command);
+    assert_eq!(start.code, 0, "{start:?}");
     let lines = "IAMAT kiwi +34.068930-118.445127 1\nWHATSAT kiwi 5 1\n";
     let reply = herd.ask("Bob", lines);
     assert!(
@@ -424,7 +413,8 @@ impl Herd {
     /// A topology, and nothing that runs.
     fn new() -> Herd {
         let dir = TempDir::with_prefix("run_herd ").expect("a temporary directory");
-        let mut free = free_addresses(2 * NAMES.len() + 1).into_iter();
+        let free = ports::free_addresses(2 * NAMES.len() + 1);
+        let mut free = free.iter().map(SocketAddr::to_string);
         let mut next = || free.next().expect("as many as were asked for");
         let addresses: Vec<_> = NAMES.iter().map(|_| (next(), next())).collect();
         let herd = Herd {
@@ -446,16 +436,11 @@ impl Herd {
 
     /// A herd that is up.
     fn started() -> Herd {
-        with_other_ports_if_taken(|| {
-            let mut herd = Herd::new();
-            let start = herd.run(&[]);
-            if start.lost_a_port() {
-                return None;
-            }
-            assert_eq!(start.code, 0, "{start:?}");
-            herd.welcome = start.out;
-            Some(herd)
-        })
+        let mut herd = Herd::new();
+        let start = herd.run(&[]);
+        assert_eq!(start.code, 0, "{start:?}");
+        herd.welcome = start.out;
+        herd
     }
 
     fn topology(&self) -> PathBuf {
@@ -683,29 +668,10 @@ impl Ended {
         let row = rows.find(|words| words.first().is_some_and(|word| word == name));
         row.unwrap_or_else(|| panic!("no row for {name}: {self:?}"))
     }
-
-    /// Whether another program took a port between our choosing and our using it.
-    fn lost_a_port(&self) -> bool {
-        self.code != 0 && self.err.contains("in use")
-    }
-}
-
-/// Tries with new ports when `attempt` says that one was lost.
-fn with_other_ports_if_taken<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    let mut attempts = (0..PORT_TRIES).filter_map(|_| attempt());
-    attempts.next().expect("ports that are free a moment later")
 }
 
 fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("run_herd.sh")
-}
-
-/// Addresses that nobody listens on, all different: they are held together, then let go.
-fn free_addresses(count: usize) -> Vec<String> {
-    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let listeners: Vec<TcpListener> = (0..count).map(bind).collect();
-    let address = |l: &TcpListener| l.local_addr().expect("it is bound").to_string();
-    listeners.iter().map(address).collect()
 }
 
 /// Whether there is an `nc` that can half-close (`-N`, as OpenBSD's has); says so once if not.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ mod support;
 
 use stand_in::StandIn;
 use stub_twitter::{Answer, Gate, Request, StubTwitter, response};
-use support::{Client, Herd, Process, wait_until};
+use support::{Client, Herd, Process, free_addresses, wait_until};
 
 /// The longest body that is passed on.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -408,8 +408,7 @@ fn a_twitter_that_cannot_be_had_is_one_line_of_error_and_no_trouble_afterwards()
 
 #[test]
 fn nobody_at_the_address_or_no_address_at_all_is_one_line_of_error() {
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let nobody = nobody.expect("loopback has free ports");
+    let nobody = free_addresses(1)[0];
     for url in [
         format!("http://{nobody}/search.json"),
         "http://".to_owned(),

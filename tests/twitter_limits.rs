@@ -1,7 +1,6 @@
 //! When Twitter is asked again, when it is not, and when it need not be: retries, rate limits, the
 //! circuit breaker, the cache.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ mod support;
 
 use asking::{argue, ask, begin, blake, error_text, located, origin, set, with_token};
 use stub_twitter::{Answer, StubTwitter};
-use support::{Client, Herd, wait_until};
+use support::{Client, Herd, free_addresses, wait_until};
 
 fn started(mut herd: Herd) -> (Herd, Client) {
     herd.start_all();
@@ -152,8 +151,7 @@ fn too_many_questions_without_a_time_is_passed_on_and_asked_again() {
 
 #[test]
 fn a_twitter_that_is_gone_is_tried_now_and_then_and_found_when_it_is_back() {
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = nobody.expect("loopback has free ports");
+    let address = free_addresses(1)[0];
     let (_herd, mut client) = started(blake("1.0", &origin(address)));
     wait_until("the breaker opens", || {
         let error = error_text(&ask(&mut client, "1", 1));

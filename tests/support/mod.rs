@@ -6,13 +6,13 @@
 #![allow(dead_code)] // each test binary uses its own part
 
 pub mod kin;
+mod ports;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use kin::ServerCommand;
+pub use ports::free_addresses;
 
 /// How long a test waits for a condition before it fails: long, for busy machines.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,22 +47,6 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "waited in vain for: {what}");
         thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Addresses on loopback that nobody uses.
-///
-/// Not those that port 0 gives: they are of the range from which the kernel also takes the near end
-/// of every connection, and one that a server leaves free while it is down may be taken by then.
-pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 13_000 + (std::process::id() % 500) as u16 * 32;
-    let free = std::iter::repeat_with(|| {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 3_000;
-        SocketAddr::from(([127, 0, 0, 1], port))
-    });
-    free.filter(|address| TcpListener::bind(address).is_ok())
-        .take(count)
-        .collect()
 }
 
 /// A process that ends with its owner. What it says on standard error goes to a file.
