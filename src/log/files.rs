@@ -17,7 +17,7 @@ use std::thread;
 use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 
 use super::disk::{Disk, OpenError, Status, Ticket};
-use super::rotation::beside;
+use super::names::beside;
 
 /// The ending of a name that is about to take another's place.
 const LINK: &str = "link";

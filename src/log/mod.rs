@@ -21,15 +21,17 @@ pub mod record;
 
 mod appender;
 mod checkpoint;
+mod names;
+mod notice;
+mod options;
 mod replay;
 mod rotation;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use self::appender::Appender;
@@ -42,6 +44,9 @@ use self::rotation::{Hands, Rotation, Why};
 use crate::node::Node;
 use crate::time::Now;
 
+pub use self::notice::Notice;
+pub use self::options::{Fsync, Options};
+
 /// A log that could not be written is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -51,91 +56,6 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// Records beyond this are written before the turn is over.
 const BUFFER_BYTES_MAX: usize = 1024 * 1024;
-
-/// When records are made to survive a power failure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fsync {
-    /// Before the replies they tell of leave.
-    Always,
-    /// Within a second or so.
-    Second,
-    /// When the kernel thinks fit.
-    #[default]
-    Never,
-}
-
-/// How a log is to be kept.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where it is.
-    pub path: PathBuf,
-    /// From this length in bytes on it is replaced, or from twice the length of its checkpoint on
-    /// if that is more.
-    pub max_bytes: u64,
-    /// How many of those it has replaced are kept.
-    pub keep: u32,
-    /// When records are made to survive a power failure.
-    pub fsync: Fsync,
-}
-
-/// What an operator should know of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// It cannot be written any longer; the text says why.
-    Failing(String),
-    /// It is written again; so many records are missing.
-    Recovered(u64),
-    /// It lacked something, and now holds all of so many clients.
-    Complete(usize),
-    /// It was replaced by one that holds all of so many clients.
-    Rotated(usize),
-    /// It cannot be replaced.
-    NotRotated(String),
-    /// It cannot be made to survive a power failure.
-    NotSynced(String),
-    /// It was cut short or deleted by somebody else.
-    Spoilt,
-    /// Another file has taken its name.
-    Foreign(PathBuf),
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Notice::Failing(why) => {
-                write!(f, "cannot write the log, serving on without: {why}")
-            }
-            Notice::Recovered(missing) => {
-                write!(f, "the log is written again; {missing} records are missing")
-            }
-            Notice::Complete(clients) => write!(f, "the log holds all {clients} clients"),
-            Notice::Rotated(clients) => {
-                write!(
-                    f,
-                    "the log was rotated; the new one holds all {clients} clients"
-                )
-            }
-            Notice::NotRotated(why) => {
-                write!(
-                    f,
-                    "cannot begin a new log, writing on in the old one: {why}"
-                )
-            }
-            Notice::NotSynced(why) => write!(
-                f,
-                "cannot sync the log, a power failure would lose what it holds: {why}"
-            ),
-            Notice::Spoilt => f.write_str(
-                "the log was cut short or deleted while it was written; writing it anew",
-            ),
-            Notice::Foreign(path) => write!(
-                f,
-                "{} is another file now, and not empty; writing on in the one that was moved away",
-                path.display()
-            ),
-        }
-    }
-}
 
 /// One server's log.
 #[derive(Debug)]
@@ -277,7 +197,7 @@ impl<D: Disk> Log<D> {
     ) -> Result<(), OpenError> {
         let path = self.options.path.clone();
         let mut file = self.disk.open(&path)?;
-        rotation::clear(&mut self.disk, &path);
+        names::clear(&mut self.disk, &path);
         let mut status = self.disk.status(&file).map_err(OpenError::Io)?;
         if status.is_regular
             && status.len == 0

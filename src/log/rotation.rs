@@ -1,24 +1,17 @@
-//! When the log is replaced, and how one file takes another's place.
+//! When the log is replaced, and how.
 //!
-//! `Log` is the only caller. It has the checkpoint written in slices; then, in one turn:
-//!
-//! ```text
-//!   NAME.log.1 -> NAME.log.2 …     those that are kept move up, the oldest goes
-//!   NAME.log   =  NAME.log.1       the log gets a second name
-//!   NAME.log.new -> NAME.log       the new one takes its first
-//! ```
-//!
-//! After a crash between any two of these `NAME.log` is a file that knows everything.
+//! `Log` is the only caller. It has the checkpoint written in slices; when that is complete, the new
+//! file takes the log's place in one turn (`names`).
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::appender::Appender;
 use super::checkpoint::{Checkpoint, Step};
 use super::disk::{Disk, Ticket};
+use super::names::{NEW, beside, check_place, clear, is_only_at, keep, make_room};
+use super::options::{Fsync, Options};
 use super::record::Stamp;
-use super::{Fsync, Options};
 use crate::node::Node;
 use crate::time::Now;
 
@@ -31,12 +24,6 @@ const RETRY_MAX: Duration = Duration::from_secs(3600);
 
 /// A log shorter than this is not replaced for its length.
 const MAX_BYTES_MIN: u64 = 4096;
-
-/// The ending of the file that is to replace the log.
-pub const NEW: &str = "new";
-
-/// The ending of a file that is about to be deleted.
-pub const OLD: &str = "old";
 
 /// Why a log was replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,66 +210,4 @@ impl<F> Rotation<F> {
         self.failures = self.failures.saturating_add(1);
         self.failures == 1
     }
-}
-
-/// Fails if somebody has put a file of their own in the log's place.
-fn check_place<D: Disk>(disk: &D, log: Option<&Appender<D::File>>, path: &Path) -> io::Result<()> {
-    let is_log = log.is_some_and(|log| disk.is_at(&log.file, path));
-    match disk.len_at(path) {
-        Some(1..) if !is_log => Err(io::Error::other("another file has its name: move it away")),
-        _ => Ok(()),
-    }
-}
-
-/// Whether the log has its own name and no other. Otherwise somebody has moved it away.
-fn is_only_at<D: Disk>(disk: &D, log: &Appender<D::File>, path: &Path) -> io::Result<bool> {
-    Ok(disk.status(&log.file)?.links == 1 && disk.is_at(&log.file, path))
-}
-
-/// Makes room for one more of those that are kept.
-fn make_room<D: Disk>(disk: &mut D, options: &Options) -> io::Result<()> {
-    let kept = |number: u32| beside(&options.path, &number.to_string());
-    let mut surplus = options.keep;
-    while disk.len_at(&kept(surplus)).is_some() {
-        drop_file(disk, &options.path, &kept(surplus));
-        surplus += 1; // fewer may be kept now than were
-    }
-    for number in (1..options.keep).rev() {
-        if disk.len_at(&kept(number)).is_some() {
-            disk.rename(&kept(number), &kept(number + 1))?;
-        }
-    }
-    Ok(())
-}
-
-/// Gives the log its second name, that of the newest of those that are kept.
-fn keep<D: Disk>(disk: &mut D, log: &Appender<D::File>, path: &Path) -> io::Result<()> {
-    let kept = beside(path, "1");
-    if disk.name_again(&log.file, &kept).is_ok() {
-        return Ok(());
-    }
-    // This file system knows no second names: for a moment there is no log, and a start then takes
-    // this one back.
-    disk.rename(path, &kept)
-}
-
-/// Deletes what a rotation that did not come to its end has left at the log's side.
-pub fn clear<D: Disk>(disk: &mut D, path: &Path) {
-    drop_file(disk, path, &beside(path, NEW));
-}
-
-/// Deletes a file, under another name so that it is not in the way until it is gone.
-fn drop_file<D: Disk>(disk: &mut D, path: &Path, file: &Path) {
-    let old = beside(path, OLD);
-    if disk.rename(file, &old).is_ok() {
-        disk.remove_later(&old);
-    }
-}
-
-/// `path` with an ending after its name.
-pub fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    name.into()
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::sync::mpsc::{self, Receiver};
 
 use super::files::Files;
-use super::rotation::{NEW, OLD, RETRY_FIRST, beside};
+use super::names::{NEW, OLD, beside};
+use super::rotation::RETRY_FIRST;
 use super::*;
 use crate::node::Seeds;
 use crate::node::protocol::Incarnation;

@@ -1,0 +1,89 @@
+//! The names of the log and of the files beside it, and how one takes another's place.
+//!
+//! ```text
+//!   NAME.log.1 -> NAME.log.2 …     those that are kept move up, the oldest goes
+//!   NAME.log   =  NAME.log.1       the log gets a second name
+//!   NAME.log.new -> NAME.log       the new one takes its first
+//! ```
+//!
+//! After a crash between any two of these `NAME.log` is a file that knows everything. `Rotation` and
+//! `Log` are the callers.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::appender::Appender;
+use super::disk::Disk;
+use super::options::Options;
+
+/// The ending of the file that is to replace the log.
+pub const NEW: &str = "new";
+
+/// The ending of a file that is about to be deleted.
+pub const OLD: &str = "old";
+
+/// Fails if somebody has put a file of their own in the log's place.
+pub fn check_place<D: Disk>(
+    disk: &D,
+    log: Option<&Appender<D::File>>,
+    path: &Path,
+) -> io::Result<()> {
+    let is_log = log.is_some_and(|log| disk.is_at(&log.file, path));
+    match disk.len_at(path) {
+        Some(1..) if !is_log => Err(io::Error::other("another file has its name: move it away")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the log has its own name and no other. Otherwise somebody has moved it away.
+pub fn is_only_at<D: Disk>(disk: &D, log: &Appender<D::File>, path: &Path) -> io::Result<bool> {
+    Ok(disk.status(&log.file)?.links == 1 && disk.is_at(&log.file, path))
+}
+
+/// Makes room for one more of those that are kept.
+pub fn make_room<D: Disk>(disk: &mut D, options: &Options) -> io::Result<()> {
+    let kept = |number: u32| beside(&options.path, &number.to_string());
+    let mut surplus = options.keep;
+    while disk.len_at(&kept(surplus)).is_some() {
+        drop_file(disk, &options.path, &kept(surplus));
+        surplus += 1; // fewer may be kept now than were
+    }
+    for number in (1..options.keep).rev() {
+        if disk.len_at(&kept(number)).is_some() {
+            disk.rename(&kept(number), &kept(number + 1))?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the log its second name, that of the newest of those that are kept.
+pub fn keep<D: Disk>(disk: &mut D, log: &Appender<D::File>, path: &Path) -> io::Result<()> {
+    let kept = beside(path, "1");
+    if disk.name_again(&log.file, &kept).is_ok() {
+        return Ok(());
+    }
+    // This file system knows no second names: for a moment there is no log, and a start then takes
+    // this one back.
+    disk.rename(path, &kept)
+}
+
+/// Deletes what a rotation that did not come to its end has left at the log's side.
+pub fn clear<D: Disk>(disk: &mut D, path: &Path) {
+    drop_file(disk, path, &beside(path, NEW));
+}
+
+/// Deletes a file, under another name so that it is not in the way until it is gone.
+fn drop_file<D: Disk>(disk: &mut D, path: &Path, file: &Path) {
+    let old = beside(path, OLD);
+    if disk.rename(file, &old).is_ok() {
+        disk.remove_later(&old);
+    }
+}
+
+/// `path` with an ending after its name.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}

@@ -1,0 +1,63 @@
+//! What `Log` tells the operator.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// What an operator should know of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It cannot be written any longer; the text says why.
+    Failing(String),
+    /// It is written again; so many records are missing.
+    Recovered(u64),
+    /// It lacked something, and now holds all of so many clients.
+    Complete(usize),
+    /// It was replaced by one that holds all of so many clients.
+    Rotated(usize),
+    /// It cannot be replaced.
+    NotRotated(String),
+    /// It cannot be made to survive a power failure.
+    NotSynced(String),
+    /// It was cut short or deleted by somebody else.
+    Spoilt,
+    /// Another file has taken its name.
+    Foreign(PathBuf),
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Failing(why) => {
+                write!(f, "cannot write the log, serving on without: {why}")
+            }
+            Notice::Recovered(missing) => {
+                write!(f, "the log is written again; {missing} records are missing")
+            }
+            Notice::Complete(clients) => write!(f, "the log holds all {clients} clients"),
+            Notice::Rotated(clients) => {
+                write!(
+                    f,
+                    "the log was rotated; the new one holds all {clients} clients"
+                )
+            }
+            Notice::NotRotated(why) => {
+                write!(
+                    f,
+                    "cannot begin a new log, writing on in the old one: {why}"
+                )
+            }
+            Notice::NotSynced(why) => write!(
+                f,
+                "cannot sync the log, a power failure would lose what it holds: {why}"
+            ),
+            Notice::Spoilt => f.write_str(
+                "the log was cut short or deleted while it was written; writing it anew",
+            ),
+            Notice::Foreign(path) => write!(
+                f,
+                "{} is another file now, and not empty; writing on in the one that was moved away",
+                path.display()
+            ),
+        }
+    }
+}
