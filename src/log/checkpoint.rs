@@ -15,13 +15,14 @@
 use std::io;
 
 use super::appender::Appender;
+use super::cursor::Cursor;
 use super::disk::{Disk, Ticket};
 use super::note;
 use super::record::{self, Direction, Label, Stamp};
 use crate::node::Node;
 
-/// So many bytes of records are written in one turn, more only to keep ahead of the feed.
-pub const SLICE_BYTES: usize = 256 * 1024;
+/// Records beyond this are written before the slice is over.
+const BUFFER_BYTES_MAX: usize = 256 * 1024;
 
 /// After so many syncs what came meanwhile is taken to be as little as it will be.
 const SYNCS_MAX: u32 = 4;
@@ -31,8 +32,8 @@ const SYNCS_MAX: u32 = 4;
 pub struct Checkpoint<F> {
     out: Appender<F>,
     buffer: Vec<u8>,
-    /// Everything up to this number of the feed is in it.
-    cursor: u64,
+    cursor: Cursor,
+    /// Locations in it.
     records: u64,
     /// Slices written since the last sync.
     slices: u32,
@@ -55,7 +56,7 @@ impl<F> Checkpoint<F> {
         Checkpoint {
             out,
             buffer: Vec::new(),
-            cursor: 0,
+            cursor: Cursor::new(0),
             records: 0,
             slices: 0,
             syncs: 0,
@@ -68,8 +69,8 @@ impl<F> Checkpoint<F> {
         self.syncing.is_none()
     }
 
-    /// Writes a slice of what is missing, of `records_min` records if there are so many; once nothing
-    /// is, has it synced, and then writes what has come meanwhile.
+    /// Writes a slice of what is missing; once nothing is, has it synced, and then writes what has
+    /// come meanwhile.
     ///
     /// # Errors
     /// The disk's: the file is then of no use.
@@ -78,14 +79,15 @@ impl<F> Checkpoint<F> {
         disk: &mut D,
         node: &Node,
         stamp: &mut Stamp,
-        records_min: u64,
         ticket: Ticket,
     ) -> io::Result<Step> {
         if self.syncing.is_some() {
+            self.cursor.wait(node.table());
             return Ok(Step::Unfinished);
         }
         self.slices += 1;
-        if !self.write_slice(disk, node, stamp, records_min)? {
+        self.write_slice(disk, node, stamp)?;
+        if !self.cursor.has_ended() {
             return Ok(Step::Unfinished);
         }
         let is_little = self.syncs > 0 && self.slices == 1;
@@ -147,34 +149,27 @@ impl<F> Checkpoint<F> {
         record::write_text(&mut self.buffer, text.as_bytes());
     }
 
-    /// Writes one slice. Says whether it was the last.
     fn write_slice<D: Disk<File = F>>(
         &mut self,
         disk: &mut D,
         node: &Node,
         stamp: &mut Stamp,
-        records_min: u64,
-    ) -> io::Result<bool> {
-        let mut reached_end = true;
+    ) -> io::Result<()> {
         if self.out.is_empty() {
             self.note(stamp, &note::begins(node.table().len()));
         }
-        let enough = self.records + records_min;
-        for change in node.table().changes_after(self.cursor) {
-            if self.buffer.len() >= SLICE_BYTES {
-                if self.records >= enough {
-                    reached_end = false;
-                    break;
-                }
-                self.out.append(disk, &mut self.buffer)?;
+        let (out, buffer) = (&mut self.out, &mut self.buffer);
+        self.cursor.slice(node.table(), |change| {
+            if buffer.len() >= BUFFER_BYTES_MAX {
+                out.append(disk, buffer)?;
             }
+            let before = buffer.len();
             let label = Label::Number(change.number);
-            stamp.write_head(&mut self.buffer, Direction::Held, label);
-            record::write_text(&mut self.buffer, change.line);
-            self.cursor = change.number;
+            stamp.write_head(buffer, Direction::Held, label);
+            record::write_text(buffer, change.line);
             self.records += 1;
-        }
-        self.out.append(disk, &mut self.buffer)?;
-        Ok(reached_end)
+            Ok(buffer.len() - before)
+        })?;
+        out.append(disk, buffer)
     }
 }

@@ -21,6 +21,7 @@ pub mod record;
 
 mod appender;
 mod checkpoint;
+mod cursor;
 mod names;
 mod notice;
 mod options;
@@ -35,7 +36,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use self::appender::Appender;
-use self::checkpoint::SLICE_BYTES;
+use self::cursor::Cursor;
 use self::disk::{Disk, OpenError, Ticket};
 use self::note::GAP;
 use self::record::{Direction, ELLIPSIS, Label, Stamp};
@@ -70,9 +71,7 @@ pub struct Log<D: Disk> {
     /// Everything up to this number of the feed is in the log.
     journaled: u64,
     /// While the log lacks what the table holds: how far it has been written again.
-    rewrite_from: Option<u64>,
-    /// Where the feed had come to when [`Log::work`] was called last.
-    worked_at: u64,
+    rewrite: Option<Cursor>,
     /// A log that could not be had at the start, and has not been read yet.
     unread: Option<Replay>,
     rotation: Rotation<D::File>,
@@ -128,8 +127,7 @@ impl<D: Disk> Log<D> {
             out: None,
             trouble: Trouble::default(),
             journaled: 0,
-            rewrite_from: None,
-            worked_at: 0,
+            rewrite: None,
             unread: None,
             rotation: Rotation::default(),
             sync: Sync::default(),
@@ -178,15 +176,14 @@ impl<D: Disk> Log<D> {
             Err(OpenError::Io(_)) => {
                 self.trouble.retry_at = Some(now.mono);
                 self.trouble.said = true; // the caller tells of it
-                self.rewrite_from = Some(0);
+                self.rewrite = Some(Cursor::new(0));
             }
             Ok(()) if self.options.fsync != Fsync::Never => {
                 self.sync_names(); // it may be a new one
             }
             Ok(()) | Err(OpenError::InUse) => {}
         }
-        self.journaled = self.rewrite_from.unwrap_or(end);
-        self.worked_at = end;
+        self.journaled = self.rewrite.as_ref().map_or(end, Cursor::at);
         opened
     }
 
@@ -294,7 +291,7 @@ impl<D: Disk> Log<D> {
         untold
             || match self.is_failing() {
                 true => self.rotation.is_wanted() && rotation(),
-                false => self.unread.is_some() || self.rewrite_from.is_some() || rotation(),
+                false => self.unread.is_some() || self.rewrite.is_some() || rotation(),
             }
     }
 
@@ -331,7 +328,8 @@ impl<D: Disk> Log<D> {
             }
         }
         if !self.is_failing() {
-            self.journaled = self.rewrite_from.unwrap_or(node.table().end());
+            let end = node.table().end();
+            self.journaled = self.rewrite.as_ref().map_or(end, Cursor::at);
             self.look_after(now);
         }
     }
@@ -406,48 +404,35 @@ impl<D: Disk> Log<D> {
     /// Does a slice of what is to be done beside the turns: reading an old log that has come back,
     /// writing what the log lacks, replacing it. To be called when nothing is left to commit.
     pub fn work(&mut self, node: &mut Node, now: Now) {
-        // A change puts back into the feed one record that was written at most. With two written for
-        // each the end comes nearer by one, however many changes come in a turn.
-        let end = node.table().end();
-        let before = std::mem::replace(&mut self.worked_at, end);
-        let records_min = 2 * (end - before);
         if self.is_failing() {
             // A log that is to be replaced in any case need not be written first.
             if self.rotation.is_wanted() {
-                self.rotate(node, records_min, now);
+                self.rotate(node, now);
             }
         } else if let (Some(replay), Some(out)) = (&mut self.unread, &self.out) {
             let step = replay.step(&self.disk, &out.file, |batch| node.recall_late(batch));
             if !step.unwrap_or(false) {
                 self.unread = None;
             }
-        } else if let Some(cursor) = self.rewrite_from {
-            if cursor >= before {
-                // The slice before this one was the last; what came since is in the log anyway.
-                self.rewrite_from = None;
+        } else if let Some(cursor) = self.rewrite.take() {
+            if cursor.has_ended() {
                 self.notices.push_back(Notice::Complete(node.table().len()));
             } else {
-                self.rewrite(cursor, node, records_min);
+                self.rewrite(cursor, node);
             }
         } else {
-            self.rotate(node, records_min, now);
+            self.rotate(node, now);
         }
     }
 
     /// Writes a slice of what the log lacks: it is one more cursor in the feed.
-    fn rewrite(&mut self, cursor: u64, node: &Node, records_min: u64) {
-        let (mut reached, mut records, mut bytes) = (cursor, 0, 0);
-        for change in node.table().changes_after(cursor) {
-            if bytes >= SLICE_BYTES && records >= records_min {
-                self.rewrite_from = Some(reached);
-                return;
-            }
+    fn rewrite(&mut self, mut cursor: Cursor, node: &Node) {
+        let written = cursor.slice(node.table(), |change| {
             self.record(Direction::Held, Label::None, change.line);
-            reached = change.number;
-            records += 1;
-            bytes += change.line.len();
-        }
-        self.rewrite_from = Some(node.table().end());
+            Ok(change.line.len())
+        });
+        written.expect("nothing but the commit fails");
+        self.rewrite = Some(cursor);
     }
 
     // ---- failure and recovery
@@ -462,7 +447,7 @@ impl<D: Disk> Log<D> {
                 Err(error) => return self.fail(&error, now),
                 Ok(out) if out.is_regular() && out.is_empty() => {
                     // It will be replaced by one that knows everything.
-                    self.rewrite_from = None;
+                    self.rewrite = None;
                     self.rotation.want(None);
                     self.out = Some(out);
                 }
@@ -470,7 +455,7 @@ impl<D: Disk> Log<D> {
                     // Whatever it holds, it is not what we have written so far.
                     self.unread = out.is_regular().then(|| Replay::new(out.len()));
                     self.journaled = 0;
-                    self.rewrite_from = Some(0);
+                    self.rewrite = Some(Cursor::new(0));
                     self.out = Some(out);
                 }
             }
@@ -503,7 +488,7 @@ impl<D: Disk> Log<D> {
         }
         self.trouble.retry_at = Some(now.after(RETRY));
         self.drop_buffer();
-        self.rewrite_from = Some(self.journaled);
+        self.rewrite = Some(Cursor::new(self.journaled));
         if !std::mem::replace(&mut self.trouble.said, true) {
             let why = format!("{}: {error}", self.options.path.display());
             self.notices.push_back(Notice::Failing(why));
@@ -529,7 +514,7 @@ impl<D: Disk> Log<D> {
 
     // ---- rotation
 
-    fn rotate(&mut self, node: &Node, records_min: u64, now: Now) {
+    fn rotate(&mut self, node: &Node, now: Now) {
         self.tickets += 1;
         let hands = Hands {
             disk: &mut self.disk,
@@ -537,7 +522,6 @@ impl<D: Disk> Log<D> {
             out: &mut self.out,
             node,
             stamp: &mut self.stamp,
-            records_min,
         };
         let clients = node.table().len();
         match self.rotation.step(hands, Ticket(self.tickets), now) {
@@ -551,7 +535,7 @@ impl<D: Disk> Log<D> {
             self.notices.push_front(Notice::Recovered(missing));
         }
         self.journaled = node.table().end();
-        self.rewrite_from = None;
+        self.rewrite = None;
         self.sync.ticket = None;
         self.sync.dirty = false;
         self.sync.said = false;

@@ -60,8 +60,6 @@ pub struct Hands<'a, D: Disk> {
     pub node: &'a Node,
     /// The time of its records.
     pub stamp: &'a mut Stamp,
-    /// How many records are to be written at least, if there are so many.
-    pub records_min: u64,
 }
 
 impl<F> Default for Rotation<F> {
@@ -153,7 +151,6 @@ impl<F> Rotation<F> {
             out,
             node,
             stamp,
-            records_min,
         } = hands;
         let mut checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
@@ -164,7 +161,7 @@ impl<F> Rotation<F> {
             }
             None => return Ok(None),
         };
-        if checkpoint.step(disk, node, stamp, records_min, ticket)? == Step::Unfinished {
+        if checkpoint.step(disk, node, stamp, ticket)? == Step::Unfinished {
             self.checkpoint = Some(checkpoint);
             return Ok(None);
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::mpsc::{self, Receiver};
 
+use super::cursor::PASSED_MAX;
 use super::files::Files;
 use super::names::{NEW, OLD, beside};
 use super::rotation::RETRY_FIRST;
@@ -479,6 +480,44 @@ fn what_a_log_lacks_is_written_however_much_comes_meanwhile() {
     bench.log.work(&mut bench.node, bench.now);
     bench.later(RETRY);
     turns_until(&mut bench, &Notice::Complete(10_000));
+}
+
+#[test]
+fn what_has_expired_is_passed_over_a_piece_at_a_time() {
+    for lacking in [false, true] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        let mut bench = Bench::opened(options(&path));
+        bench.node.forget_after(Duration::from_secs(60), bench.now);
+        if lacking {
+            bench.log.fail(&io::Error::other("planted"), bench.now);
+        }
+        (0..10 * PASSED_MAX).for_each(|n| bench.report(&format!("client{n}"), 1));
+        bench.report("kiwi", bench.now.wall.seconds() as u64);
+        bench.commit();
+        bench.node.handle_timeout(bench.now);
+        assert_eq!(bench.known().len(), 1, "the others have expired");
+        match lacking {
+            true => bench.later(RETRY),
+            false => bench.log.rotation.want_now(),
+        }
+        let mut pieces = 0;
+        let is_complete = |notice: &Notice| matches!(notice, Notice::Complete(_));
+        while !bench.commit().iter().any(is_complete) {
+            bench.log.work(&mut bench.node, bench.now);
+            pieces += 1;
+            if !bench.log.is_busy(bench.now) {
+                let (ticket, outcome) = bench.synced.recv().expect("the thread lives");
+                bench.log.handle_synced(ticket, outcome, bench.now);
+            }
+        }
+        assert!(pieces >= 10, "{pieces}, lacking: {lacking}");
+        let known = bench.known();
+        drop(bench);
+        let again = Bench::opened(options(&path)).known();
+        assert_eq!(again[0].1, known[0].1, "lacking: {lacking}");
+        assert_eq!(again.len(), 1, "lacking: {lacking}");
+    }
 }
 
 #[test]

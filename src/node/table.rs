@@ -361,9 +361,17 @@ impl Table {
 
     /// What changed after `cursor`, oldest change first, each record once, if it has not expired.
     pub fn changes_after(&self, cursor: u64) -> impl Iterator<Item = Change<'_>> {
-        let records = self.records_after(cursor).map(|(_, record)| record);
-        let fresh = records.filter(|record| record.effective() >= self.oldest);
-        fresh.map(Record::change)
+        self.entries_after(cursor).filter_map(|(_, change)| change)
+    }
+
+    /// The numbers of the feed after `cursor`, each with what changed then, unless that has changed
+    /// again since or has expired: for who must not pass over too many of those at once.
+    pub fn entries_after(&self, cursor: u64) -> impl Iterator<Item = (u64, Option<Change<'_>>)> {
+        self.feed.after(cursor).map(|(number, slot)| {
+            let record = &self.records[slot as usize];
+            let is_shown = record.number == number && record.effective() >= self.oldest;
+            (number, is_shown.then(|| record.change()))
+        })
     }
 
     /// Gives `take` what changed after `cursor`, in that order, until it says that it wants no
