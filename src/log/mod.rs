@@ -27,6 +27,7 @@ mod notice;
 mod options;
 mod replay;
 mod rotation;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -36,12 +37,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use self::appender::Appender;
-use self::cursor::Cursor;
 use self::disk::{Disk, OpenError, Ticket};
 use self::note::GAP;
 use self::record::{Direction, ELLIPSIS, Label, Stamp};
 use self::replay::Replay;
 use self::rotation::{Hands, Rotation, Why};
+use self::state::{Lack, Next, State};
 use crate::node::Node;
 use crate::time::Now;
 
@@ -67,30 +68,11 @@ pub struct Log<D: Disk> {
     /// The turn's records.
     buffer: Vec<u8>,
     out: Option<Appender<D::File>>,
-    trouble: Trouble,
-    /// Everything up to this number of the feed is in the log.
-    journaled: u64,
-    /// While the log lacks what the table holds: how far it has been written again.
-    rewrite: Option<Cursor>,
-    /// A log that could not be had at the start, and has not been read yet.
-    unread: Option<Replay>,
+    state: State,
     rotation: Rotation<D::File>,
     sync: Sync,
     tickets: u64,
     notices: VecDeque<Notice>,
-}
-
-/// Why and since when the log cannot be written.
-#[derive(Debug, Default)]
-struct Trouble {
-    /// While it cannot be written: when to try again.
-    retry_at: Option<Instant>,
-    /// Records that could not be written since.
-    missing: u64,
-    /// The operator has been told.
-    said: bool,
-    /// A write before the end of the turn failed.
-    broken: Option<io::Error>,
 }
 
 /// What has been made to survive a power failure.
@@ -125,10 +107,7 @@ impl<D: Disk> Log<D> {
             stamp: Stamp::default(),
             buffer: Vec::new(),
             out: None,
-            trouble: Trouble::default(),
-            journaled: 0,
-            rewrite: None,
-            unread: None,
+            state: State::whole(0),
             rotation: Rotation::default(),
             sync: Sync::default(),
             tickets: 0,
@@ -167,23 +146,19 @@ impl<D: Disk> Log<D> {
             let forgets = note::forgets(after);
             self.record(Direction::Note, Label::None, forgets.as_bytes());
         }
+        self.state = State::whole(end);
         match opened {
             Err(OpenError::Unread(_)) => {
                 // The numbers of this life are not those that a later replay will give.
                 let unread = format!("{GAP}what stands before could not all be read");
                 self.record(Direction::Note, Label::None, unread.as_bytes());
             }
-            Err(OpenError::Io(_)) => {
-                self.trouble.retry_at = Some(now.mono);
-                self.trouble.said = true; // the caller tells of it
-                self.rewrite = Some(Cursor::new(0));
-            }
+            Err(OpenError::Io(_)) => self.state = State::unavailable(now.mono), // the caller tells
             Ok(()) if self.options.fsync != Fsync::Never => {
                 self.sync_names(); // it may be a new one
             }
             Ok(()) | Err(OpenError::InUse) => {}
         }
-        self.journaled = self.rewrite.as_ref().map_or(end, Cursor::at);
         opened
     }
 
@@ -255,8 +230,10 @@ impl<D: Disk> Log<D> {
     /// Writes before the turn is over. From a failure on nothing more is tried until the commit
     /// has told of it: what follows a record that broke off must not run on from there.
     fn write_early(&mut self) {
-        if self.trouble.retry_at.is_none() && self.trouble.broken.is_none() {
-            self.trouble.broken = self.write_buffer().err();
+        if !self.is_failing()
+            && let Err(error) = self.write_buffer()
+        {
+            self.state.fail(Next::Tell(error));
         }
         self.drop_buffer();
     }
@@ -281,7 +258,7 @@ impl<D: Disk> Log<D> {
 
     /// Whether it cannot be written at present.
     pub fn is_failing(&self) -> bool {
-        self.trouble.retry_at.is_some()
+        self.state.is_failing()
     }
 
     /// Whether there is something to do at once: to commit, to tell, or for [`Log::work`].
@@ -289,9 +266,13 @@ impl<D: Disk> Log<D> {
         let untold = !self.buffer.is_empty() || !self.notices.is_empty();
         let rotation = || (self.rotation).is_busy(self.out.as_ref(), &self.options, now);
         untold
-            || match self.is_failing() {
-                true => self.rotation.is_wanted() && rotation(),
-                false => self.unread.is_some() || self.rewrite.is_some() || rotation(),
+            || match &self.state {
+                State::Whole { .. } => rotation(),
+                State::Lacking(_) => true,
+                State::Failing { lack, .. } => match lack {
+                    Lack::Unread(_) => true,
+                    Lack::Changes { .. } => self.rotation.is_wanted() && rotation(),
+                },
             }
     }
 
@@ -302,7 +283,7 @@ impl<D: Disk> Log<D> {
         let sync = sync.filter(|_| syncs && self.sync.ticket.is_none());
         let rotation = self.rotation.poll_timeout(self.out.as_ref(), &self.options);
         let rotation = rotation.filter(|_| !self.is_failing() || self.rotation.is_wanted());
-        let due = [self.trouble.retry_at, sync, rotation];
+        let due = [self.state.retry_at(), sync, rotation];
         due.into_iter().flatten().min()
     }
 
@@ -314,22 +295,23 @@ impl<D: Disk> Log<D> {
     /// Hands the turn's records to the kernel, and to the disk if that is wished. Then replies may
     /// leave.
     pub fn commit(&mut self, node: &Node, now: Now) {
-        if let Some(error) = self.trouble.broken.take() {
-            self.fail(&error, now);
-        } else {
-            match self.trouble.retry_at {
-                None if self.buffer.is_empty() => {}
-                None => match self.write_buffer() {
-                    Ok(()) => self.sync_written(now),
-                    Err(error) => self.fail(&error, now),
-                },
-                Some(at) if now.mono < at => self.drop_buffer(),
-                Some(_) => self.try_again(now),
+        let end = node.table().end();
+        if let Some(error) = self.state.take_untold(now.after(RETRY)) {
+            self.drop_buffer();
+            self.tell_of_failure(&error, now);
+        } else if let Some(at) = self.state.retry_at() {
+            match now.mono < at {
+                true => self.drop_buffer(),
+                false => self.try_again(now),
+            }
+        } else if !self.buffer.is_empty() {
+            match self.write_buffer() {
+                Ok(()) => self.sync_written(now),
+                Err(error) => self.fail(&error, now),
             }
         }
         if !self.is_failing() {
-            let end = node.table().end();
-            self.journaled = self.rewrite.as_ref().map_or(end, Cursor::at);
+            self.state.commit(end);
             self.look_after(now);
         }
     }
@@ -404,40 +386,42 @@ impl<D: Disk> Log<D> {
     /// Does a slice of what is to be done beside the turns: reading an old log that has come back,
     /// writing what the log lacks, replacing it. To be called when nothing is left to commit.
     pub fn work(&mut self, node: &mut Node, now: Now) {
-        if self.is_failing() {
+        let is_failing = self.is_failing();
+        match self.state.lack() {
+            Some(Lack::Unread(replay)) => {
+                let Some(out) = &self.out else { return };
+                let step = replay.step(&self.disk, &out.file, |batch| node.recall_late(batch));
+                if !step.unwrap_or(false) {
+                    self.state.open_anew(Lack::after(0));
+                }
+            }
             // A log that is to be replaced in any case need not be written first.
-            if self.rotation.is_wanted() {
-                self.rotate(node, now);
+            Some(Lack::Changes { .. }) if is_failing => {
+                if self.rotation.is_wanted() {
+                    self.rotate(node, now);
+                }
             }
-        } else if let (Some(replay), Some(out)) = (&mut self.unread, &self.out) {
-            let step = replay.step(&self.disk, &out.file, |batch| node.recall_late(batch));
-            if !step.unwrap_or(false) {
-                self.unread = None;
-            }
-        } else if let Some(cursor) = self.rewrite.take() {
-            if cursor.has_ended() {
+            Some(Lack::Changes { committed, cursor }) if cursor.has_ended() => {
+                self.state = State::whole(*committed);
                 self.notices.push_back(Notice::Complete(node.table().len()));
-            } else {
-                self.rewrite(cursor, node);
             }
-        } else {
-            self.rotate(node, now);
+            Some(Lack::Changes { cursor, .. }) => {
+                let (stamp, buffer) = (&mut self.stamp, &mut self.buffer);
+                let written = cursor.slice(node.table(), |change| {
+                    stamp.write_head(buffer, Direction::Held, Label::None);
+                    record::write_text(buffer, change.line);
+                    Ok(change.line.len())
+                });
+                written.expect("nothing is written before the commit");
+            }
+            None => self.rotate(node, now),
         }
-    }
-
-    /// Writes a slice of what the log lacks: it is one more cursor in the feed.
-    fn rewrite(&mut self, mut cursor: Cursor, node: &Node) {
-        let written = cursor.slice(node.table(), |change| {
-            self.record(Direction::Held, Label::None, change.line);
-            Ok(change.line.len())
-        });
-        written.expect("nothing but the commit fails");
-        self.rewrite = Some(cursor);
     }
 
     // ---- failure and recovery
 
     fn try_again(&mut self, now: Now) {
+        let mut is_new = false;
         if self.out.is_none() {
             let opened = self.disk.open(&self.options.path);
             match opened
@@ -445,24 +429,22 @@ impl<D: Disk> Log<D> {
                 .and_then(|file| Appender::new(&self.disk, file))
             {
                 Err(error) => return self.fail(&error, now),
-                Ok(out) if out.is_regular() && out.is_empty() => {
-                    // It will be replaced by one that knows everything.
-                    self.rewrite = None;
-                    self.rotation.want(None);
-                    self.out = Some(out);
-                }
                 Ok(out) => {
-                    // Whatever it holds, it is not what we have written so far.
-                    self.unread = out.is_regular().then(|| Replay::new(out.len()));
-                    self.journaled = 0;
-                    self.rewrite = Some(Cursor::new(0));
+                    is_new = out.is_regular() && out.is_empty();
+                    if !is_new {
+                        // Whatever it holds, it is not what we have written so far.
+                        self.state.open_anew(match out.is_regular() {
+                            true => Lack::Unread(Replay::new(out.len())),
+                            false => Lack::after(0),
+                        });
+                    }
                     self.out = Some(out);
                 }
             }
         }
         // The gap is told of first, so that who reads the log knows where it is.
         let records = std::mem::take(&mut self.buffer);
-        let missing = self.trouble.missing;
+        let missing = self.state.missing();
         let note = format!("{GAP}{missing} records could not be written before this one");
         self.stamp.set(now.wall);
         self.record(Direction::Note, Label::None, note.as_bytes());
@@ -471,7 +453,11 @@ impl<D: Disk> Log<D> {
         if let Err(error) = told {
             return self.fail(&error, now);
         }
-        self.trouble = Trouble::default();
+        self.state.recover();
+        if is_new {
+            self.state.leave_to_replacement();
+            self.rotation.want(None);
+        }
         match self.write_buffer() {
             Ok(()) => {
                 self.notices.push_back(Notice::Recovered(missing));
@@ -483,20 +469,24 @@ impl<D: Disk> Log<D> {
 
     /// Notes a failure, and tells of it if it is the first.
     fn fail(&mut self, error: &io::Error, now: Now) {
-        if !self.is_failing() && self.rotation.is_under_way() {
-            self.put_rotation_off(error, now); // its file may be what fills the disk
-        }
-        self.trouble.retry_at = Some(now.after(RETRY));
+        let is_first = self.state.fail(Next::Retry(now.after(RETRY)));
         self.drop_buffer();
-        self.rewrite = Some(Cursor::new(self.journaled));
-        if !std::mem::replace(&mut self.trouble.said, true) {
-            let why = format!("{}: {error}", self.options.path.display());
-            self.notices.push_back(Notice::Failing(why));
+        if is_first {
+            self.tell_of_failure(error, now);
         }
     }
 
+    fn tell_of_failure(&mut self, error: &io::Error, now: Now) {
+        if self.rotation.is_under_way() {
+            self.put_rotation_off(error, now); // its file may be what fills the disk
+        }
+        let why = format!("{}: {error}", self.options.path.display());
+        self.notices.push_back(Notice::Failing(why));
+    }
+
     fn drop_buffer(&mut self) {
-        self.trouble.missing += memchr::memchr_iter(b'\n', &self.buffer).count() as u64;
+        let records = memchr::memchr_iter(b'\n', &self.buffer).count();
+        self.state.miss(records as u64);
         self.buffer.clear();
     }
 
@@ -531,11 +521,10 @@ impl<D: Disk> Log<D> {
             Err(error) => return self.put_rotation_off(&error, now),
         }
         if self.is_failing() {
-            let missing = std::mem::take(&mut self.trouble).missing;
+            let missing = self.state.missing();
             self.notices.push_front(Notice::Recovered(missing));
         }
-        self.journaled = node.table().end();
-        self.rewrite = None;
+        self.state = State::whole(node.table().end());
         self.sync.ticket = None;
         self.sync.dirty = false;
         self.sync.said = false;
@@ -572,7 +561,6 @@ impl<D: Disk> Log<D> {
             }
             _ => {
                 self.out = None; // whatever is at the log's path now may be better
-                self.trouble.retry_at = Some(now.mono);
                 self.try_again(now);
             }
         }

@@ -199,29 +199,53 @@ fn a_log_that_cannot_be_had_is_said_once_and_tried_again() {
     assert_eq!(Bench::opened(options(&path)).known(), known);
 }
 
-#[test]
-fn an_old_log_that_comes_back_while_the_server_runs_is_read() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("Blake.log");
-    let aside = directory.path().join("aside");
-    let mut bench = Bench::opened(options(&path));
+/// A log of 5,000 clients that cannot be had at the start, is back when one more has reported, and
+/// is written again but has not been read.
+fn come_back(path: &Path) -> Bench {
+    let aside = path.with_extension("aside");
+    let mut bench = Bench::opened(options(path));
     (0..5_000).for_each(|n| bench.report(&format!("old{n}"), 1));
     bench.commit();
     drop(bench);
-    fs::rename(&path, &aside).expect("it is there");
-    fs::create_dir(&path).expect("nothing is there");
-    let mut bench = Bench::new(options(&path));
+    fs::rename(path, &aside).expect("it is there");
+    fs::create_dir(path).expect("nothing is there");
+    let mut bench = Bench::new(options(path));
     let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
     assert!(matches!(opened, Err(OpenError::Io(_))));
     bench.report("kiwi", 1);
     bench.commit();
-    fs::remove_dir(&path).expect("it is there");
-    fs::rename(&aside, &path).expect("it is there");
+    fs::remove_dir(path).expect("it is there");
+    fs::rename(&aside, path).expect("it is there");
     bench.later(RETRY);
-    assert_eq!(
-        bench.settle(),
-        [Notice::Recovered(2), Notice::Complete(5_001)]
-    );
+    assert_eq!(bench.commit(), [Notice::Recovered(2)]);
+    bench
+}
+
+#[test]
+fn an_old_log_that_comes_back_while_the_server_runs_is_read() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = come_back(&path);
+    assert_eq!(bench.settle(), [Notice::Complete(5_001)]);
+    drop(bench);
+    assert_eq!(Bench::opened(options(&path)).known().len(), 5_001);
+}
+
+#[test]
+fn an_old_log_that_comes_back_is_read_before_another_replaces_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = come_back(&path);
+    bench.log.fail(&io::Error::other("planted"), bench.now);
+    bench.log.rotation.want_now();
+    assert!(matches!(
+        bench.settle()[..],
+        [
+            Notice::Failing(_),
+            Notice::Recovered(0),
+            Notice::Complete(5_001)
+        ]
+    ));
     drop(bench);
     assert_eq!(Bench::opened(options(&path)).known().len(), 5_001);
 }
@@ -256,7 +280,7 @@ fn a_turn_too_long_for_the_buffer_is_written_in_parts_or_given_up_whole() {
     let mut bench = Bench::opened(options(Path::new("/dev/full")));
     (0..40).for_each(|_| bench.log.record(Direction::In, Label::Client(1), &line));
     assert!(matches!(bench.commit()[..], [Notice::Failing(_)]));
-    assert_eq!(bench.log.trouble.missing, 41);
+    assert_eq!(bench.log.state.missing(), 41);
 }
 
 #[test]
