@@ -8,8 +8,7 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
 /// A buffer that holds this much is not added to: bytes are freed a buffer at a time, so one that
-/// never empties, because its socket is slow, must not be the only one. One that has grown beyond
-/// it is given back to the system rather than used again.
+/// never empties, because its socket is slow, must not be the only one.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Places for so many buffers are kept when all is written: a quarter of what an idle connection
@@ -18,6 +17,11 @@ const CHUNKS_KEPT: usize = 4;
 
 /// The most emptied buffers kept for the next connections that write.
 const SPARES_MAX: usize = 64;
+
+/// A buffer that has grown beyond this is freed rather than kept. A buffer never shrinks, and any
+/// of them may be whose turn it is when a neighbour is sent much: in the end all would be as large
+/// as the largest backlog.
+const SPARE_BYTES_MAX: usize = 16 * 1024;
 
 /// Emptied buffers, kept so that a reply need not allocate.
 pub type Spares = Vec<Vec<u8>>;
@@ -105,7 +109,7 @@ impl Output {
             if rest.is_empty() {
                 self.written = 0;
                 if let Some(Chunk::Own(mut buffer)) = self.chunks.pop_front()
-                    && buffer.capacity() <= CHUNK_BYTES
+                    && buffer.capacity() <= SPARE_BYTES_MAX
                     && spares.len() < SPARES_MAX
                 {
                     buffer.clear();
@@ -183,6 +187,28 @@ mod tests {
                 "{held} bytes are held"
             );
         }
+    }
+
+    #[test]
+    fn buffers_that_have_held_much_are_not_kept() {
+        let mut spares = Spares::new();
+        let mut outputs: Vec<Output> = (0..2 * SPARES_MAX).map(|_| Output::default()).collect();
+        let mut wide = io::sink();
+        for much in 0..outputs.len() {
+            for (number, output) in outputs.iter_mut().enumerate() {
+                let lines = if number == much { 400 } else { 100 };
+                (0..lines).for_each(|_| output.push(&[&[b'x'; 80]], &mut spares));
+            }
+            for output in &mut outputs {
+                output.flush(&mut wide, &mut spares).expect("it has room");
+            }
+        }
+        assert_eq!(spares.len(), SPARES_MAX, "what is small is kept");
+        let kept: usize = spares.iter().map(Vec::capacity).sum();
+        assert!(
+            kept <= SPARES_MAX * SPARE_BYTES_MAX,
+            "{kept} bytes are kept"
+        );
     }
 
     proptest! {
