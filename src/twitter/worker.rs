@@ -26,6 +26,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer taken in.
 const BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// The longest head of an answer taken in.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// What a connection reads into. A head that is too long shows by its first byte too many.
+const INPUT_BYTES: usize = HEAD_BYTES_MAX + 1;
+
+/// What a connection writes from. A request's first line must fit in at once, and an address may
+/// have 65,534 bytes (`http::Uri`): as many digits as a client's line has room for.
+const OUTPUT_BYTES: usize = 66 * 1024;
+
 /// What Twitter asked its clients to say of themselves.
 const USER_AGENT: &str = concat!("herd/", env!("CARGO_PKG_VERSION"));
 
@@ -235,6 +245,11 @@ fn agent(options: &Options) -> Agent {
             false => Proxy::try_from_env(),
         })
         .tls_config(tls.build())
+        // ureq fills both with zeros, so a connection costs all of it, 256 KiB unless it is told
+        // otherwise; and each worker has a heap of its own, which keeps what a connection took.
+        .max_response_header_size(HEAD_BYTES_MAX)
+        .input_buffer_size(INPUT_BYTES)
+        .output_buffer_size(OUTPUT_BYTES)
         .timeout_connect(Some(CONNECT_TIMEOUT));
     if options.credentials.is_some() {
         config = config.max_redirects(0); // a token goes to the address that was given, and no other
@@ -256,4 +271,19 @@ pub(super) fn body(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>,
 pub(super) fn left(deadline: Instant) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
     left.max(Duration::from_millis(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::twitter::api::Api;
+
+    #[test]
+    fn a_connection_to_twitter_costs_little() {
+        let options = Options::new(Api::V1_0, None, None).expect("the stand-in wants nothing");
+        let agent = agent(&options);
+        let config = agent.config();
+        let bytes = config.input_buffer_size() + config.output_buffer_size();
+        assert!(bytes <= 100 * 1024, "{bytes} bytes a connection");
+    }
 }
