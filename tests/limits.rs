@@ -173,7 +173,11 @@ fn a_silent_client_is_closed_and_nobody_else() {
     let mut waiting = herd.client("Ann");
     waiting.say("IAMAT kiwi +00+000 1");
     let at = waiting.line();
-    waiting.say("WHATSAT kiwi 1 1");
+    // In two pieces: once somebody else has been answered, the first has been read by itself.
+    waiting.send(b"WHATSAT kiwi ");
+    talking.say("WHERE");
+    assert_eq!(talking.line(), "? WHERE");
+    waiting.send(b"1 1\n");
     assert_eq!(waiting.line(), at);
     let silent = herd.client("Ann");
     let mut half = herd.client("Ann");
@@ -195,6 +199,31 @@ fn a_silent_client_is_closed_and_nobody_else() {
     assert_eq!(logged(&herd, "Ann", "silent for 1 seconds"), 2);
     herd.wait_for_link("Ann", "Bob");
     assert_eq!(logged(&herd, "Ann", "link to Bob is down"), 0);
+}
+
+#[test]
+fn a_line_that_came_in_two_pieces_leaves_nothing_behind() {
+    const CLIENTS: u64 = 200;
+    const HALF: usize = 30_000;
+    let mut herd = alone_with(&[]);
+    let mut other = herd.client("Ann");
+    let mut say_in_two = |herd: &Herd| {
+        let mut client = herd.client("Ann");
+        for piece in [vec![b'x'; HALF], vec![b'y'; HALF]] {
+            client.send(&piece);
+            other.say("WHERE");
+            assert_eq!(other.line(), "? WHERE"); // so what was sent before has been read
+        }
+        client.send(b"\n");
+        assert_eq!(client.line().len(), 2 + 2 * HALF);
+        client
+    };
+    drop(say_in_two(&herd)); // what serves all is there from now on
+    let before = herd.process("Ann").resident_bytes();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| say_in_two(&herd)).collect();
+    let grown = herd.process("Ann").resident_bytes().saturating_sub(before);
+    assert!(grown < CLIENTS * HALF as u64 / 2, "{grown} bytes");
+    drop(clients);
 }
 
 #[test]

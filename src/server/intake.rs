@@ -10,11 +10,11 @@ use crate::connection_id::ConnectionId;
 use crate::net::READ_BYTES_MAX;
 use crate::net::connection::Role;
 
-/// Room for what is read before any of it is handled; there is always room for one more read.
+/// Room for what is read before any of it is handled: reading goes on until there is too little for
+/// one more read.
 const INTAKE_BYTES: usize = 2 * READ_BYTES_MAX;
 
 /// What was read and is to be handled next.
-#[derive(Default)]
 pub struct Intake {
     bytes: Vec<u8>,
     arrivals: Vec<Arrival>,

@@ -136,7 +136,8 @@ pub struct Server {
     full_said: BTreeMap<Full, Instant>,
     /// Whether records expire: then a replay goes by the times in the log.
     forgets: bool,
-    intake: Intake,
+    /// Taken out while it is used.
+    intake: Option<Intake>,
     now: Now,
 }
 
@@ -226,7 +227,7 @@ impl Server {
             arrived: Vec::new(),
             full_said: BTreeMap::new(),
             forgets: options.forget_after.is_some(),
-            intake: Intake::new(),
+            intake: Some(Intake::new()),
             now,
         })
     }
@@ -381,7 +382,9 @@ impl Server {
     fn serve_ready(&mut self) {
         let share = self.reactor.read_share();
         let mut left = self.reactor.ready_len();
-        let mut intake = std::mem::take(&mut self.intake);
+        let Some(mut intake) = self.intake.take() else {
+            return;
+        };
         while left > 0 {
             intake.clear();
             while left > 0 && intake.has_room() {
@@ -392,7 +395,7 @@ impl Server {
             }
             self.handle_intake(&intake);
         }
-        self.intake = intake;
+        self.intake = Some(intake);
     }
 
     /// Reads from a connection, once, when all it had said before has been handled.
@@ -408,15 +411,29 @@ impl Server {
             Fill::Drained => return,
             Fill::End => return self.handle_end(id, role),
         };
-        // The end of a line whose beginning was kept.
         let mut chunk = intake.read(read);
-        while !chunk.is_empty() && !self.reactor.is_between_lines(id) {
-            if self.serve_piece(id, role, &mut chunk) == Served::Held {
-                return;
-            }
+        if !self.reactor.is_between_lines(id) && !self.serve_kept_line(id, role, &mut chunk) {
+            return;
         }
         let start = read - chunk.len();
         intake.push(id, role, start, read);
+    }
+
+    /// Handles a line whose beginning was kept, as far as `chunk` goes on with it. `false` if all of
+    /// `chunk` has been taken, or the rest must wait and is kept.
+    fn serve_kept_line(&mut self, id: ConnectionId, role: Role, chunk: &mut &[u8]) -> bool {
+        while !self.reactor.is_between_lines(id) {
+            match self.serve_piece(id, role, chunk) {
+                Served::Piece => {}
+                Served::Nothing | Served::Held => return false,
+            }
+        }
+        // The line is no longer kept, and who has to wait after it is held, be there a rest or not.
+        let wanted = self.serve_pieces(id, role, &[]);
+        if !wanted {
+            self.reactor.hold(id, chunk);
+        }
+        wanted
     }
 
     /// Handles what was read, in groups: first all lines of a group are read, and what they speak
