@@ -160,8 +160,8 @@ impl Feed {
         // Like `retain`, without a branch: whether an entry is kept has to be read from a record
         // that may be anywhere, and so the processor can wait for many of them at a time.
         let mut kept = 0;
-        for at in 0..before {
-            let entry = segment.entries[at];
+        for from in 0..before {
+            let entry = segment.entries[from];
             segment.entries[kept] = entry;
             kept += usize::from(keep(base + u64::from(entry.above_base), entry.slot));
         }

@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 /// Lines up to this length lie in the record itself; longer ones are allocated apiece.
 ///
 /// An `AT` line of the assignment is 60 to 90 bytes. With 94 a record takes 128 bytes, two cache
-/// lines, and a table of a million needs no allocation but its own.
+/// lines or three, as memory comes, and a table of a million needs no allocation but its own.
 const INLINE_BYTES: usize = 94;
 
 const _: () = assert!(size_of::<Record>() == 128);
@@ -40,9 +40,9 @@ pub type HashKeys = (u64, u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(u64);
 
-/// The most clients that one call of [`Table::prefetch`] looks for: what it brings near must still be
-/// there when the last of them is asked for.
-pub const PREFETCH_MAX: usize = 64;
+/// The most records that are brought near at a time: enough to keep as many loads under way as a
+/// processor can, and few enough that all are still near when the last of them is asked for.
+pub const PREFETCH_MAX: usize = 32;
 
 /// Where a record came from: what need not be sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +155,8 @@ impl Record {
         self.line.set(location.line);
     }
 
-    /// Reads a little of each of its cache lines.
+    /// Reads a little of each of its cache lines: of the line's beginning, middle and end, and of what
+    /// stands behind it, which may be in one more.
     fn touch(&self) -> u64 {
         let ends = match &self.line {
             Text::Short { bytes, .. } => {
@@ -163,7 +164,7 @@ impl Record {
             }
             Text::Long(line) => line[0],
         };
-        self.number ^ u64::from(ends)
+        self.number ^ u64::from(ends) ^ u64::from(self.client_bytes)
     }
 
     fn client(&self) -> &[u8] {
@@ -261,8 +262,8 @@ impl Table {
         Key(self.index.hash(client))
     }
 
-    /// Brings near what a look-up of each of these clients will need, the first
-    /// [`PREFETCH_MAX`] at least. Changes nothing.
+    /// Brings near what a look-up of each of these clients will need, of the first
+    /// [`PREFETCH_MAX`] at most. Changes nothing.
     ///
     /// In a table of millions each step of a look-up - the index, then the record - waits for memory.
     /// Here each step is taken for all of them before the next, in loads that do not depend on each
@@ -272,13 +273,13 @@ impl Table {
         for (slot, &key) in slots.iter_mut().zip(keys) {
             *slot = self.index.likely(key);
         }
-        let mut sum = 0;
-        for &slot in slots.iter().take(keys.len()) {
+        let mut bits = 0;
+        for (&slot, _) in slots.iter().zip(keys) {
             if let Some(record) = self.records.get(slot as usize) {
-                sum += record.touch();
+                bits ^= record.touch();
             }
         }
-        std::hint::black_box(sum); // otherwise nothing of this need be done
+        std::hint::black_box(bits); // otherwise nothing of this need be done
     }
 
     /// The latest location of `client`.
@@ -351,12 +352,35 @@ impl Table {
         slot
     }
 
+    /// The entries of the feed after `cursor`, each with its slot and the record that is there now:
+    /// of records anywhere in memory some are always brought near ahead.
+    fn walk(&self, cursor: u64) -> impl Iterator<Item = (u64, u32, &Record)> {
+        let mut entries = self.feed.after(cursor);
+        let mut near = [(0, 0); PREFETCH_MAX];
+        let (mut at, mut end) = (0, 0);
+        std::iter::from_fn(move || {
+            if at == end {
+                (at, end) = (0, 0);
+                for (place, entry) in near.iter_mut().zip(&mut entries) {
+                    *place = entry;
+                    end += 1;
+                }
+                let touched = near[..end]
+                    .iter()
+                    .map(|&(_, slot)| self.records[slot as usize].touch());
+                std::hint::black_box(touched.fold(0, |bits, more| bits ^ more));
+            }
+            let &(number, slot) = near[..end].get(at)?;
+            at += 1;
+            Some((number, slot, &self.records[slot as usize]))
+        })
+    }
+
     /// The records that the feed has after `cursor`, each once, those included that have expired.
     fn records_after(&self, cursor: u64) -> impl Iterator<Item = (u32, &Record)> {
-        self.feed.after(cursor).filter_map(|(number, slot)| {
-            let record = &self.records[slot as usize];
-            (record.number == number).then_some((slot, record))
-        })
+        self.walk(cursor)
+            .filter(|(number, _, record)| record.number == *number)
+            .map(|(_, slot, record)| (slot, record))
     }
 
     /// What changed after `cursor`, oldest change first, each record once, if it has not expired.
@@ -367,8 +391,7 @@ impl Table {
     /// The numbers of the feed after `cursor`, each with what changed then, unless that has changed
     /// again since or has expired: for who must not pass over too many of those at once.
     pub fn entries_after(&self, cursor: u64) -> impl Iterator<Item = (u64, Option<Change<'_>>)> {
-        self.feed.after(cursor).map(|(number, slot)| {
-            let record = &self.records[slot as usize];
+        self.walk(cursor).map(|(number, _, record)| {
             let is_shown = record.number == number && record.effective() >= self.oldest;
             (number, is_shown.then(|| record.change()))
         })
