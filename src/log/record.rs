@@ -217,8 +217,8 @@ fn is_plain(bytes: &[u8]) -> bool {
     }
 }
 
-/// Takes back what [`write_escaped`] did, in place: no text becomes longer. `None` for text it cannot
-/// have written, an [`ELLIPSIS`] included.
+/// Takes back what [`write_escaped`] did, in place: no text becomes longer. `None` where a backslash
+/// begins no escape, as in an [`ELLIPSIS`].
 fn unescape(text: &mut [u8]) -> Option<&[u8]> {
     let Some(first) = memchr::memchr(b'\\', text) else {
         return Some(text);

@@ -107,29 +107,33 @@ pub enum Action<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct ClientLine<'a> {
     text: &'a [u8],
-    command: Option<Command<'a>>,
-    /// Where the table has the client that the command names.
-    key: Option<Key>,
+    /// What it asks for, and where the table has the client that it names.
+    command: Option<(Command<'a>, Key)>,
 }
 
 impl ClientLine<'_> {
     /// What [`Node::prefetch`] wants to know, if the line speaks of a client.
     pub fn key(&self) -> Option<Key> {
-        self.key
+        self.command.map(|(_, key)| key)
     }
 }
 
 /// The same of a line between servers.
 #[derive(Clone, Debug)]
-pub struct NeighbourLine<'a> {
-    said: Result<LinkLine<'a>, &'static str>,
-    key: Option<Key>,
+pub enum NeighbourLine<'a> {
+    /// A location, and where the table has its client.
+    At(Location<'a>, Key),
+    /// Anything else.
+    Other(Result<LinkLine<'a>, &'static str>),
 }
 
 impl NeighbourLine<'_> {
     /// What [`Node::prefetch`] wants to know, if the line speaks of a client.
     pub fn key(&self) -> Option<Key> {
-        self.key
+        match self {
+            NeighbourLine::At(_, key) => Some(*key),
+            NeighbourLine::Other(_) => None,
+        }
     }
 }
 
@@ -487,18 +491,18 @@ impl Node {
     /// Reads a client's line, to be handled next or after others.
     pub fn read_client_line<'a>(&self, text: &'a [u8]) -> ClientLine<'a> {
         let command = Command::parse(text);
-        let key = command.map(|command| self.table.key(command.client()));
-        ClientLine { text, command, key }
+        let command = command.map(|command| (command, self.table.key(command.client())));
+        ClientLine { text, command }
     }
 
     /// Reads a line between servers, to be handled next or after others.
     pub fn read_link_line<'a>(&self, text: &'a [u8]) -> NeighbourLine<'a> {
-        let said = LinkLine::parse(text);
-        let key = match &said {
-            Ok(LinkLine::At(location)) => Some(self.table.key(location.client)),
-            _ => None,
-        };
-        NeighbourLine { said, key }
+        match LinkLine::parse(text) {
+            Ok(LinkLine::At(location)) => {
+                NeighbourLine::At(location, self.table.key(location.client))
+            }
+            other => NeighbourLine::Other(other),
+        }
     }
 
     /// Brings near what handling some lines will need; only how long that takes depends on it.
@@ -511,9 +515,9 @@ impl Node {
     pub fn handle_client_line(&mut self, client: ConnectionId, line: ClientLine<'_>, now: Now) {
         debug_assert!(!self.is_waiting(client), "its lines are kept back");
         self.expire(now);
-        let handled = match (line.command, line.key) {
-            (Some(command), Some(key)) => self.handle_command(client, command, key, now),
-            _ => false,
+        let handled = match line.command {
+            Some((command, key)) => self.handle_command(client, command, key, now),
+            None => false,
         };
         if !handled {
             self.wishes.lines.extend_from_slice(b"? ");
@@ -647,11 +651,15 @@ impl Node {
         {
             session.heard(now);
         }
-        match (peer, line.said) {
-            (Peer::Link(index), Ok(LinkLine::At(location))) => {
-                let key = line.key.expect("the line speaks of a client");
+        let said = match (peer, line) {
+            (Peer::Link(index), NeighbourLine::At(location, key)) => {
                 self.table.accept(key, &location, Source::Link(index.0));
+                return Spoken::News;
             }
+            (_, NeighbourLine::At(location, _)) => Ok(LinkLine::At(location)),
+            (_, NeighbourLine::Other(said)) => said,
+        };
+        match (peer, said) {
             (Peer::Link(index), Ok(LinkLine::Mark(number))) => {
                 return self.link_mut(index).handle_mark(number);
             }
