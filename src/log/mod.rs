@@ -28,8 +28,10 @@ mod options;
 mod replay;
 mod rotation;
 mod state;
+mod sync;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::collections::VecDeque;
 use std::io;
@@ -39,10 +41,12 @@ use std::time::{Duration, Instant};
 use self::appender::Appender;
 use self::disk::{Disk, OpenError, Ticket};
 use self::note::GAP;
-use self::record::{Direction, ELLIPSIS, Label, Stamp};
+use self::record::{Direction, Label};
 use self::replay::Replay;
 use self::rotation::{Hands, Rotation, Why};
 use self::state::{Lack, Next, State};
+use self::sync::Sync;
+use self::turn::{BUFFER_BYTES_MAX, Turn};
 use crate::node::Node;
 use crate::time::Now;
 
@@ -52,21 +56,12 @@ pub use self::options::{Fsync, Options};
 /// A log that could not be written is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// With [`Fsync::Second`] this often, while there is something to sync. Also how often the file is
-/// looked at that is being written.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
-
-/// Records beyond this are written before the turn is over.
-const BUFFER_BYTES_MAX: usize = 1024 * 1024;
-
 /// One server's log.
 #[derive(Debug)]
 pub struct Log<D: Disk> {
     disk: D,
     options: Options,
-    stamp: Stamp,
-    /// The turn's records.
-    buffer: Vec<u8>,
+    turn: Turn,
     out: Option<Appender<D::File>>,
     state: State,
     rotation: Rotation<D::File>,
@@ -75,37 +70,13 @@ pub struct Log<D: Disk> {
     notices: VecDeque<Notice>,
 }
 
-/// What has been made to survive a power failure.
-#[derive(Debug, Default)]
-struct Sync {
-    /// Something was written that has not been synced.
-    dirty: bool,
-    /// The one under way.
-    ticket: Option<Ticket>,
-    /// When the file was last synced or looked at.
-    at: Option<Instant>,
-    /// The operator has been told that it fails.
-    said: bool,
-}
-
-impl Sync {
-    fn is_due(&self, now: Now) -> bool {
-        self.dirty && self.ticket.is_none() && self.due_at().is_none_or(|at| at <= now.mono)
-    }
-
-    fn due_at(&self) -> Option<Instant> {
-        self.at.map(|at| at + SYNC_EVERY)
-    }
-}
-
 impl<D: Disk> Log<D> {
     /// A log that will be where `options` say; nothing is touched yet.
     pub fn new(disk: D, options: Options) -> Log<D> {
         Log {
             disk,
             options,
-            stamp: Stamp::default(),
-            buffer: Vec::new(),
+            turn: Turn::default(),
             out: None,
             state: State::whole(0),
             rotation: Rotation::default(),
@@ -155,7 +126,7 @@ impl<D: Disk> Log<D> {
             }
             Err(OpenError::Io(_)) => self.state = State::unavailable(now.mono), // the caller tells
             Ok(()) if self.options.fsync != Fsync::Never => {
-                self.sync_names(); // it may be a new one
+                self.sync_names(now); // it may be a new one
             }
             Ok(()) | Err(OpenError::InUse) => {}
         }
@@ -215,14 +186,13 @@ impl<D: Disk> Log<D> {
 
     /// Sets the time of the records that follow.
     pub fn set_time(&mut self, now: Now) {
-        self.stamp.set(now.wall);
+        self.turn.set_time(now);
     }
 
     /// Adds a record.
     pub fn record(&mut self, direction: Direction, label: Label<'_>, text: &[u8]) {
-        self.stamp.write_head(&mut self.buffer, direction, label);
-        record::write_text(&mut self.buffer, text);
-        if self.buffer.len() >= BUFFER_BYTES_MAX {
+        self.turn.record(direction, label, text);
+        if self.turn.len() >= BUFFER_BYTES_MAX {
             self.write_early();
         }
     }
@@ -231,27 +201,21 @@ impl<D: Disk> Log<D> {
     /// has told of it: what follows a record that broke off must not run on from there.
     fn write_early(&mut self) {
         if !self.is_failing()
-            && let Err(error) = self.write_buffer()
+            && let Err(error) = self.write()
         {
             self.state.fail(Next::Tell(error));
         }
-        self.drop_buffer();
+        self.drop_records();
     }
 
     /// Adds a record of a line that goes on beyond its `beginning`.
     pub fn record_beginning(&mut self, direction: Direction, label: Label<'_>, beginning: &[u8]) {
-        self.stamp.write_head(&mut self.buffer, direction, label);
-        let shown = &beginning[..beginning.len().min(record::BEGINNING_BYTES)];
-        record::write_escaped(&mut self.buffer, shown);
-        self.buffer.extend_from_slice(ELLIPSIS);
-        self.buffer.push(b'\n');
+        self.turn.record_beginning(direction, label, beginning);
     }
 
     /// Adds the record of that line's end: it had `bytes` bytes in all.
     pub fn record_length(&mut self, direction: Direction, label: Label<'_>, bytes: u64) {
-        self.stamp.write_head(&mut self.buffer, direction, label);
-        record::write_length(&mut self.buffer, bytes);
-        self.buffer.push(b'\n');
+        self.turn.record_length(direction, label, bytes);
     }
 
     // ---- the end of a turn
@@ -263,7 +227,7 @@ impl<D: Disk> Log<D> {
 
     /// Whether there is something to do at once: to commit, to tell, or for [`Log::work`].
     pub fn is_busy(&self, now: Now) -> bool {
-        let untold = !self.buffer.is_empty() || !self.notices.is_empty();
+        let untold = !self.turn.is_empty() || !self.notices.is_empty();
         let rotation = || (self.rotation).is_busy(self.out.as_ref(), &self.options, now);
         untold
             || match &self.state {
@@ -278,11 +242,10 @@ impl<D: Disk> Log<D> {
 
     /// When [`Log::commit`] or [`Log::work`] should be called next though nothing happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let sync = self.sync.due_at();
-        let syncs = self.options.fsync == Fsync::Second && self.sync.dirty && !self.is_failing();
-        let sync = sync.filter(|_| syncs && self.sync.ticket.is_none());
+        let is_written = !self.is_failing();
+        let sync = self.sync.poll_timeout(self.options.fsync, is_written);
         let rotation = self.rotation.poll_timeout(self.out.as_ref(), &self.options);
-        let rotation = rotation.filter(|_| !self.is_failing() || self.rotation.is_wanted());
+        let rotation = rotation.filter(|_| is_written || self.rotation.is_wanted());
         let due = [self.state.retry_at(), sync, rotation];
         due.into_iter().flatten().min()
     }
@@ -297,15 +260,15 @@ impl<D: Disk> Log<D> {
     pub fn commit(&mut self, node: &Node, now: Now) {
         let end = node.table().end();
         if let Some(error) = self.state.take_untold(now.after(RETRY)) {
-            self.drop_buffer();
+            self.drop_records();
             self.tell_of_failure(&error, now);
         } else if let Some(at) = self.state.retry_at() {
             match now.mono < at {
-                true => self.drop_buffer(),
+                true => self.drop_records(),
                 false => self.try_again(now),
             }
-        } else if !self.buffer.is_empty() {
-            match self.write_buffer() {
+        } else if !self.turn.is_empty() {
+            match self.write() {
                 Ok(()) => self.sync_written(now),
                 Err(error) => self.fail(&error, now),
             }
@@ -314,13 +277,20 @@ impl<D: Disk> Log<D> {
             self.state.commit(end);
             self.look_after(now);
         }
+        if self.sync.is_names_retry_due(now) {
+            self.sync_names(now);
+        }
     }
 
     fn sync_written(&mut self, now: Now) {
-        self.sync.dirty = true;
-        if self.options.fsync == Fsync::Always
-            && let Some(out) = &self.out
-        {
+        self.sync.handle_written();
+        if self.options.fsync == Fsync::Always {
+            self.sync_file(now);
+        }
+    }
+
+    fn sync_file(&mut self, now: Now) {
+        if let Some(out) = &self.out {
             let synced = self.disk.sync(&out.file);
             self.handle_outcome(synced, now);
         }
@@ -332,24 +302,22 @@ impl<D: Disk> Log<D> {
             return;
         }
         let Some(out) = &self.out else { return };
-        self.sync.at = Some(now.mono);
         if out.is_spoilt(&self.disk) && !self.rotation.is_wanted() {
             self.rotation.want(None);
             self.notices.push_back(Notice::Spoilt);
         }
-        self.sync.dirty = false;
+        let mut ticket = None;
         if self.options.fsync == Fsync::Second {
             self.tickets += 1;
-            let ticket = Ticket(self.tickets);
-            self.disk.sync_later(&out.file, ticket);
-            self.sync.ticket = Some(ticket);
+            self.disk
+                .sync_later(&out.file, *ticket.insert(Ticket(self.tickets)));
         }
+        self.sync.begin(ticket, now);
     }
 
     /// Takes in the outcome of a sync that the disk was to do later.
     pub fn handle_synced(&mut self, ticket: Ticket, synced: io::Result<()>, now: Now) {
-        if self.sync.ticket == Some(ticket) {
-            self.sync.ticket = None;
+        if self.sync.handle_synced(ticket) {
             self.handle_outcome(synced, now);
         } else if self.rotation.handle_synced(ticket)
             && let Err(error) = synced
@@ -365,22 +333,16 @@ impl<D: Disk> Log<D> {
         if synced.is_err() {
             self.rotation.want(Some(now.after(RETRY)));
         }
-        self.tell_of_sync(synced);
+        let told = self.sync.handle_outcome(&synced, &self.options.path);
+        self.notices.extend(told);
     }
 
-    fn sync_names(&mut self) {
-        let synced = self.disk.sync_directory(&self.options.path);
-        self.tell_of_sync(synced);
-    }
-
-    fn tell_of_sync(&mut self, synced: io::Result<()>) {
-        let said = std::mem::replace(&mut self.sync.said, synced.is_err());
-        if let Err(error) = synced
-            && !said
-        {
-            let why = format!("{}: {error}", self.options.path.display());
-            self.notices.push_back(Notice::NotSynced(why));
-        }
+    /// The names are another matter: a later sync of the directory makes up for one that failed.
+    fn sync_names(&mut self, now: Now) {
+        let path = &self.options.path;
+        let synced = self.disk.sync_directory(path);
+        let told = self.sync.handle_names(synced, path, now.after(RETRY));
+        self.notices.extend(told);
     }
 
     /// Does a slice of what is to be done beside the turns: reading an old log that has come back,
@@ -406,10 +368,8 @@ impl<D: Disk> Log<D> {
                 self.notices.push_back(Notice::Complete(node.table().len()));
             }
             Some(Lack::Changes { cursor, .. }) => {
-                let (stamp, buffer) = (&mut self.stamp, &mut self.buffer);
                 let written = cursor.slice(node.table(), |change| {
-                    stamp.write_head(buffer, Direction::Held, Label::None);
-                    record::write_text(buffer, change.line);
+                    self.turn.record(Direction::Held, Label::None, change.line);
                     Ok(change.line.len())
                 });
                 written.expect("nothing is written before the commit");
@@ -443,14 +403,10 @@ impl<D: Disk> Log<D> {
             }
         }
         // The gap is told of first, so that who reads the log knows where it is.
-        let records = std::mem::take(&mut self.buffer);
         let missing = self.state.missing();
         let note = format!("{GAP}{missing} records could not be written before this one");
-        self.stamp.set(now.wall);
-        self.record(Direction::Note, Label::None, note.as_bytes());
-        let told = self.write_buffer();
-        self.buffer = records;
-        if let Err(error) = told {
+        self.set_time(now);
+        if let Err(error) = self.write_first(&note) {
             return self.fail(&error, now);
         }
         self.state.recover();
@@ -458,7 +414,7 @@ impl<D: Disk> Log<D> {
             self.state.leave_to_replacement();
             self.rotation.want(None);
         }
-        match self.write_buffer() {
+        match self.write() {
             Ok(()) => {
                 self.notices.push_back(Notice::Recovered(missing));
                 self.sync_written(now);
@@ -470,7 +426,7 @@ impl<D: Disk> Log<D> {
     /// Notes a failure, and tells of it if it is the first.
     fn fail(&mut self, error: &io::Error, now: Now) {
         let is_first = self.state.fail(Next::Retry(now.after(RETRY)));
-        self.drop_buffer();
+        self.drop_records();
         if is_first {
             self.tell_of_failure(error, now);
         }
@@ -484,22 +440,21 @@ impl<D: Disk> Log<D> {
         self.notices.push_back(Notice::Failing(why));
     }
 
-    fn drop_buffer(&mut self) {
-        let records = memchr::memchr_iter(b'\n', &self.buffer).count();
-        self.state.miss(records as u64);
-        self.buffer.clear();
+    fn drop_records(&mut self) {
+        let records = self.turn.drop_records();
+        self.state.miss(records);
     }
 
-    /// Writes the buffer; what could not be written stays in it.
-    fn write_buffer(&mut self) -> io::Result<()> {
-        let Some(out) = &mut self.out else {
-            return Err(io::Error::other("it is not open"));
-        };
-        let result = out.append(&mut self.disk, &mut self.buffer);
-        if self.buffer.capacity() > 2 * BUFFER_BYTES_MAX {
-            self.buffer.shrink_to(BUFFER_BYTES_MAX);
-        }
-        result
+    /// Writes the turn's records; those that could not be written stay.
+    fn write(&mut self) -> io::Result<()> {
+        let out = self.out.as_mut().ok_or_else(not_open)?;
+        self.turn.write(&mut self.disk, out)
+    }
+
+    /// Writes a note before the turn's records.
+    fn write_first(&mut self, note: &str) -> io::Result<()> {
+        let out = self.out.as_mut().ok_or_else(not_open)?;
+        self.turn.write_note_first(&mut self.disk, out, note)
     }
 
     // ---- rotation
@@ -511,7 +466,7 @@ impl<D: Disk> Log<D> {
             options: &self.options,
             out: &mut self.out,
             node,
-            stamp: &mut self.stamp,
+            stamp: &mut self.turn.stamp,
         };
         let clients = node.table().len();
         match self.rotation.step(hands, Ticket(self.tickets), now) {
@@ -525,11 +480,9 @@ impl<D: Disk> Log<D> {
             self.notices.push_front(Notice::Recovered(missing));
         }
         self.state = State::whole(node.table().end());
-        self.sync.ticket = None;
-        self.sync.dirty = false;
-        self.sync.said = false;
+        self.sync.handle_replaced();
         if self.options.fsync != Fsync::Never {
-            self.sync_names();
+            self.sync_names(now);
         }
     }
 
@@ -570,11 +523,15 @@ impl<D: Disk> Log<D> {
     /// last thing a server does.
     pub fn close(&mut self, node: &Node, now: Now) {
         self.commit(node, now);
-        if self.options.fsync != Fsync::Never
-            && let Some(out) = &self.out
-        {
-            let synced = self.disk.sync(&out.file);
-            self.handle_outcome(synced, now);
+        if self.options.fsync != Fsync::Never {
+            self.sync_file(now);
+        }
+        if self.sync.lacks_names() {
+            self.sync_names(now);
         }
     }
+}
+
+fn not_open() -> io::Error {
+    io::Error::other("it is not open")
 }

@@ -18,6 +18,10 @@ pub enum Notice {
     NotRotated(String),
     /// It cannot be made to survive a power failure.
     NotSynced(String),
+    /// Its name cannot.
+    NamesNotSynced(String),
+    /// Now its name can.
+    NamesSynced,
     /// It was cut short or deleted by somebody else.
     Spoilt,
     /// Another file has taken its name.
@@ -50,6 +54,13 @@ impl fmt::Display for Notice {
                 f,
                 "cannot sync the log, a power failure would lose what it holds: {why}"
             ),
+            Notice::NamesNotSynced(why) => write!(
+                f,
+                "cannot sync the log's directory, a power failure would lose its name: {why}"
+            ),
+            Notice::NamesSynced => {
+                f.write_str("the log's directory is synced, a power failure would keep its name")
+            }
             Notice::Spoilt => f.write_str(
                 "the log was cut short or deleted while it was written; writing it anew",
             ),

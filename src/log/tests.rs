@@ -7,6 +7,7 @@ use super::cursor::PASSED_MAX;
 use super::files::Files;
 use super::names::{NEW, OLD, beside};
 use super::rotation::RETRY_FIRST;
+use super::sync::SYNC_EVERY;
 use super::*;
 use crate::node::Seeds;
 use crate::node::protocol::Incarnation;
@@ -271,7 +272,7 @@ fn a_turn_too_long_for_the_buffer_is_written_in_parts_or_given_up_whole() {
     let line = vec![b'x'; 60_000];
     let mut bench = Bench::opened(options(&path));
     (0..40).for_each(|_| bench.log.record(Direction::In, Label::Client(1), &line));
-    assert!(bench.log.buffer.len() < BUFFER_BYTES_MAX);
+    assert!(bench.log.turn.len() < BUFFER_BYTES_MAX);
     assert_eq!(bench.commit(), []);
     assert_eq!(text(&path).lines().count(), 41);
     if !Path::new("/dev/full").exists() {
@@ -504,6 +505,37 @@ fn what_a_log_lacks_is_written_however_much_comes_meanwhile() {
     bench.log.work(&mut bench.node, bench.now);
     bench.later(RETRY);
     turns_until(&mut bench, &Notice::Complete(10_000));
+}
+
+#[test]
+fn names_that_cannot_be_synced_are_tried_again_each_second() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (logs, aside) = (
+        directory.path().join("logs"),
+        directory.path().join("aside"),
+    );
+    let mut bench = Bench::opened(Options {
+        fsync: Fsync::Always,
+        ..options(&logs.join("Blake.log"))
+    });
+    assert_eq!(bench.commit(), []);
+    fs::rename(&logs, &aside).expect("it is there");
+    bench.log.sync_names(bench.now);
+    assert!(matches!(bench.commit()[..], [Notice::NamesNotSynced(_)]));
+    for _ in 0..3 {
+        let at = bench.log.poll_timeout().expect("it is tried again");
+        assert_eq!(at, bench.now.mono + RETRY);
+        bench.now.mono = at;
+        assert_eq!(bench.commit(), [], "it fails again, and says nothing");
+    }
+    fs::rename(&aside, &logs).expect("it is there");
+    bench.later(RETRY / 2);
+    assert_eq!(bench.commit(), [], "not yet");
+    bench.later(RETRY / 2);
+    assert_eq!(bench.commit(), [Notice::NamesSynced]);
+    assert_eq!(bench.log.poll_timeout(), None);
+    bench.later(RETRY);
+    assert_eq!(bench.commit(), [], "once");
 }
 
 #[test]

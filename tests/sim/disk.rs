@@ -68,6 +68,8 @@ pub struct Disk {
     has_gap: bool,
     /// A sync has failed of which nobody can know what it lost.
     unsynced: bool,
+    /// The names could not be synced.
+    unnamed: bool,
 }
 
 impl Disk {
@@ -90,6 +92,7 @@ impl Disk {
             lacking: false,
             has_gap: false,
             unsynced: false,
+            unnamed: false,
         }
     }
 
@@ -211,6 +214,8 @@ impl Disk {
             match notice {
                 Notice::Failing(_) => self.lacking = true,
                 Notice::NotSynced(_) => self.unsynced = true,
+                Notice::NamesNotSynced(_) => self.unnamed = true,
+                Notice::NamesSynced => self.unnamed = false,
                 Notice::Complete(_) | Notice::Rotated(_) => {
                     self.lacking = false;
                     self.follow();
@@ -304,7 +309,7 @@ impl Disk {
     fn must_be_left(&self, crash: Crash) -> u64 {
         let safe = match crash {
             Crash::Killed => true,
-            _ => self.options.fsync == Fsync::Always && !self.unsynced,
+            _ => self.options.fsync == Fsync::Always && !self.unsynced && !self.unnamed,
         };
         match safe && !self.lacking {
             true => self.committed,
@@ -346,6 +351,7 @@ impl Disk {
         let named = || self.files.at(self.path());
         self.current = found.or_else(named).expect("it was opened");
         self.lacking = false;
+        self.unnamed = false;
         let end = self.files.bytes(self.current).len();
         let places = self.told.entry(self.current).or_default();
         places.retain(|place| place.end <= end);
