@@ -138,48 +138,28 @@ impl<D: Disk> Log<D> {
         node: &mut Node,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<(), OpenError> {
-        let path = self.options.path.clone();
-        let mut file = self.disk.open(&path)?;
-        names::clear(&mut self.disk, &path);
-        let mut status = self.disk.status(&file).map_err(OpenError::Io)?;
-        if status.is_regular
-            && status.len == 0
-            && let Some(moved) = self.disk.moved_away_last(&path)
-        {
-            file = self.take_back(&moved)?;
-            status = self.disk.status(&file).map_err(OpenError::Io)?;
+        let (out, is_taken_back) = names::open(&mut self.disk, &self.options.path)?;
+        if is_taken_back {
+            self.rotation.want(None);
         }
-        let out = Appender::new(&self.disk, file).map_err(OpenError::Io)?;
         let out = self.out.insert(out);
-        if !status.is_regular {
+        if !out.is_regular() {
             return Ok(()); // a device or a pipe has no past
         }
-        let mut replay = Replay::new(status.len);
+        let len = out.len();
+        let mut replay = Replay::new(len);
         loop {
             let step = replay.step(&self.disk, &out.file, |batch| node.recall(batch));
             if !step.map_err(OpenError::Unread)? {
                 break;
             }
-            progress(replay.at(), status.len);
+            progress(replay.at(), len);
         }
         self.rotation.begins_with(replay.checkpoint_bytes());
-        if status.len > 0 && !node.recalls_from_the_beginning() {
+        if len > 0 && !node.recalls_from_the_beginning() {
             self.rotation.want(None); // until then a restart cannot tell what neighbours know
         }
         Ok(())
-    }
-
-    /// Gives the log's name back to the file that was moved away last, if it can, and goes on in
-    /// that. It is to be replaced soon, for it has another name too.
-    fn take_back(&mut self, moved: &Path) -> Result<D::File, OpenError> {
-        let file = self.disk.open(moved)?;
-        let path = &self.options.path;
-        if self.disk.name_again(&file, path).is_err() {
-            // Perhaps this file system knows no second names.
-            let _ = self.disk.rename(moved, path);
-        }
-        self.rotation.want(None);
-        Ok(file)
     }
 
     // ---- records

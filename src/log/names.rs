@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::appender::Appender;
-use super::disk::Disk;
+use super::disk::{Disk, OpenError};
 use super::options::Options;
 
 /// The ending of the file that is to replace the log.
@@ -22,7 +22,36 @@ pub const NEW: &str = "new";
 /// The ending of a file that is about to be deleted.
 pub const OLD: &str = "old";
 
+/// Opens the log as a start finds it. If there is none, or an empty one, the file that was moved away
+/// last gets its name back, if it can, and is gone on in. Says whether that is so: it has another
+/// name too, and is to be replaced soon.
+///
+/// # Errors
+/// Another process writes it; or the disk's.
+pub fn open<D: Disk>(disk: &mut D, path: &Path) -> Result<(Appender<D::File>, bool), OpenError> {
+    let file = disk.open(path)?;
+    clear(disk, path);
+    let out = Appender::new(disk, file).map_err(OpenError::Io)?;
+    let moved = match out.is_regular() && out.is_empty() {
+        true => disk.moved_away_last(path),
+        false => None,
+    };
+    let Some(moved) = moved else {
+        return Ok((out, false));
+    };
+    let file = disk.open(&moved)?;
+    if disk.name_again(&file, path).is_err() {
+        // Perhaps this file system knows no second names.
+        let _ = disk.rename(&moved, path);
+    }
+    let out = Appender::new(disk, file).map_err(OpenError::Io)?;
+    Ok((out, true))
+}
+
 /// Fails if somebody has put a file of their own in the log's place.
+///
+/// # Errors
+/// Says so.
 pub fn check_place<D: Disk>(
     disk: &D,
     log: Option<&Appender<D::File>>,
@@ -36,11 +65,17 @@ pub fn check_place<D: Disk>(
 }
 
 /// Whether the log has its own name and no other. Otherwise somebody has moved it away.
+///
+/// # Errors
+/// The disk's.
 pub fn is_only_at<D: Disk>(disk: &D, log: &Appender<D::File>, path: &Path) -> io::Result<bool> {
     Ok(disk.status(&log.file)?.links == 1 && disk.is_at(&log.file, path))
 }
 
 /// Makes room for one more of those that are kept.
+///
+/// # Errors
+/// The disk's.
 pub fn make_room<D: Disk>(disk: &mut D, options: &Options) -> io::Result<()> {
     let kept = |number: u32| beside(&options.path, &number.to_string());
     let mut surplus = options.keep;
@@ -57,6 +92,9 @@ pub fn make_room<D: Disk>(disk: &mut D, options: &Options) -> io::Result<()> {
 }
 
 /// Gives the log its second name, that of the newest of those that are kept.
+///
+/// # Errors
+/// The disk's.
 pub fn keep<D: Disk>(disk: &mut D, log: &Appender<D::File>, path: &Path) -> io::Result<()> {
     let kept = beside(path, "1");
     if disk.name_again(&log.file, &kept).is_ok() {
