@@ -415,6 +415,25 @@ fn a_log_from_before_is_forgotten_too_when_the_option_comes() {
     );
 }
 
+#[test]
+fn what_is_known_again_is_told_to_neighbours_that_were_not_told_before() {
+    let mut herd = Herd::new(PAIR);
+    start_with(&mut herd, "Ann", &["--forget-after", "1s"]);
+    let at = herd.ask("Ann", "IAMAT kiwi +00+000 99999999999");
+    wait_until("kiwi is forgotten", || herd.at("Ann", "kiwi").is_none());
+    // Nothing is left to be told to Bob, so he has all of Ann's changes.
+    herd.start("Bob");
+    herd.wait_for_link("Ann", "Bob");
+    wait_until("Bob has Ann's mark", || {
+        logged(&herd, "Bob", "Ann MARK 1") > 0
+    });
+    assert_eq!(herd.at("Bob", "kiwi"), None);
+    herd.kill("Ann");
+    herd.start("Ann");
+    assert_eq!(herd.at("Ann", "kiwi").as_ref(), Some(&at));
+    herd.wait_for_at("Bob", "kiwi", &at);
+}
+
 // ---- the same with a node alone, whose clock the test sets
 
 const SPAN_S: u64 = 100;

@@ -48,6 +48,7 @@ use self::state::{Lack, Next, State};
 use self::sync::Sync;
 use self::turn::{BUFFER_BYTES_MAX, Turn};
 use crate::node::Node;
+use crate::node::history::Recalled;
 use crate::time::Now;
 
 pub use self::notice::Notice;
@@ -111,6 +112,10 @@ impl<D: Disk> Log<D> {
         self.set_time(now);
         let opened = self.open_and_replay(node, progress);
         let (incarnation, end) = node.begin_life();
+        if node.knows_again() {
+            let gap = format!("{GAP}what had expired may be known again");
+            self.record(Direction::Note, Label::None, gap.as_bytes());
+        }
         let started = note::started(incarnation, end, node.table().len());
         self.record(Direction::Note, Label::None, started.as_bytes());
         if let Some(after) = node.forgets_after() {
@@ -154,6 +159,9 @@ impl<D: Disk> Log<D> {
                 break;
             }
             progress(replay.at(), len);
+        }
+        if let Some(stamp) = replay.last_stamp() {
+            node.recall(&[Recalled::Last { stamp }]);
         }
         self.rotation.begins_with(replay.checkpoint_bytes());
         if len > 0 && !node.recalls_from_the_beginning() {

@@ -279,10 +279,10 @@ pub fn recall(record: &mut [u8]) -> Option<Recalled<'_>> {
 }
 
 /// The length of a record's time.
-const STAMP_BYTES: usize = b"0000-00-00T00:00:00.000000000Z".len();
+pub const STAMP_BYTES: usize = b"0000-00-00T00:00:00.000000000Z".len();
 
 /// Whether a record begins as records do: what was broken off or spoilt does not.
-fn is_stamp(time: &[u8; STAMP_BYTES]) -> bool {
+pub fn is_stamp(time: &[u8; STAMP_BYTES]) -> bool {
     const FORM: &[u8; STAMP_BYTES] = b"0000-00-00T00:00:00.000000000Z";
     let mut strange = false;
     // Without an early exit, so that it is done many bytes at a time: this is on every record's path.

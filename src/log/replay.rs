@@ -5,7 +5,7 @@
 use std::io;
 
 use super::disk::Disk;
-use super::record::{self, RECORD_BYTES_MAX};
+use super::record::{self, RECORD_BYTES_MAX, STAMP_BYTES};
 use crate::node::history::Recalled;
 use crate::node::table::PREFETCH_MAX;
 
@@ -32,6 +32,8 @@ pub struct Replay {
     /// Whether we are inside a line that is too long to be a record.
     overlong: bool,
     checkpoint: Seen,
+    /// The time of the last record that has passed.
+    last_stamp: Option<[u8; STAMP_BYTES]>,
 }
 
 /// What has been seen of the checkpoint with which the file begins.
@@ -53,6 +55,7 @@ impl Replay {
             kept: 0,
             overlong: false,
             checkpoint: Seen::default(),
+            last_stamp: None,
         }
     }
 
@@ -64,6 +67,11 @@ impl Replay {
     /// How long the checkpoint is with which the file begins, as far as it has been read.
     pub fn checkpoint_bytes(&self) -> u64 {
         self.checkpoint.bytes
+    }
+
+    /// The time of the last record, as far as it has been read.
+    pub fn last_stamp(&self) -> Option<&[u8]> {
+        self.last_stamp.as_ref().map(<[u8; _]>::as_slice)
     }
 
     /// Reads a slice and hands what it recalls to `take`, many records at a time. Says whether there
@@ -108,6 +116,8 @@ impl Replay {
             if !whole {
                 continue;
             }
+            let stamp = line.first_chunk().filter(|stamp| record::is_stamp(stamp));
+            self.last_stamp = stamp.copied().or(self.last_stamp);
             let Some(recalled) = record::recall(&mut line[..lf]) else {
                 continue;
             };

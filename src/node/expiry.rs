@@ -23,6 +23,7 @@ const SWEEP_MAX: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub struct Expiry {
     after: Duration,
+    oldest_at_start: Timestamp,
     /// The sweep has seen the feed up to this number.
     cursor: u64,
     /// When the next slice is due.
@@ -34,6 +35,7 @@ impl Expiry {
     pub fn new(after: Duration, now: Now) -> Expiry {
         Expiry {
             after,
+            oldest_at_start: now.wall.minus(after),
             cursor: 0,
             sweep_at: now.mono,
         }
@@ -47,6 +49,11 @@ impl Expiry {
     /// What has an effective time before this one has expired.
     pub fn oldest(&self, now: Now) -> Timestamp {
         now.wall.minus(self.after)
+    }
+
+    /// What had an effective time before this one had expired at the start.
+    pub fn oldest_at_start(&self) -> Timestamp {
+        self.oldest_at_start
     }
 
     /// When [`Expiry::sweep`] wants to be called next.

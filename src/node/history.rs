@@ -81,6 +81,11 @@ pub enum Recalled<'a> {
     },
     /// Some records are missing here.
     Gap,
+    /// All has been read; this is the time of the last record, as the log writes it.
+    Last {
+        /// The time.
+        stamp: &'a [u8],
+    },
 }
 
 impl<'a> Recalled<'a> {

@@ -160,6 +160,8 @@ pub struct Node {
     expiry: Option<Expiry>,
     /// After what time records expired in the life that is being recalled, if they did.
     recalled_expiry: Option<Duration>,
+    /// What had expired before this life may be known again.
+    knows_again: bool,
     links: Vec<Link>,
     /// Connections between servers, by what they are.
     peers: BTreeMap<ConnectionId, Peer>,
@@ -262,6 +264,7 @@ impl Node {
             table: Table::new(seeds.hash_keys),
             expiry: None,
             recalled_expiry: None,
+            knows_again: false,
             links,
             peers: BTreeMap::new(),
             hello_deadlines: VecDeque::new(),
@@ -361,6 +364,22 @@ impl Node {
                 }
             }
             Recalled::Gap => self.distrust(),
+            Recalled::Last { stamp } => self.recall_last_time(stamp),
+        }
+    }
+
+    /// What had expired in the life before was passed over when neighbours were told of changes, and
+    /// not taken in from them, and marks were given all the same. If the clock was set back since,
+    /// or records are kept for longer, some of it is known again: then no mark holds.
+    fn recall_last_time(&mut self, stamp: &[u8]) {
+        let Some(after) = self.recalled_expiry else {
+            return;
+        };
+        let oldest = self.expiry.as_ref().map(Expiry::oldest_at_start);
+        let oldest = oldest.unwrap_or(Timestamp::MIN);
+        if Timestamp::parse_utc(stamp).is_some_and(|last| oldest < last.minus(after)) {
+            self.distrust();
+            self.knows_again = true;
         }
     }
 
@@ -394,6 +413,12 @@ impl Node {
     /// checkpoint, whole. Otherwise somebody has cut the log.
     pub fn recalls_from_the_beginning(&self) -> bool {
         self.history.has_beginning()
+    }
+
+    /// Whether records may be known that had expired in the life before. Then what the log says
+    /// counts for as little in the lives that come as in this one.
+    pub fn knows_again(&self) -> bool {
+        self.knows_again
     }
 
     /// Begins this life: all that is known now has been recalled. Gives what is to be recalled
