@@ -356,7 +356,11 @@ impl Disk {
         let places = self.told.entry(self.current).or_default();
         places.retain(|place| place.end <= end);
         match left {
-            Left::UpTo(number) => self.committed = number,
+            Left::UpTo(number) => {
+                // A file that has lost everything is told of by what is left, not by what was.
+                places.retain(|place| place.number <= number);
+                self.committed = number;
+            }
             Left::AtLeast(_) | Left::Some => {
                 // The simulation takes the node at its word, and no longer knows what any other file
                 // tells of: the power may fail and bring one back.
