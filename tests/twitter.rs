@@ -327,24 +327,6 @@ fn results_beyond_the_bound_are_dropped_and_nothing_else() {
 }
 
 #[test]
-fn a_long_question_is_asked_and_a_long_head_is_read() {
-    let x = "x".repeat(30_000);
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: {x}\r\n\r\n");
-    let long = Answer::Raw((head + "{}").into_bytes());
-    let twitter = StubTwitter::start(move |_| long.clone());
-    let herd = blake_asking(&twitter);
-    let mut client = herd.client("Blake");
-    // An address has at most 65,534 bytes (the `http` crate); of a question with as many the stub
-    // cannot peek at the end.
-    for (digits, is_asked) in [(50_000, true), (65_500, false)] {
-        client.say(&format!("IAMAT k +00.{}+000 1", "1".repeat(digits)));
-        assert!(client.line().starts_with("AT Blake +"));
-        let json = ask(&mut client, "7", 2);
-        assert_eq!(json == "{}", is_asked, "{digits} digits: {json}");
-    }
-}
-
-#[test]
 fn a_twitter_that_cannot_be_had_is_one_line_of_error_and_no_trouble_afterwards() {
     let redirect = |to: &str| {
         let head = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");

@@ -242,3 +242,22 @@ fn an_answer_serves_those_who_ask_the_same_if_that_is_wanted() {
         assert_eq!(twitter.requests().len(), requests, "{seconds:?}");
     }
 }
+
+// ---- length
+
+#[test]
+fn a_long_question_is_asked_and_a_long_head_is_read() {
+    let x = "x".repeat(30_000);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: {x}\r\n\r\n");
+    let long = Answer::Raw((head + "{}").into_bytes());
+    let twitter = StubTwitter::start(move |_| long.clone());
+    // An address has at most 65,534 bytes (the `http` crate); of a question with as many the stub
+    // cannot peek at the end.
+    let (_herd, mut client) = started(blake("1.0", &origin(twitter.address)));
+    for (digits, is_asked) in [(50_000, true), (65_500, false)] {
+        client.say(&format!("IAMAT k +00.{}+000 2", "1".repeat(digits)));
+        assert!(client.line().starts_with("AT Blake +"));
+        let json = ask(&mut client, "7", 2);
+        assert_eq!(json == "{}", is_asked, "{digits} digits: {json}");
+    }
+}
