@@ -113,8 +113,7 @@ impl<D: Disk> Log<D> {
         let opened = self.open_and_replay(node, progress);
         let (incarnation, end) = node.begin_life();
         if node.knows_again() {
-            let gap = format!("{GAP}what had expired may be known again");
-            self.record(Direction::Note, Label::None, gap.as_bytes());
+            self.note_gap("what had expired may be known again");
         }
         let started = note::started(incarnation, end, node.table().len());
         self.record(Direction::Note, Label::None, started.as_bytes());
@@ -126,8 +125,7 @@ impl<D: Disk> Log<D> {
         match opened {
             Err(OpenError::Unread(_)) => {
                 // The numbers of this life are not those that a later replay will give.
-                let unread = format!("{GAP}what stands before could not all be read");
-                self.record(Direction::Note, Label::None, unread.as_bytes());
+                self.note_gap("what stands before could not all be read");
             }
             Err(OpenError::Io(_)) => self.state = State::unavailable(now.mono), // the caller tells
             Ok(()) if self.options.fsync != Fsync::Never => {
@@ -183,6 +181,15 @@ impl<D: Disk> Log<D> {
         if self.turn.len() >= BUFFER_BYTES_MAX {
             self.write_early();
         }
+    }
+
+    /// Notes that what stands before does not tell of all that was decided, and why: so a restart
+    /// cannot know what numbers were given. A checkpoint under way, which the note will not precede,
+    /// is begun anew.
+    pub fn note_gap(&mut self, why: &str) {
+        let note = format!("{GAP}{why}");
+        self.record(Direction::Note, Label::None, note.as_bytes());
+        self.rotation.begin_anew(&mut self.disk, &self.options);
     }
 
     /// Writes before the turn is over. From a failure on nothing more is tried until the commit

@@ -190,6 +190,14 @@ impl<F> Rotation<F> {
         }))
     }
 
+    /// Gives up what has been written of a checkpoint: it may tell of what is known no longer.
+    pub fn begin_anew<D: Disk<File = F>>(&mut self, disk: &mut D, options: &Options) {
+        if let Some(checkpoint) = self.checkpoint.take() {
+            disk.close_later(checkpoint.abandon());
+            clear(disk, &options.path);
+        }
+    }
+
     /// Gives a checkpoint up; it is tried again, each time later. Says whether this is the first
     /// time in a row.
     pub fn put_off<D: Disk<File = F>>(
@@ -198,10 +206,8 @@ impl<F> Rotation<F> {
         options: &Options,
         now: Now,
     ) -> bool {
-        if let Some(checkpoint) = self.checkpoint.take() {
-            disk.close_later(checkpoint.abandon());
-        }
-        clear(disk, &options.path);
+        self.begin_anew(disk, options);
+        clear(disk, &options.path); // the file may be there though its checkpoint never began
         let wait = RETRY_FIRST.saturating_mul(1 << self.failures.min(16));
         self.retry_at = Some(now.after(wait.min(RETRY_MAX)));
         self.failures = self.failures.saturating_add(1);

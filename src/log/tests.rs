@@ -11,6 +11,7 @@ use super::sync::SYNC_EVERY;
 use super::*;
 use crate::node::Seeds;
 use crate::node::protocol::Incarnation;
+use crate::time::Timestamp;
 use crate::topology::Topology;
 
 /// A log with the node it recalls things to.
@@ -132,6 +133,52 @@ fn a_checkpoint_without_its_end_is_not_whole() {
         let bench = Bench::opened(options(&path));
         assert_eq!(bench.node.lives().count(), lives, "{notes:?}");
     }
+}
+
+/// What had expired and was swept, and so is in the checkpoint only, must not come back from there:
+/// reports that were news to the server would not be to a replay.
+#[test]
+fn a_checkpoint_is_begun_anew_when_the_clock_is_set_back() {
+    const TIME: u64 = 1_353_118_103;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::new(Options {
+        max_bytes: 1,
+        ..options(&path)
+    });
+    let set_clock = |bench: &mut Bench, seconds: u64| {
+        bench.now.wall = Timestamp::new((TIME + seconds) as i64, 0);
+        bench.log.set_time(bench.now);
+    };
+    set_clock(&mut bench, 0);
+    bench.node.forget_after(Duration::from_secs(100), bench.now);
+    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+    opened.expect("the log can be opened");
+    bench.report("kiwi", TIME + 50);
+    (0..60).for_each(|n| bench.report(&format!("client{n}"), TIME));
+    bench.commit();
+    while !bench.log.rotation.is_under_way() || bench.log.is_busy(bench.now) {
+        bench.log.work(&mut bench.node, bench.now);
+    }
+    set_clock(&mut bench, 200);
+    while !bench.node.table().is_empty() {
+        bench.later(Duration::from_secs(1));
+        bench.node.handle_timeout(bench.now);
+    }
+    set_clock(&mut bench, 10);
+    bench.log.note_gap("the clock was set back");
+    bench.node.handle_timeout(bench.now);
+    bench.report("kiwi", TIME + 5);
+    bench.report("kiwi", TIME + 6);
+    let notices = bench.settle();
+    assert!(notices.contains(&Notice::Rotated(1)), "{notices:?}");
+    bench.report("emu", TIME + 7);
+    bench.commit();
+    let known = bench.known();
+    assert_eq!(known.len(), 2, "{known:?}");
+    drop(bench);
+    let again = Bench::opened(options(&path));
+    assert_eq!(again.known(), known, "{}", text(&path));
 }
 
 #[test]

@@ -34,7 +34,6 @@ use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
 use crate::log::disk::{OpenError, Ticket};
 use crate::log::files::Files;
-use crate::log::note::GAP;
 use crate::log::record::{Direction, Label};
 use crate::log::{self, Fsync, Log};
 use crate::net::connection::{Fill, Role};
@@ -258,7 +257,7 @@ impl Server {
         if self.forgets && self.now.wall < before.wall {
             // What had expired and was swept counts as never known; a replay knows it still, and
             // may judge a report that is older yet otherwise than we do from here on.
-            self.note(&format!("{GAP}the clock was set back"));
+            self.log.note_gap("the clock was set back");
         }
         while let Some(event) = self.reactor.poll_event() {
             self.handle_event(event);
