@@ -28,6 +28,7 @@ use signal_hook::iterator::Signals;
 
 use self::faults::{Allowance, Delivery, Faults};
 use self::http::{HEAD_BYTES_MAX, Head, Method, Request, Step, reason, write_response};
+use self::query::Search;
 use self::tweets::Tweet;
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
@@ -318,15 +319,19 @@ pub fn content(
 ) -> (u16, String) {
     let api = api_at(&request.path);
     let authorization = request.authorization.as_deref();
-    let Request { query, .. } = request;
+    let search = Search {
+        tweets,
+        query_string: &request.query,
+        took: &took,
+    };
     match (api, request.method) {
         (None, Method::Post) if request.path == TOKEN_PATH => account::token(authorization, body),
         (_, Method::Post) => (405, error_body(api, 405)),
         (None, _) => (404, search::error_body("Not found")),
-        (Some(Api::V1_0), _) => search::answer(tweets, query, took),
+        (Some(Api::V1_0), _) => search::answer(&search),
         (Some(_), _) if !account::has_token(authorization) => (401, error_body(api, 401)),
-        (Some(Api::V1_1), _) => search_1_1::answer(tweets, query, took),
-        (Some(Api::V2), _) => search_2::answer(tweets, query),
+        (Some(Api::V1_1), _) => search_1_1::answer(&search),
+        (Some(Api::V2), _) => search_2::answer(tweets, &request.query),
     }
 }
 

@@ -6,6 +6,8 @@
 //! The API was withdrawn in 2013. What is known of its parameters, limits and errors comes from
 //! its documentation ("GET search", 2012) and from answers that programs of the time kept.
 
+use std::time::Duration;
+
 use super::tweets::{EARTH_RADIUS_KILOMETRES, OLDEST_ID, Tweet};
 
 /// Results on a page unless `rpp` says otherwise.
@@ -21,6 +23,33 @@ pub const RESULTS_MAX: u64 = 1500;
 pub const QUERY_BYTES_MAX: usize = 1000;
 
 pub(super) const KILOMETRES_PER_MILE: f64 = 1.609_344;
+
+/// What is searched for, and where: as APIs 1.0 and 1.1 are asked.
+pub struct Search<'a> {
+    /// Newest first.
+    pub tweets: &'a [Tweet],
+    /// The question, as it stands in the URL.
+    pub query_string: &'a str,
+    /// How long it has taken so far.
+    pub took: &'a dyn Fn() -> Duration,
+}
+
+impl Search<'_> {
+    /// Reads the question. How many results are wanted the parameter called `count` says.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Query::parse`].
+    pub fn query(&self, count: &str) -> Result<Query, Refusal> {
+        Query::parse(self.query_string, count).map(|query| query.over(self.tweets))
+    }
+
+    /// How long it has taken so far, in seconds, as answers say it.
+    pub(super) fn completed_in(&self) -> String {
+        let took = (self.took)();
+        format!("{}.{:06}", took.as_secs(), took.subsec_micros())
+    }
+}
 
 /// Why a question is not answered: an HTTP status, and what the body says as `{"error":…}`.
 ///

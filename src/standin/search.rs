@@ -2,32 +2,25 @@
 //!
 //! `standin::mod`, the stand-in's event loop, calls [`answer`] for every request that `http` has
 //! read; what the question means and which tweets meet it is `query`'s affair. This room knows no
-//! socket, no HTTP beyond the status code, and no clock: how long the search took is an argument.
+//! socket, no HTTP beyond the status code, and no clock: the search says how long it took.
 //!
 //! The answer has the members, their order and types of the example in the assignment, which is
 //! the API as it was before November 2010: ids are numbers only, and `metadata` comes only with
 //! popular tweets. Text outside ASCII stays UTF-8 (Twitter escaped it), which JSON allows and
 //! which asks more of those who pass it on.
 
-use std::time::Duration;
-
 use super::json::{Object, date, html_escaped, json_string, normalised};
-use super::query::{Page, Query, ResultType, encode};
+use super::query::{Page, Query, ResultType, Search, encode};
 use super::tweets::Tweet;
 
-/// Answers a question put as a query string: the HTTP status, and the body on one line.
+/// Answers a search: the HTTP status, and the body on one line.
 ///
-/// `tweets` are newest first; `completed_in` says how long the search has taken so far, for the member of
-/// that name. A question that cannot be answered gets the status and the error of its
+/// A question that cannot be answered gets the status and the error of its
 /// [`Refusal`](super::query::Refusal).
 #[must_use]
-pub fn answer(
-    tweets: &[Tweet],
-    query_string: &str,
-    completed_in: impl Fn() -> Duration,
-) -> (u16, String) {
-    match Query::parse(query_string, "rpp") {
-        Ok(query) => (200, search(tweets, &query.over(tweets), completed_in)),
+pub fn answer(search: &Search<'_>) -> (u16, String) {
+    match search.query("rpp") {
+        Ok(query) => (200, found(search, &query)),
         Err(refusal) => (refusal.status, error_body(refusal.message)),
     }
 }
@@ -38,13 +31,13 @@ pub fn error_body(message: &str) -> String {
     format!("{{\"error\":{}}}", json_string(message))
 }
 
-fn search(tweets: &[Tweet], query: &Query, completed_in: impl Fn() -> Duration) -> String {
+fn found(search: &Search<'_>, query: &Query) -> String {
     let results_per_page = query.results_per_page();
     let Page {
         tweets,
         newest,
         has_next: has_next_page,
-    } = query.page_of(tweets);
+    } = query.page_of(search.tweets);
     let results: Vec<String> = tweets.iter().map(|tweet| result(tweet, query)).collect();
     // With nothing found, a client that follows refresh_url must not begin from the first again.
     let max_id = newest.unwrap_or(query.since_id());
@@ -61,9 +54,7 @@ fn search(tweets: &[Tweet], query: &Query, completed_in: impl Fn() -> Duration) 
     }
     object.member("results_per_page", &results_per_page.to_string());
     object.member("page", &query.page.to_string());
-    let completed_in = completed_in();
-    let (seconds, microseconds) = (completed_in.as_secs(), completed_in.subsec_micros());
-    object.member("completed_in", &format!("{seconds}.{microseconds:06}"));
+    object.member("completed_in", &search.completed_in());
     if let Some(warning) = warning(query, has_next_page) {
         object.string("warning", &warning);
     }
@@ -150,14 +141,23 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
     use std::sync::LazyLock;
+    use std::time::Duration;
 
     static TWEETS: LazyLock<Vec<Tweet>> = LazyLock::new(synthetic);
 
     const EVEREST: &str = "q=&geocode=27.5916%2C086.5640%2C100km";
 
+    fn answer_after(took: Duration, tweets: &[Tweet], query_string: &str) -> (u16, String) {
+        answer(&Search {
+            tweets,
+            query_string,
+            took: &|| took,
+        })
+    }
+
     /// An answer that must be a status 200 on one line.
     fn found(query_string: &str) -> Value {
-        let (status, body) = answer(&TWEETS, query_string, || Duration::ZERO);
+        let (status, body) = answer_after(Duration::ZERO, &TWEETS, query_string);
         assert_eq!(status, 200, "{query_string}: {body}");
         assert!(!body.contains(['\r', '\n']), "{query_string}: {body}");
         serde_json::from_str(&body).expect(query_string)
@@ -199,18 +199,18 @@ mod tests {
         let tweets = [tweet, earlier];
         let took = Duration::from_nanos(90_181_999);
         let first = r#"{"results":[{"location":"Ever","profile_image_url":"http:\/\/a3.twimg.com\/a.jpg","created_at":"Fri, 16 Nov 2012 07:38:34 +0000","from_user":"C_86","to_user_id":null,"text":"RT @kiwi: \"1 &lt; 2\" &amp; C:\\ http:\/\/t.co\/a été","id":269343687832502277,"from_user_id":34011528,"geo":null,"iso_language_code":"en","source":"&lt;a href=&quot;http:\/\/twitter.com\/&quot;&gt;web&lt;\/a&gt;"}],"max_id":269343687832502277,"since_id":267086170813366272,"refresh_url":"?since_id=269343687832502277&q=","next_page":"?page=2&max_id=269343687832502277&rpp=1&geocode=27.5916%2C86.564%2C100.0km&q=","results_per_page":1,"page":1,"completed_in":0.090181,"warning":"adjusted since_id to 267086170813366272 (2012-11-10 02:08:00 UTC), requested since_id was older than allowed -- since_id removed for pagination.","query":""}"#;
-        let answered = answer(&tweets, &format!("{EVEREST}&rpp=1"), || took);
+        let answered = answer_after(took, &tweets, &format!("{EVEREST}&rpp=1"));
         assert_eq!(answered, (200, first.to_owned()));
         let popular = r#"{"results":[{"location":"Ever","profile_image_url":"http:\/\/a3.twimg.com\/a.jpg","created_at":"Fri, 16 Nov 2012 07:37:17 +0000","from_user":"C_86","metadata":{"result_type":"popular","recent_retweets":12},"to_user_id":7,"text":"@kiwi no","id":269343364871094277,"from_user_id":34011528,"to_user":"kiwi","geo":{"type":"Point","coordinates":[27.6,86.5]},"iso_language_code":"en","source":"&lt;a href=&quot;http:\/\/twitter.com\/&quot;&gt;web&lt;\/a&gt;"}],"max_id":269343364871094277,"since_id":0,"refresh_url":"?since_id=269343364871094277&q=to%3Akiwi+no","results_per_page":15,"page":1,"completed_in":61.000000,"query":"to%3Akiwi+no"}"#;
         let question = "q=to:kiwi%20no&result_type=popular";
-        let answered = answer(&tweets, question, || Duration::from_secs(61));
+        let answered = answer_after(Duration::from_secs(61), &tweets, question);
         assert_eq!(answered, (200, popular.to_owned()));
     }
 
     #[test]
     fn an_error_is_json_too() {
         let want = (403, "{\"error\":\"You must enter a query.\"}".to_owned());
-        assert_eq!(answer(&TWEETS, "q=", || Duration::ZERO), want);
+        assert_eq!(answer_after(Duration::ZERO, &TWEETS, "q="), want);
     }
 
     #[test]
@@ -300,7 +300,7 @@ mod tests {
                 "(q|geocode|rpp|page|since_id|max_id|result_type)=[-+%,.\"0-9a-fkm:#@]{0,12}(&(q|geocode|rpp|page)=[-+%,.\"0-9a-fkm:#@]{0,12}){0,3}",
             ],
         ) {
-            let (status, body) = answer(&TWEETS[..200], &query_string, || Duration::ZERO);
+            let (status, body) = answer_after(Duration::ZERO, &TWEETS[..200], &query_string);
             prop_assert!(matches!(status, 200 | 403));
             prop_assert!(!body.contains(['\r', '\n']));
             let value: Value = serde_json::from_str(&body).expect("JSON");

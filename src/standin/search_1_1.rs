@@ -4,21 +4,15 @@
 //! the name of one parameter. The answer has the members of Twitter's documented example as far as
 //! our tweets have something to say there.
 
-use std::time::Duration;
-
 use super::json::{Object, date, html_escaped, json_string, normalised};
-use super::query::{Page, Query, RESULTS_PER_PAGE, ResultType, encode};
+use super::query::{Page, Query, RESULTS_PER_PAGE, ResultType, Search, encode};
 use super::tweets::Tweet;
 
-/// Answers a question put as a query string: the HTTP status, and the body on one line.
+/// Answers a search: the HTTP status, and the body on one line.
 #[must_use]
-pub fn answer(
-    tweets: &[Tweet],
-    query_string: &str,
-    completed_in: impl Fn() -> Duration,
-) -> (u16, String) {
-    match Query::parse(query_string, "count") {
-        Ok(query) => (200, search(tweets, &query.over(tweets), completed_in)),
+pub fn answer(search: &Search<'_>) -> (u16, String) {
+    match search.query("count") {
+        Ok(query) => (200, found(search, &query)),
         Err(refusal) if refusal.message.starts_with("You must") => {
             (400, error_body(25, "Query parameters are missing."))
         }
@@ -33,20 +27,18 @@ pub fn error_body(code: u16, message: &str) -> String {
     format!("{{\"errors\":[{{\"code\":{code},\"message\":{message}}}]}}")
 }
 
-fn search(tweets: &[Tweet], query: &Query, completed_in: impl Fn() -> Duration) -> String {
+fn found(search: &Search<'_>, query: &Query) -> String {
     let Page {
         tweets,
         newest,
         has_next,
-    } = query.page_of(tweets);
+    } = query.page_of(search.tweets);
     let statuses: Vec<String> = tweets.iter().map(|tweet| status(tweet, query)).collect();
     let max_id = newest.unwrap_or(query.since_id());
     let text = encode(&query.text);
-    let completed_in = completed_in();
-    let (seconds, microseconds) = (completed_in.as_secs(), completed_in.subsec_micros());
 
     let mut metadata = Object::default();
-    metadata.member("completed_in", &format!("{seconds}.{microseconds:06}"));
+    metadata.member("completed_in", &search.completed_in());
     metadata.member("max_id", &max_id.to_string());
     metadata.string("max_id_str", &max_id.to_string());
     if let (true, Some(last)) = (has_next, tweets.last()) {
@@ -128,9 +120,14 @@ mod tests {
     use super::*;
     use crate::standin::tweets::synthetic;
     use serde_json::Value;
+    use std::time::Duration;
 
     fn asked(query_string: &str) -> (u16, Value) {
-        let (status, body) = answer(&synthetic(), query_string, || Duration::ZERO);
+        let (status, body) = answer(&Search {
+            tweets: &synthetic(),
+            query_string,
+            took: &|| Duration::ZERO,
+        });
         assert!(!body.contains(['\r', '\n']), "{body}");
         (status, serde_json::from_str(&body).expect("it is JSON"))
     }
