@@ -328,6 +328,8 @@ impl Table {
     pub fn check_invariants(&self) {
         let latest = |slot: u32| self.records[slot as usize].number;
         self.feed.check_invariants(self.len(), latest);
+        let indexed: usize = self.index.shards.iter().map(HashTable::len).sum();
+        assert_eq!(indexed, self.len(), "a record is not in the index once");
         for (slot, record) in self.records.iter().enumerate() {
             if record.number == 0 {
                 continue; // free
