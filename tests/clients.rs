@@ -18,7 +18,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 mod stub_twitter;
 mod support;
 
-use stub_twitter::{Answer, Gate, StubTwitter};
+use stub_twitter::{Answer, StubTwitter};
 use support::kin::ServerCommand;
 use support::{Client, Herd, PATIENCE, free_addresses, wait_until};
 
@@ -385,11 +385,9 @@ fn ten_thousand_commands_may_come_in_one_write_and_are_answered_in_order() {
 
 #[test]
 fn replies_wait_in_order_behind_a_question_that_waits_for_twitter() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let twitter = StubTwitter::start(move |request| {
+    let (twitter, gate) = StubTwitter::gated(|request| {
         let body = format!("{{\"number\":{}}}", request.number);
-        Answer::ok(body).after(&held)
+        Answer::ok(body)
     });
     let herd = blake_asking(&twitter);
     let mut client = herd.client("Blake");
@@ -416,9 +414,7 @@ fn replies_wait_in_order_behind_a_question_that_waits_for_twitter() {
 
 #[test]
 fn a_client_that_half_closes_is_sent_all_it_is_owed() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let twitter = StubTwitter::start(move |_| Answer::ok("{\"results\":[]}").after(&held));
+    let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{\"results\":[]}"));
     let herd = blake_asking(&twitter);
     // Half-closed in one go, and only once the question waits; with lines behind the question.
     let early = {
@@ -454,9 +450,7 @@ fn a_client_that_half_closes_is_sent_all_it_is_owed() {
 
 #[test]
 fn bytes_after_the_last_lf_are_discarded_and_the_log_says_so() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let twitter = StubTwitter::start(move |_| Answer::ok("{}").after(&held));
+    let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
     let herd = blake_asking(&twitter);
     let tail = "IAMAT tail +00+000 1";
     let mut waiting = herd.client("Blake");
@@ -625,6 +619,7 @@ fn write_until_blocked(stream: &mut TcpStream, limit_bytes: usize) -> (usize, Ve
                         return (number + 1, line[done..].to_vec());
                     }
                 }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => panic!("after {written} bytes: {e}"),
             }
         }
@@ -672,9 +667,7 @@ fn a_client_that_never_reads_is_not_read_from_for_ever_and_loses_nothing() {
 
 #[test]
 fn a_client_that_waits_for_twitter_is_not_read_from_meanwhile() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let twitter = StubTwitter::start(move |_| Answer::ok("{}").after(&held));
+    let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
     let mut herd = blake_asking(&twitter);
     let mut client = herd.client("Blake");
     client.say("IAMAT a +00+000 1");
@@ -702,9 +695,7 @@ fn a_client_that_waits_for_twitter_is_not_read_from_meanwhile() {
 
 #[test]
 fn clients_that_vanish_harm_nobody() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let twitter = StubTwitter::start(move |_| Answer::ok("{}").after(&held));
+    let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
     let mut herd = blake_asking(&twitter);
     let mut witness = herd.client("Blake");
     witness.say("IAMAT a +00+000 1");
@@ -1055,9 +1046,7 @@ fn a_server_with_neighbours_stops_at_once_too() {
 #[test]
 fn replies_under_way_still_leave_when_the_server_is_told_to_stop() {
     for signal in [Signal::TERM, Signal::INT] {
-        let gate = Gate::closed();
-        let held = gate.clone();
-        let twitter = StubTwitter::start(move |_| Answer::ok("{\"late\":1}").after(&held));
+        let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{\"late\":1}"));
         let mut herd = blake_asking(&twitter);
         let mut client = herd.client("Blake");
         client.send(b"IAMAT a +00+000 1\nWHATSAT a 1 1\n");

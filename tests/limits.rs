@@ -21,23 +21,16 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, 
 mod stub_twitter;
 mod support;
 
-use stub_twitter::{Answer, Gate, StubTwitter};
+use stub_twitter::{Answer, StubTwitter};
 use support::kin::HERD;
 use support::{Client, Herd, wait_until};
 
 const ALONE: &[(&str, &[&str])] = &[("Ann", &[])];
 const PAIR: &[(&str, &[&str])] = &[("Ann", &["Bob"]), ("Bob", &[])];
 
-/// Starts `name` with more on its command line.
-fn start_with(herd: &mut Herd, name: &str, arguments: &[&str]) {
-    let mut command = herd.command(name);
-    command.args(arguments);
-    herd.start_with(name, command);
-}
-
 fn alone_with(arguments: &[&str]) -> Herd {
     let mut herd = Herd::new(ALONE);
-    start_with(&mut herd, "Ann", arguments);
+    herd.start_arguing("Ann", arguments);
     herd
 }
 
@@ -68,7 +61,7 @@ fn end_of(mut stream: TcpStream) -> String {
 #[test]
 fn a_client_too_many_is_told_so_and_those_who_are_there_are_served() {
     let mut herd = Herd::new(PAIR);
-    start_with(&mut herd, "Ann", &["--max-connections", "3"]);
+    herd.start_arguing("Ann", &["--max-connections", "3"]);
     let mut clients: Vec<_> = (0..3).map(|_| herd.client("Ann")).collect();
     for client in &mut clients {
         client.say("IAMAT kiwi +00+000 1");
@@ -162,13 +155,11 @@ fn senseless_limits_are_refused() {
 
 #[test]
 fn a_silent_client_is_closed_and_nobody_else() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let twitter = StubTwitter::start(move |_| Answer::ok("{}").after(&held));
+    let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
     let mut herd = Herd::new(PAIR);
     herd.twitter_url = twitter.url();
-    start_with(&mut herd, "Ann", &["--idle-timeout", "1s"]);
-    start_with(&mut herd, "Bob", &["--idle-timeout", "1s"]);
+    herd.start_arguing("Ann", &["--idle-timeout", "1s"]);
+    herd.start_arguing("Bob", &["--idle-timeout", "1s"]);
     let mut talking = herd.client("Ann");
     let mut waiting = herd.client("Ann");
     waiting.say("IAMAT kiwi +00+000 1");
@@ -354,8 +345,8 @@ fn a_client_that_never_stops_talking_does_not_keep_others_waiting() {
 fn a_location_is_forgotten_by_all_and_comes_back_from_nowhere() {
     const SPAN: &[&str] = &["--forget-after", "3s"];
     let mut herd = Herd::new(PAIR);
-    start_with(&mut herd, "Ann", SPAN);
-    start_with(&mut herd, "Bob", SPAN);
+    herd.start_arguing("Ann", SPAN);
+    herd.start_arguing("Bob", SPAN);
     herd.wait_for_link("Ann", "Bob");
     let old = herd.ask("Ann", &format!("IAMAT old +00+000 {}", seconds_ago(4)));
     assert!(old.starts_with("AT Ann +4.0"), "answered as usual: {old}");
@@ -377,7 +368,7 @@ fn a_location_is_forgotten_by_all_and_comes_back_from_nowhere() {
         "it keeps all"
     );
     fs::remove_file(herd.log_path("Ann")).expect("it is there");
-    start_with(&mut herd, "Ann", SPAN);
+    herd.start_arguing("Ann", SPAN);
     herd.wait_for_link("Ann", "Bob");
     wait_until("Bob has told Ann", || {
         logged(&herd, "Ann", " kiwi ") > 0 && logged(&herd, "Ann", "MARK") > 0
@@ -403,7 +394,7 @@ fn a_log_from_before_is_forgotten_too_when_the_option_comes() {
     let at = herd.ask("Ann", "IAMAT kiwi +00+000 1");
     assert_eq!(herd.at("Ann", "kiwi"), Some(at.clone()));
     herd.kill("Ann");
-    start_with(&mut herd, "Ann", &["--forget-after", "7d"]);
+    herd.start_arguing("Ann", &["--forget-after", "7d"]);
     assert_eq!(herd.at("Ann", "kiwi"), None);
     herd.ask("Ann", &format!("IAMAT emu +00+000 {}", seconds_ago(0)));
     herd.kill("Ann");
@@ -418,7 +409,7 @@ fn a_log_from_before_is_forgotten_too_when_the_option_comes() {
 #[test]
 fn what_is_known_again_is_told_to_neighbours_that_were_not_told_before() {
     let mut herd = Herd::new(PAIR);
-    start_with(&mut herd, "Ann", &["--forget-after", "1s"]);
+    herd.start_arguing("Ann", &["--forget-after", "1s"]);
     let at = herd.ask("Ann", "IAMAT kiwi +00+000 99999999999");
     wait_until("kiwi is forgotten", || herd.at("Ann", "kiwi").is_none());
     // Nothing is left to be told to Bob, so he has all of Ann's changes.

@@ -19,7 +19,8 @@ use rustix::process::Signal;
 use support::kin::{HERD, MEMORY_IN_THE_LOG, promised};
 use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
 use wire::{FakeNeighbour, Hello};
-use wired::{PAIR, Wired, floods, link_records, report, start_with_topology, topology_with};
+use wired::{PAIR, Wired, crossings, floods, link_records, report, report_a_thousand};
+use wired::{start_with_topology, topology_with};
 
 const NAMES: [&str; 5] = ["Blake", "Bryant", "Gasol", "Howard", "Metta"];
 
@@ -298,28 +299,9 @@ fn after_a_cut_only_what_changed_is_sent() {
     for round in 1..=3 {
         wired.wait_until_marked();
         let before = wired.crossed();
-        wired.to_ann.cut();
-        wired.to_bob.cut();
-        wait_until("both say that the link is down", || wired.is_down());
-        // Ten clients of its own and ten of the other's move at each.
-        let mut changed = Vec::new();
-        for (name, from) in [("Ann", 0), ("Bob", 10)] {
-            let line = |whose| move |n| format!("IAMAT {whose}{n} +01+001 {}", 1 + round);
-            let lines: Vec<String> = (from..from + 10)
-                .map(line("Ann"))
-                .chain((from..from + 10).map(line("Bob")))
-                .collect();
-            changed.extend(report(herd, name, &lines));
-        }
-        wired.heal();
-        wired.wait_until_up();
-        for at in &changed {
-            let client = at.split(' ').nth(3).expect("an AT line");
-            for name in ["Ann", "Bob"] {
-                herd.wait_for_at(name, client, at);
-            }
-        }
-        wired.wait_until_marked();
+        wired.cut();
+        let moved = wired.move_some(1 + round);
+        wired.heal_and_settle(&moved);
         let after = wired.crossed();
         let crossed = (after.0 - before.0, after.1 - before.1);
         assert!(
@@ -469,10 +451,8 @@ fn two_servers_with_large_tables_of_their_own_meet_and_keep_one_connection() {
     let of_ann = fill(&wired.herd, "Ann", "a", 6_000);
     let of_bob = fill(&wired.herd, "Bob", "b", 6_000);
     wired.heal();
-    for (name, at) in [("Ann", of_bob), ("Bob", of_ann)] {
-        let client = at.split(' ').nth(3).expect("an AT line");
-        wired.herd.wait_for_at(name, client, &at);
-    }
+    wired.herd.wait_for_all(&["Ann"], &[of_bob]);
+    wired.herd.wait_for_all(&["Bob"], &[of_ann]);
     for name in ["Ann", "Bob"] {
         let said = wired.herd.process(name).said();
         assert!(!said.contains(" is down"), "{name}: {said}");
@@ -541,22 +521,11 @@ fn after_a_restart_only_what_changed_is_sent_either_way() {
         return;
     }
     let mut herd = Herd::started(PAIR);
-    let line = |n| format!("IAMAT client{n} +00+000 1");
-    report(&herd, "Ann", &(0..500).map(line).collect::<Vec<_>>());
-    report(&herd, "Bob", &(500..1_000).map(line).collect::<Vec<_>>());
-    for (one, other) in [("Ann", "Bob"), ("Bob", "Ann")] {
-        wait_until("each knows that the other has all", || {
-            link_records(&herd.log(one), '<', other).contains(&"MARK 1000")
-        });
-    }
-    let crossed = |herd: &Herd| {
-        let sent = |name, other| herd.log(name).matches(&format!(":{other} AT ")).count();
-        sent("Ann", "Bob") + sent("Bob", "Ann")
-    };
+    report_a_thousand(&herd);
     for (round, killed) in ["Bob", "Ann", "Bob"].into_iter().enumerate() {
         let other = if killed == "Ann" { "Bob" } else { "Ann" };
         herd.kill(killed);
-        let before = crossed(&herd);
+        let before = crossings(&herd);
         let line = |n| format!("IAMAT client{n} +00+000 {}", round + 2);
         let replies = report(&herd, other, &(0..10).map(line).collect::<Vec<_>>());
         herd.start(killed);
@@ -571,7 +540,7 @@ fn after_a_restart_only_what_changed_is_sent_either_way() {
             herd.wait_for_at(elsewhere, &client, &at);
         }
         // Each in two logs: twelve changes, and those of the last second may be told twice.
-        let again = crossed(&herd) - before;
+        let again = crossings(&herd) - before;
         assert!(again <= 2 * (12 + 12 + 12), "{killed}: {again} of 1,000");
     }
 }

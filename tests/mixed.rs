@@ -14,8 +14,8 @@ use std::env;
 
 use rustix::process::Signal;
 use support::kin::{ServerCommand, say};
-use support::{FIVE, Herd, wait_until};
-use wired::{PAIR, Wired, floods, link_records, report};
+use support::{FIVE, Herd, client_of, wait_until};
+use wired::{PAIR, Wired, crossings, floods, report, report_a_thousand};
 
 const NAMES: [&str; 5] = ["Blake", "Bryant", "Gasol", "Howard", "Metta"];
 
@@ -138,25 +138,9 @@ fn after_a_cut_between_two_languages_only_what_changed_is_sent() {
         });
         wired.wait_until_marked();
         let before = wired.crossed();
-        wired.to_ann.cut();
-        wired.to_bob.cut();
-        wait_until("both say that the link is down", || wired.is_down());
-        let mut changed = Vec::new();
-        for (name, from) in [("Ann", 0), ("Bob", 10)] {
-            let line = |whose: &'static str| move |n| format!("IAMAT {whose}{n} +01+001 2");
-            let lines = (from..from + 10).map(line("Ann"));
-            let lines: Vec<String> = lines.chain((from..from + 10).map(line("Bob"))).collect();
-            changed.extend(report(herd, name, &lines));
-        }
-        wired.heal();
-        wired.wait_until_up();
-        for at in &changed {
-            let client = at.split(' ').nth(3).expect("an AT line");
-            for name in ["Ann", "Bob"] {
-                herd.wait_for_at(name, client, at);
-            }
-        }
-        wired.wait_until_marked();
+        wired.cut();
+        let moved = wired.move_some(2);
+        wired.heal_and_settle(&moved);
         let after = wired.crossed();
         let crossed = (after.0 - before.0, after.1 - before.1);
         assert_eq!(crossed, (20, 20), "{of_kin} on Twisted: of 1,000 each");
@@ -168,32 +152,16 @@ fn a_herd_that_restarts_beside_a_twisted_neighbour_goes_on_where_it_was() {
     let Some(twisted) = twisted() else { return };
     let mut herd = mixed(PAIR, &["Bob"], &twisted);
     herd.start_all();
-    for (name, from) in [("Ann", 0), ("Bob", 500)] {
-        let line = |n| format!("IAMAT client{n} +00+000 1");
-        report(
-            &herd,
-            name,
-            &(from..from + 500).map(line).collect::<Vec<_>>(),
-        );
-    }
-    for (one, other) in [("Ann", "Bob"), ("Bob", "Ann")] {
-        wait_until("each knows that the other has all", || {
-            link_records(&herd.log(one), '<', other).contains(&"MARK 1000")
-        });
-    }
-    let crossed = |herd: &Herd| {
-        let sent = |name, other| herd.log(name).matches(&format!(":{other} AT ")).count();
-        sent("Ann", "Bob") + sent("Bob", "Ann")
-    };
+    report_a_thousand(&herd);
     herd.kill("Ann");
-    let before = crossed(&herd);
+    let before = crossings(&herd);
     let missed = herd.ask("Bob", "IAMAT missed +00+000 1");
     herd.start("Ann");
     herd.wait_for_at("Ann", "missed", &missed);
     let last = herd.ask("Ann", "IAMAT last +00+000 1");
     herd.wait_for_at("Bob", "last", &last);
     // Each in two logs.
-    assert_eq!(crossed(&herd) - before, 2 * 2, "of 1,000");
+    assert_eq!(crossings(&herd) - before, 2 * 2, "of 1,000");
 }
 
 #[test]
@@ -210,8 +178,11 @@ fn herd_takes_the_place_of_a_twisted_server_and_no_location_is_lost() {
         herd.member_mut("Ann").server = ServerCommand::herd();
         herd.start("Ann");
         for at in &acknowledged {
-            let client = at.split(' ').nth(3).expect("an AT line");
-            assert_eq!(herd.at("Ann", client).as_ref(), Some(at), "{signal:?}");
+            assert_eq!(
+                herd.at("Ann", client_of(at)).as_ref(),
+                Some(at),
+                "{signal:?}"
+            );
         }
     }
 }

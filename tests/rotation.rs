@@ -13,18 +13,11 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use support::{Herd, PATIENCE, Process, wait_until};
+use support::{Herd, PATIENCE, Process, client_of, wait_until};
 use wire::FakeNeighbour;
 
 const ALONE: &[(&str, &[&str])] = &[("Ann", &[])];
 const PAIR: &[(&str, &[&str])] = &[("Ann", &["Bob"]), ("Bob", &[])];
-
-/// Starts `name` with more arguments.
-fn start(herd: &mut Herd, name: &str, arguments: &[&str]) {
-    let mut command = herd.command(name);
-    command.args(arguments);
-    herd.start_with(name, command);
-}
 
 fn said(herd: &mut Herd, what: &str) -> usize {
     herd.process("Ann").said().matches(what).count()
@@ -57,7 +50,7 @@ fn report(herd: &Herd, clients: std::ops::Range<usize>, time: u64) -> Vec<String
 fn held(herd: &Herd, name: &str, lines: &[String]) {
     let mut client = herd.client(name);
     for line in lines {
-        let about = line.split(' ').nth(3).expect("an AT line names its client");
+        let about = client_of(line);
         client.say(&format!("WHATSAT {about} 1 0"));
         assert_eq!(client.line(), *line, "{name}");
         client.line(); // the tweets
@@ -68,7 +61,7 @@ fn held(herd: &Herd, name: &str, lines: &[String]) {
 fn a_log_is_replaced_by_size_and_so_many_are_kept() {
     let mut herd = Herd::new(ALONE);
     let arguments = ["--log-max-bytes", "200K", "--log-keep", "2"];
-    start(&mut herd, "Ann", &arguments);
+    herd.start_arguing("Ann", &arguments);
     let mut last = Vec::new();
     let mut time = 0;
     wait_until("it was replaced five times", || {
@@ -91,18 +84,14 @@ fn a_log_is_replaced_by_size_and_so_many_are_kept() {
     for other in others(&herd) {
         fs::remove_file(herd.directory.path().join("logs").join(other)).expect("it is there");
     }
-    start(&mut herd, "Ann", &arguments);
+    herd.start_arguing("Ann", &arguments);
     held(&herd, "Ann", &last);
 }
 
 #[test]
 fn no_log_need_be_kept() {
     let mut herd = Herd::new(ALONE);
-    start(
-        &mut herd,
-        "Ann",
-        &["--log-max-bytes", "100K", "--log-keep", "0"],
-    );
+    herd.start_arguing("Ann", &["--log-max-bytes", "100K", "--log-keep", "0"]);
     let mut last = Vec::new();
     let mut time = 0;
     wait_until("it was replaced three times", || {
@@ -169,7 +158,7 @@ fn kill_9_at_random_moments_of_many_rotations_loses_nothing() {
     let mut acknowledged = [0_u64; 3];
     let mut rotations = 0;
     for round in 0..25_u64 {
-        start(&mut herd, "Ann", &arguments);
+        herd.start_arguing("Ann", &arguments);
         for (writer, time) in acknowledged
             .iter()
             .enumerate()
@@ -285,7 +274,7 @@ fn exchanged(log: &str, direction: &str) -> usize {
 fn a_restart_after_a_rotation_costs_what_changed_in_both_directions() {
     let mut herd = Herd::new(PAIR);
     let arguments = ["--log-max-bytes", "150K"];
-    start(&mut herd, "Ann", &arguments);
+    herd.start_arguing("Ann", &arguments);
     herd.start("Bob");
     herd.wait_for_link("Ann", "Bob");
     let mut time = 0;
@@ -310,7 +299,7 @@ fn a_restart_after_a_rotation_costs_what_changed_in_both_directions() {
     herd.kill("Ann");
     let missed = herd.ask("Bob", "IAMAT missed +00+000 1");
     let before = herd.log("Ann").len();
-    start(&mut herd, "Ann", &arguments);
+    herd.start_arguing("Ann", &arguments);
     herd.wait_for_link("Ann", "Bob");
     herd.wait_for_at("Ann", "missed", &missed);
     let own = herd.ask("Ann", "IAMAT own +00+000 1");
@@ -329,7 +318,7 @@ fn each_way_to_sync_serves_and_survives() {
     for fsync in ["always", "second", "never"] {
         let mut herd = Herd::new(ALONE);
         let arguments = ["--fsync", fsync, "--log-max-bytes", "50K"];
-        start(&mut herd, "Ann", &arguments);
+        herd.start_arguing("Ann", &arguments);
         let mut time = 0;
         let mut last = Vec::new();
         while said(&mut herd, "the log was rotated") < 2 {
@@ -338,7 +327,7 @@ fn each_way_to_sync_serves_and_survives() {
         }
         herd.process("Ann").signal(Signal::TERM);
         assert!(herd.process("Ann").wait().success(), "{fsync}");
-        start(&mut herd, "Ann", &arguments);
+        herd.start_arguing("Ann", &arguments);
         held(&herd, "Ann", &last);
         assert_eq!(said(&mut herd, "cannot"), 0, "{fsync}");
     }

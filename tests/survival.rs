@@ -139,6 +139,20 @@ fn held_after_a_kill(herd: &mut Herd, acknowledged: &[String]) {
     }
 }
 
+/// Checks that Ann's log is written again, and then lacks nothing of what [`report_meanwhile`] has
+/// reported.
+fn recovers(herd: &mut Herd) {
+    wait_until("Ann says that the log is written again", || {
+        said(herd, "written again") == 1
+    });
+    let meanwhile = (0..50).filter_map(|n| herd.at("Ann", &format!("meanwhile{n}")));
+    let meanwhile: Vec<String> = meanwhile.collect();
+    assert_eq!(meanwhile.len(), 50);
+    wait_for_logged(herd, &meanwhile);
+    check_records(&herd.log_path("Ann"), 0);
+    held_after_a_kill(herd, &meanwhile);
+}
+
 /// Checks that a line of the log is a record.
 fn is_record(line: &str) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{what}: {line}"));
@@ -689,17 +703,8 @@ fn a_log_on_a_device_that_is_always_full_stops_nobody_and_sighup_brings_a_better
     );
     fs::remove_file(herd.log_path("Ann")).expect("it is there");
     herd.process("Ann").signal(Signal::HUP);
-    wait_until("Ann says that the log is written again", || {
-        said(&mut herd, "written again") == 1
-    });
+    recovers(&mut herd);
     wait_for_logged(&herd, &acknowledged[acknowledged.len() - 1..]);
-    let held_now: Vec<String> = (0..50)
-        .filter_map(|n| herd.at("Ann", &format!("meanwhile{n}")))
-        .collect();
-    assert_eq!(held_now.len(), 50);
-    wait_for_logged(&herd, &held_now);
-    check_records(&herd.log_path("Ann"), 0);
-    held_after_a_kill(&mut herd, &held_now);
 }
 
 #[test]
@@ -716,16 +721,7 @@ fn a_log_directory_that_cannot_be_had_at_the_start_is_used_when_it_can() {
         "once is enough: {said_so}"
     );
     fs::remove_file(&logs).expect("it is there");
-    wait_until("Ann says that the log is written again", || {
-        said(&mut herd, "written again") == 1
-    });
-    let held_now: Vec<String> = (0..50)
-        .filter_map(|n| herd.at("Ann", &format!("meanwhile{n}")))
-        .collect();
-    assert_eq!(held_now.len(), 50);
-    wait_for_logged(&herd, &held_now);
-    check_records(&herd.log_path("Ann"), 0);
-    held_after_a_kill(&mut herd, &held_now);
+    recovers(&mut herd);
 }
 
 #[test]

@@ -512,12 +512,10 @@ fn a_twitter_that_hangs_or_drips_is_given_up_after_ten_seconds_and_slows_nobody_
 
 #[test]
 fn identical_questions_in_flight_share_one_request_and_different_ones_do_not() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let twitter = StubTwitter::start(move |request| {
+    let (twitter, gate) = StubTwitter::gated(|request| {
         let geocode = request.parameters("geocode").concat();
         let rpp = request.parameters("rpp").concat();
-        Answer::ok(format!("{{\"asked\":\"{geocode} {rpp}\"}}")).after(&held)
+        Answer::ok(format!("{{\"asked\":\"{geocode} {rpp}\"}}"))
     });
     let herd = blake_asking(&twitter);
     let mut client = herd.client("Blake");
@@ -567,11 +565,9 @@ fn identical_questions_in_flight_share_one_request_and_different_ones_do_not() {
 #[test]
 fn with_1024_questions_waiting_the_surplus_is_answered_at_once_with_an_error() {
     raise_descriptors();
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let twitter = StubTwitter::start(move |request| {
+    let (twitter, gate) = StubTwitter::gated(|request| {
         let radius = radius(request);
-        Answer::ok(format!("{{\"radius\":{radius}}}")).after(&held)
+        Answer::ok(format!("{{\"radius\":{radius}}}"))
     });
     let herd = blake_asking(&twitter);
     drop(located(&herd));
@@ -609,9 +605,7 @@ fn with_1024_questions_waiting_the_surplus_is_answered_at_once_with_an_error() {
 
 #[test]
 fn a_client_that_has_gone_takes_its_unstarted_question_with_it() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let twitter = StubTwitter::start(move |_| Answer::ok("{}").after(&held));
+    let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
     let mut herd = blake_asking(&twitter);
     let mut witness = located(&herd);
     let mut clients: Vec<_> = (0..MANY).map(|number| waiting(&herd, number)).collect();

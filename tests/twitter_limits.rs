@@ -106,10 +106,8 @@ fn a_rate_limit_counts_whatever_its_words() {
 
 #[test]
 fn questions_that_wait_for_their_turn_are_told_at_once_when_twitter_wants_a_pause() {
-    let gate = stub_twitter::Gate::closed();
-    let held = gate.clone();
-    let twitter = StubTwitter::start(move |_| {
-        Answer::with(420, &[("Retry-After", "600")], "{\"error\":\"calm\"}").after(&held)
+    let (twitter, gate) = StubTwitter::gated(|_| {
+        Answer::with(420, &[("Retry-After", "600")], "{\"error\":\"calm\"}")
     });
     let (herd, _client) = started(blake("1.0", &origin(twitter.address)));
     let mut clients: Vec<_> = (0..40).map(|_| herd.client("Blake")).collect();

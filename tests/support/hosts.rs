@@ -16,7 +16,7 @@ use std::thread;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::support::kin::say;
-use crate::support::{Client, Herd, wait_until};
+use crate::support::{Client, Herd, client_of, wait_until};
 
 /// Where each server listens for clients, on its host's loopback.
 const CLIENTS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 12_590);
@@ -273,7 +273,7 @@ impl Hosts {
 
     /// Waits until `name` holds the AT line `at`.
     pub fn wait_for_at(&self, name: &str, at: &str) {
-        let about = at.split(' ').nth(3).expect("an AT line names its client");
+        let about = client_of(at);
         wait_until(&format!("{name} holds {at}"), || {
             self.ask(name, &format!("WHATSAT {about} 1 0")) == at
         });

@@ -9,7 +9,7 @@ pub mod kin;
 mod ports;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -47,6 +47,11 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "waited in vain for: {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whom an AT line is about.
+pub fn client_of(at: &str) -> &str {
+    at.split(' ').nth(3).expect("an AT line")
 }
 
 /// A process that ends with its owner. What it says on standard error goes to a file.
@@ -267,6 +272,13 @@ impl Herd {
         self.start_with(name, command);
     }
 
+    /// Starts `name` with more on its command line.
+    pub fn start_arguing(&mut self, name: &str, arguments: &[&str]) {
+        let mut command = self.command(name);
+        command.args(arguments);
+        self.start_with(name, command);
+    }
+
     /// Starts `name` by a command of the test's own.
     pub fn start_with(&mut self, name: &str, command: Command) {
         let stderr = self.directory.path().join(format!("{name}.err"));
@@ -347,6 +359,16 @@ impl Herd {
         reply.starts_with("AT ").then_some(reply)
     }
 
+    /// Waits until each of `names` holds every one of these AT lines.
+    pub fn wait_for_all(&self, names: &[&str], lines: &[String]) {
+        for at in lines {
+            let client = client_of(at);
+            names
+                .iter()
+                .for_each(|name| self.wait_for_at(name, client, at));
+        }
+    }
+
     /// Waits until `name` holds the AT line `at` of `client`.
     pub fn wait_for_at(&self, name: &str, client: &str, at: &str) {
         wait_until(&format!("{name} holds {at}"), || {
@@ -405,9 +427,12 @@ impl Client {
             }
             scanned = self.read.len();
             let mut bytes = [0; 65_536];
-            match self.stream.read(&mut bytes).expect("a reply comes in time") {
-                0 => return None,
-                n => self.read.extend_from_slice(&bytes[..n]),
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(n) => self.read.extend_from_slice(&bytes[..n]),
+                // Where there is a time-out, even a machine that was stopped for a while is one.
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => panic!("no reply comes in time: {e}"),
             }
         }
     }

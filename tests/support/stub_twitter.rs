@@ -180,7 +180,17 @@ impl StubTwitter {
         StubTwitter::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), script)
     }
 
-    /// The same, at an address that is known to be free.
+    /// The same, but no answer leaves before the gate is open.
+    pub fn gated(
+        script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> (StubTwitter, Gate) {
+        let gate = Gate::closed();
+        let held = gate.clone();
+        let twitter = StubTwitter::start(move |request| script(request).after(&held));
+        (twitter, gate)
+    }
+
+    /// The same as the first, at an address that is known to be free.
     pub fn start_at(
         address: SocketAddr,
         script: impl Fn(&Request) -> Answer + Send + Sync + 'static,

@@ -182,6 +182,14 @@ fn carry(near: TcpStream, shared: &Arc<Shared>) {
     let _ = back.join();
 }
 
+/// Whether a read with a time-out has only to be made again.
+fn is_nothing_yet(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}
+
 /// Carries one direction until its end.
 fn pump(shared: &Shared, flow: &Flow, mut from: TcpStream, mut to: TcpStream) {
     let mut bytes = [0; 65_536];
@@ -194,8 +202,7 @@ fn pump(shared: &Shared, flow: &Flow, mut from: TcpStream, mut to: TcpStream) {
         let n = match from.read(&mut bytes) {
             Ok(0) => break,
             Ok(n) => n,
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
-            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            Err(e) if is_nothing_yet(e.kind()) => continue,
             Err(_) => break,
         };
         while flow.is_held() && !shared.is_over() {
@@ -336,6 +343,7 @@ impl FakeNeighbour {
                 Ok(0) => return None,
                 Ok(n) => self.read.extend_from_slice(&bytes[..n]),
                 Err(e) if e.kind() == ErrorKind::ConnectionReset => return None,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => panic!("the server says nothing: {e}"),
             }
         }
@@ -398,7 +406,7 @@ impl FakeNeighbour {
         self.stream.set_read_timeout(Some(TICK)).expect("not zero");
         let n = match self.stream.read(&mut some) {
             Ok(n) => n,
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => 0,
+            Err(e) if is_nothing_yet(e.kind()) => 0,
             Err(e) => panic!("the server closed: {e}"),
         };
         self.read.extend_from_slice(&some[..n]);

@@ -86,6 +86,34 @@ impl Wired {
         !self.herd.link_is_up("Ann", "Bob") && !self.herd.link_is_up("Bob", "Ann")
     }
 
+    /// Cuts the way between them, and waits until both have noticed.
+    pub fn cut(&self) {
+        self.to_ann.cut();
+        self.to_bob.cut();
+        wait_until("both say that the link is down", || self.is_down());
+    }
+
+    /// At each of them ten clients of its own move and ten of the other's, of those that are called
+    /// `Ann0`, `Bob0` and so on. Gives the replies.
+    pub fn move_some(&self, time: u64) -> Vec<String> {
+        let mut moved = Vec::new();
+        for (name, from) in [("Ann", 0), ("Bob", 10)] {
+            let line = |whose| move |n| format!("IAMAT {whose}{n} +01+001 {time}");
+            let of_ann = (from..from + 10).map(line("Ann"));
+            let lines: Vec<_> = of_ann.chain((from..from + 10).map(line("Bob"))).collect();
+            moved.extend(report(&self.herd, name, &lines));
+        }
+        moved
+    }
+
+    /// Lets everything through, and waits until both hold these AT lines and have marked them.
+    pub fn heal_and_settle(&self, lines: &[String]) {
+        self.heal();
+        self.wait_until_up();
+        self.herd.wait_for_all(&["Ann", "Bob"], lines);
+        self.wait_until_marked();
+    }
+
     /// Lets everything through.
     pub fn heal(&self) {
         self.to_ann.heal();
@@ -148,6 +176,26 @@ pub fn floods(herd: &Herd, direction: char) -> usize {
         }
     }
     count
+}
+
+/// Reports the clients `client0` to `client999`, half of them to Ann and half to Bob, and waits until
+/// each knows that the other has all.
+pub fn report_a_thousand(herd: &Herd) {
+    for (name, clients) in [("Ann", 0..500), ("Bob", 500..1_000)] {
+        let line = |n| format!("IAMAT client{n} +00+000 1");
+        report(herd, name, &clients.map(line).collect::<Vec<_>>());
+    }
+    for (one, other) in [("Ann", "Bob"), ("Bob", "Ann")] {
+        wait_until("each knows that the other has all", || {
+            link_records(&herd.log(one), '<', other).contains(&"MARK 1000")
+        });
+    }
+}
+
+/// How many `AT` lines the logs of Ann and Bob have of their link: two for each that has crossed.
+pub fn crossings(herd: &Herd) -> usize {
+    let sent = |name, other| herd.log(name).matches(&format!(":{other} AT ")).count();
+    sent("Ann", "Bob") + sent("Bob", "Ann")
 }
 
 /// Reports many clients at once and gives the replies, in their order.
