@@ -263,7 +263,8 @@ wait_until_up() {
 require_all_running() {
     local id words ended=""
     for id in $(everyone); do
-        running_pid "$id" >/dev/null && continue
+        # In the moment in which a process becomes another program it has no command line.
+        { running_pid "$id" || { sleep 0.1 && running_pid "$id"; }; } >/dev/null && continue
         words=$(tail -n 1 -- "$LOG_DIR/$id.err" 2>/dev/null) && [[ -n $words ]] || words="it said nothing"
         complain "$id ended: ${words#herd: }"
         ended+=" $id"
