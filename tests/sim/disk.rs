@@ -143,22 +143,22 @@ impl Disk {
 
     /// Hands the turn's records to the kernel.
     pub fn commit(&mut self, node: &Node, now: Now) {
-        let before = self.files.bytes(self.current).len();
+        let before = self.files.len(self.current);
         self.log().commit(node, now);
         let was_lacking = self.lacking;
         if !self.files.is_dead() {
             self.take_notices();
         }
-        let bytes = self.files.bytes(self.current);
-        self.note_written(&bytes, before, was_lacking || self.lacking);
+        let written = self.files.bytes_from(self.current, before);
+        self.note_written(&written, before, was_lacking || self.lacking);
     }
 
     /// Notes where the records ended that were just written.
-    fn note_written(&mut self, bytes: &[u8], before: usize, lacking: bool) {
+    fn note_written(&mut self, written: &[u8], before: usize, lacking: bool) {
         let places = self.told.entry(self.current).or_default();
         if lacking {
             self.has_gap = true;
-            let (end, number) = (bytes.len(), self.committed);
+            let (end, number) = (before + written.len(), self.committed);
             return places.push(Place {
                 end,
                 number,
@@ -166,7 +166,7 @@ impl Disk {
             });
         }
         let mut end = before;
-        for line in bytes[before..].split_inclusive(|&byte| byte == b'\n') {
+        for line in written.split_inclusive(|&byte| byte == b'\n') {
             end += line.len();
             // Notes and what was written again are the log's own.
             let direction = line.split(|&byte| byte == b' ').nth(1);
@@ -232,7 +232,7 @@ impl Disk {
         // While it is moved away and nobody has said so, there is no other, or an empty one.
         if let Some(current) = self.files.at(self.path())
             && current != self.current
-            && !self.files.bytes(current).is_empty()
+            && self.files.len(current) > 0
         {
             self.current = current;
             self.has_gap = self.lacking;
@@ -249,7 +249,7 @@ impl Disk {
     /// The log tells of everything again.
     fn become_whole(&mut self) {
         self.committed = self.last;
-        let (end, number) = (self.files.bytes(self.current).len(), self.last);
+        let (end, number) = (self.files.len(self.current), self.last);
         let places = self.told.entry(self.current).or_default();
         places.push(Place {
             end,
@@ -283,7 +283,7 @@ impl Disk {
         if let Some(log) = log
             && crash == Crash::PowerLossAndCut
         {
-            let bytes = self.files.bytes(log);
+            let bytes = self.files.bytes_from(log, 0);
             let at = dice.below(1 + bytes.len() as u64) as usize;
             let next = bytes[at..].iter().position(|&byte| byte == b'\n');
             let cut = next.map_or(bytes.len(), |next| at + next + 1);
@@ -298,7 +298,7 @@ impl Disk {
     /// The file that a start will take for the log.
     fn log_after_crash(&self) -> Option<Inode> {
         let log = self.files.at(self.path());
-        let log = log.filter(|log| !self.files.bytes(*log).is_empty());
+        let log = log.filter(|log| self.files.len(*log) > 0);
         log.or_else(|| {
             let moved = self.files.moved_away_last(self.path())?;
             self.files.at(&moved)
@@ -319,7 +319,7 @@ impl Disk {
 
     /// What a file tells of, as far as it is left.
     fn left_in(&self, file: Inode, crash: Crash) -> Left {
-        let bytes = self.files.bytes(file).len();
+        let bytes = self.files.len(file);
         let Some(places) = self.told.get(&file) else {
             // The server died just when this had taken the log's place, or before it wrote any.
             return match (bytes, crash) {
@@ -352,7 +352,7 @@ impl Disk {
         self.current = found.or_else(named).expect("it was opened");
         self.lacking = false;
         self.unnamed = false;
-        let end = self.files.bytes(self.current).len();
+        let end = self.files.len(self.current);
         let places = self.told.entry(self.current).or_default();
         places.retain(|place| place.end <= end);
         match left {

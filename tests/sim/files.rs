@@ -143,9 +143,14 @@ impl Files {
         self.0.borrow().names.get(path).copied()
     }
 
-    /// What a file holds.
-    pub fn bytes(&self, inode: Inode) -> Vec<u8> {
-        self.0.borrow().files[&inode].bytes.clone()
+    /// How many bytes a file has.
+    pub fn len(&self, inode: Inode) -> usize {
+        self.0.borrow().files[&inode].bytes.len()
+    }
+
+    /// What a file holds from a place on.
+    pub fn bytes_from(&self, inode: Inode, at: usize) -> Vec<u8> {
+        self.0.borrow().files[&inode].bytes[at..].to_vec()
     }
 
     /// Somebody moves a file, or puts an empty one in its place too.

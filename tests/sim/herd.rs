@@ -18,11 +18,14 @@ use crate::clients::Script;
 use crate::disk::{Crash, Disk, Left};
 use crate::host::{Host, Peer, random_room};
 use crate::network::{End, Network, Parcel};
-use crate::oracle::SECOND;
+use crate::oracle;
 use crate::topology::{self, pair};
 
 /// When simulated time begins, in POSIX seconds.
-const EPOCH_SECONDS: i128 = 1_353_118_103;
+const EPOCH_SECONDS: i64 = 1_353_118_103;
+
+/// In nanoseconds.
+const SECOND: i64 = oracle::SECOND as i64;
 
 /// While time passes the links are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -49,7 +52,7 @@ pub struct Herd {
     start: Instant,
     pub now: Duration,
     /// The clocks show no finer time than this, in nanoseconds: coarse ones make ties.
-    clock_step: i128,
+    clock_step: i64,
     pub hosts: Vec<Host>,
     pub network: Network,
     pub agenda: Agenda,
@@ -151,18 +154,22 @@ impl Herd {
 
     /// What a host's clock shows, in nanoseconds.
     pub fn wall(&self, host: usize) -> i128 {
-        let elapsed = EPOCH_SECONDS * SECOND + self.now.as_nanos() as i128;
-        let skewed = elapsed + i128::from(self.hosts[host].skew_seconds) * SECOND;
-        skewed - skewed.rem_euclid(self.clock_step)
+        self.wall_nanos(host).into()
+    }
+
+    fn wall_nanos(&self, host: usize) -> i64 {
+        let seconds = EPOCH_SECONDS + self.now.as_secs() as i64 + self.hosts[host].skew_seconds;
+        let nanos = seconds * SECOND + i64::from(self.now.subsec_nanos());
+        nanos - nanos.rem_euclid(self.clock_step)
     }
 
     /// Both clocks of a host.
     pub fn clock(&self, host: usize) -> Now {
-        let wall = self.wall(host);
-        let (seconds, nanos) = (wall.div_euclid(SECOND), wall.rem_euclid(SECOND));
+        let wall = self.wall_nanos(host);
+        let (seconds, nanos) = (wall / SECOND, wall % SECOND); // long after the epoch
         Now {
             mono: self.start + self.now,
-            wall: Timestamp::new(seconds as i64, nanos as u32),
+            wall: Timestamp::new(seconds, nanos as u32),
         }
     }
 

@@ -26,11 +26,18 @@ pub struct Rank {
 
 /// The fields of an `AT` line after `AT`: server, difference, client, location, time.
 fn fields(line: &[u8]) -> [&[u8]; 5] {
-    let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-    match fields[..] {
-        [b"AT", server, difference, client, location, time] => {
-            [server, difference, client, location, time]
-        }
+    let mut fields = line.split(|&byte| byte == b' ');
+    let first_seven = [(); 7].map(|()| fields.next());
+    match first_seven {
+        [
+            Some(b"AT"),
+            Some(server),
+            Some(difference),
+            Some(client),
+            Some(location),
+            Some(time),
+            None,
+        ] => [server, difference, client, location, time],
         _ => panic!("no AT line: {}", line.escape_ascii()),
     }
 }
@@ -67,11 +74,10 @@ pub fn rank(line: &[u8]) -> Rank {
 /// A decimal number of seconds, in nanoseconds.
 pub fn nanos(text: &[u8]) -> i128 {
     let text = std::str::from_utf8(text).expect("digits");
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     assert!(fraction.len() <= 9, "{text}");
-    let fraction = format!("{fraction:0<9}");
-    let number = |digits: &str| digits.parse::<i128>().expect("digits");
-    number(whole) * SECOND + number(&fraction)
+    let number = |digits: &str| i128::from(digits.parse::<u64>().expect("digits"));
+    number(whole) * SECOND + number(fraction) * 10_i128.pow(9 - fraction.len() as u32)
 }
 
 /// The reply that `server` owes a client for its IAMAT when its clock shows `wall` nanoseconds.
