@@ -26,6 +26,9 @@ pub struct Expiry {
     oldest_at_start: Timestamp,
     /// The sweep has seen the feed up to this number.
     cursor: u64,
+    /// The most slices that the table has had since this sweep of it began. The fewer it has left the
+    /// more it has given back: that must not slow the sweep down.
+    slices: usize,
     /// When the next slice is due.
     sweep_at: Instant,
 }
@@ -37,6 +40,7 @@ impl Expiry {
             after,
             oldest_at_start: now.wall.minus(after),
             cursor: 0,
+            slices: 0,
             sweep_at: now.mono,
         }
     }
@@ -66,9 +70,14 @@ impl Expiry {
         if now.mono < self.sweep_at {
             return;
         }
-        self.cursor = table.sweep(self.cursor).unwrap_or(0);
+        self.slices = self.slices.max(table.sweep_slices());
+        let reached = table.sweep(self.cursor);
+        self.cursor = reached.unwrap_or(0);
         let whole = (self.after / SWEEP_SHARE).clamp(SWEEP_MIN, SWEEP_MAX);
-        let slices = u32::try_from(table.sweep_slices()).unwrap_or(u32::MAX);
+        let slices = u32::try_from(self.slices).unwrap_or(u32::MAX);
+        if reached.is_none() {
+            self.slices = 0; // the next sweep begins
+        }
         self.sweep_at = now.after(whole / slices.saturating_add(1));
     }
 }
