@@ -9,7 +9,7 @@ use herd::node::LinkIndex;
 use crate::costs::Hello;
 use crate::herd::Herd;
 use crate::network::{FAR, NEAR, Way};
-use crate::oracle;
+use crate::oracle::{self, NEVER};
 use crate::topology::{Pair, pair};
 
 /// A link is up again this long after both ends are up and reachable, and one of them knows that
@@ -21,6 +21,12 @@ const CROSSING: Duration = Duration::from_millis(250);
 
 /// A link that only seems up is found out within this.
 const HALF_OPEN_WITHIN: Duration = Duration::from_secs(15);
+
+/// What has expired gives its memory back within a sixteenth of the time that it was kept, and this.
+const SWEPT_IN_ANY_CASE: Duration = Duration::from_secs(2);
+
+/// What a host holds, by client.
+type Held = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// How a way is, as far as a link is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +85,13 @@ impl Herd {
 
     /// After every step.
     pub fn check(&mut self) {
+        let forgets = self.weather.forget_after.is_some();
         for host in 0..self.hosts.len() {
-            if std::mem::take(&mut self.hosts[host].touched) && self.hosts[host].node.is_some() {
+            if self.hosts[host].touched && self.hosts[host].node.is_some() {
+                if forgets {
+                    self.turn(host); // what is held is judged by the clock as it is now
+                }
+                self.hosts[host].touched = false;
                 self.check_host(host);
             }
         }
@@ -88,8 +99,10 @@ impl Herd {
         self.check_quiet_links();
     }
 
-    fn check_host(&self, index: usize) {
-        let host = &self.hosts[index];
+    fn check_host(&mut self, index: usize) {
+        let oldest = self.oldest(index);
+        let given_back = self.given_back(index);
+        let host = &mut self.hosts[index];
         let Some(node) = &host.node else { return };
         node.check_invariants();
         let peers: Vec<_> = node.peers().collect();
@@ -111,19 +124,39 @@ impl Herd {
         );
         // Exactly what the oracle says is held: so nothing acknowledged is lost, and no record
         // goes back in time.
-        let table = node.table();
-        assert_eq!(
-            table.len(),
-            host.heard.len(),
-            "host {index}: clients it knows of"
-        );
-        for client in host.heard.clients() {
-            let held = table.location(client).map(|held| held.line);
-            let must = host.heard.must_hold(client);
-            if held != must {
-                let shown = [held, must].map(|l| l.map(|l| l.escape_ascii().to_string()));
-                panic!("host {index} holds, and must hold: {shown:?}");
+        let (table, heard) = (node.table(), &mut host.heard);
+        let clients: Vec<_> = heard.clients().map(<[u8]>::to_vec).collect();
+        let mut shown = 0;
+        for client in clients {
+            let held = table.location(&client).map(|held| held.line);
+            if let Err(may_be) = heard.see(&client, held, oldest) {
+                let held = held.map(|held| held.escape_ascii().to_string());
+                panic!("host {index} holds {held:?}, must hold {may_be}");
             }
+            shown += usize::from(held.is_some());
+        }
+        assert_eq!(
+            table.changes_after(0).count(),
+            shown,
+            "host {index}: clients it shows"
+        );
+        // What has expired gives its memory back.
+        let (held, most) = (table.len(), heard.sweep(given_back));
+        assert!(
+            (shown..=most).contains(&held),
+            "host {index} holds {held} records, shows {shown}, may hold {most}"
+        );
+    }
+
+    /// What has an effective time before this has given its memory back.
+    fn given_back(&self, index: usize) -> i128 {
+        let Some(span) = self.weather.forget_after else {
+            return NEVER;
+        };
+        let within = span / 16 + SWEPT_IN_ANY_CASE;
+        match self.now - self.hosts[index].clock_set > within {
+            true => self.oldest(index) - within.as_nanos() as i128,
+            false => NEVER, // its clock may have been another when it expired
         }
     }
 
@@ -137,6 +170,7 @@ impl Herd {
             assert_eq!(hello.claim, want, "host {index} claims of {of}");
         }
         let other = &self.hosts[neighbour];
+        let oldest = self.oldest(index).max(self.oldest(neighbour));
         let (Some((life, number)), Some(node)) = (&hello.claim, &other.node) else {
             return;
         };
@@ -144,11 +178,9 @@ impl Herd {
             return; // its numbers mean something else now
         }
         for change in node.table().changes_after(0) {
-            let held = host.heard.must_hold(oracle::client(change.line));
-            let has = held.is_some_and(|held| oracle::rank(held) >= oracle::rank(change.line));
             let shown = change.line.escape_ascii();
             assert!(
-                has || change.number > *number,
+                change.number > *number || host.heard.has_heard(change.line, oldest),
                 "host {index} claims up to {number} of host {neighbour}'s feed, and lacks {shown}"
             );
         }
@@ -165,6 +197,12 @@ impl Herd {
             if !same || !wire.is_quiet() || self.is_behind(a, b) || self.is_behind(b, a) {
                 continue;
             }
+            if self.weather.forget_after.is_some() {
+                // One may have forgotten what the other has not yet: but it was told.
+                self.check_was_told(a, b);
+                self.check_was_told(b, a);
+                continue;
+            }
             let (left, right) = (&self.hosts[a].heard, &self.hosts[b].heard);
             for client in left.clients().chain(right.clients()) {
                 let (left, right) = (left.must_hold(client), right.must_hold(client));
@@ -173,6 +211,19 @@ impl Herd {
                     panic!("hosts {a} and {b} have nothing to say, but hold {shown:?}");
                 }
             }
+        }
+    }
+
+    /// What a host holds its neighbour has been told.
+    fn check_was_told(&self, host: usize, other: usize) {
+        let node = self.hosts[host].node.as_ref().expect("its link is up");
+        let (heard, oldest) = (&self.hosts[other].heard, self.oldest(other));
+        for change in node.table().changes_after(0) {
+            let shown = change.line.escape_ascii();
+            assert!(
+                heard.has_heard(change.line, oldest),
+                "host {host} has nothing to say, but host {other} has not heard {shown}"
+            );
         }
     }
 
@@ -239,10 +290,10 @@ impl Herd {
         for change in node.table().changes_after(0) {
             let shown = change.line.escape_ascii();
             assert!(
-                self.made.contains(change.line),
+                self.made.contains_key(change.line),
                 "no server has ever made {shown}"
             );
-            host.heard.hear(change.line, host.disk.committed());
+            host.heard.hear(change.line, host.disk.committed(), NEVER);
         }
     }
 
@@ -251,7 +302,9 @@ impl Herd {
         let host = &self.hosts[index];
         let node = host.node.as_ref().expect("it is up");
         for client in host.heard.clients() {
-            let must = host.heard.must_hold(client).expect("it was heard of");
+            let Some(must) = host.heard.must_hold(client) else {
+                continue; // it may have been forgotten
+            };
             let held = node.table().location(client).map(|held| held.line);
             let is_recent = held.is_some_and(|held| oracle::rank(held) >= oracle::rank(must));
             let shown = must.escape_ascii();
@@ -333,7 +386,7 @@ impl Herd {
         found
     }
 
-    fn table_of(&self, host: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    fn table_of(&self, host: usize) -> Held {
         let node = self.hosts[host].node.as_ref().expect("it is up");
         let records = node.table().changes_after(0);
         records
@@ -341,9 +394,32 @@ impl Herd {
             .collect()
     }
 
+    /// Whether two hosts hold the same. Where reports are forgotten only what was made when all
+    /// clocks were right counts: what one had forgotten before, the other may still hold.
+    fn is_same(&self, left: &Held, right: &Held) -> bool {
+        let forgets = self.weather.forget_after.is_some();
+        left == right
+            || forgets
+                && left.keys().chain(right.keys()).all(|client| {
+                    let both = [left.get(client), right.get(client)];
+                    let later = both
+                        .into_iter()
+                        .flatten()
+                        .max_by_key(|line| oracle::rank(line));
+                    let later = later.expect("it is held by one");
+                    both[0] == both[1] || self.made[later] <= self.healed
+                })
+    }
+
     /// All links are up, nothing is left to be said, all clients have been answered, and whoever
     /// can reach each other hold the same.
-    pub fn check_settled(&self) {
+    pub fn check_settled(&mut self) {
+        if self.weather.forget_after.is_some() {
+            let up: Vec<_> = (0..self.hosts.len())
+                .filter(|&host| self.hosts[host].node.is_some())
+                .collect();
+            up.into_iter().for_each(|host| self.turn(host)); // so that all judge by the same time
+        }
         for (index, host) in self.hosts.iter().enumerate() {
             let Some(node) = &host.node else { continue };
             assert_eq!(
@@ -362,7 +438,7 @@ impl Herd {
             let table = self.table_of(first);
             for host in hosts {
                 let other = self.table_of(host);
-                let same = table == other;
+                let same = self.is_same(&table, &other);
                 assert!(
                     same,
                     "host {first}: {}\nhost {host}: {}",
@@ -426,7 +502,7 @@ impl Herd {
     }
 }
 
-fn text(table: &BTreeMap<Vec<u8>, Vec<u8>>) -> String {
+fn text(table: &Held) -> String {
     let lines = table
         .values()
         .map(|line| format!("\n  {}", line.escape_ascii()));

@@ -76,6 +76,8 @@ pub struct Script {
     fresh: u64,
     /// Reports made in haste.
     hasty: u64,
+    /// Clients report what is up to so many seconds old, if reports are forgotten.
+    pub age_max: Option<u64>,
 }
 
 /// Twitter's answer, from which can be seen what it answers.
@@ -101,6 +103,7 @@ impl Script {
             recent: VecDeque::new(),
             fresh: 0,
             hasty: 0,
+            age_max: None,
         }
     }
 
@@ -159,7 +162,10 @@ impl Script {
         if client.is_empty() {
             client = self.names[dice.below(self.names.len() as u64) as usize].clone();
             location = place(dice);
-            let seconds = wall - 3 + i128::from(dice.below(6));
+            let seconds = match self.age_max {
+                Some(age_max) if dice.below(3) == 0 => wall - i128::from(dice.below(age_max)),
+                _ => wall - 3 + i128::from(dice.below(6)),
+            };
             digits = match dice.below(20) {
                 0 => format!("{}", seconds + 1_000_000),
                 1 => "999999999999999999.999999999".to_owned(),
@@ -361,7 +367,7 @@ impl Herd {
 
     /// A reply: it must be the one that is due, to the byte. `record` is the number of its record.
     pub fn client_hears(&mut self, index: usize, id: ConnectionId, line: &[u8], record: u64) {
-        let wall = self.wall(index);
+        let (wall, oldest) = (self.wall(index), self.oldest(index));
         let host = &mut self.hosts[index];
         let Some(client) = host.clients.get_mut(&id) else {
             return; // it has vanished
@@ -385,26 +391,29 @@ impl Herd {
                 expect(&oracle::reply(
                     &host.name, wall, &client, &location, &digits,
                 ));
-                host.heard.hear(line, record);
+                host.heard.hear(line, record, oldest);
                 host.costs.hear(line, None);
-                self.made.insert(line.to_vec());
+                self.made.entry(line.to_vec()).or_insert(self.now);
             }
             Owed::Question {
                 client: name,
                 radius,
                 bound,
                 line: asked,
-            } => match host.heard.must_hold(&name) {
-                None => expect(&[b"? ", &asked[..]].concat()),
-                Some(held) => {
-                    expect(held);
+            } => {
+                let unknown = line == [b"? ", &asked[..]].concat();
+                let held = (!unknown).then_some(line);
+                if let Err(may_be) = host.heard.see(&name, held, oldest) {
+                    panic!("host {index} says {shown}, holds {may_be}");
+                }
+                if let Some(held) = held {
                     let [latitude, longitude] = degrees(oracle::location(held));
                     let radius = radius.parse().expect("a number");
                     let query = [latitude, longitude, radius, bound as f64];
                     let since = self.now;
                     client.owed.push_front(Owed::Tweets { query, since });
                 }
-            },
+            }
             Owed::Tweets { query, since } => {
                 let waited = self.now - since;
                 assert!(waited <= TWEETS_WITHIN, "tweets after {waited:?}: {shown}");

@@ -114,6 +114,24 @@ impl Costs {
         }
     }
 
+    /// These lines may have been forgotten, and may come again as if for the first time.
+    pub fn forget<'a>(&mut self, lines: impl Iterator<Item = &'a Vec<u8>>) {
+        let lines: HashSet<u64> = lines.map(|line| digest(line)).collect();
+        for (_, from) in self
+            .first
+            .iter_mut()
+            .filter(|(line, _)| lines.contains(line))
+        {
+            *from = None; // nobody knows by which way
+        }
+        for session in self.sessions.values_mut() {
+            session.said.retain(|line| !lines.contains(line));
+        }
+        for marked in self.marked.values_mut() {
+            marked.retain(|line, _| !lines.contains(line));
+        }
+    }
+
     /// Whether numbers given in a life mean the same now.
     pub fn counts_on_from(&self, life: &Life) -> bool {
         self.lives.contains(life)

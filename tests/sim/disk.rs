@@ -6,7 +6,7 @@
 //! may not be lost, whatever the log was doing: nothing to `kill -9`, and with `--fsync always`
 //! nothing to a power failure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use herd::log::disk::Disk as _;
@@ -64,8 +64,9 @@ pub struct Disk {
     committed: u64,
     /// The log lacks something.
     lacking: bool,
-    /// The file has had a gap, or has lost its beginning: what lives before did is not known exactly.
-    has_gap: bool,
+    /// Files that have had a gap, or have lost their beginning: what lives before did is not known
+    /// exactly.
+    gaps: BTreeSet<Inode>,
     /// A sync has failed of which nobody can know what it lost.
     unsynced: bool,
     /// The names could not be synced.
@@ -90,7 +91,7 @@ impl Disk {
             last: 0,
             committed: 0,
             lacking: false,
-            has_gap: false,
+            gaps: BTreeSet::new(),
             unsynced: false,
             unnamed: false,
         }
@@ -111,7 +112,7 @@ impl Disk {
 
     /// Whether the log has a gap: a restart then cannot tell what others know of it.
     pub fn has_gap(&self) -> bool {
-        self.has_gap
+        self.gaps.contains(&self.current)
     }
 
     /// Whether the log lacks something at present.
@@ -141,6 +142,13 @@ impl Disk {
         self.last
     }
 
+    /// Notes that replaying what stands before may come to other decisions than were made.
+    pub fn note_gap(&mut self, now: Now) {
+        self.set_time(now);
+        self.log().note_gap("the clock was set back");
+        self.gaps.insert(self.current);
+    }
+
     /// Hands the turn's records to the kernel.
     pub fn commit(&mut self, node: &Node, now: Now) {
         let before = self.files.len(self.current);
@@ -157,7 +165,7 @@ impl Disk {
     fn note_written(&mut self, written: &[u8], before: usize, lacking: bool) {
         let places = self.told.entry(self.current).or_default();
         if lacking {
-            self.has_gap = true;
+            self.gaps.insert(self.current);
             let (end, number) = (before + written.len(), self.committed);
             return places.push(Place {
                 end,
@@ -188,7 +196,8 @@ impl Disk {
         {
             self.log().handle_synced(ticket, synced, now);
         }
-        for _ in 0..dice.below(4) {
+        // At least once a turn, as `Server` does: what a turn has added the next one counts on.
+        for _ in 0..dice.below(4).max(1) {
             self.log().work(node, now);
             if self.files.is_dead() {
                 return;
@@ -235,7 +244,9 @@ impl Disk {
             && self.files.len(current) > 0
         {
             self.current = current;
-            self.has_gap = self.lacking;
+            if self.lacking {
+                self.gaps.insert(current);
+            }
             self.unsynced = false;
             let vague = Place {
                 end: 0,
@@ -272,6 +283,7 @@ impl Disk {
             self.files.lose_power();
         }
         let log = self.log_after_crash();
+        self.current = log.unwrap_or(self.current);
         let left = log.map_or(Left::UpTo(0), |log| self.left_in(log, crash));
         if let Left::UpTo(number) | Left::AtLeast(number) = left {
             let safe = number >= must_be_left;
@@ -289,7 +301,7 @@ impl Disk {
             let cut = next.map_or(bytes.len(), |next| at + next + 1);
             self.files.cut_beginning(log, cut);
             self.told.clear();
-            self.has_gap = true;
+            self.gaps.insert(log);
             return Left::Some;
         }
         left

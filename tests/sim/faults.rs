@@ -16,6 +16,9 @@ impl Herd {
     /// Something happens, then some time passes, then all is checked.
     pub fn step(&mut self) {
         let host = self.dice.below(self.hosts.len() as u64) as usize;
+        if self.weather.forget_after.is_some() && self.dice.below(12) == 0 {
+            self.some_clock(host); // where reports are forgotten, what clocks show matters more
+        }
         let fault = self.dice.below(100) < self.weather.faults;
         if fault {
             self.fault(host);
@@ -70,17 +73,38 @@ impl Herd {
                 let near = Duration::from_micros(50 + self.dice.below(5_000));
                 self.alter(way, |way| way.delay = near);
             }
-            87..94 => {
-                // Somebody sets the clock, forward or back.
-                let far = [4, 7_200][self.dice.below(2) as usize];
-                self.hosts[host].skew_seconds = self.dice.below(far) as i64 - far as i64 / 2;
-            }
+            87..94 => self.some_clock(host),
             94 => self.ail(host),
             95 => self.hosts[host].disk.ail(Ailment::None),
             96 => self.move_log_away(host),
             97 => self.hosts[host].room = random_room(&mut self.dice),
             _ => self.unstall(),
         }
+    }
+
+    /// Somebody sets a clock, forward or back.
+    fn some_clock(&mut self, host: usize) {
+        let far = [4, 7_200][self.dice.below(2) as usize];
+        let skew_seconds = self.dice.below(far) as i64 - far as i64 / 2;
+        let skew_seconds = match self.weather.forget_after {
+            None => skew_seconds,
+            Some(span) => match self.dice.below(4) {
+                // Right again; or so far ahead that nearly all has expired.
+                0 => 0,
+                1 => span.as_secs() as i64 + skew_seconds % 4,
+                _ => self.bearable(skew_seconds),
+            },
+        };
+        self.set_clock(host, skew_seconds);
+    }
+
+    /// Where reports are forgotten clocks are not so wrong that nothing else ever happens.
+    pub fn bearable(&self, skew_seconds: i64) -> i64 {
+        let most = self
+            .weather
+            .forget_after
+            .map(|span| 2 * span.as_secs() as i64);
+        most.map_or(skew_seconds, |most| skew_seconds % most)
     }
 
     /// A disk is full, or fails.
@@ -177,8 +201,11 @@ impl Herd {
         let down = |index: &usize| self.hosts[*index].node.is_none() && !self.hosts[*index].dead;
         let down: Vec<_> = (0..self.hosts.len()).filter(down).collect();
         if !down.is_empty() {
-            let at = self.dice.below(down.len() as u64) as usize;
-            self.boot(down[at]);
+            let host = down[self.dice.below(down.len() as u64) as usize];
+            if self.weather.forget_after.is_some() && self.dice.below(3) == 0 {
+                self.some_clock(host);
+            }
+            self.boot(host);
         }
     }
 
@@ -191,7 +218,11 @@ impl Herd {
                 (way.cut, way.dark, way.delay) = (false, [false; 2], delay);
             });
         }
+        self.healed = self.now;
         for host in 0..self.hosts.len() {
+            if self.weather.forget_after.is_some() {
+                self.set_clock(host, 0);
+            }
             self.hosts[host].doom = None;
             self.hosts[host].disk.ail(Ailment::None);
             if self.hosts[host].dead {

@@ -1,6 +1,6 @@
 //! A whole herd on a virtual wire, in virtual time: what happens next, and to whom.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::clients::Script;
 use crate::disk::{Crash, Disk, Left};
 use crate::host::{Host, Peer, random_room};
 use crate::network::{End, Network, Parcel};
-use crate::oracle;
+use crate::oracle::{self, NEVER};
 use crate::topology::{self, pair};
 
 /// When simulated time begins, in POSIX seconds.
@@ -40,8 +40,17 @@ pub struct Weather {
     pub power_fails: bool,
     /// Clients report in bursts, until the feed has to be swept.
     pub busy: bool,
+    /// Reports are forgotten after so long, if ever.
+    pub forget_after: Option<Duration>,
     /// Faults of a hundred steps.
     pub faults: u64,
+}
+
+/// After how long a seed's herd forgets, if it does: in days nothing would happen.
+fn some_forget(seed: u64) -> Option<Duration> {
+    let mut dice = SplitMix64(!seed); // its own: what else befalls the herd is not changed by it
+    let seconds = [3, 10, 60, 3_600][dice.below(4) as usize];
+    (dice.below(3) == 0).then(|| Duration::from_secs(seconds))
 }
 
 /// The herd and its network.
@@ -59,8 +68,10 @@ pub struct Herd {
     pub script: Script,
     /// Since when each way and its ends have been left alone.
     pub fences: Fences,
-    /// Every `AT` line that a server has made.
-    pub made: HashSet<Vec<u8>>,
+    /// Every `AT` line that a server has made, and when.
+    pub made: HashMap<Vec<u8>, Duration>,
+    /// Since when nothing has been amiss.
+    pub healed: Duration,
     dials: u64,
     digest: DefaultHasher,
 }
@@ -75,16 +86,20 @@ impl Herd {
             power_fails: dice.below(3) == 0,
             busy: small && dice.below(8) == 0,
             faults: [10, 30, 60][dice.below(3) as usize],
+            forget_after: some_forget(seed),
         };
         let clock_step = [SECOND, SECOND / 100, 1][dice.below(3) as usize];
         let in_step = dice.below(2) == 0;
-        let mut herd = Herd::new(dice.next_u64(), topology);
+        let mut herd = Herd::down(dice.next_u64(), topology);
         (herd.weather, herd.clock_step) = (weather, clock_step);
+        herd.script.age_max = weather.forget_after.map(|span| span.as_secs() * 5 / 4);
         if !in_step {
-            for host in &mut herd.hosts {
-                host.skew_seconds = dice.below(120) as i64 - 60;
+            for host in 0..herd.hosts.len() {
+                let skew_seconds = dice.below(120) as i64 - 60;
+                herd.hosts[host].skew_seconds = herd.bearable(skew_seconds);
             }
         }
+        herd.boot_all();
         let count = herd.hosts.len();
         if count > 2 && dice.below(6) == 0 {
             let dead = dice.below(count as u64) as usize;
@@ -98,6 +113,13 @@ impl Herd {
 
     /// A herd in fair weather: all up, near each other, with clocks that are exact.
     pub fn new(seed: u64, topology: Topology) -> Herd {
+        let mut herd = Herd::down(seed, topology);
+        herd.boot_all();
+        herd
+    }
+
+    /// A herd of which nobody is up yet.
+    fn down(seed: u64, topology: Topology) -> Herd {
         let mut dice = SplitMix64(seed);
         let members = topology.members();
         let hosts: Vec<_> = members
@@ -120,7 +142,7 @@ impl Herd {
         for way in network.ways.values_mut() {
             way.delay = Duration::from_micros(50 + dice.below(4_000));
         }
-        let mut herd = Herd {
+        Herd {
             weather: Weather::default(),
             start: Instant::now(),
             now: Duration::ZERO,
@@ -130,14 +152,17 @@ impl Herd {
             script: Script::new(&mut dice),
             network,
             agenda: Agenda::default(),
-            made: HashSet::new(),
+            made: HashMap::new(),
+            healed: Duration::ZERO,
             dials: 0,
             digest: DefaultHasher::new(),
             topology,
             dice,
-        };
-        (0..herd.hosts.len()).for_each(|host| herd.boot(host));
-        herd
+        }
+    }
+
+    fn boot_all(&mut self) {
+        (0..self.hosts.len()).for_each(|host| self.boot(host));
     }
 
     /// A digest of all that was said.
@@ -173,6 +198,34 @@ impl Herd {
         }
     }
 
+    /// What has an effective time before this has expired by a host's clock.
+    pub fn oldest(&self, host: usize) -> i128 {
+        let span = self
+            .weather
+            .forget_after
+            .map(|span| span.as_nanos() as i128);
+        span.map_or(NEVER, |span| self.wall(host) - span)
+    }
+
+    /// Sets a host's clock. What had expired may be gone, so if it is set back a server that forgets
+    /// notes that others may know more of what it did than its log: as `Server` does.
+    pub fn set_clock(&mut self, index: usize, skew_seconds: i64) {
+        let (before, oldest) = (self.wall(index), self.oldest(index));
+        self.hosts[index].heard.expire(oldest);
+        self.hosts[index].skew_seconds = skew_seconds;
+        self.hosts[index].clock_set = self.now;
+        if self.wall(index) < before && oldest != NEVER {
+            let expired = |line: &&Vec<u8>| oracle::rank(line).effective() < oldest;
+            let expired = self.made.keys().filter(expired);
+            self.hosts[index].costs.forget(expired);
+            if self.hosts[index].node.is_some() {
+                let now = self.clock(index);
+                self.hosts[index].disk.note_gap(now);
+                self.turn(index);
+            }
+        }
+    }
+
     /// When an instant of a node's is.
     pub fn when(&self, instant: Instant) -> Duration {
         instant.saturating_duration_since(self.start)
@@ -182,7 +235,7 @@ impl Herd {
 
     /// Starts a host: what it knows is what its disk vouches for.
     pub fn boot(&mut self, index: usize) {
-        let now = self.clock(index);
+        let (now, wall) = (self.clock(index), self.wall(index));
         let seeds = Seeds {
             incarnation: Incarnation(self.dice.next_u64()),
             hash_keys: (self.dice.next_u64(), self.dice.next_u64()),
@@ -190,13 +243,22 @@ impl Herd {
         };
         let member = &self.topology.members()[index];
         let mut node = Node::new(member, &self.topology, seeds, now);
+        if let Some(after) = self.weather.forget_after {
+            node.forget_after(after, now);
+        }
         let host = &mut self.hosts[index];
         host.disk.replay(&mut node, now, host.left);
+        if node.knows_again() && wall < host.ended {
+            // The clock was set back since: what was marked may no longer be all that there is.
+            host.costs.crash(true);
+            host.marks.clear();
+        }
         let recalled = node.table().changes_after(0).map(|change| change.line);
         let life = seeds.incarnation.to_string().into_bytes();
         host.costs.boot(life, recalled);
         host.node = Some(node);
         host.life += 1;
+        host.clock_set = self.now;
         if !matches!(host.left, Left::UpTo(_)) {
             self.check_holds_what_is_left(index);
             self.take_at_its_word(index);
@@ -212,10 +274,13 @@ impl Herd {
 
     /// Ends a host, as abruptly as that goes. Its kernel tells the others, unless the power is off.
     pub fn crash(&mut self, index: usize, crash: Crash) {
+        let (wall, oldest) = (self.wall(index), self.oldest(index));
         let host = &mut self.hosts[index];
         if host.node.is_none() {
             return;
         }
+        host.heard.expire(oldest);
+        host.ended = wall;
         if crash == Crash::Killed {
             for peer in host.peers.values() {
                 let (now, agenda) = (self.now, &mut self.agenda);

@@ -15,7 +15,7 @@ use crate::agenda::Moment;
 use crate::clients::Client;
 use crate::costs::{Claim, Costs, Life};
 use crate::disk::{Crash, Disk, Left};
-use crate::oracle::Heard;
+use crate::oracle::{Heard, NEVER};
 
 /// A wire takes at least this much: less than a socket, so that neighbours are often too slow.
 const ROOM_BYTES_MIN: u64 = 500;
@@ -48,6 +48,10 @@ pub struct Host {
     pub disk: Disk,
     /// How far its clock is off.
     pub skew_seconds: i64,
+    /// When it was last set, or the server started.
+    pub clock_set: Duration,
+    /// What it showed when the last life ended.
+    pub ended: i128,
     /// Bytes a wire from here takes before it blocks.
     pub room: usize,
     /// It dies in its next turn.
@@ -121,6 +125,8 @@ impl Host {
             disk,
             left: Left::UpTo(0),
             skew_seconds: 0,
+            clock_set: Duration::ZERO,
+            ended: NEVER,
             room,
             doom: None,
             serial: 0,
@@ -176,6 +182,7 @@ impl Host {
         let has_gap = self.disk.has_gap();
         let left = self.disk.crash(crash, dice);
         self.left = left;
+        let has_gap = has_gap || self.disk.has_gap(); // it may be another file now
         let is_exact = matches!(left, Left::UpTo(_)) && !has_gap;
         self.costs.crash(crash != Crash::Killed || !is_exact);
         self.whole &= is_exact;

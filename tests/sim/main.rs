@@ -38,7 +38,7 @@ use std::time::Duration;
 use crate::herd::Herd;
 
 /// Runs in every `cargo test`.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 240;
 
 /// Things that happen to a small herd before it is healed; a large one has fewer.
 const STEPS: usize = 300;

@@ -4,10 +4,13 @@
 //! of its own. It must never use `Location`, `Table` or `Timestamp`: what both get wrong in the
 //! same way would go unseen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Nanoseconds of a second.
 pub const SECOND: i128 = 1_000_000_000;
+
+/// Nothing has an effective time before this: where nothing is forgotten, nothing has expired.
+pub const NEVER: i128 = i128::MIN;
 
 /// The place of a report among those about its client: the greater, the more recent.
 ///
@@ -22,6 +25,13 @@ pub struct Rank {
     server: Vec<u8>,
     location: Vec<u8>,
     digits: Vec<u8>,
+}
+
+impl Rank {
+    /// The time by which it is judged, in nanoseconds.
+    pub fn effective(&self) -> i128 {
+        self.effective
+    }
 }
 
 /// The fields of an `AT` line after `AT`: server, difference, client, location, time.
@@ -91,53 +101,225 @@ pub fn reply(server: &str, wall: i128, client: &[u8], location: &str, digits: &s
     [head.as_bytes(), client, tail.as_bytes()].concat()
 }
 
-/// What one server has heard, from its clients and over its links, and so what it must hold.
+/// What one server has heard, from its clients and over its links, and so what it may hold.
 ///
-/// Of each client it keeps the reports that were the most recent when they came, each with the
-/// place of its record on the disk: when the disk loses its end, what is to be held goes back too.
+/// Of each client it keeps the reports that a restart may know, each with the place of its record on
+/// the disk: when the disk loses its end, what is to be held goes back too.
+///
+/// > `--forget-after`: a record whose effective time is older than this is forgotten by everyone
+/// > alike, and not taken in again from a neighbour or the log.
+///
+/// So where a clock is never set back there is always exactly one thing to be held. A report that
+/// has expired is not shown, and may be gone for good, or not yet; if the clock is set back, it
+/// shows which. Until then both may be, and what comes meanwhile is taken in or not accordingly.
+#[derive(Debug)]
+pub struct Heard {
+    about: BTreeMap<Vec<u8>, About>,
+    /// The highest bound below which reports have expired so far.
+    expired_before: i128,
+    /// What is older than this may have been heard and forgotten, and nobody remembers it.
+    vague_before: i128,
+}
+
+/// What was heard about one client.
 #[derive(Debug, Default)]
-pub struct Heard(BTreeMap<Vec<u8>, Vec<Report>>);
+struct About {
+    reports: Vec<Report>,
+    /// Which of them may be held now, by place in `reports`; `None`: nothing may be held.
+    may_hold: Vec<Option<usize>>,
+}
 
-/// The number of its record, its rank, and its line.
-type Report = (u64, Rank, Vec<u8>);
+#[derive(Debug)]
+struct Report {
+    /// The number of its record.
+    place: u64,
+    rank: Rank,
+    line: Vec<u8>,
+    /// It had expired when it came, so it was not taken in.
+    late: bool,
+    /// It has expired since, in some turn.
+    expired: bool,
+}
 
-impl Heard {
-    /// Notes a report whose record is the disk's record number `place`.
-    pub fn hear(&mut self, line: &[u8], place: u64) {
-        let rank = rank(line);
-        let reports = self.0.entry(client(line).to_vec()).or_default();
-        if reports.last().is_none_or(|(_, best, _)| *best < rank) {
-            reports.push((place, rank, line.to_vec()));
+impl About {
+    /// Whether a report about the client has been heard that is as recent as this.
+    fn has_heard(&self, rank: &Rank) -> bool {
+        self.reports.iter().any(|report| report.rank >= *rank)
+    }
+
+    /// What has an effective time before `oldest` may be gone.
+    fn expire(&mut self, oldest: i128) {
+        if oldest == NEVER {
+            return;
+        }
+        for report in &mut self.reports {
+            report.expired |= report.rank.effective < oldest;
+        }
+        let mut held = self.may_hold.iter().flatten();
+        let may_be_gone = held.any(|&at| self.reports[at].rank.effective < oldest);
+        if may_be_gone && !self.may_hold.contains(&None) {
+            self.may_hold.push(None);
         }
     }
 
-    /// The record of `client` that must be held.
-    pub fn must_hold(&self, client: &[u8]) -> Option<&[u8]> {
-        let (_, _, line) = self.0.get(client)?.last()?;
-        Some(line)
+    /// What is shown where this is held.
+    fn shown(&self, held: Option<usize>, oldest: i128) -> Option<&[u8]> {
+        let report = &self.reports[held?];
+        (report.rank.effective >= oldest).then_some(&report.line)
     }
 
-    /// Those of whom something must be held.
+    /// After a restart the most recent that has been taken in is held, or if that has ever expired
+    /// perhaps the next.
+    fn recall(&mut self) {
+        self.may_hold.clear();
+        let mut places: Vec<_> = (0..self.reports.len()).collect();
+        places.retain(|&at| !self.reports[at].late);
+        places.sort_by(|&a, &b| self.reports[b].rank.cmp(&self.reports[a].rank));
+        for at in places {
+            self.may_hold.push(Some(at));
+            if !self.reports[at].expired {
+                return;
+            }
+        }
+        self.may_hold.push(None);
+    }
+}
+
+impl Default for Heard {
+    fn default() -> Heard {
+        Heard {
+            about: BTreeMap::new(),
+            expired_before: NEVER,
+            vague_before: NEVER,
+        }
+    }
+}
+
+impl Heard {
+    /// Notes a report whose record is the disk's record number `place`. What has an effective time
+    /// before `oldest` has expired.
+    pub fn hear(&mut self, line: &[u8], place: u64, oldest: i128) {
+        let rank = rank(line);
+        self.expired_before = self.expired_before.max(oldest);
+        let about = self.about.entry(client(line).to_vec()).or_default();
+        if about.may_hold.is_empty() {
+            about.may_hold.push(None);
+        }
+        about.expire(oldest);
+        let late = rank.effective < oldest;
+        let kept = if late {
+            !about.has_heard(&rank) // so that it is known to have been heard
+        } else {
+            let (reports, at) = (&about.reports, about.reports.len());
+            let loses = |held: &Option<usize>| held.is_none_or(|held| reports[held].rank < rank);
+            let before = about.may_hold.len();
+            about.may_hold.retain(|held| !loses(held));
+            let taken_in = about.may_hold.len() < before;
+            about.may_hold.extend(taken_in.then_some(Some(at)));
+            // What has expired once a log may lack though it is held: then a restart knows this.
+            let is_better = |held: &Report| !held.late && !held.expired && held.rank >= rank;
+            taken_in || !about.reports.iter().any(is_better)
+        };
+        if kept {
+            about.reports.push(Report {
+                place,
+                rank,
+                line: line.to_vec(),
+                late,
+                expired: false,
+            });
+        }
+    }
+
+    /// What has an effective time before `oldest` is no longer shown, and may be gone.
+    pub fn expire(&mut self, oldest: i128) {
+        self.expired_before = self.expired_before.max(oldest);
+        for about in self.about.values_mut() {
+            about.expire(oldest);
+        }
+    }
+
+    /// What had expired before that cannot be there any longer: its memory was given back. Gives
+    /// how many may be there.
+    pub fn sweep(&mut self, before: i128) -> usize {
+        let mut left = 0;
+        for About { reports, may_hold } in self.about.values_mut() {
+            for held in may_hold.iter_mut() {
+                *held = held.filter(|&at| reports[at].rank.effective >= before);
+            }
+            may_hold.sort_unstable();
+            may_hold.dedup();
+            left += usize::from(may_hold.iter().any(Option::is_some));
+        }
+        left
+    }
+
+    /// What is shown of `client`. `Err` says what it must be, or may be, if that is something else.
+    pub fn see(&mut self, client: &[u8], line: Option<&[u8]>, oldest: i128) -> Result<(), String> {
+        self.expired_before = self.expired_before.max(oldest);
+        let Some(about) = self
+            .about
+            .get_mut(client)
+            .filter(|a| !a.may_hold.is_empty())
+        else {
+            return line.map_or(Ok(()), |_| Err("nothing".to_owned()));
+        };
+        about.expire(oldest);
+        let mut may_hold = std::mem::take(&mut about.may_hold);
+        let shows = |held: &Option<usize>| about.shown(*held, oldest) == line;
+        if may_hold.iter().any(shows) {
+            may_hold.retain(shows);
+            about.may_hold = may_hold;
+            return Ok(());
+        }
+        let shown = may_hold
+            .iter()
+            .map(|held| match about.shown(*held, oldest) {
+                Some(line) => line.escape_ascii().to_string(),
+                None => "nothing".to_owned(),
+            });
+        Err(Vec::from_iter(shown.collect::<BTreeSet<_>>()).join(" or "))
+    }
+
+    /// What must be held of `client`, whatever has expired.
+    pub fn must_hold(&self, client: &[u8]) -> Option<&[u8]> {
+        let about = self.about.get(client)?;
+        match about.may_hold[..] {
+            [Some(at)] => Some(&about.reports[at].line),
+            _ => None,
+        }
+    }
+
+    /// Whether this has been heard, or something more recent about the same client, be it that it
+    /// has been forgotten, or was not taken in, or would not be.
+    pub fn has_heard(&self, line: &[u8], oldest: i128) -> bool {
+        let rank = rank(line);
+        let about = self.about.get(client(line));
+        rank.effective < self.vague_before.max(oldest)
+            || about.is_some_and(|about| about.has_heard(&rank))
+    }
+
+    /// Those of whom something may be held.
     pub fn clients(&self) -> impl Iterator<Item = &[u8]> {
-        let known = self.0.iter().filter(|(_, reports)| !reports.is_empty());
+        let known = self
+            .about
+            .iter()
+            .filter(|(_, about)| about.may_hold.iter().any(Option::is_some));
         known.map(|(client, _)| &client[..])
     }
 
-    /// How many they are.
-    pub fn len(&self) -> usize {
-        self.clients().count()
-    }
-
-    /// Forgets what was heard after the disk's record number `place`: it was lost.
+    /// A life ends: what was heard after the disk's record number `place` was lost.
     pub fn lose_after(&mut self, place: u64) {
-        for reports in self.0.values_mut() {
-            reports.retain(|(at, ..)| *at <= place);
+        for about in self.about.values_mut() {
+            about.reports.retain(|report| report.place <= place);
+            about.recall();
         }
     }
 
-    /// Forgets everything.
+    /// Forgets everything, since nobody can say what was lost.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.about.clear();
+        self.vague_before = self.expired_before;
     }
 }
 

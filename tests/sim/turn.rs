@@ -20,11 +20,19 @@ use crate::costs::{Hello, read_mark};
 use crate::disk::Crash;
 use crate::herd::Herd;
 use crate::host::{Deed, Doom, Host, Outgoing};
+use crate::oracle;
 
 /// The longest that Twitter takes, when it answers at all: longer than anybody waits.
 const TWITTER_MAX_MS: u64 = 13_000;
 
 impl Herd {
+    /// A turn in which nothing happens but what is due.
+    pub fn turn(&mut self, host: usize) {
+        let now = self.clock(host);
+        self.hosts[host].node().handle_timeout(now);
+        self.end_turn(host);
+    }
+
     /// Carries out what the node wishes, floods as far as there is room, commits, lets go.
     pub fn end_turn(&mut self, host: usize) {
         if self.hosts[host].node.is_none() {
@@ -128,11 +136,15 @@ impl Herd {
         spoken: Spoken,
         record: u64,
     ) {
+        let oldest = self.oldest(index);
         let host = &mut self.hosts[index];
         if line.starts_with(b"AT ") {
             let shown = line.escape_ascii();
-            assert!(self.made.contains(line), "no server has ever made {shown}");
-            host.heard.hear(line, record);
+            assert!(
+                self.made.contains_key(line),
+                "no server has ever made {shown}"
+            );
+            host.heard.hear(line, record, oldest);
             host.costs.hear(line, Some(id));
         } else if let Some(number) = read_mark(line) {
             let neighbour = host.neighbour(link);
@@ -247,6 +259,11 @@ impl Herd {
             .is_none_or(|peer| peer.closing)
         {
             return; // it has gone
+        }
+        if line.starts_with(b"AT ") {
+            let expired = oracle::rank(&line).effective() < self.oldest(index);
+            let shown = line.escape_ascii();
+            assert!(!expired, "host {index} tells what has expired: {shown}");
         }
         if spoken == Spoken::News {
             self.record_peer(index, Direction::Out, id, link, &line);
