@@ -13,55 +13,40 @@
 
 mod intake;
 mod neighbours;
+mod operator;
+mod start;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
 use self::intake::Intake;
 use self::neighbours::{ACCEPTED, CLIENT, DIALLED, Neighbours};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::iterator::Signals;
-
+use self::operator::{Full, Operator};
+pub use self::start::StartError;
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
-use crate::log::disk::{OpenError, Ticket};
+use crate::log::disk::Ticket;
 use crate::log::files::Files;
 use crate::log::record::{Direction, Label};
 use crate::log::{self, Fsync, Log};
 use crate::net::connection::{Fill, Role};
-use crate::net::mailbox::Mailbox;
 use crate::net::{Event, Reactor};
 use crate::node::link::Spoken;
 use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
 use crate::node::table::{Key, PREFETCH_MAX};
-use crate::node::{Action, ClientLine, LinkIndex, NeighbourLine, Node, Seeds, error_json};
+use crate::node::{Action, ClientLine, LinkIndex, NeighbourLine, Node, error_json};
 use crate::time::Now;
 use crate::topology::{Member, ServerName, Topology};
 use crate::twitter::{self, Answer, Pool};
 
 /// How long replies under way may take once the server is told to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
-
-/// Descriptors that are no connection of the loop's: the standard three, the log, the poll and
-/// its waker, listeners, and what Twitter's workers and the resolver use.
-const DESCRIPTORS_OWN: usize = 32;
-
-/// Connections that are left to whoever comes to the server port, beside two for each link.
-const STRANGERS_RESERVED: usize = 8;
-
-/// That something is full is said again after this long.
-const FULL_SAID_EVERY: Duration = Duration::from_secs(60);
-
-/// The reading of a log is told of after this long, and each time as long has passed.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// What `herd serve` was told.
 #[derive(Clone, Debug)]
@@ -84,16 +69,6 @@ pub struct Options {
     pub twitter: twitter::Options,
 }
 
-/// Why a server could not start; one line for the operator.
-#[derive(Debug)]
-pub struct StartError(String);
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// What other threads tell the loop.
 enum Mail {
     Answer(Answer),
@@ -109,17 +84,10 @@ enum Phase {
     Draining(Instant),
 }
 
-/// What there is no more room for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Full {
-    Descriptors,
-    Clients,
-    Output,
-}
-
 /// A server and all it owns.
 pub struct Server {
     name: ServerName,
+    operator: Operator,
     node: Node,
     reactor: Reactor<Mail>,
     log: Log<Files>,
@@ -131,8 +99,6 @@ pub struct Server {
     clients_max: usize,
     /// Clients that have come in this turn.
     arrived: Vec<ConnectionId>,
-    /// When it was last said that this is full.
-    full_said: BTreeMap<Full, Instant>,
     /// Whether records expire: then a replay goes by the times in the log.
     forgets: bool,
     /// Taken out while it is used.
@@ -179,42 +145,43 @@ impl Server {
     ) -> Result<Server, StartError> {
         let now = Now::read();
         let name = member.name.clone();
+        let operator = Operator::new(name.clone());
         let fail = |what: &str, error: io::Error| StartError(format!("{name} {what}: {error}"));
         let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;
         // Before anybody can see that we are there: a SIGHUP that nobody watches for is deadly.
-        let serving = watch_signals(reactor.mailbox());
+        let mailbox = reactor.mailbox();
+        let serving = start::watch_signals(move |signal| mailbox.post(Mail::Signal(signal)));
         let serving = serving.map_err(|e| fail("cannot watch for signals", e))?;
-        listen(&mut reactor, member, options.max_connections)?;
+        start::listen(&mut reactor, member, options.max_connections, &operator)?;
         if let Some(limit) = options.idle_timeout {
             reactor.close_idle(CLIENT, limit);
         }
-        let mut node = Node::new(member, topology, seeds(), now);
+        let mut node = Node::new(member, topology, start::seeds(), now);
         if let Some(after) = options.forget_after {
             node.forget_after(after, now);
         }
         let mailbox = reactor.mailbox();
-        let synced = {
-            let mailbox = mailbox.clone();
-            move |ticket, synced| mailbox.post(Mail::Synced(ticket, synced))
-        };
+        let synced = move |ticket, synced| mailbox.post(Mail::Synced(ticket, synced));
         let files = Files::new(synced).map_err(|e| fail("gets no threads", e))?;
-        let log = open_log(&name, options, files, &mut node, now)?;
-        let post = {
-            let mailbox = mailbox.clone();
-            move |answer| mailbox.post(Mail::Answer(answer))
+        let log_options = log::Options {
+            path: options.log_dir.join(format!("{name}.log")),
+            max_bytes: options.log_max_bytes,
+            keep: options.log_keep,
+            fsync: options.fsync,
         };
+        let log = start::open_log(&name, log_options, files, &mut node, now, &operator)?;
+        let mailbox = reactor.mailbox();
+        let post = move |answer| mailbox.post(Mail::Answer(answer));
         let pool = Pool::new(&options.twitter, post).map_err(|e| fail("gets no threads", e))?;
         serving.store(true, Ordering::Release);
         let neighbours = Neighbours::new(topology.neighbours(member));
-        say(
-            &name,
-            &format!(
-                "clients on {}, servers on {}",
-                member.client_address, member.server_address
-            ),
-        );
+        operator.say(&format!(
+            "clients on {}, servers on {}",
+            member.client_address, member.server_address
+        ));
         Ok(Server {
             name,
+            operator,
             node,
             reactor,
             log,
@@ -224,7 +191,6 @@ impl Server {
             phase: Phase::Serving,
             clients_max: options.max_connections.unwrap_or(usize::MAX),
             arrived: Vec::new(),
-            full_said: BTreeMap::new(),
             forgets: options.forget_after.is_some(),
             intake: Some(Intake::new()),
             now,
@@ -242,7 +208,7 @@ impl Server {
         self.note("stopped");
         self.log.close(&self.node, self.now);
         self.tell_of_the_log();
-        say(&self.name, "stopped");
+        self.operator.say("stopped");
         Ok(())
     }
 
@@ -668,14 +634,13 @@ impl Server {
                 Action::LinkUp(link) => {
                     let neighbour = self.neighbours.at(link);
                     neighbour.reached();
-                    say(&self.name, &format!("link to {} is up", neighbour.name));
+                    self.operator
+                        .say(&format!("link to {} is up", neighbour.name));
                 }
                 Action::LinkDown(link, reason) => {
                     let neighbour = &self.neighbours.at(link).name;
-                    say(
-                        &self.name,
-                        &format!("link to {neighbour} is down: {reason}"),
-                    );
+                    self.operator
+                        .say(&format!("link to {neighbour} is down: {reason}"));
                 }
             }
         }
@@ -757,15 +722,13 @@ impl Server {
 
     /// Tells the operator, and the log.
     fn tell(&mut self, text: &str) {
-        say(&self.name, text);
+        self.operator.say(text);
         self.note(text);
     }
 
     /// Tells that something is full, now and then.
     fn tell_full(&mut self, what: Full, text: &str) {
-        let said = self.full_said.get(&what);
-        if said.is_none_or(|&said| said + FULL_SAID_EVERY <= self.now.mono) {
-            self.full_said.insert(what, self.now.mono);
+        if self.operator.is_due(what, self.now.mono) {
             self.tell(text);
         }
     }
@@ -812,140 +775,4 @@ fn line_bytes_max(role: Role) -> usize {
         CLIENT => LINE_BYTES_MAX,
         _ => LINK_LINE_BYTES_MAX,
     }
-}
-
-/// Tells the operator. A standard error that nobody reads any longer is no reason to stop.
-fn say(name: &ServerName, text: &str) {
-    let _ = writeln!(io::stderr(), "{name}: {text}");
-}
-
-/// Listens where `member` is to be found.
-fn listen(
-    reactor: &mut Reactor<Mail>,
-    member: &Member,
-    clients_max: Option<usize>,
-) -> Result<(), StartError> {
-    let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
-    let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
-    let most = connections.saturating_sub(for_servers);
-    if let Some(wanted) = clients_max.filter(|&wanted| wanted > most) {
-        let missing = "the limit of files (ulimit -n) allows";
-        let text = format!("{wanted} clients may connect, but {missing} only {most} at once");
-        say(&member.name, &text);
-    }
-    for (address, whom, role, reserved) in [
-        (&member.client_address, "clients", CLIENT, for_servers),
-        (&member.server_address, "servers", ACCEPTED, 0),
-    ] {
-        let connections_max = connections.saturating_sub(reserved).max(1);
-        let bound = address.as_str().to_socket_addrs().and_then(|mut resolved| {
-            let first = resolved.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
-            reactor.listen(first, role, connections_max)
-        });
-        bound.map_err(|error| {
-            let name = &member.name;
-            StartError(format!(
-                "{name} cannot listen for {whom} on {address}: {error}"
-            ))
-        })?;
-    }
-    Ok(())
-}
-
-/// How many descriptors we may have, after asking for as many as the system lets us.
-fn descriptors() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    let most = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => maximum,
-        Err(_) => current, // then we go by what we have
-    };
-    most.map_or(usize::MAX, |most| most as usize)
-}
-
-/// Fresh for each life: std's hasher keys come from the system's random numbers.
-fn seeds() -> Seeds {
-    use std::hash::{BuildHasher, RandomState};
-    let random = || RandomState::new().hash_one(Instant::now());
-    Seeds {
-        incarnation: crate::node::protocol::Incarnation(random()),
-        hash_keys: (random(), random()),
-        jitter: random(),
-    }
-}
-
-/// Opens the log of `name` and lets the node know what it holds.
-fn open_log(
-    name: &ServerName,
-    options: &Options,
-    files: Files,
-    node: &mut Node,
-    now: Now,
-) -> Result<Log<Files>, StartError> {
-    let path = options.log_dir.join(format!("{name}.log"));
-    // What replaces a file shall be where that really is.
-    let real = path.canonicalize().ok().filter(|real| real.is_file());
-    let mut log = Log::new(
-        files,
-        log::Options {
-            path: real.unwrap_or(path),
-            max_bytes: options.log_max_bytes,
-            keep: options.log_keep,
-            fsync: options.fsync,
-        },
-    );
-    let (began, mut said) = (Instant::now(), 0);
-    let opened = log.open(node, now, |read, of| {
-        let periods = began.elapsed().as_millis() / PROGRESS_EVERY.as_millis();
-        if periods > said {
-            said = periods;
-            let percent = 100 * read / of.max(1);
-            say(name, &format!("reading the log: {percent} % of {of} bytes"));
-        }
-    });
-    let path = log.path().display();
-    match opened {
-        Ok(()) => {}
-        Err(OpenError::InUse) => {
-            return Err(StartError(format!(
-                "{name} cannot use {path}: another process writes it"
-            )));
-        }
-        Err(OpenError::Unread(error)) => say(
-            name,
-            &format!("what the log {path} held could not all be read: {error}"),
-        ),
-        Err(OpenError::Io(error)) => say(
-            name,
-            &format!("cannot use the log {path}, serving on without: {error}"),
-        ),
-    }
-    Ok(log)
-}
-
-/// Lets a thread wait for signals, so that a signal is mail like any other.
-///
-/// Until the flag that it gives is set, SIGTERM and SIGINT end the process at once: no reply is
-/// under way, and a log may take long to read.
-fn watch_signals(mailbox: Mailbox<Mail>) -> io::Result<Arc<AtomicBool>> {
-    // SIGXFSZ would end us where a file may not grow further; caught, the write fails instead.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
-    let serving = Arc::new(AtomicBool::new(false));
-    let is_serving = Arc::clone(&serving);
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in signals.forever() {
-                let to_end = matches!(signal, SIGTERM | SIGINT);
-                if to_end && !is_serving.load(Ordering::Acquire) {
-                    process::exit(0);
-                }
-                mailbox.post(Mail::Signal(signal));
-            }
-        })?;
-    Ok(serving)
 }

@@ -1,0 +1,178 @@
+//! What there is to do before a server serves: descriptors, listeners, signals, seeds, and the log
+//! that lies there.
+//!
+//! `Server::start` does each once.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::ToSocketAddrs;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
+
+use super::neighbours::{ACCEPTED, CLIENT};
+use super::operator::Operator;
+use crate::log::disk::OpenError;
+use crate::log::files::Files;
+use crate::log::{self, Log};
+use crate::net::Reactor;
+use crate::node::protocol::Incarnation;
+use crate::node::{Node, Seeds};
+use crate::time::Now;
+use crate::topology::{Member, ServerName};
+
+/// Descriptors that are no connection of the loop's: the standard three, the log, the poll and
+/// its waker, listeners, and what Twitter's workers and the resolver use.
+const DESCRIPTORS_OWN: usize = 32;
+
+/// Connections that are left to whoever comes to the server port, beside two for each link.
+const STRANGERS_RESERVED: usize = 8;
+
+/// The reading of a log is told of after this long, and each time as long has passed.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a server could not start; one line for the operator.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Listens where `member` is to be found.
+///
+/// # Errors
+/// One line that says which address is in the way.
+pub fn listen<M>(
+    reactor: &mut Reactor<M>,
+    member: &Member,
+    clients_max: Option<usize>,
+    operator: &Operator,
+) -> Result<(), StartError> {
+    let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
+    let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
+    let most = connections.saturating_sub(for_servers);
+    if let Some(wanted) = clients_max.filter(|&wanted| wanted > most) {
+        let missing = "the limit of files (ulimit -n) allows";
+        let text = format!("{wanted} clients may connect, but {missing} only {most} at once");
+        operator.say(&text);
+    }
+    for (address, whom, role, reserved) in [
+        (&member.client_address, "clients", CLIENT, for_servers),
+        (&member.server_address, "servers", ACCEPTED, 0),
+    ] {
+        let connections_max = connections.saturating_sub(reserved).max(1);
+        let bound = address.as_str().to_socket_addrs().and_then(|mut resolved| {
+            let first = resolved.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+            reactor.listen(first, role, connections_max)
+        });
+        bound.map_err(|error| {
+            let name = &member.name;
+            StartError(format!(
+                "{name} cannot listen for {whom} on {address}: {error}"
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+/// How many descriptors we may have, after asking for as many as the system lets us.
+fn descriptors() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let most = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(_) => current, // then we go by what we have
+    };
+    most.map_or(usize::MAX, |most| most as usize)
+}
+
+/// Fresh for each life: std's hasher keys come from the system's random numbers.
+pub fn seeds() -> Seeds {
+    let random = || RandomState::new().hash_one(Instant::now());
+    Seeds {
+        incarnation: Incarnation(random()),
+        hash_keys: (random(), random()),
+        jitter: random(),
+    }
+}
+
+/// Opens the log of the server `name` and lets the node know what it holds. One that cannot be
+/// used otherwise is no reason not to serve.
+///
+/// # Errors
+/// That another process writes it.
+pub fn open_log(
+    name: &ServerName,
+    options: log::Options,
+    files: Files,
+    node: &mut Node,
+    now: Now,
+    operator: &Operator,
+) -> Result<Log<Files>, StartError> {
+    // What replaces a file shall be where that really is.
+    let real = options.path.canonicalize().ok();
+    let real = real.filter(|real| real.is_file());
+    let path = real.unwrap_or(options.path);
+    let mut log = Log::new(files, log::Options { path, ..options });
+    let (began, mut said) = (Instant::now(), 0);
+    let opened = log.open(node, now, |read, of| {
+        let periods = began.elapsed().as_millis() / PROGRESS_EVERY.as_millis();
+        if periods > said {
+            said = periods;
+            let percent = 100 * read / of.max(1);
+            operator.say(&format!("reading the log: {percent} % of {of} bytes"));
+        }
+    });
+    let path = log.path().display();
+    match opened {
+        Ok(()) => {}
+        Err(OpenError::InUse) => {
+            return Err(StartError(format!(
+                "{name} cannot use {path}: another process writes it"
+            )));
+        }
+        Err(OpenError::Unread(error)) => operator.say(&format!(
+            "what the log {path} held could not all be read: {error}"
+        )),
+        Err(OpenError::Io(error)) => operator.say(&format!(
+            "cannot use the log {path}, serving on without: {error}"
+        )),
+    }
+    Ok(log)
+}
+
+/// Lets a thread wait for signals, so that a signal is mail like any other.
+///
+/// Until the flag that it gives is set, SIGTERM and SIGINT end the process at once: no reply is
+/// under way, and a log may take long to read.
+pub fn watch_signals(post: impl Fn(i32) + Send + 'static) -> io::Result<Arc<AtomicBool>> {
+    // SIGXFSZ would end us where a file may not grow further; caught, the write fails instead.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
+    let serving = Arc::new(AtomicBool::new(false));
+    let is_serving = Arc::clone(&serving);
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let to_end = matches!(signal, SIGTERM | SIGINT);
+                if to_end && !is_serving.load(Ordering::Acquire) {
+                    process::exit(0);
+                }
+                post(signal);
+            }
+        })?;
+    Ok(serving)
+}
