@@ -1,0 +1,513 @@
+//! The node among what carries out its wishes: the reactor, Twitter's workers, the log.
+//!
+//! What the reactor and other threads tell becomes facts for the node; what the node wishes as an
+//! [`Action`] is done. `Server` has one and says when; `serving` brings it the lines.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGXFSZ};
+
+use super::neighbours::{ACCEPTED, CLIENT, DIALLED, Neighbours};
+use super::operator::{Full, Operator};
+use crate::connection_id::ConnectionId;
+use crate::log::Log;
+use crate::log::disk::Ticket;
+use crate::log::files::Files;
+use crate::log::record::{Direction, Label};
+use crate::net::connection::Role;
+use crate::net::{Event, Reactor};
+use crate::node::link::Spoken;
+use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
+use crate::node::table::Key;
+use crate::node::{Action, ClientLine, LinkIndex, NeighbourLine, Node, error_json};
+use crate::time::Now;
+use crate::topology::ServerName;
+use crate::twitter::{Answer, Pool};
+
+/// How long replies under way may take once the server is told to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// What other threads tell the loop.
+pub enum Mail {
+    /// What a worker has heard from Twitter.
+    Answer(Answer),
+    /// The process was sent this signal.
+    Signal(i32),
+    /// Where a neighbour's address leads.
+    Resolved(LinkIndex, io::Result<Vec<SocketAddr>>),
+    /// What has become of a sync of the log.
+    Synced(Ticket, io::Result<()>),
+}
+
+/// Whether lines are handled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// They are.
+    Serving,
+    /// Told to stop: replies under way still leave, until then.
+    Draining(Instant),
+}
+
+/// A line that was read ahead of its being handled.
+pub enum Ahead<'a> {
+    /// A client's.
+    Client(ClientLine<'a>),
+    /// A neighbour's, or of one who may be one.
+    Neighbour(NeighbourLine<'a>),
+}
+
+impl Ahead<'_> {
+    /// Where the table has the client of whom it speaks.
+    pub fn key(&self) -> Option<Key> {
+        match self {
+            Ahead::Client(line) => line.key(),
+            Ahead::Neighbour(line) => line.key(),
+        }
+    }
+}
+
+/// A node, and all that acts for it.
+pub struct Driver {
+    /// Whose it is.
+    pub name: ServerName,
+    /// Who watches over it.
+    pub operator: Operator,
+    /// What decides.
+    pub node: Node,
+    /// The sockets.
+    pub reactor: Reactor<Mail>,
+    /// Where all is written before it is answered.
+    pub log: Log<Files>,
+    /// Who asks Twitter.
+    pub pool: Pool,
+    /// Where the neighbours are.
+    pub neighbours: Neighbours,
+    /// The most clients that may be connected.
+    pub clients_max: usize,
+    /// Clients that have come in this turn.
+    pub arrived: Vec<ConnectionId>,
+    /// Clients inside a line over the limit, and how many bytes of it have come.
+    pub overlong: BTreeMap<ConnectionId, u64>,
+    /// Whether lines are handled.
+    pub phase: Phase,
+    /// When the turn is.
+    pub now: Now,
+}
+
+impl Driver {
+    // ---- what the reactor tells
+
+    /// A connection was made or lost, or there is no room for one.
+    pub fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Made(id, role) => {
+                if role == DIALLED {
+                    let Some(link) = self.neighbours.dialled(id) else {
+                        return self.reactor.abort(id, "given up"); // just before it was made
+                    };
+                    self.neighbours.at(link).dial = None;
+                    self.log_opened(id, Some(link));
+                    self.node.handle_connected(link, id, self.now);
+                } else {
+                    self.log_opened(id, None);
+                    match role {
+                        ACCEPTED => self.node.handle_accepted(id, self.now),
+                        _ => self.arrived.push(id),
+                    }
+                }
+            }
+            Event::Lost {
+                id,
+                role,
+                made,
+                reason,
+            } => self.handle_lost(id, role, made, &reason),
+            Event::AcceptFailed(error) => {
+                self.tell_full(
+                    Full::Descriptors,
+                    &format!("connections have to wait: {error}"),
+                );
+            }
+            Event::OutputFull(error) => {
+                self.tell_full(
+                    Full::Output,
+                    &format!("the slowest readers are closed: {error}"),
+                );
+            }
+        }
+        self.perform();
+    }
+
+    fn handle_lost(&mut self, id: ConnectionId, role: Role, made: bool, reason: &str) {
+        if let Some(bytes) = self.overlong.remove(&id) {
+            let label = Label::Client(id.serial);
+            self.log.record_length(Direction::In, label, bytes);
+        }
+        if !made {
+            if let Some(link) = self.neighbours.dialled(id) {
+                self.dial_failed(link, reason);
+            }
+            return;
+        }
+        let label = self.neighbours.label(id, role, self.node.link_of(id));
+        self.log
+            .record(Direction::Dropped, label, reason.as_bytes());
+        match role {
+            CLIENT => self.node.handle_client_lost(id),
+            _ => self.node.handle_peer_lost(id, reason, self.now),
+        }
+    }
+
+    /// Tells clients for whom there is no room, the last to come first, so that they may try
+    /// another server. Those who left in the same turn have made room.
+    pub fn refuse_surplus(&mut self) {
+        let arrived = std::mem::take(&mut self.arrived);
+        for id in arrived.into_iter().rev() {
+            if self.reactor.open_len(CLIENT) <= self.clients_max || !self.reactor.is_open(id) {
+                continue;
+            }
+            let (name, most) = (&self.name, self.clients_max);
+            let error = format!("{name} has {most} clients and takes no more, try another server");
+            let json = error_json(&error);
+            let label = Label::Client(id.serial);
+            self.log.record(Direction::Out, label, &json);
+            self.reactor.send(id, &[&json, b"\n"]);
+            self.reactor.lose(id, "refused: too many clients");
+            let text = format!("clients are refused: {most} are connected, all that may be");
+            self.tell_full(Full::Clients, &format!("{text} (--max-connections)"));
+        }
+    }
+
+    // ---- what a connection says
+
+    /// Whether the next line of a connection may be handled now.
+    pub fn wants(&self, id: ConnectionId, role: Role) -> bool {
+        // A neighbour is heard though it does not read: its lines have no replies, and its
+        // backlog is a cursor.
+        let wanted = match role {
+            CLIENT => !self.node.is_waiting(id) && self.reactor.takes_replies(id),
+            _ => self.reactor.is_open(id),
+        };
+        wanted && self.phase == Phase::Serving
+    }
+
+    /// Reads a line, of which nothing is done yet.
+    pub fn read_ahead<'a>(&self, role: Role, text: &'a [u8]) -> Ahead<'a> {
+        match role {
+            CLIENT => Ahead::Client(self.node.read_client_line(text)),
+            _ => Ahead::Neighbour(self.node.read_link_line(text)),
+        }
+    }
+
+    /// A connection has said this line, which was read ahead.
+    pub fn handle_line(&mut self, id: ConnectionId, role: Role, text: &[u8], ahead: Ahead<'_>) {
+        match ahead {
+            Ahead::Client(line) => {
+                let label = Label::Client(id.serial);
+                self.log.record(Direction::In, label, text);
+                self.node.handle_client_line(id, line, self.now);
+            }
+            Ahead::Neighbour(line) => {
+                let spoken = self.node.handle_link_line(id, line, self.now);
+                if spoken == Spoken::News {
+                    let label = self.neighbours.label(id, role, self.node.speaker_of(id));
+                    self.log.record(Direction::In, label, text);
+                }
+            }
+        }
+        self.perform();
+    }
+
+    /// A connection has said this piece of a line that is longer than any may be.
+    pub fn handle_overlong(
+        &mut self,
+        id: ConnectionId,
+        role: Role,
+        bytes: &[u8],
+        first: bool,
+        last: bool,
+    ) {
+        if role == CLIENT {
+            return self.copy_overlong(id, bytes, first, last);
+        }
+        let label = self.neighbours.label(id, role, self.node.speaker_of(id));
+        self.log.record_beginning(Direction::In, label, bytes);
+        self.node.handle_link_overlong(id, self.now);
+        self.perform();
+    }
+
+    /// Copies a client's line that is too long to be a command, as it comes.
+    fn copy_overlong(&mut self, id: ConnectionId, bytes: &[u8], first: bool, last: bool) {
+        let label = Label::Client(id.serial);
+        let so_far = self.overlong.entry(id).or_default();
+        *so_far += bytes.len() as u64;
+        let total = *so_far;
+        if first {
+            self.log.record_beginning(Direction::In, label, bytes);
+            let reply = [b"? ", &bytes[..bytes.len().min(LINE_BYTES_MAX)]].concat();
+            self.log.record_beginning(Direction::Out, label, &reply);
+            self.reactor.send(id, &[b"? "]);
+        }
+        self.reactor.send(id, &[bytes]);
+        if last {
+            self.overlong.remove(&id);
+            self.log.record_length(Direction::In, label, total);
+            self.log.record_length(Direction::Out, label, total + 2);
+            self.reactor.send(id, &[b"\n"]);
+        }
+    }
+
+    /// The peer will say no more. A client is still sent what it is owed.
+    pub fn handle_end(&mut self, id: ConnectionId, role: Role) {
+        let bytes = self.reactor.unfinished(id);
+        if bytes > 0 {
+            let label = self.neighbours.label(id, role, self.node.link_of(id));
+            let text = format!("{bytes} bytes after the last LF were discarded");
+            self.log.record(Direction::Note, label, text.as_bytes());
+        }
+        match role {
+            CLIENT => self.reactor.lose(id, "closed by the client"),
+            _ => self.reactor.abort(id, "closed by the neighbour"),
+        }
+    }
+
+    // ---- what other threads tell
+
+    /// Another thread has told this.
+    pub fn handle_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Answer(answer) => {
+                let (question, json) = self.pool.answered(answer, self.now);
+                self.node.handle_answer(question, &json);
+            }
+            Mail::Signal(SIGHUP) => self.reopen_log(),
+            Mail::Signal(SIGXFSZ) => {} // the write says so too
+            Mail::Signal(_) => self.leave(),
+            Mail::Synced(ticket, synced) => self.log.handle_synced(ticket, synced, self.now),
+            Mail::Resolved(link, resolved) => {
+                let neighbour = self.neighbours.at(link);
+                match resolved {
+                    Ok(found) => neighbour.handle_resolved(found),
+                    Err(error) => {
+                        neighbour.handle_unresolved();
+                        self.say_unreachable(link, &error.to_string());
+                    }
+                }
+            }
+        }
+        self.perform();
+    }
+
+    // ---- time
+
+    /// When the next turn is due though nothing happens.
+    pub fn wake_at(&self) -> Option<Instant> {
+        let busy = self.flooding().next().is_some() || self.log.is_busy(self.now);
+        let drained = match self.phase {
+            Phase::Serving => None,
+            Phase::Draining(until) => Some(until),
+        };
+        let busy = busy.then_some(self.now.mono);
+        let log = self.log.poll_timeout();
+        let due = [self.node.poll_timeout(), log, drained, busy];
+        due.into_iter().flatten().min()
+    }
+
+    /// Lets the node know that time has passed, if it asked for that.
+    pub fn handle_timeout(&mut self) {
+        let due = self.node.poll_timeout();
+        if due.is_some_and(|at| at <= self.now.mono) {
+            self.node.handle_timeout(self.now);
+            self.perform();
+        }
+    }
+
+    // ---- what the node wishes
+
+    /// Does what the node wishes. Every fact is followed by it.
+    pub fn perform(&mut self) {
+        let mut dials = Vec::new();
+        while let Some(action) = self.node.poll_action() {
+            match action {
+                Action::Send {
+                    to,
+                    link,
+                    line,
+                    spoken,
+                } => {
+                    let Some(role) = self.reactor.role(to) else {
+                        continue; // it has gone
+                    };
+                    if spoken == Spoken::News {
+                        let label = self.neighbours.label(to, role, link);
+                        self.log.record(Direction::Out, label, line);
+                    }
+                    self.reactor.send(to, &[line, b"\n"]);
+                }
+                Action::Answer { to, json } => {
+                    let label = Label::Client(to.serial);
+                    self.log.record(Direction::Out, label, &json);
+                    self.reactor.send_shared(to, json);
+                    self.reactor.send(to, &[b"\n"]);
+                    self.reactor.resume(to);
+                }
+                Action::Dial(link) => dials.push(link),
+                Action::Undial(link) => {
+                    if let Some(id) = self.neighbours.at(link).dial.take() {
+                        self.reactor.abort(id, "given up");
+                    }
+                }
+                Action::Lose { connection, reason } => self.reactor.lose(connection, &reason),
+                Action::Abort { connection, reason } => self.reactor.abort(connection, &reason),
+                Action::Ask {
+                    question,
+                    query,
+                    deadline,
+                } => self.pool.ask(question, query, deadline, self.now),
+                Action::Withdraw(question) => self.pool.withdraw(question),
+                Action::LinkUp(link) => {
+                    let neighbour = self.neighbours.at(link);
+                    neighbour.reached();
+                    self.operator
+                        .say(&format!("link to {} is up", neighbour.name));
+                }
+                Action::LinkDown(link, reason) => {
+                    let neighbour = &self.neighbours.at(link).name;
+                    self.operator
+                        .say(&format!("link to {neighbour} is down: {reason}"));
+                }
+            }
+        }
+        for link in dials {
+            self.dial(link);
+        }
+    }
+
+    fn dial(&mut self, link: LinkIndex) {
+        let mailbox = self.reactor.mailbox();
+        let post = move |found| mailbox.post(Mail::Resolved(link, found));
+        let neighbour = self.neighbours.at(link);
+        let Some(address) = neighbour.next_address(post) else {
+            return self.node.handle_dial_failed(link, self.now); // it is being looked up
+        };
+        match self.reactor.connect(address, DIALLED) {
+            Ok(id) => neighbour.dial = Some(id),
+            Err(error) => self.dial_failed(link, &error.to_string()),
+        }
+    }
+
+    fn dial_failed(&mut self, link: LinkIndex, reason: &str) {
+        self.neighbours.at(link).dial = None;
+        self.say_unreachable(link, reason);
+        self.node.handle_dial_failed(link, self.now);
+    }
+
+    fn say_unreachable(&mut self, link: LinkIndex, reason: &str) {
+        let now = self.now.mono;
+        if let Some(text) = self.neighbours.at(link).unreachable(reason, now) {
+            self.tell(&text);
+        }
+    }
+
+    /// Links that have a backlog and room for at least one line of it.
+    pub fn flooding(&self) -> impl Iterator<Item = ConnectionId> {
+        let backlogs = self.node.backlogs();
+        backlogs.filter(|&id| self.reactor.room(id) > LINK_LINE_BYTES_MAX)
+    }
+
+    /// Lets links with a backlog be told as much of it as they have room for.
+    pub fn flood(&mut self) {
+        if self.flooding().next().is_none() {
+            return;
+        }
+        for id in self.flooding().collect::<Vec<_>>() {
+            let room = self.reactor.room(id);
+            self.node.handle_room(id, room, self.now);
+            self.perform();
+        }
+    }
+
+    // ---- what the log and the operator are told
+
+    /// Tells the operator what has become of the log, and the log too.
+    pub fn tell_of_the_log(&mut self) {
+        while let Some(notice) = self.log.poll_notice() {
+            self.tell(&notice.to_string());
+        }
+    }
+
+    fn reopen_log(&mut self) {
+        self.log.reopen(&self.node, self.now);
+        self.note("the log was reopened");
+    }
+
+    fn log_opened(&mut self, id: ConnectionId, link: Option<LinkIndex>) {
+        let (Some(role), Some(peer)) = (self.reactor.role(id), self.reactor.peer(id)) else {
+            return;
+        };
+        let label = self.neighbours.label(id, role, link);
+        self.log
+            .record(Direction::Opened, label, peer.to_string().as_bytes());
+    }
+
+    /// Writes a note of the server's own to the log.
+    pub fn note(&mut self, text: &str) {
+        self.log
+            .record(Direction::Note, Label::None, text.as_bytes());
+    }
+
+    /// Tells the operator, and the log.
+    fn tell(&mut self, text: &str) {
+        self.operator.say(text);
+        self.note(text);
+    }
+
+    /// Tells that something is full, now and then.
+    fn tell_full(&mut self, what: Full, text: &str) {
+        if self.operator.is_due(what, self.now.mono) {
+            self.tell(text);
+        }
+    }
+
+    // ---- the way out
+
+    fn leave(&mut self) {
+        if self.phase == Phase::Serving {
+            self.phase = Phase::Draining(self.now.after(DRAIN_MAX));
+            self.reactor.stop_listening();
+            self.node.handle_leaving();
+            self.note("told to stop");
+        }
+    }
+
+    /// Told to stop, closes clients that wait for nothing, and at last, when no client is left, the links.
+    pub fn drain(&mut self) {
+        if self.phase == Phase::Serving {
+            return;
+        }
+        let clients = self.reactor.ids(CLIENT);
+        for &id in &clients {
+            if !self.node.is_waiting(id) {
+                self.reactor.lose(id, "the server stops");
+            }
+        }
+        if clients.is_empty() {
+            for role in [ACCEPTED, DIALLED] {
+                for id in self.reactor.ids(role) {
+                    self.reactor.lose(id, "the server stops");
+                }
+            }
+        }
+    }
+
+    /// Whether all has been done, or as much as there was time for.
+    pub fn is_done(&self) -> bool {
+        match self.phase {
+            Phase::Serving => false,
+            Phase::Draining(until) => self.reactor.is_empty() || until <= self.now.mono,
+        }
+    }
+}
