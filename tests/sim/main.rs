@@ -1,8 +1,9 @@
 //! A herd of pure nodes on virtual wires, turned by one seed: first faults, then healing, then one
 //! table everywhere. The main proof that herd does what it promises.
 //!
-//! `HERD_SEED=0x2a cargo test --test sim` replays one seed, `HERD_SEEDS=100000` runs so many. A
-//! failure prints its seed. docs/MUTATIONS.md lists bugs that were planted to see them found.
+//! `HERD_SEED=0x2a cargo test --test sim` replays one seed, `HERD_SEEDS=100000` runs so many, and
+//! `HERD_SEEDS=100000..200000` goes on from there. Each failure prints its seed, and at the end all
+//! that failed are named. docs/MUTATIONS.md lists bugs that were planted to see them found.
 //!
 //! | File | What |
 //! |---|---|
@@ -30,7 +31,10 @@ mod rotation;
 mod topology;
 mod turn;
 
+use std::ops::Range;
+use std::panic;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -49,6 +53,17 @@ fn number(text: &str) -> u64 {
         None => text.parse(),
     };
     parsed.unwrap_or_else(|_| panic!("'{text}' is no number"))
+}
+
+/// Those that are asked for: so many, or from one up to another.
+fn seeds() -> Range<u64> {
+    match std::env::var("HERD_SEEDS") {
+        Ok(seeds) => match seeds.split_once("..") {
+            Some((from, to)) => number(from)..number(to),
+            None => 0..number(&seeds),
+        },
+        Err(_) => 0..SEEDS,
+    }
 }
 
 /// One herd's life. Gives a digest of all that happened.
@@ -98,20 +113,24 @@ fn every_seed_ends_in_one_table_everywhere() {
         run(number(&seed));
         return;
     }
-    let seeds = std::env::var("HERD_SEEDS").map_or(SEEDS, |seeds| number(&seeds));
-    if let Some(seed) = seed_of_the_commit() {
-        run(seed);
-    }
-    let next = AtomicU64::new(0);
+    let seeds = seeds();
+    let failed = Mutex::new(Vec::new());
+    let try_seed = |seed| {
+        if panic::catch_unwind(|| run(seed)).is_err() {
+            failed.lock().expect("it is only pushed to").push(seed);
+        }
+    };
+    seed_of_the_commit().into_iter().for_each(try_seed);
+    let next = AtomicU64::new(seeds.start);
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds {
+            if seed >= seeds.end {
                 return;
             }
-            run(seed);
-            if seeds > SEEDS && (seed + 1).is_multiple_of(1_000) {
-                println!("{} of {seeds} seeds", seed + 1);
+            try_seed(seed);
+            if (seed + 1).is_multiple_of(1_000) {
+                println!("{} of {seeds:?}", seed + 1);
             }
         }
     };
@@ -121,6 +140,9 @@ fn every_seed_ends_in_one_table_everywhere() {
             scope.spawn(work);
         }
     });
+    let mut failed = failed.into_inner().expect("it is only pushed to");
+    failed.sort_unstable();
+    assert!(failed.is_empty(), "seeds that failed: {failed:#x?}");
 }
 
 #[test]
