@@ -126,6 +126,7 @@ impl Costs {
         }
         for session in self.sessions.values_mut() {
             session.said.retain(|line| !lines.contains(line));
+            session.unmarked.retain(|line| !lines.contains(line));
         }
         for marked in self.marked.values_mut() {
             marked.retain(|line, _| !lines.contains(line));
