@@ -249,9 +249,7 @@ impl Herd {
         let host = &mut self.hosts[index];
         host.disk.replay(&mut node, now, host.left);
         if node.knows_again() && wall < host.ended {
-            // The clock was set back since: what was marked may no longer be all that there is.
-            host.costs.crash(true);
-            host.marks.clear();
+            host.know_again(); // the clock was set back since
         }
         let recalled = node.table().changes_after(0).map(|change| change.line);
         let life = seeds.incarnation.to_string().into_bytes();

@@ -74,6 +74,9 @@ pub struct Host {
     pub heard: Heard,
     /// The marks it must know, by neighbour: with the number of the record that tells of each.
     pub marks: BTreeMap<usize, Vec<(u64, Life, u64)>>,
+    /// Numbers of records up to which no mark counts, since a life that began there knew again what
+    /// had expired: unless a power failure takes that life away.
+    void: Vec<u64>,
     /// Nobody has cut its log's beginning off: what it knows is exactly what the disk has left.
     pub whole: bool,
     /// What its last crash has left on its disk.
@@ -138,6 +141,7 @@ impl Host {
             wake: None,
             heard: Heard::default(),
             marks: BTreeMap::new(),
+            void: Vec::new(),
             whole: true,
             up: BTreeMap::new(),
             costs: Costs::default(),
@@ -197,17 +201,33 @@ impl Host {
         for marks in self.marks.values_mut() {
             marks.retain(|(at, ..)| *at <= number && is_exact);
         }
+        self.void.retain(|at| *at <= number);
+        // Where nothing else is left of such a life nobody knows whether its note of a gap is.
+        self.whole &= crash == Crash::Killed || self.void.last() != Some(&number);
+    }
+
+    /// It knows again what had expired: no mark that its log tells of counts.
+    pub fn know_again(&mut self) {
+        self.costs.crash(true);
+        self.void.push(self.disk.committed());
+    }
+
+    /// The last mark of a neighbour's that counts.
+    fn last_mark(&self, neighbour: usize) -> Option<(&Life, u64)> {
+        let (record, life, number) = self.marks.get(&neighbour)?.last()?;
+        let counts = self.void.last().is_none_or(|void| record > void);
+        counts.then_some((life, *number))
     }
 
     /// Notes a mark of a neighbour's, whose record has this number. Whether it says anything new:
     /// within one life of the neighbour's only a higher one does.
     pub fn learn_mark(&mut self, neighbour: usize, life: Life, number: u64, record: u64) -> bool {
-        let marks = self.marks.entry(neighbour).or_default();
-        let news = match marks.last() {
-            Some((_, known, at)) if *known == life => number > *at,
+        let news = match self.last_mark(neighbour) {
+            Some((known, at)) if *known == life => number > at,
             _ => number > 0,
         };
         if news {
+            let marks = self.marks.entry(neighbour).or_default();
             marks.push((record, life, number));
         }
         news
@@ -215,8 +235,8 @@ impl Host {
 
     /// What its hello must claim to have of a neighbour's feed.
     pub fn claim(&self, neighbour: usize) -> Claim {
-        let (_, life, number) = self.marks.get(&neighbour)?.last()?;
-        Some((life.clone(), *number))
+        let (life, number) = self.last_mark(neighbour)?;
+        Some((life.clone(), number))
     }
 
     /// The next thing its node wishes, with nothing borrowed from it.
