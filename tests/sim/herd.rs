@@ -339,6 +339,9 @@ impl Herd {
         let host = match event {
             Event::Arrival(..) => unreachable!("it has arrived"),
             Event::Wake(Moment { host, .. }) => {
+                if self.hosts[host].wake != Some(self.now) {
+                    return; // one that was planned later has come before it
+                }
                 self.hosts[host].wake = None;
                 let now = self.clock(host);
                 let node = self.hosts[host].node();
