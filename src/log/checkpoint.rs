@@ -77,7 +77,7 @@ impl<F> Checkpoint<F> {
     pub fn step<D: Disk<File = F>>(
         &mut self,
         disk: &mut D,
-        node: &Node,
+        node: &mut Node,
         stamp: &mut Stamp,
         ticket: Ticket,
     ) -> io::Result<Step> {
@@ -152,14 +152,14 @@ impl<F> Checkpoint<F> {
     fn write_slice<D: Disk<File = F>>(
         &mut self,
         disk: &mut D,
-        node: &Node,
+        node: &mut Node,
         stamp: &mut Stamp,
     ) -> io::Result<()> {
         if self.out.is_empty() {
             self.note(stamp, &note::begins(node.table().len()));
         }
         let (out, buffer) = (&mut self.out, &mut self.buffer);
-        self.cursor.slice(node.table(), |change| {
+        self.cursor.slice(node, |change| {
             if buffer.len() >= BUFFER_BYTES_MAX {
                 out.append(disk, buffer)?;
             }

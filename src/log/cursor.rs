@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::node::Node;
 use crate::node::table::{Change, Table};
 
 /// So many bytes are written in one turn, more only to keep ahead of the feed.
@@ -43,23 +44,25 @@ impl Cursor {
         self.ended
     }
 
-    /// Has `write` write a slice, which tells how many bytes each change takes. To be called once a
-    /// turn, or [`Cursor::wait`] instead.
+    /// Has `write` write a slice, which tells how many bytes each change takes. What has expired is
+    /// passed over, and forgotten. To be called once a turn, or [`Cursor::wait`] instead.
     ///
     /// # Errors
     /// Those of `write`; nothing can be said then of how much was written.
     pub fn slice(
         &mut self,
-        table: &Table,
+        node: &mut Node,
         mut write: impl FnMut(Change<'_>) -> io::Result<usize>,
     ) -> io::Result<()> {
+        let (table, before) = (node.table(), self.at);
         let entries_min = self.entries_min(table);
         let (mut bytes, mut passed, mut entries) = (0, 0, 0);
-        self.ended = false;
-        for (number, change) in table.entries_after(self.at) {
+        self.ended = true;
+        for (number, change) in table.entries_after(before) {
             let is_enough = bytes >= SLICE_BYTES || passed >= PASSED_MAX;
             if is_enough && entries >= entries_min {
-                return Ok(());
+                self.ended = false;
+                break;
             }
             match change {
                 Some(change) => bytes += write(change)?,
@@ -68,8 +71,10 @@ impl Cursor {
             entries += 1;
             self.at = number;
         }
-        self.ended = true;
-        self.at = table.end();
+        if self.ended {
+            self.at = table.end();
+        }
+        node.forget_expired(before, self.at);
         Ok(())
     }
 

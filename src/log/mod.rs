@@ -363,7 +363,7 @@ impl<D: Disk> Log<D> {
                 self.notices.push_back(Notice::Complete(node.table().len()));
             }
             Some(Lack::Changes { cursor, .. }) => {
-                let written = cursor.slice(node.table(), |change| {
+                let written = cursor.slice(node, |change| {
                     self.turn.record(Direction::Held, Label::None, change.line);
                     Ok(change.line.len())
                 });
@@ -454,7 +454,7 @@ impl<D: Disk> Log<D> {
 
     // ---- rotation
 
-    fn rotate(&mut self, node: &Node, now: Now) {
+    fn rotate(&mut self, node: &mut Node, now: Now) {
         self.tickets += 1;
         let hands = Hands {
             disk: &mut self.disk,
@@ -463,8 +463,9 @@ impl<D: Disk> Log<D> {
             node,
             stamp: &mut self.turn.stamp,
         };
+        let step = self.rotation.step(hands, Ticket(self.tickets), now);
         let clients = node.table().len();
-        match self.rotation.step(hands, Ticket(self.tickets), now) {
+        match step {
             Ok(None) => return,
             Ok(Some(Why::Length)) => self.notices.push_back(Notice::Rotated(clients)),
             Ok(Some(Why::Distrust)) => self.notices.push_back(Notice::Complete(clients)),

@@ -57,7 +57,7 @@ pub struct Hands<'a, D: Disk> {
     /// The log.
     pub out: &'a mut Option<Appender<D::File>>,
     /// What a checkpoint holds.
-    pub node: &'a Node,
+    pub node: &'a mut Node,
     /// The time of its records.
     pub stamp: &'a mut Stamp,
 }

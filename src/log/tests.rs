@@ -14,6 +14,9 @@ use crate::node::protocol::Incarnation;
 use crate::time::Timestamp;
 use crate::topology::Topology;
 
+/// What a clock shows that is set.
+const TIME: u64 = 1_353_118_103;
+
 /// A log with the node it recalls things to.
 struct Bench {
     log: Log<Files>,
@@ -60,6 +63,23 @@ impl Bench {
         let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
         opened.expect("the log can be opened");
         bench
+    }
+
+    /// One whose clock is set, and that forgets `after` so long, if ever.
+    fn forgetting(options: Options, after: Option<Duration>) -> Bench {
+        let mut bench = Bench::new(options);
+        bench.set_clock(0);
+        if let Some(after) = after {
+            bench.node.forget_after(after, bench.now);
+        }
+        let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+        opened.expect("the log can be opened");
+        bench
+    }
+
+    fn set_clock(&mut self, seconds: u64) {
+        self.now.wall = Timestamp::new((TIME + seconds) as i64, 0);
+        self.log.set_time(self.now);
     }
 
     fn note(&mut self, text: &str) {
@@ -139,33 +159,25 @@ fn a_checkpoint_without_its_end_is_not_whole() {
 /// reports that were news to the server would not be to a replay.
 #[test]
 fn a_checkpoint_is_begun_anew_when_the_clock_is_set_back() {
-    const TIME: u64 = 1_353_118_103;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("Blake.log");
-    let mut bench = Bench::new(Options {
+    let short = Options {
         max_bytes: 1,
         ..options(&path)
-    });
-    let set_clock = |bench: &mut Bench, seconds: u64| {
-        bench.now.wall = Timestamp::new((TIME + seconds) as i64, 0);
-        bench.log.set_time(bench.now);
     };
-    set_clock(&mut bench, 0);
-    bench.node.forget_after(Duration::from_secs(100), bench.now);
-    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
-    opened.expect("the log can be opened");
+    let mut bench = Bench::forgetting(short, Some(Duration::from_secs(100)));
     bench.report("kiwi", TIME + 50);
     (0..60).for_each(|n| bench.report(&format!("client{n}"), TIME));
     bench.commit();
     while !bench.log.rotation.is_under_way() || bench.log.is_busy(bench.now) {
         bench.log.work(&mut bench.node, bench.now);
     }
-    set_clock(&mut bench, 200);
+    bench.set_clock(200);
     while !bench.node.table().is_empty() {
         bench.later(Duration::from_secs(1));
         bench.node.handle_timeout(bench.now);
     }
-    set_clock(&mut bench, 10);
+    bench.set_clock(10);
     bench.log.note_gap("the clock was set back");
     bench.node.handle_timeout(bench.now);
     bench.report("kiwi", TIME + 5);
@@ -179,6 +191,46 @@ fn a_checkpoint_is_begun_anew_when_the_clock_is_set_back() {
     drop(bench);
     let again = Bench::opened(options(&path));
     assert_eq!(again.known(), known, "{}", text(&path));
+}
+
+/// Were it known again after the clock was set back, a report could lose against it that is in no
+/// log: a restart would know neither.
+#[test]
+fn what_the_log_passes_over_as_expired_is_forgotten() {
+    for lacking in [false, true] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        let mut bench = Bench::forgetting(options(&path), Some(Duration::from_secs(100)));
+        bench.commit();
+        bench.node.handle_timeout(bench.now); // the next sweep is due some seconds later
+        let fail = |bench: &mut Bench| bench.log.fail(&io::Error::other("planted"), bench.now);
+        if lacking {
+            fail(&mut bench);
+        }
+        bench.report("kiwi", TIME);
+        bench.commit();
+        bench.set_clock(200);
+        bench.node.handle_timeout(bench.now);
+        match lacking {
+            true => bench.later(RETRY),
+            false => bench.log.rotation.want_now(),
+        }
+        bench.settle();
+        bench.set_clock(10);
+        bench.log.note_gap("the clock was set back");
+        bench.commit();
+        bench.node.handle_timeout(bench.now);
+        fail(&mut bench);
+        bench.report("kiwi", TIME - 5);
+        bench.later(RETRY);
+        bench.settle();
+        let known = bench.known();
+        assert_eq!(known.len(), 1, "lacking: {lacking}");
+        drop(bench);
+        let again = Bench::opened(options(&path)).known();
+        assert_eq!(again.len(), 1, "lacking: {lacking}, {}", text(&path));
+        assert_eq!(again[0].1, known[0].1, "lacking: {lacking}");
+    }
 }
 
 #[test]

@@ -447,6 +447,12 @@ impl Node {
         links.map(|link| (&link.neighbour, link.life(), link.known()))
     }
 
+    /// Forgets what has expired of the changes after `after` up to `until`: for a log that passes over
+    /// it. Were it known again after the clock was set back, a restart would not know it.
+    pub fn forget_expired(&mut self, after: u64, until: u64) {
+        self.table.forget_expired(after, until);
+    }
+
     /// The latest locations.
     pub fn table(&self) -> &Table {
         &self.table

@@ -427,6 +427,23 @@ impl Table {
         if ended { self.feed.end() } else { reached }
     }
 
+    /// Forgets what has expired of the changes after `after` up to `until`, for who has passed over it
+    /// and will not look there again: as in [`Table::take_after`].
+    pub fn forget_expired(&mut self, after: u64, until: u64) {
+        if self.oldest == Timestamp::MIN {
+            return;
+        }
+        let passed = self.records_after(after);
+        let passed = passed.take_while(|(_, record)| record.number <= until);
+        let expired: Vec<_> = passed
+            .filter(|(_, record)| record.effective() < self.oldest)
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in expired {
+            forget(&mut self.records, &mut self.index, &mut self.free, slot);
+        }
+    }
+
     /// How many slices a sweep takes.
     pub fn sweep_slices(&self) -> usize {
         self.feed.slices()
