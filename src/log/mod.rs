@@ -113,19 +113,16 @@ impl<D: Disk> Log<D> {
         let opened = self.open_and_replay(node, progress);
         let (incarnation, end) = node.begin_life();
         if node.knows_again() {
-            self.note_gap("what had expired may be known again");
+            self.note_gap(node, "what had expired may be known again");
         }
         let started = note::started(incarnation, end, node.table().len());
         self.record(Direction::Note, Label::None, started.as_bytes());
-        if let Some(after) = node.forgets_after() {
-            let forgets = note::forgets(after);
-            self.record(Direction::Note, Label::None, forgets.as_bytes());
-        }
+        self.note_forgets(node);
         self.state = State::whole(end);
         match opened {
             Err(OpenError::Unread(_)) => {
                 // The numbers of this life are not those that a later replay will give.
-                self.note_gap("what stands before could not all be read");
+                self.note_gap(node, "what stands before could not all be read");
             }
             Err(OpenError::Io(_)) => self.state = State::unavailable(now.mono), // the caller tells
             Ok(()) if self.options.fsync != Fsync::Never => {
@@ -186,10 +183,20 @@ impl<D: Disk> Log<D> {
     /// Notes that what stands before does not tell of all that was decided, and why: so a restart
     /// cannot know what numbers were given. A checkpoint under way, which the note will not precede,
     /// is begun anew.
-    pub fn note_gap(&mut self, why: &str) {
+    pub fn note_gap(&mut self, node: &Node, why: &str) {
         let note = format!("{GAP}{why}");
         self.record(Direction::Note, Label::None, note.as_bytes());
+        self.note_forgets(node);
         self.rotation.begin_anew(&mut self.disk, &self.options);
+    }
+
+    /// Notes after what time locations are forgotten, if they are: where a life begins, and after a gap,
+    /// in which the beginning of the life may be missing.
+    fn note_forgets(&mut self, node: &Node) {
+        if let Some(after) = node.forgets_after() {
+            let forgets = note::forgets(after);
+            self.record(Direction::Note, Label::None, forgets.as_bytes());
+        }
     }
 
     /// Writes before the turn is over. From a failure on nothing more is tried until the commit
@@ -260,7 +267,7 @@ impl<D: Disk> Log<D> {
         } else if let Some(at) = self.state.retry_at() {
             match now.mono < at {
                 true => self.drop_records(),
-                false => self.try_again(now),
+                false => self.try_again(node, now),
             }
         } else if !self.turn.is_empty() {
             match self.write() {
@@ -375,7 +382,7 @@ impl<D: Disk> Log<D> {
 
     // ---- failure and recovery
 
-    fn try_again(&mut self, now: Now) {
+    fn try_again(&mut self, node: &Node, now: Now) {
         let mut is_new = false;
         if self.out.is_none() {
             let opened = self.disk.open(&self.options.path);
@@ -399,10 +406,13 @@ impl<D: Disk> Log<D> {
         }
         // The gap is told of first, so that who reads the log knows where it is.
         let missing = self.state.missing();
-        let note = format!("{GAP}{missing} records could not be written before this one");
+        let gap = format!("{GAP}{missing} records could not be written before this one");
+        let forgets = node.forgets_after().map(note::forgets);
         self.set_time(now);
-        if let Err(error) = self.write_first(&note) {
-            return self.fail(&error, now);
+        for note in [Some(gap), forgets].into_iter().flatten() {
+            if let Err(error) = self.write_first(&note) {
+                return self.fail(&error, now);
+            }
         }
         self.state.recover();
         if is_new {
@@ -510,7 +520,7 @@ impl<D: Disk> Log<D> {
             }
             _ => {
                 self.out = None; // whatever is at the log's path now may be better
-                self.try_again(now);
+                self.try_again(node, now);
             }
         }
     }

@@ -27,7 +27,8 @@ pub fn started(incarnation: Incarnation, end: u64, clients: usize) -> String {
     format!("started, incarnation {incarnation} at {end}, {clients} clients known")
 }
 
-/// In the life that has just been told of, locations are forgotten `after` their time.
+/// In the life that has just been told of, or that goes on after a gap, locations are forgotten `after`
+/// their time.
 pub fn forgets(after: Duration) -> String {
     format!("forgets after {}s", after.as_secs())
 }

@@ -178,7 +178,7 @@ fn a_checkpoint_is_begun_anew_when_the_clock_is_set_back() {
         bench.node.handle_timeout(bench.now);
     }
     bench.set_clock(10);
-    bench.log.note_gap("the clock was set back");
+    bench.log.note_gap(&bench.node, "the clock was set back");
     bench.node.handle_timeout(bench.now);
     bench.report("kiwi", TIME + 5);
     bench.report("kiwi", TIME + 6);
@@ -217,7 +217,7 @@ fn what_the_log_passes_over_as_expired_is_forgotten() {
         }
         bench.settle();
         bench.set_clock(10);
-        bench.log.note_gap("the clock was set back");
+        bench.log.note_gap(&bench.node, "the clock was set back");
         bench.commit();
         bench.node.handle_timeout(bench.now);
         fail(&mut bench);
@@ -230,6 +230,29 @@ fn what_the_log_passes_over_as_expired_is_forgotten() {
         let again = Bench::opened(options(&path)).known();
         assert_eq!(again.len(), 1, "lacking: {lacking}, {}", text(&path));
         assert_eq!(again[0].1, known[0].1, "lacking: {lacking}");
+    }
+}
+
+#[test]
+fn a_life_whose_beginning_could_not_be_written_says_after_the_gap_how_long_it_remembers() {
+    let span = Some(Duration::from_secs(3));
+    for (before, after) in [(None, span), (span, None)] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        Bench::forgetting(options(&path), before).commit();
+        let mut bench = Bench::forgetting(options(&path), after);
+        bench.log.fail(&io::Error::other("planted"), bench.now);
+        bench.commit();
+        bench.later(RETRY);
+        bench.settle();
+        bench.node.handle_timeout(bench.now);
+        bench.report("kiwi", TIME - 50);
+        bench.commit();
+        let known = bench.known();
+        assert_eq!(known.is_empty(), after.is_some(), "it comes too late");
+        drop(bench);
+        let again = Bench::opened(options(&path)).known();
+        assert_eq!(again, known, "{}", text(&path));
     }
 }
 

@@ -29,7 +29,7 @@ pub enum Recalled<'a> {
         /// taken in hangs on when it came.
         stamp: &'a [u8],
     },
-    /// In the life that has just begun, reports expire after this time.
+    /// In the life that has just begun, or goes on after a gap, reports expire after this time.
     Forgets(Duration),
     /// A checkpoint begins, of about so many locations.
     Expect(u64),

@@ -363,7 +363,10 @@ impl Node {
                     false => self.distrust(),
                 }
             }
-            Recalled::Gap => self.distrust(),
+            Recalled::Gap => {
+                self.recall_no_expiry(); // unless the log says so next
+                self.distrust();
+            }
             Recalled::Last { stamp } => self.recall_last_time(stamp),
         }
     }

@@ -169,7 +169,7 @@ impl Server {
         if self.forgets && driver.now.wall < before.wall {
             // What had expired and was swept counts as never known; a replay knows it still, and
             // may judge a report that is older yet otherwise than we do from here on.
-            driver.log.note_gap("the clock was set back");
+            driver.log.note_gap(&driver.node, "the clock was set back");
         }
         while let Some(event) = driver.reactor.poll_event() {
             driver.handle_event(event);

@@ -143,9 +143,9 @@ impl Disk {
     }
 
     /// Notes that replaying what stands before may come to other decisions than were made.
-    pub fn note_gap(&mut self, now: Now) {
+    pub fn note_gap(&mut self, node: &Node, now: Now) {
         self.set_time(now);
-        self.log().note_gap("the clock was set back");
+        self.log().note_gap(node, "the clock was set back");
         self.gaps.insert(self.current);
     }
 

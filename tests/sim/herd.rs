@@ -218,9 +218,10 @@ impl Herd {
             let expired = |line: &&Vec<u8>| oracle::rank(line).effective() < oldest;
             let expired = self.made.keys().filter(expired);
             self.hosts[index].costs.forget(expired);
-            if self.hosts[index].node.is_some() {
-                let now = self.clock(index);
-                self.hosts[index].disk.note_gap(now);
+            let now = self.clock(index);
+            let Host { disk, node, .. } = &mut self.hosts[index];
+            if let Some(node) = node {
+                disk.note_gap(node, now);
                 self.turn(index);
             }
         }
