@@ -221,6 +221,9 @@ impl Files {
 
 impl State {
     fn sync(&mut self, inode: Inode, len: usize) -> io::Result<()> {
+        if self.is_dead() {
+            return Err(dead()); // it is not the disk that fails
+        }
         let fails = self.call().is_err() || self.ailment == Ailment::Unsynced;
         let Some(file) = self.files.get_mut(&inode) else {
             return Ok(()); // it was deleted meanwhile
