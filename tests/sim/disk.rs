@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use chrono::DateTime;
 use herd::log::disk::Disk as _;
 use herd::log::record::{Direction, Label};
 use herd::log::{Fsync, Log, Notice, Options};
@@ -314,6 +315,17 @@ impl Disk {
         log.or_else(|| {
             let moved = self.files.moved_away_last(self.path())?;
             self.files.at(&moved)
+        })
+    }
+
+    /// What the clock showed, in nanoseconds, when the last was written that a start will find in the log.
+    pub fn last_time(&self) -> Option<i128> {
+        let bytes = self.files.bytes_from(self.log_after_crash()?, 0);
+        let mut lines = bytes.rsplit(|&byte| byte == b'\n');
+        lines.find_map(|line| {
+            let stamp = std::str::from_utf8(line.split(|&byte| byte == b' ').next()?).ok()?;
+            let time = DateTime::parse_from_rfc3339(stamp).ok()?;
+            time.timestamp_nanos_opt().map(i128::from)
         })
     }
 

@@ -248,8 +248,9 @@ impl Herd {
             node.forget_after(after, now);
         }
         let host = &mut self.hosts[index];
+        let is_behind = host.disk.last_time().is_some_and(|last| wall < last);
         host.disk.replay(&mut node, now, host.left);
-        if node.knows_again() && wall < host.ended {
+        if node.knows_again() && is_behind {
             host.know_again(); // the clock was set back since
         }
         let recalled = node.table().changes_after(0).map(|change| change.line);
@@ -273,13 +274,12 @@ impl Herd {
 
     /// Ends a host, as abruptly as that goes. Its kernel tells the others, unless the power is off.
     pub fn crash(&mut self, index: usize, crash: Crash) {
-        let (wall, oldest) = (self.wall(index), self.oldest(index));
+        let oldest = self.oldest(index);
         let host = &mut self.hosts[index];
         if host.node.is_none() {
             return;
         }
         host.heard.expire(oldest);
-        host.ended = wall;
         if crash == Crash::Killed {
             for peer in host.peers.values() {
                 let (now, agenda) = (self.now, &mut self.agenda);

@@ -15,7 +15,7 @@ use crate::agenda::Moment;
 use crate::clients::Client;
 use crate::costs::{Claim, Costs, Life};
 use crate::disk::{Crash, Disk, Left};
-use crate::oracle::{Heard, NEVER};
+use crate::oracle::Heard;
 
 /// A wire takes at least this much: less than a socket, so that neighbours are often too slow.
 const ROOM_BYTES_MIN: u64 = 500;
@@ -50,8 +50,6 @@ pub struct Host {
     pub skew_seconds: i64,
     /// When it was last set, or the server started.
     pub clock_set: Duration,
-    /// What it showed when the last life ended.
-    pub ended: i128,
     /// Bytes a wire from here takes before it blocks.
     pub room: usize,
     /// It dies in its next turn.
@@ -129,7 +127,6 @@ impl Host {
             left: Left::UpTo(0),
             skew_seconds: 0,
             clock_set: Duration::ZERO,
-            ended: NEVER,
             room,
             doom: None,
             serial: 0,
