@@ -69,8 +69,6 @@ pub struct Options {
 pub struct Server {
     driver: Driver,
     intake: Intake,
-    /// Whether records expire: then a replay goes by the times in the log.
-    forgets: bool,
 }
 
 impl Server {
@@ -137,7 +135,6 @@ impl Server {
         Ok(Server {
             driver,
             intake: Intake::new(),
-            forgets: options.forget_after.is_some(),
         })
     }
 
@@ -166,9 +163,11 @@ impl Server {
         driver.reactor.turn(driver.wake_at())?;
         let before = std::mem::replace(&mut driver.now, Now::read());
         driver.log.set_time(driver.now);
-        if self.forgets && driver.now.wall < before.wall {
-            // What had expired and was swept counts as never known; a replay knows it still, and
-            // may judge a report that is older yet otherwise than we do from here on.
+        let forgets = driver.node.forgets_after().is_some();
+        if forgets && driver.now.wall < before.wall {
+            // What had expired and was swept counts as never known; a replay, which goes by the
+            // times in the log, knows it still, and may judge a report that is older yet otherwise
+            // than we do from here on.
             driver.log.note_gap(&driver.node, "the clock was set back");
         }
         while let Some(event) = driver.reactor.poll_event() {
