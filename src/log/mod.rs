@@ -110,7 +110,7 @@ impl<D: Disk> Log<D> {
         progress: impl FnMut(u64, u64),
     ) -> Result<(), OpenError> {
         self.set_time(now);
-        let opened = self.open_and_replay(node, progress);
+        let opened = self.open_and_replay(node, now, progress);
         let (incarnation, end) = node.begin_life();
         if node.knows_again() {
             self.note_gap(node, "what had expired may be known again");
@@ -136,11 +136,12 @@ impl<D: Disk> Log<D> {
     fn open_and_replay(
         &mut self,
         node: &mut Node,
+        now: Now,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<(), OpenError> {
         let (out, is_taken_back) = names::open(&mut self.disk, &self.options.path)?;
         if is_taken_back {
-            self.rotation.want(None);
+            self.rotation.want(now.mono);
         }
         let out = self.out.insert(out);
         if !out.is_regular() {
@@ -160,7 +161,7 @@ impl<D: Disk> Log<D> {
         }
         self.rotation.begins_with(replay.checkpoint_bytes());
         if len > 0 && !node.recalls_from_the_beginning() {
-            self.rotation.want(None); // until then a restart cannot tell what neighbours know
+            self.rotation.want(now.mono); // until then a restart cannot tell what neighbours know
         }
         Ok(())
     }
@@ -202,10 +203,11 @@ impl<D: Disk> Log<D> {
     /// Writes before the turn is over. From a failure on nothing more is tried until the commit
     /// has told of it: what follows a record that broke off must not run on from there.
     fn write_early(&mut self) {
-        if !self.is_failing()
-            && let Err(error) = self.write()
-        {
-            self.state.fail(Next::Tell(error));
+        if !self.is_failing() {
+            match self.write() {
+                Ok(()) => self.sync.handle_written(),
+                Err(error) => drop(self.state.fail(Next::Tell(error))),
+            }
         }
         self.drop_records();
     }
@@ -245,7 +247,7 @@ impl<D: Disk> Log<D> {
     /// When [`Log::commit`] or [`Log::work`] should be called next though nothing happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let is_written = !self.is_failing();
-        let sync = self.sync.poll_timeout(self.options.fsync, is_written);
+        let sync = self.sync.poll_timeout(is_written);
         let rotation = self.rotation.poll_timeout(self.out.as_ref(), &self.options);
         let rotation = rotation.filter(|_| is_written || self.rotation.is_wanted());
         let due = [self.state.retry_at(), sync, rotation];
@@ -271,23 +273,20 @@ impl<D: Disk> Log<D> {
             }
         } else if !self.turn.is_empty() {
             match self.write() {
-                Ok(()) => self.sync_written(now),
+                Ok(()) => self.sync.handle_written(),
                 Err(error) => self.fail(&error, now),
             }
         }
         if !self.is_failing() {
+            // Also what was written before the turn was over.
+            if self.options.fsync == Fsync::Always && self.sync.take_unsynced() {
+                self.sync_file(now);
+            }
             self.state.commit(end);
             self.look_after(now);
         }
         if self.sync.is_names_retry_due(now) {
             self.sync_names(now);
-        }
-    }
-
-    fn sync_written(&mut self, now: Now) {
-        self.sync.handle_written();
-        if self.options.fsync == Fsync::Always {
-            self.sync_file(now);
         }
     }
 
@@ -305,7 +304,7 @@ impl<D: Disk> Log<D> {
         }
         let Some(out) = &self.out else { return };
         if out.is_spoilt(&self.disk) && !self.rotation.is_wanted() {
-            self.rotation.want(None);
+            self.rotation.want(now.mono);
             self.notices.push_back(Notice::Spoilt);
         }
         let mut ticket = None;
@@ -333,7 +332,7 @@ impl<D: Disk> Log<D> {
     /// everything is written anew.
     fn handle_outcome(&mut self, synced: io::Result<()>, now: Now) {
         if synced.is_err() {
-            self.rotation.want(Some(now.after(RETRY)));
+            self.rotation.want(now.after(RETRY));
         }
         let told = self.sync.handle_outcome(&synced, &self.options.path);
         self.notices.extend(told);
@@ -417,12 +416,12 @@ impl<D: Disk> Log<D> {
         self.state.recover();
         if is_new {
             self.state.leave_to_replacement();
-            self.rotation.want(None);
+            self.rotation.want(now.mono);
         }
         match self.write() {
             Ok(()) => {
                 self.notices.push_back(Notice::Recovered(missing));
-                self.sync_written(now);
+                self.sync.handle_written();
             }
             Err(error) => self.fail(&error, now),
         }

@@ -80,10 +80,14 @@ impl<F> Rotation<F> {
         self.checkpoint_bytes = checkpoint_bytes;
     }
 
-    /// Has the log replaced, whatever its length; not before `at`, if that is said.
-    pub fn want(&mut self, at: Option<Instant>) {
-        self.wanted = true;
-        self.retry_at = self.retry_at.or(at);
+    /// Has the log replaced, whatever its length, from `at` on: however often that has failed when
+    /// it was only too long. Where it has failed since it was wanted, it is tried again as it was to be.
+    pub fn want(&mut self, at: Instant) {
+        if !self.wanted {
+            self.wanted = true;
+            self.retry_at = Some(at);
+            self.failures = 0;
+        }
     }
 
     /// Has it replaced at once, also where that has failed lately.

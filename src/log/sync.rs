@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 
 use super::disk::Ticket;
 use super::notice::Notice;
-use super::options::Fsync;
 use crate::time::Now;
 
-/// With [`Fsync::Second`] this often, while there is something to sync. Also how often the file is
-/// looked at that is being written.
+/// How often a file that is being written is looked at, and synced with `Fsync::Second`.
 pub const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// What has been made to survive a power failure.
 #[derive(Debug, Default)]
 pub struct Sync {
-    /// Something was written that has not been synced.
+    /// Something was written since the file was last looked at.
     dirty: bool,
+    /// Something was written since it was last synced.
+    unsynced: bool,
     /// The sync that is under way.
     ticket: Option<Ticket>,
     /// When the file was last synced or looked at.
@@ -34,9 +34,16 @@ impl Sync {
     /// Something was written.
     pub fn handle_written(&mut self) {
         self.dirty = true;
+        self.unsynced = true;
     }
 
-    /// Whether the file is to be looked at, and synced with [`Fsync::Second`].
+    /// Whether something was written that has not been synced: that is being done now.
+    pub fn take_unsynced(&mut self) -> bool {
+        std::mem::take(&mut self.unsynced)
+    }
+
+    /// Whether the file is to be looked at, and synced with `Fsync::Second`. That is so within
+    /// [`SYNC_EVERY`] of what was written last, whatever happens then.
     pub fn is_due(&self, now: Now) -> bool {
         self.dirty && self.ticket.is_none() && self.due_at().is_none_or(|at| at <= now.mono)
     }
@@ -46,9 +53,9 @@ impl Sync {
     }
 
     /// When something is due though nothing happens. `is_written` says whether the file can be
-    /// written at present: otherwise nothing of it can be synced.
-    pub fn poll_timeout(&self, fsync: Fsync, is_written: bool) -> Option<Instant> {
-        let waits = fsync == Fsync::Second && self.dirty && self.ticket.is_none() && is_written;
+    /// written at present: otherwise it is neither looked at nor synced.
+    pub fn poll_timeout(&self, is_written: bool) -> Option<Instant> {
+        let waits = self.dirty && self.ticket.is_none() && is_written;
         let due_at = self.due_at().filter(|_| waits);
         due_at.into_iter().chain(self.names_retry_at).min()
     }
@@ -57,6 +64,7 @@ impl Sync {
     pub fn begin(&mut self, ticket: Option<Ticket>, now: Now) {
         self.at = Some(now.mono);
         self.dirty = false;
+        self.unsynced &= ticket.is_none();
         self.ticket = ticket;
     }
 
@@ -75,6 +83,7 @@ impl Sync {
     /// The log is another file now, which is on the disk.
     pub fn handle_replaced(&mut self) {
         self.dirty = false;
+        self.unsynced = false;
         self.ticket = None;
         self.said = false;
     }

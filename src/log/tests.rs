@@ -730,3 +730,90 @@ fn a_log_that_cannot_be_written_is_not_looked_after_all_the_time() {
         assert!(next > bench.now.mono, "the loop would never sleep");
     }
 }
+
+#[test]
+fn what_fills_the_buffer_as_the_last_of_its_turn_is_synced_too() {
+    for fsync in [Fsync::Second, Fsync::Always] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        let mut bench = Bench::opened(Options {
+            fsync,
+            ..options(&path)
+        });
+        bench.commit();
+        if fsync == Fsync::Second {
+            let (ticket, outcome) = bench.synced.recv().expect("the thread lives");
+            bench.log.handle_synced(ticket, outcome, bench.now);
+        }
+        let len = || fs::metadata(&path).expect("it is there").len();
+        let before = len();
+        while len() == before {
+            bench.report("kiwi", 1);
+        }
+        bench.commit();
+        if fsync == Fsync::Always {
+            assert!(!bench.log.sync.take_unsynced(), "replies leave next");
+            continue;
+        }
+        bench.now.mono = bench.log.poll_timeout().expect("a sync is due");
+        bench.commit();
+        let (_, outcome) = bench.synced.recv().expect("the thread lives");
+        outcome.expect("it is on the disk");
+    }
+}
+
+#[test]
+fn a_log_that_is_cut_is_noticed_though_nothing_else_happens() {
+    for fsync in [Fsync::Never, Fsync::Second, Fsync::Always] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        let mut bench = Bench::opened(Options {
+            fsync,
+            ..options(&path)
+        });
+        bench.commit();
+        if fsync == Fsync::Second {
+            let (ticket, outcome) = bench.synced.recv().expect("the thread lives");
+            bench.log.handle_synced(ticket, outcome, bench.now);
+        }
+        bench.later(SYNC_EVERY / 5);
+        fs::write(&path, "").expect("it can be written");
+        bench.report("kiwi", 1);
+        assert_eq!(bench.commit(), []);
+        let next = bench.log.poll_timeout().expect("it is looked at");
+        assert!(next <= bench.now.mono + SYNC_EVERY);
+        bench.now.mono = next;
+        assert_eq!(bench.settle(), [Notice::Spoilt, Notice::Complete(1)]);
+        let known = bench.known();
+        drop(bench);
+        assert_eq!(Bench::opened(options(&path)).known(), known);
+    }
+}
+
+#[test]
+fn a_log_that_is_cut_is_written_anew_at_once_though_replacing_it_has_failed_before() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    // A directory with something in it can be neither removed nor written over.
+    let in_the_way = [NEW, OLD].map(|name| beside(&path, name));
+    for directory in &in_the_way {
+        fs::create_dir_all(directory.join("x")).expect("nothing is there");
+    }
+    let mut bench = Bench::opened(Options {
+        max_bytes: 1,
+        ..options(&path)
+    });
+    (0..100).for_each(|n| bench.report(&format!("client{n}"), 1));
+    assert!(matches!(bench.settle()[..], [Notice::NotRotated(_)]));
+    for _ in 0..10 {
+        bench.now.mono = bench.log.poll_timeout().expect("it is tried again");
+        assert_eq!(bench.settle(), []);
+    }
+    for directory in &in_the_way {
+        fs::remove_dir_all(directory).expect("it is there");
+    }
+    fs::write(&path, "").expect("it can be written");
+    bench.later(SYNC_EVERY);
+    bench.report("emu", 1);
+    assert_eq!(bench.settle(), [Notice::Spoilt, Notice::Complete(101)]);
+}
