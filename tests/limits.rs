@@ -449,8 +449,12 @@ impl Solo {
             jitter: 3,
         };
         let mut node = Node::new(member, &topology, seeds, now);
-        for record in log.clone().split_mut(|&byte| byte == b'\n') {
-            if let Some(recalled) = record::recall(record) {
+        let mut log_read = log.clone();
+        for record in log_read
+            .split_mut(|&byte| byte == b'\n')
+            .filter(|r| !r.is_empty())
+        {
+            if let Some(recalled) = record::read(record).recalled() {
                 node.recall(&[recalled]);
             }
         }

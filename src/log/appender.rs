@@ -5,7 +5,7 @@
 use std::io;
 
 use super::disk::{Disk, Status};
-use super::record::ELLIPSIS;
+use super::record::TORN;
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl<F> Appender<F> {
         records: &mut Vec<u8>,
     ) -> io::Result<()> {
         if self.torn {
-            let mark = [ELLIPSIS, b" torn\n"].concat();
+            let mark = [TORN, b"\n"].concat();
             let (written, result) = append_all(disk, &mut self.file, &mark);
             self.len += written as u64;
             result?;

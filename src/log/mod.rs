@@ -159,6 +159,9 @@ impl<D: Disk> Log<D> {
         if let Some(stamp) = replay.last_stamp() {
             node.recall(&[Recalled::Last { stamp }]);
         }
+        if replay.holes() > 0 {
+            self.notices.push_back(Notice::Holes(replay.holes()));
+        }
         self.rotation.begins_with(replay.checkpoint_bytes());
         if len > 0 && !node.recalls_from_the_beginning() {
             self.rotation.want(now.mono); // until then a restart cannot tell what neighbours know

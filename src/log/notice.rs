@@ -22,6 +22,8 @@ pub enum Notice {
     NamesNotSynced(String),
     /// Now its name can.
     NamesSynced,
+    /// So many lines of what was there at the start are no records.
+    Holes(u64),
     /// It was cut short or deleted by somebody else.
     Spoilt,
     /// Another file has taken its name.
@@ -61,6 +63,11 @@ impl fmt::Display for Notice {
             Notice::NamesSynced => {
                 f.write_str("the log's directory is synced, a power failure would keep its name")
             }
+            Notice::Holes(lines) => write!(
+                f,
+                "{lines} lines of the log are no records and what stood there is lost, but for what \
+                 neighbours know, who are asked for everything"
+            ),
             Notice::Spoilt => f.write_str(
                 "the log was cut short or deleted while it was written; writing it anew",
             ),

@@ -30,6 +30,9 @@ pub const RECORD_BYTES_MAX: usize = 4 * LINK_LINE_BYTES_MAX + 256;
 /// Stands where something was left out. No escape of [`write_escaped`] begins like it.
 pub const ELLIPSIS: &[u8] = b"\\...";
 
+/// Ends a record of which only the beginning was written.
+pub const TORN: &[u8] = b"\\... torn";
+
 /// What a record tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -203,17 +206,19 @@ pub fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Whether nothing need be escaped. This is on every line's path, so it is done many bytes at a
-/// time: without an early exit among them, and the last ones with some before them once more.
+/// Whether nothing need be escaped.
 fn is_plain(bytes: &[u8]) -> bool {
-    fn any_special(bytes: &[u8]) -> bool {
-        let special = |byte: u8| !matches!(byte, b' '..=b'~') || byte == b'\\';
-        bytes.iter().fold(false, |any, &byte| any | special(byte))
-    }
+    all(bytes, |byte| matches!(byte, b' '..=b'~') && byte != b'\\')
+}
+
+/// Whether all are good. This is on every line's path, so it is done many bytes at a time: without an
+/// early exit among them, and the last ones with some before them once more.
+fn all(bytes: &[u8], is_good: impl Fn(u8) -> bool) -> bool {
+    let all = |bytes: &[u8]| bytes.iter().fold(true, |all, &byte| all & is_good(byte));
     let (chunks, _) = bytes.as_chunks::<32>();
     match bytes.last_chunk::<32>() {
-        None => !any_special(bytes),
-        Some(last) => !chunks.iter().any(|chunk| any_special(chunk)) && !any_special(last),
+        None => all(bytes),
+        Some(last) => chunks.iter().all(|chunk| all(chunk)) && all(last),
     }
 }
 
@@ -240,13 +245,55 @@ fn unescape(text: &mut [u8]) -> Option<&[u8]> {
     Some(&text[..to])
 }
 
-/// What a restart learns from a record, if anything. Its text is unescaped in place.
+/// What a line of a log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A record.
+    Record {
+        /// Its time.
+        stamp: &'a [u8; STAMP_BYTES],
+        /// What a restart learns from it, if anything.
+        recalled: Option<Recalled<'a>>,
+    },
+    /// The beginning of a record: the last that its life wrote, so that nothing is missing before it.
+    Torn,
+    /// Something else. One record at least was lost here: where the power failed, some file systems leave
+    /// zeros, or what was there before.
+    Hole,
+}
+
+impl<'a> Line<'a> {
+    /// What a restart learns from it.
+    pub fn recalled(self) -> Option<Recalled<'a>> {
+        match self {
+            Line::Record { recalled, .. } => recalled,
+            Line::Torn => None,
+            Line::Hole => Some(Recalled::Gap),
+        }
+    }
+}
+
+/// Reads a line of a log, without its LF. A record's text is unescaped in place.
+pub fn read(line: &mut [u8]) -> Line<'_> {
+    if line.ends_with(TORN) {
+        return Line::Torn; // or a client said so: that would be believed as little
+    }
+    let is_printable = all(line, |byte| matches!(byte, b' '..=b'~'));
+    match line.split_first_chunk_mut() {
+        Some((stamp, rest)) if is_printable && is_stamp(stamp) => Line::Record {
+            stamp,
+            recalled: recall(stamp, rest),
+        },
+        _ => Line::Hole,
+    }
+}
+
+/// What a restart learns from a record, if anything.
 ///
 /// `AT` lines are believed in our replies to clients, in what neighbours told us and we told them,
 /// and where they were written again. What a *client* or a stranger sent is never believed,
 /// whatever it looks like.
-pub fn recall(record: &mut [u8]) -> Option<Recalled<'_>> {
-    let (stamp, rest) = record.split_first_chunk_mut::<STAMP_BYTES>()?;
+fn recall<'a>(stamp: &'a [u8; STAMP_BYTES], rest: &'a mut [u8]) -> Option<Recalled<'a>> {
     let (&mut [b' ', direction, b' '], rest) = rest.split_first_chunk_mut()? else {
         return None;
     };
@@ -264,7 +311,7 @@ pub fn recall(record: &mut [u8]) -> Option<Recalled<'_>> {
         (Direction::Note, None) if label == b"-" => {}
         _ => return None,
     }
-    let line = is_stamp(stamp).then(|| unescape(text))??;
+    let line = unescape(text)?;
     if direction == Direction::Note {
         return note::parse(line);
     }
@@ -282,7 +329,7 @@ pub fn recall(record: &mut [u8]) -> Option<Recalled<'_>> {
 pub const STAMP_BYTES: usize = b"0000-00-00T00:00:00.000000000Z".len();
 
 /// Whether a record begins as records do: what was broken off or spoilt does not.
-pub fn is_stamp(time: &[u8; STAMP_BYTES]) -> bool {
+fn is_stamp(time: &[u8; STAMP_BYTES]) -> bool {
     const FORM: &[u8; STAMP_BYTES] = b"0000-00-00T00:00:00.000000000Z";
     let mut strange = false;
     // Without an early exit, so that it is done many bytes at a time: this is on every record's path.
@@ -369,7 +416,7 @@ mod tests {
     fn assert_recalls(record: &[u8], want: Option<Recalled<'_>>) {
         let mut bytes = record.to_vec();
         bytes.pop();
-        assert_eq!(recall(&mut bytes), want, "{}", text(record));
+        assert_eq!(read(&mut bytes).recalled(), want, "{}", text(record));
     }
 
     #[test]
@@ -392,18 +439,34 @@ mod tests {
             assert_recalls(&record, want);
         }
         for record in [
-            "",
-            "2012 > c1",
+            "2012\\... torn",
+            "2012-11-17T02:08:23.672266766Z > c1 AT Blake +0.000000000 \\\\... torn",
+            "\\... to\\... torn",
             "2012-11-17T02:08:23.672266766Z > c1 ? AT Blake +0.000000000 a +00+000 1",
             "2012-11-17T02:08:23.672266766Z > c1 AT Blake +0.000000000 a +00+0\\... torn",
             "2012-11-17T02:08:23.672266766Z > c1 AT Blake \\x4 a +00+000 1",
             "2012-11-17T02:08:23.672266766Z >> c1 AT Blake +0.000000000 a +00+000 1",
-            "2012-11-17T02:08:23.67226676Z > c1 AT Blake +0.000000000 a +00+000 1",
-            "x > c1 AT Blake +0.000000000 a +00+000 1",
+            "\0\0\0\0 started, incarnation 00000000000000ff at 0, 4\\... torn",
             "2012-11-17T02:08:23.672266766Z * - started, incarnation 00000000000000ff at 0, 4\\... torn",
-            "x * - gap: 5 records",
         ] {
             assert_recalls(format!("{record}\n").as_bytes(), None);
+        }
+    }
+
+    #[test]
+    fn where_something_else_stands_there_was_a_record() {
+        let zeros = "\0".repeat(4096);
+        for line in [
+            "",
+            "2012 > c1",
+            "2012-11-17T02:08:23.67226676Z > c1 AT Blake +0.000000000 a +00+000 1",
+            "x > c1 AT Blake +0.000000000 a +00+000 1",
+            "2012-11-17T02:08:23.672266766Z > c1 AT Blake +0.000000000 \t +00+000 1",
+            "2012-11-17T02:08:23.672266766Z < c1 a client's \\\\... torn\0",
+            &format!("2012-11-17T02:08:23.672266766Z > c1 AT {zeros}00 1"),
+            &format!("{zeros}2012-11-17T02:08:23.672266766Z < s1:Bryant MARK 7"),
+        ] {
+            assert_recalls(format!("{line}\n").as_bytes(), Some(Recalled::Gap));
         }
     }
 
@@ -455,9 +518,9 @@ mod tests {
 
         #[test]
         fn noise_never_panics(record in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let _ = recall(&mut record.clone());
+            let _ = read(&mut record.clone());
             let head = b"2012-11-17T02:08:23.672266766Z > c1 AT ";
-            let _ = recall(&mut [head, &record[..]].concat());
+            let _ = read(&mut [head, &record[..]].concat());
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::io;
 
 use super::disk::Disk;
-use super::record::{self, RECORD_BYTES_MAX, STAMP_BYTES};
+use super::record::{self, Line, RECORD_BYTES_MAX, STAMP_BYTES};
 use crate::node::history::Recalled;
 use crate::node::table::PREFETCH_MAX;
 
@@ -32,6 +32,8 @@ pub struct Replay {
     /// Whether we are inside a line that is too long to be a record.
     overlong: bool,
     checkpoint: Seen,
+    /// Lines that are no records, where some were lost.
+    holes: u64,
     /// The time of the last record that has passed.
     last_stamp: Option<[u8; STAMP_BYTES]>,
 }
@@ -55,6 +57,7 @@ impl Replay {
             kept: 0,
             overlong: false,
             checkpoint: Seen::default(),
+            holes: 0,
             last_stamp: None,
         }
     }
@@ -67,6 +70,11 @@ impl Replay {
     /// How long the checkpoint is with which the file begins, as far as it has been read.
     pub fn checkpoint_bytes(&self) -> u64 {
         self.checkpoint.bytes
+    }
+
+    /// How many lines are no records, as far as it has been read.
+    pub fn holes(&self) -> u64 {
+        self.holes
     }
 
     /// The time of the last record, as far as it has been read.
@@ -113,12 +121,13 @@ impl Replay {
             let (line, after) = rest.split_at_mut(lf + 1);
             rest = after;
             let whole = !std::mem::take(&mut self.overlong) && lf <= RECORD_BYTES_MAX;
-            if !whole {
-                continue;
+            let read = record::read(if whole { &mut line[..lf] } else { &mut [] });
+            match read {
+                Line::Record { stamp, .. } => self.last_stamp = Some(*stamp),
+                Line::Torn => {}
+                Line::Hole => self.holes += 1,
             }
-            let stamp = line.first_chunk().filter(|stamp| record::is_stamp(stamp));
-            self.last_stamp = stamp.copied().or(self.last_stamp);
-            let Some(recalled) = record::recall(&mut line[..lf]) else {
+            let Some(recalled) = read.recalled() else {
                 continue;
             };
             let after = self.at - rest.len() as u64;
@@ -192,7 +201,6 @@ mod tests {
                 "{stamp} = #{number} AT Blake +0.000000000 c\\\\{number}\\xff +00+000 1\n"
             ));
         }
-        add("no record\n\n");
         add(&format!(
             "{stamp} * - checkpoint, incarnation 00000000000000ff at 100, 100 records\n"
         ));
@@ -210,9 +218,11 @@ mod tests {
         let whole = read(&log, usize::MAX);
         assert_eq!(
             whole.len(),
-            100 + 1 + 1 + 3 + 1,
+            100 + 1 + 1 + 3 + 2 + 1,
             "nothing too long, nothing torn"
         );
+        let gaps = whole.iter().filter(|recalled| *recalled == "Gap").count();
+        assert_eq!(gaps, 2, "what was too long may have been records");
         assert!(
             whole[6].contains("number: 7") && whole[6].contains("99, 92, 55, 255, 32"),
             "{}",

@@ -26,7 +26,8 @@ struct Bench {
 }
 
 fn node(incarnation: u64, now: Now) -> Node {
-    let topology = Topology::parse(b"Blake h:1 h:2\n").expect("a topology");
+    let topology = Topology::parse(b"Blake h:1 h:2 Bryant\nBryant h:3 h:4\n");
+    let topology = topology.expect("a topology");
     let seeds = Seeds {
         incarnation: Incarnation(incarnation),
         hash_keys: (1, 2),
@@ -91,7 +92,9 @@ impl Bench {
     fn report(&mut self, client: &str, time: u64) {
         let line = format!("AT Blake +0.000000000 {client} +00+000 {time}");
         let mut held = format!("2012-11-17T02:08:23.672266766Z = - {line}").into_bytes();
-        let held = record::recall(&mut held).expect("it is vouched for");
+        let held = record::read(&mut held)
+            .recalled()
+            .expect("it is vouched for");
         self.node.recall_late(&[held]);
         let label = Label::Client(1);
         self.log.record(Direction::Out, label, line.as_bytes());
@@ -816,4 +819,28 @@ fn a_log_that_is_cut_is_written_anew_at_once_though_replacing_it_has_failed_befo
     bench.later(SYNC_EVERY);
     bench.report("emu", 1);
     assert_eq!(bench.settle(), [Notice::Spoilt, Notice::Complete(101)]);
+}
+
+#[test]
+fn where_zeros_stand_no_mark_is_believed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let stamp = "2012-11-17T02:08:23.672266766Z";
+    let mut log = format!("{stamp} * - started, incarnation 00000000000000ff at 0, 0 clients\n");
+    log += &format!("{stamp} < s1:Bryant HELLO herd/1 Bryant Blake 00000000000000aa 1 - 0\n");
+    for number in 1..=5 {
+        log += &format!("{stamp} < s1:Bryant AT Bryant +0.000000000 c{number} +00+000 1\n");
+    }
+    log += &format!("{stamp} < s1:Bryant MARK 5\n");
+    let zeros = log.find("c2").expect("it is there")..log.find("c4").expect("it is there");
+    for (lost, known) in [(0..0, Some(5)), (zeros, None)] {
+        let mut log = log.clone().into_bytes();
+        log[lost].fill(0);
+        fs::write(&path, log).expect("it can be written");
+        let mut bench = Bench::opened(options(&path));
+        let told = bench.commit().contains(&Notice::Holes(1));
+        assert_eq!(told, known.is_none());
+        let claims = bench.node.neighbours_known().next().expect("Bryant");
+        assert_eq!(claims.2.map(|mark| mark.number), known);
+    }
 }

@@ -232,7 +232,9 @@ impl Disk {
                     self.become_whole();
                 }
                 Notice::Recovered(_) | Notice::NotRotated(_) => {}
-                Notice::Spoilt | Notice::Foreign(_) => panic!("nobody did that: {notice:?}"),
+                Notice::Spoilt | Notice::Foreign(_) | Notice::Holes(_) => {
+                    panic!("nobody did that: {notice:?}")
+                }
             }
         }
     }
