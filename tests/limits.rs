@@ -16,14 +16,18 @@ use herd::node::{Action, Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use rustix::process::Signal;
 
 #[path = "support/stub_twitter.rs"]
 mod stub_twitter;
 mod support;
+#[path = "support/wire.rs"]
+mod wire;
 
 use stub_twitter::{Answer, StubTwitter};
 use support::kin::HERD;
 use support::{Client, Herd, wait_until};
+use wire::FakeNeighbour;
 
 const ALONE: &[(&str, &[&str])] = &[("Ann", &[])];
 const PAIR: &[(&str, &[&str])] = &[("Ann", &["Bob"]), ("Bob", &[])];
@@ -338,6 +342,47 @@ fn a_client_that_never_stops_talking_does_not_keep_others_waiting() {
     drop(herd); // Ann is killed, so they come to an end
     talking.join().expect("it does not panic");
     hearing.join().expect("it does not panic");
+}
+
+/// A herd in which Ann runs, and Bob, who has presented himself to her.
+fn ann_and_bob() -> (Herd, FakeNeighbour) {
+    let mut herd = Herd::new(PAIR);
+    herd.start("Ann");
+    let address = herd.member("Ann").servers;
+    let (bob, _) = FakeNeighbour::introduced(address, ("Bob", "Ann"), 0xb0b, 1, None);
+    (herd, bob)
+}
+
+#[test]
+fn a_link_is_not_one_of_many_clients() {
+    const LINE: &str = "IAMAT kiwi +27.5916+086.5640 1353118103.108893381\n";
+    const CLIENTS: usize = 200;
+    const CLIENT_BYTES: usize = 48 * 1024;
+    const LINK_BYTES: usize = 60 * 1024; // less than a link may have read in a turn
+    let (mut herd, mut bob) = ann_and_bob();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| herd.client("Ann")).collect();
+    wait_until("all are there", || logged(&herd, "Ann", " + c") == CLIENTS);
+    // While Ann is stopped all have something to say, so that she finds it all at once.
+    herd.process("Ann").signal(Signal::STOP);
+    for client in &mut clients {
+        client.send(LINE.repeat(CLIENT_BYTES / LINE.len()).as_bytes());
+    }
+    let mut said = String::new();
+    let mut count = 0;
+    while said.len() < LINK_BYTES {
+        count += 1;
+        said += &format!("AT Bob +0.000000000 bobs{count} +00+000 1\n");
+    }
+    bob.send(said.as_bytes());
+    herd.process("Ann").signal(Signal::CONT);
+    let last = format!(" bobs{count} ");
+    wait_until("all of Bob's are there", || logged(&herd, "Ann", &last) > 0);
+    let log = herd.log("Ann");
+    let before = log.lines().take_while(|record| !record.contains(&last));
+    let before = before.filter(|record| record.contains(" < c")).count();
+    let bytes = before * LINE.len();
+    // In two turns the clients have 4 MiB read; sharing alike, Bob's would take six.
+    assert!(bytes <= 4 << 20, "{bytes} bytes of clients came before");
 }
 
 // ---- --forget-after

@@ -662,7 +662,8 @@ impl<M> Reactor<M> {
         self.ready.len()
     }
 
-    /// How many bytes each of those that are ready now may have read in this turn.
+    /// How many bytes each of those that are ready now may have read in this turn, if all are
+    /// alike; its owner may give some of them up to [`READ_BYTES_MAX`].
     pub fn read_share(&self) -> usize {
         read_share(self.ready.len())
     }

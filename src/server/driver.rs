@@ -18,7 +18,7 @@ use crate::log::disk::Ticket;
 use crate::log::files::Files;
 use crate::log::record::{Direction, Label};
 use crate::net::connection::Role;
-use crate::net::{Event, Reactor};
+use crate::net::{Event, READ_BYTES_MAX, Reactor};
 use crate::node::link::Spoken;
 use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
 use crate::node::table::Key;
@@ -192,6 +192,16 @@ impl Driver {
             _ => self.reactor.is_open(id),
         };
         wanted && self.phase == Phase::Serving
+    }
+
+    /// How many bytes a connection between servers may have read in this turn, where a client may
+    /// have `share`. A link speaks for all clients of the servers behind it, so it has as much as
+    /// any connection ever has; who has not presented itself has what a client has.
+    pub fn peer_share(&self, id: ConnectionId, share: usize) -> usize {
+        match self.node.speaker_of(id) {
+            Some(_) => READ_BYTES_MAX,
+            None => share,
+        }
     }
 
     /// Reads a line, of which nothing is done yet.

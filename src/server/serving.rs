@@ -46,6 +46,10 @@ fn take_in(driver: &mut Driver, id: ConnectionId, share: usize, intake: &mut Int
     if !serve_pieces(driver, id, role, &[]) {
         return;
     }
+    let share = match role {
+        CLIENT => share,
+        _ => driver.peer_share(id, share),
+    };
     let read = match driver.reactor.read(id, &mut intake.room()[..share]) {
         Fill::Bytes(read) => read,
         Fill::Drained => return,
