@@ -385,6 +385,22 @@ fn a_link_is_not_one_of_many_clients() {
     assert!(bytes <= 4 << 20, "{bytes} bytes of clients came before");
 }
 
+#[test]
+fn a_neighbour_in_the_middle_of_a_line_is_not_dead() {
+    let (herd, mut bob) = ann_and_bob();
+    let at = "AT Bob +0.000000000 kiwi +00+000 1";
+    let (most, rest) = at.split_at(24);
+    let until = Instant::now() + Duration::from_secs(11); // a silence may last 8
+    for byte in most.bytes() {
+        bob.send(&[byte]);
+        thread::sleep(Duration::from_millis(500));
+    }
+    assert!(Instant::now() > until, "that was too fast");
+    bob.say(rest);
+    herd.wait_for_at("Ann", "kiwi", at);
+    assert!(!herd.log("Ann").contains("nothing heard"));
+}
+
 // ---- --forget-after
 
 #[test]

@@ -42,8 +42,12 @@ const CROSSING: Duration = Duration::from_millis(250);
 /// A side that has said nothing for this long says its mark: the heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// A side that has heard nothing for this long takes the link for dead.
+/// A side that has heard nothing, not a byte, for this long takes the link for dead.
 pub const SILENCE_MAX: Duration = Duration::from_secs(8);
+
+/// So long may a line take to come, as long as its bytes do: one that drips holds no link for ever.
+/// A link that needs longer for the longest line carries less than 1,100 bytes a second.
+pub const LINE_MAX: Duration = Duration::from_secs(60);
 
 /// While there is something to mark, it is marked this often.
 const MARK_EVERY: Duration = Duration::from_secs(1);
@@ -118,6 +122,9 @@ pub struct Session {
     marked_at: Instant,
     unmarked: u32,
     said_at: Instant,
+    /// When it last said a line.
+    line_at: Instant,
+    /// When it last said anything, be it the middle of a line.
     heard_at: Instant,
 }
 
@@ -135,14 +142,31 @@ impl Session {
         self.cursor = number;
     }
 
-    /// Notes that the neighbour said something.
+    /// Notes that the neighbour said a line.
     pub fn heard(&mut self, now: Now) {
+        self.line_at = now.mono;
         self.heard_at = now.mono;
     }
 
-    /// Whether the neighbour has been silent for too long.
-    pub fn is_silent(&self, now: Now) -> bool {
-        now.mono >= self.heard_at + SILENCE_MAX
+    /// Notes that the neighbour said something, perhaps not to its end.
+    pub fn heard_bytes(&mut self, now: Now) {
+        self.heard_at = now.mono;
+    }
+
+    /// Why the neighbour counts as dead, if it does.
+    pub fn silence(&self, now: Now) -> Option<String> {
+        if now.mono >= self.heard_at + SILENCE_MAX {
+            let seconds = SILENCE_MAX.as_secs();
+            return Some(format!("nothing heard for {seconds} seconds"));
+        }
+        let seconds = LINE_MAX.as_secs();
+        (now.mono >= self.line_at + LINE_MAX)
+            .then(|| format!("a line has not come to its end for {seconds} seconds"))
+    }
+
+    /// When it counts as dead if nothing more is heard.
+    fn silent_at(&self) -> Instant {
+        (self.heard_at + SILENCE_MAX).min(self.line_at + LINE_MAX)
     }
 
     fn has_unmarked(&self) -> bool {
@@ -176,7 +200,7 @@ impl Session {
         } else {
             heartbeat
         };
-        (self.heard_at + SILENCE_MAX).min(heartbeat).min(mark)
+        self.silent_at().min(heartbeat).min(mark)
     }
 }
 
@@ -323,6 +347,7 @@ impl Link {
             marked_at: now.mono,
             unmarked: 0,
             said_at: now.mono,
+            line_at: now.mono,
             heard_at: now.mono,
         });
     }
@@ -511,7 +536,28 @@ mod tests {
             session.sent_change(number, now);
         }
         assert_eq!(session.due_mark(now), Some((4097, Spoken::News)));
-        assert!(!session.is_silent(now) && session.is_silent(later(now, SILENCE_MAX)));
+    }
+
+    #[test]
+    fn a_line_that_comes_slowly_is_no_silence_and_one_that_drips_is() {
+        let now = start();
+        let mut link = Link::new(&name("A"), name("B"), now);
+        link.begin_session(CONNECTION, &hello(1, 1), 0, 0, now);
+        let session = link.session.as_mut().expect("it has begun");
+        let second = Duration::from_secs(1);
+        let silent = Some("nothing heard for 8 seconds".to_owned());
+        assert_eq!(session.silence(later(now, SILENCE_MAX - second)), None);
+        assert_eq!(session.silence(later(now, SILENCE_MAX)), silent);
+        let endless = Some("a line has not come to its end for 60 seconds".to_owned());
+        for wait in 1..60 {
+            let now = later(now, wait * second);
+            assert_eq!(session.silence(now), None, "after {wait} s");
+            session.heard_bytes(now);
+        }
+        assert_eq!(session.silence(later(now, LINE_MAX)), endless);
+        session.heard(later(now, LINE_MAX));
+        assert_eq!(session.silence(later(now, LINE_MAX)), None);
+        assert_eq!(session.silence(later(now, LINE_MAX + SILENCE_MAX)), silent);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use self::expiry::Expiry;
 use self::history::{History, Recalled};
-use self::link::{Dial, HELLO_TIMEOUT, Link, SILENCE_MAX, SplitMix64, Spoken};
+use self::link::{Dial, HELLO_TIMEOUT, Link, SplitMix64, Spoken};
 use self::location::Location;
 use self::protocol::{Command, Hello, Incarnation, LinkLine, Mark, TweetQuery};
 use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
@@ -668,6 +668,16 @@ impl Node {
         link.dial_failed(now, &mut self.jitter);
     }
 
+    /// Notes that something came on a connection between servers, before its lines are handled: who
+    /// is in the middle of a long one is not dead.
+    pub fn handle_link_bytes(&mut self, connection: ConnectionId, now: Now) {
+        if let Some(Peer::Link(index)) = self.peers.get(&connection).copied()
+            && let Some(session) = &mut self.link_mut(index).session
+        {
+            session.heard_bytes(now);
+        }
+    }
+
     /// Handles a line of a connection between servers, and says whether it was news.
     pub fn handle_link_line(
         &mut self,
@@ -897,10 +907,10 @@ impl Node {
     }
 
     fn handle_link_timeout(&mut self, index: LinkIndex, now: Now) {
-        let silent = |session: &&link::Session| session.is_silent(now);
-        if let Some(session) = self.link(index).session.as_ref().filter(silent) {
+        if let Some(session) = &self.link(index).session
+            && let Some(reason) = session.silence(now)
+        {
             let connection = session.connection;
-            let reason = format!("nothing heard for {} seconds", SILENCE_MAX.as_secs());
             self.drop_peer(connection, &reason, now);
             self.wishes.push(Action::Abort { connection, reason });
         }

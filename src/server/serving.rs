@@ -55,6 +55,9 @@ fn take_in(driver: &mut Driver, id: ConnectionId, share: usize, intake: &mut Int
         Fill::Drained => return,
         Fill::End => return driver.handle_end(id, role),
     };
+    if role != CLIENT {
+        driver.node.handle_link_bytes(id, driver.now);
+    }
     let mut chunk = intake.read(read);
     if !driver.reactor.is_between_lines(id) && !serve_kept_line(driver, id, role, &mut chunk) {
         return;

@@ -88,6 +88,8 @@ impl Herd {
             return;
         };
         let mut input = std::mem::take(&mut peer.input);
+        let now = self.clock(host);
+        self.hosts[host].node().handle_link_bytes(id, now);
         let mut chunk = bytes;
         let is_open = |herd: &Herd| {
             let peer = herd.hosts[host].peers.get(&id);
