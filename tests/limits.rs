@@ -1,8 +1,8 @@
 //! The limits that an operator sets, and those that keep some clients from harming others: what is
 //! full is said, and who was there first is served on.
 
-use std::fs;
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::process::Command;
@@ -15,6 +15,7 @@ use herd::node::protocol::Incarnation;
 use herd::node::{Action, Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 use rustix::process::Signal;
 
@@ -26,7 +27,7 @@ mod wire;
 
 use stub_twitter::{Answer, StubTwitter};
 use support::kin::HERD;
-use support::{Client, Herd, wait_until};
+use support::{Client, Herd, Process, wait_until};
 use wire::FakeNeighbour;
 
 const ALONE: &[(&str, &[&str])] = &[("Ann", &[])];
@@ -399,6 +400,57 @@ fn a_neighbour_in_the_middle_of_a_line_is_not_dead() {
     bob.say(rest);
     herd.wait_for_at("Ann", "kiwi", at);
     assert!(!herd.log("Ann").contains("nothing heard"));
+}
+
+// ---- a standard error that is not read
+
+#[test]
+fn a_standard_error_that_nobody_reads_stops_nobody() {
+    let mut herd = Herd::new(PAIR);
+    let path = herd.directory.path().join("unread");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    // Opened for both it waits for no writer, and never ends.
+    let pipe = File::options().read(true).write(true).open(&path);
+    let pipe = pipe.expect("it is ours");
+    let process = Process::start(herd.command("Ann"), path);
+    herd.member_mut("Ann").process = Some(process);
+    let address = herd.member("Ann").clients;
+    wait_until("Ann listens", || TcpStream::connect(address).is_ok());
+    let mut hellos = 0;
+    let mut come_and_go = |herd: &Herd, reason: &str| {
+        hellos += 1;
+        let address = herd.member("Ann").servers;
+        let (mut bob, _) = FakeNeighbour::introduced(address, ("Bob", "Ann"), 0xb0b, hellos, None);
+        bob.say(&format!("BYE {reason}"));
+        bob.rest();
+    };
+    // More than a pipe holds and than may wait.
+    let long = "x".repeat(60_000);
+    for _ in 0..40 {
+        come_and_go(&herd, &long);
+        assert_eq!(herd.ask("Ann", "WHERE"), "? WHERE");
+    }
+    // Who reads at last is told that some is missing.
+    let reading = thread::spawn(move || {
+        let mut lines = BufReader::new(pipe);
+        let mut line = String::new();
+        while !line.contains(" lines before this were lost") {
+            line.clear();
+            lines.read_line(&mut line).expect("it is text");
+        }
+        lines // an end of a pipe nobody reads
+    });
+    wait_until("the loss is told", || {
+        come_and_go(&herd, "soon back");
+        reading.is_finished()
+    });
+    let _unread = reading.join().expect("it does not panic");
+    for _ in 0..40 {
+        come_and_go(&herd, &long);
+    }
+    let ann = herd.process("Ann");
+    ann.signal(Signal::TERM);
+    assert!(ann.wait().success());
 }
 
 // ---- --forget-after

@@ -84,12 +84,14 @@ impl Server {
     ) -> Result<Server, StartError> {
         let now = Now::read();
         let name = member.name.clone();
-        let operator = Operator::new(name.clone());
         let fail = |what: &str, error: io::Error| StartError(format!("{name} {what}: {error}"));
+        let operator = Operator::new(name.clone(), io::stderr());
+        let operator = operator.map_err(|e| fail("gets no threads", e))?;
         let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;
         // Before anybody can see that we are there: a SIGHUP that nobody watches for is deadly.
         let mailbox = reactor.mailbox();
-        let serving = start::watch_signals(move |signal| mailbox.post(Mail::Signal(signal)));
+        let post = move |signal| mailbox.post(Mail::Signal(signal));
+        let serving = start::watch_signals(post, operator.unwritten());
         let serving = serving.map_err(|e| fail("cannot watch for signals", e))?;
         start::listen(&mut reactor, member, options.max_connections, &operator)?;
         if let Some(limit) = options.idle_timeout {

@@ -1,10 +1,27 @@
 //! What the operator is told, on standard error: one line each, with the server's name.
+//!
+//! A thread writes it: whoever reads standard error may be stuck, and the loop must not be stuck
+//! with him. (To make it non-blocking is no way, as it is shared with others, such as the shell.)
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::topology::ServerName;
+
+/// So much may have been said that is not written yet; what is beyond that is lost, and counted.
+const UNWRITTEN_BYTES_MAX: usize = 1024 * 1024;
+
+/// An end waits for so long until all that was said is written, ...
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
+
+/// ... and looks so often whether it is.
+const LAST_WORDS_LOOK: Duration = Duration::from_millis(2);
 
 /// That something is full is said again after this long.
 const FULL_SAID_EVERY: Duration = Duration::from_secs(60);
@@ -20,25 +37,80 @@ pub enum Full {
     Output,
 }
 
-/// Who watches over a server.
+/// How many bytes have been said and not been written: to be waited for before an end.
+#[derive(Clone, Default)]
+pub struct Unwritten(Arc<AtomicUsize>);
+
+impl Unwritten {
+    /// Waits until all is written, or nobody seems to read it.
+    pub fn wait(&self) {
+        let until = Instant::now() + LAST_WORDS_MAX;
+        while self.0.load(Ordering::Acquire) > 0 && Instant::now() < until {
+            thread::sleep(LAST_WORDS_LOOK);
+        }
+    }
+}
+
+/// A line to write.
+struct Said {
+    /// How many were lost before it.
+    lost: u64,
+    /// The line, with its LF.
+    line: String,
+}
+
+/// Who watches over a server. The end of it waits until all is written, within limits.
 pub struct Operator {
     name: ServerName,
+    said: Sender<Said>,
+    unwritten: Unwritten,
+    /// Lines that were lost after the last that was not.
+    lost: Cell<u64>,
     /// When it was last said that this is full.
     full_said: BTreeMap<Full, Instant>,
 }
 
 impl Operator {
-    /// The one of the server `name`.
-    pub fn new(name: ServerName) -> Operator {
-        Operator {
+    /// The one of the server `name`, who reads `stderr`.
+    ///
+    /// # Errors
+    /// The system's, if it gives no thread.
+    pub fn new(name: ServerName, stderr: impl Write + Send + 'static) -> io::Result<Operator> {
+        let (said, to_write) = channel();
+        let unwritten = Unwritten::default();
+        let (left, whose) = (unwritten.clone(), name.clone());
+        thread::Builder::new()
+            .name("stderr".to_owned())
+            .spawn(move || write_all(&to_write, &left, &whose, stderr))?;
+        Ok(Operator {
             name,
+            said,
+            unwritten,
+            lost: Cell::new(0),
             full_said: BTreeMap::new(),
-        }
+        })
     }
 
-    /// Tells something. A standard error that nobody reads any longer is no reason to stop.
+    /// Tells something, and waits for nobody.
     pub fn say(&self, text: &str) {
-        let _ = writeln!(io::stderr(), "{}: {text}", self.name);
+        let line = format!("{}: {text}\n", self.name);
+        let Unwritten(unwritten) = &self.unwritten;
+        let bytes = line.len();
+        if unwritten.load(Ordering::Acquire) + bytes > UNWRITTEN_BYTES_MAX {
+            return self.lost.set(self.lost.get() + 1);
+        }
+        unwritten.fetch_add(bytes, Ordering::AcqRel);
+        let lost = self.lost.take();
+        let sent = self.said.send(Said { lost, line });
+        debug_assert!(
+            sent.is_ok(),
+            "the thread lives as long as there is a sender"
+        );
+    }
+
+    /// What has not been written yet, for those who end the process themselves.
+    pub fn unwritten(&self) -> Unwritten {
+        self.unwritten.clone()
     }
 
     /// Whether to tell, at `now`, that this is full: now and then, not each time.
@@ -49,5 +121,94 @@ impl Operator {
             self.full_said.insert(what, now);
         }
         due
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.unwritten.wait();
+    }
+}
+
+/// Writes what is said, in order, until nobody is left to say anything. A standard error that has
+/// been closed is no reason to stop.
+fn write_all(
+    to_write: &Receiver<Said>,
+    Unwritten(unwritten): &Unwritten,
+    name: &ServerName,
+    mut stderr: impl Write,
+) {
+    for Said { lost, line } in to_write {
+        if lost > 0 {
+            let why = "standard error was not read";
+            let text = format!("{name}: {lost} lines before this were lost, as {why}\n");
+            let _ = stderr.write_all(text.as_bytes());
+        }
+        let _ = stderr.write_all(line.as_bytes());
+        unwritten.fetch_sub(line.len(), Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A standard error whose reader takes so many writes as it is let.
+    struct Slow {
+        let_go: Receiver<()>,
+        written: Sender<Vec<u8>>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.let_go.recv(); // once the other end has gone nothing holds it up
+            let _ = self.written.send(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_lost_and_counted_and_the_rest_comes_in_order() {
+        let name = ServerName::parse(b"Ann").expect("a valid name");
+        let (go, let_go) = channel();
+        let (written, read) = channel();
+        let operator = Operator::new(name, Slow { let_go, written }).expect("a thread");
+        let long = "x".repeat(100_000);
+        let fit = UNWRITTEN_BYTES_MAX / (long.len() + 10);
+        for number in 0..fit + 5 {
+            operator.say(&format!("{number:03} {long}"));
+        }
+        for number in 0..fit {
+            go.send(()).expect("it waits");
+            let line = read.recv().expect("it writes");
+            assert_eq!(line, format!("Ann: {number:03} {long}\n").as_bytes());
+        }
+        operator.unwritten().wait();
+        operator.say("after");
+        drop(go);
+        drop(operator);
+        let rest: Vec<_> = read.iter().flatten().collect();
+        let lost = "Ann: 5 lines before this were lost, as standard error was not read";
+        assert_eq!(
+            String::from_utf8_lossy(&rest),
+            format!("{lost}\nAnn: after\n")
+        );
+    }
+
+    #[test]
+    fn an_end_waits_for_what_is_written_and_not_for_ever() {
+        let name = ServerName::parse(b"Ann").expect("a valid name");
+        let (go, let_go) = channel();
+        let (written, read) = channel();
+        let operator = Operator::new(name, Slow { let_go, written }).expect("a thread");
+        operator.say("stopped");
+        drop(operator); // its thread is stuck: the test ends nevertheless
+        assert!(read.try_recv().is_err());
+        drop(go);
+        assert_eq!(read.recv().expect("it writes"), b"Ann: stopped\n");
     }
 }

@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::neighbours::{ACCEPTED, CLIENT};
-use super::operator::Operator;
+use super::operator::{Operator, Unwritten};
 use crate::log::disk::OpenError;
 use crate::log::files::Files;
 use crate::log::{self, Log};
@@ -158,7 +158,10 @@ pub fn open_log(
 ///
 /// Until the flag that it gives is set, SIGTERM and SIGINT end the process at once: no reply is
 /// under way, and a log may take long to read.
-pub fn watch_signals(post: impl Fn(i32) + Send + 'static) -> io::Result<Arc<AtomicBool>> {
+pub fn watch_signals(
+    post: impl Fn(i32) + Send + 'static,
+    unwritten: Unwritten,
+) -> io::Result<Arc<AtomicBool>> {
     // SIGXFSZ would end us where a file may not grow further; caught, the write fails instead.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
     let serving = Arc::new(AtomicBool::new(false));
@@ -169,6 +172,7 @@ pub fn watch_signals(post: impl Fn(i32) + Send + 'static) -> io::Result<Arc<Atom
             for signal in signals.forever() {
                 let to_end = matches!(signal, SIGTERM | SIGINT);
                 if to_end && !is_serving.load(Ordering::Acquire) {
+                    unwritten.wait();
                     process::exit(0);
                 }
                 post(signal);
