@@ -60,6 +60,7 @@ impl LineBuffer {
         };
         self.scanned = end + usize::from(whole);
         if !whole && !self.overlong && end - self.start <= limit {
+            self.compact();
             return None;
         }
         let bytes = &self.kept[self.start..end];
@@ -100,15 +101,21 @@ impl LineBuffer {
 
     /// Keeps `chunk` for later: the next line must wait.
     pub fn keep(&mut self, chunk: &[u8]) {
-        if chunk.is_empty() {
-            return;
+        // Not each time: where many lines wait and each makes the next wait, a byte is copied
+        // once or twice in all.
+        if self.start >= self.len() {
+            self.compact();
         }
+        self.kept.extend_from_slice(chunk);
+    }
+
+    /// Frees what has been given out, so that who has said much and owes little holds little.
+    fn compact(&mut self) {
         if self.start > 0 {
-            self.kept.drain(..self.start);
+            self.kept = self.kept[self.start..].to_vec();
             self.scanned -= self.start;
             self.start = 0;
         }
-        self.kept.extend_from_slice(chunk);
     }
 
     /// Whether what comes next is the beginning of a line.
@@ -179,6 +186,25 @@ mod tests {
             assert_eq!(lines, [&b"one"[..], b"two"], "chunks of {chop}");
             assert_eq!(buffer.len(), 4);
         }
+    }
+
+    #[test]
+    fn what_was_given_out_is_not_held() {
+        let mut buffer = LineBuffer::default();
+        let lines = b"1234\n".repeat(1_000);
+        buffer.keep(&lines);
+        while buffer.len() > 5 {
+            assert_eq!(buffer.next(&mut &[][..], LIMIT), Some(Piece::Line(b"1234")));
+            buffer.keep(b"");
+            assert!(buffer.kept.len() <= 2 * buffer.len(), "{}", buffer.len());
+        }
+        buffer.keep(&lines);
+        buffer.keep(b"56");
+        for _ in 0..=1_000 {
+            assert_eq!(buffer.next(&mut &[][..], LIMIT), Some(Piece::Line(b"1234")));
+        }
+        assert_eq!(buffer.next(&mut &b"7"[..], LIMIT), None);
+        assert_eq!((buffer.len(), buffer.kept.capacity()), (3, 3));
     }
 
     /// What came out, overlong lines put together again and marked.

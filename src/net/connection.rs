@@ -69,6 +69,8 @@ pub(super) struct Connection {
     pub dirty: bool,
     /// The reactor's second in which its last byte moved, in or out.
     pub moved: u32,
+    /// Bytes of its input that the reactor has counted as kept.
+    pub kept: u32,
     /// When it will be closed unless something moves.
     pub deadline: Option<Instant>,
 }
@@ -97,6 +99,7 @@ impl Connection {
             ready: false,
             dirty: false,
             moved: 0,
+            kept: 0,
             deadline: None,
         }
     }
@@ -115,6 +118,12 @@ impl Connection {
     /// Whether what is queued for it may still reach its peer.
     pub fn takes_output(&self) -> bool {
         !self.gone && matches!(self.state, State::Open | State::Losing(_))
+    }
+
+    /// Counts `bytes` of its input as kept, in `all` too.
+    pub fn count_kept(&mut self, bytes: usize, all: &mut usize) {
+        *all = *all + bytes - self.kept as usize;
+        self.kept = u32::try_from(bytes).expect("a line and a read are kept at most");
     }
 
     /// Reads once into `scratch`.

@@ -66,6 +66,14 @@ pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// it, who has taken nothing for the longest is given up.
 pub const OUTPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// What is kept of the input of all connections together, since a line's end has not come or its
+/// turn has not. In memory it may take twice as much, as buffers grow. Over it, who holds the most
+/// is given up, ...
+pub const INPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// ... until only so much is left: who holds the most is found by looking at all.
+const INPUT_ALL_BYTES_LEFT: usize = INPUT_ALL_BYTES_MAX / 8 * 7;
+
 /// A peer that owes us room and takes not one byte for this long is given up.
 const STALL_MAX: Duration = Duration::from_secs(300);
 
@@ -106,6 +114,8 @@ pub enum Event {
     AcceptFailed(String),
     /// A connection had to be given up for others; the text says why.
     OutputFull(String),
+    /// Connections had to be given up for what they hold back; the text says why.
+    InputFull(String),
 }
 
 #[derive(Debug)]
@@ -142,6 +152,8 @@ pub struct Reactor<M> {
     second: u32,
     /// Bytes owed to all connections.
     owed: usize,
+    /// Bytes kept of the input of all connections.
+    kept: usize,
     spares: Spares,
     mailbox: Mailbox<M>,
     mail: Receiver<M>,
@@ -172,6 +184,7 @@ impl<M> Reactor<M> {
             started: Instant::now(),
             second: 0,
             owed: 0,
+            kept: 0,
             spares: Spares::new(),
             mailbox,
             mail,
@@ -313,6 +326,9 @@ impl<M> Reactor<M> {
         }
         self.dirty = dirty; // its memory serves the next turn
         while self.owed > OUTPUT_ALL_BYTES_MAX && self.give_up_slowest() {}
+        if self.kept > INPUT_ALL_BYTES_MAX {
+            self.give_up_fullest();
+        }
     }
 
     /// Closes the connection that has taken nothing for the longest, if anything is owed to any.
@@ -331,6 +347,24 @@ impl<M> Reactor<M> {
         let text = format!("over {most} MiB of replies are not being read");
         self.events.push_back(Event::OutputFull(text));
         true
+    }
+
+    /// Closes the connections of whose input the most is kept, until there is room for a while.
+    /// Somebody must pay for lines that do not end, and it shall not be those whose lines do.
+    fn give_up_fullest(&mut self) {
+        let holding = self.connections.iter().filter(|(_, c)| c.kept > 0);
+        let mut holding: Vec<_> = holding.map(|(_, c)| (c.kept, c.id)).collect();
+        holding.sort_unstable_by(|one, other| other.cmp(one)); // of equals the last to come first
+        let most = INPUT_ALL_BYTES_MAX >> 20;
+        for (bytes, id) in holding {
+            if self.kept <= INPUT_ALL_BYTES_LEFT {
+                break;
+            }
+            let reason = format!("over {most} MiB of input were kept of all, of its {bytes} bytes");
+            self.doom(id, reason);
+        }
+        let text = format!("over {most} MiB of lines have no end or have to wait");
+        self.events.push_back(Event::InputFull(text));
     }
 
     /// Frees what is done, then sleeps until an edge, a letter, or `wake_at`; not at all if
@@ -624,6 +658,8 @@ impl<M> Reactor<M> {
         let open = connection.is_open();
         self.owed -= connection.output.len();
         connection.output.clear();
+        connection.input.release();
+        connection.count_kept(0, &mut self.kept);
         connection.state = State::Doomed(reason.clone());
         if open {
             self.count_open(role, false);
@@ -643,10 +679,11 @@ impl<M> Reactor<M> {
             let mut connection = self.connections.remove(id.slot);
             debug_assert_eq!(connection.id, id, "a slot is freed only here");
             debug_assert!(connection.output.is_empty(), "it was settled before");
+            connection.count_kept(0, &mut self.kept);
             let _ = self.poll.registry().deregister(&mut connection.stream);
             self.accept_after = None; // a descriptor is free again
         }
-        debug_assert!(self.owed == 0 || !self.connections.is_empty());
+        debug_assert!(self.owed + self.kept == 0 || !self.connections.is_empty());
     }
 
     // ---- what happened
@@ -714,7 +751,14 @@ impl<M> Reactor<M> {
         limit: usize,
     ) -> Option<Piece<'a>> {
         let connection = self.connections.get_mut(id.slot).filter(|c| c.id == id)?;
-        connection.input.next(chunk, limit)
+        let kept = connection.input.len() + chunk.len(); // if that is no line
+        let piece = connection.input.next(chunk, limit);
+        if piece.is_none() && kept != connection.kept as usize {
+            // As `count_kept`, beside what the piece might borrow.
+            self.kept = self.kept + kept - connection.kept as usize;
+            connection.kept = kept as u32;
+        }
+        piece
     }
 
     /// The next `count` bytes of a connection's input, whatever they are; `None` if there are not so
@@ -725,7 +769,10 @@ impl<M> Reactor<M> {
         chunk: &mut &[u8],
         count: usize,
     ) -> Option<Vec<u8>> {
-        self.connection(id)?.input.next_bytes(chunk, count)
+        let connection = self.connections.get_mut(id.slot).filter(|c| c.id == id)?;
+        let bytes = connection.input.next_bytes(chunk, count);
+        connection.count_kept(connection.input.len(), &mut self.kept);
+        bytes
     }
 
     /// Whether a connection is there and not about to be closed.
@@ -741,10 +788,14 @@ impl<M> Reactor<M> {
     }
 
     /// Holds a connection's input back; `chunk` is what has been read and not been handled. It is
-    /// ready again when its output has drained, or when [`Reactor::resume`] says so.
+    /// ready again when its output has drained, or when [`Reactor::resume`] says so. Of one that is
+    /// about to close nothing is kept.
     pub fn hold(&mut self, id: ConnectionId, chunk: &[u8]) {
-        if let Some(connection) = self.connection(id) {
+        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
+            && connection.is_open()
+        {
             connection.input.keep(chunk);
+            connection.count_kept(connection.input.len(), &mut self.kept);
             connection.held = true;
         }
     }
@@ -825,11 +876,12 @@ impl<M> Reactor<M> {
 
     /// Stops reading at once, writes what is owed, then closes.
     pub fn lose(&mut self, id: ConnectionId, reason: &str) {
-        if let Some(connection) = self.connection(id)
+        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
             && connection.is_open()
         {
             connection.state = State::Losing(reason.to_owned());
             connection.input.release();
+            connection.count_kept(0, &mut self.kept);
             let role = connection.role;
             self.count_open(role, false);
             self.mark_dirty(id); // with nothing owed the flush finds it done
@@ -943,6 +995,51 @@ mod tests {
         assert_eq!(reason, "took no bytes for 300 seconds");
         reactor.turn(Some(Instant::now())).expect("the poll works");
         assert_eq!((reactor.owed, reactor.connections.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_kept_of_all_is_bounded_and_who_holds_the_most_is_given_up() {
+        let (mut reactor, little, _peer) = one_connection();
+        let bound = reactor.listeners[0].socket.local_addr();
+        let bound = bound.expect("it listens");
+        let mut ids = Vec::new();
+        let mut peers = Vec::new();
+        while ids.len() < 3 {
+            peers.push(Peer::connect(bound).expect("it listens"));
+            reactor.turn(None).expect("the poll works");
+            while let Some(event) = reactor.poll_event() {
+                match event {
+                    Event::Made(id, ROLE) => ids.push(id),
+                    event => panic!("unexpected: {event:?}"),
+                }
+            }
+        }
+        let mebibytes = |count: usize| vec![b'x'; count << 20];
+        reactor.hold(little, &mebibytes(1));
+        reactor.hold(ids[0], &mebibytes(80));
+        let mut line = &mebibytes(100)[..]; // without an end
+        assert_eq!(reactor.next_piece(ids[1], &mut line, usize::MAX), None);
+        reactor.hold(ids[2], &mebibytes(75));
+        assert_eq!(reactor.kept, INPUT_ALL_BYTES_MAX);
+        reactor.flush();
+        assert_eq!(lost(&mut reactor), None, "there is just room enough");
+        reactor.hold(little, b"x");
+        reactor.flush();
+        let reason = lost(&mut reactor).expect("one is given up");
+        let want = "over 256 MiB of input were kept of all, of its 104857600 bytes";
+        assert_eq!(reason, want);
+        assert!(matches!(reactor.poll_event(), Some(Event::InputFull(_))));
+        assert_eq!(lost(&mut reactor), None);
+        assert_eq!(reactor.kept, (156 << 20) + 1);
+        // What is handled counts no more, nor who has gone.
+        let mut end = &b"\n"[..];
+        assert!(reactor.next_piece(little, &mut end, 1 << 21).is_some());
+        assert_eq!(reactor.next_piece(little, &mut end, 1 << 21), None);
+        assert_eq!(reactor.kept, 155 << 20);
+        reactor.lose(ids[0], "enough");
+        reactor.hold(ids[0], &mebibytes(1));
+        reactor.abort(ids[2], "enough");
+        assert_eq!(reactor.kept, 0);
     }
 
     #[test]

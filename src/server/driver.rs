@@ -137,6 +137,12 @@ impl Driver {
                     &format!("the slowest readers are closed: {error}"),
                 );
             }
+            Event::InputFull(error) => {
+                self.tell_full(
+                    Full::Input,
+                    &format!("those who hold the most back are closed: {error}"),
+                );
+            }
         }
         self.perform();
     }

@@ -35,6 +35,8 @@ pub enum Full {
     Clients,
     /// For what is still to be sent.
     Output,
+    /// For what has come and cannot be handled yet.
+    Input,
 }
 
 /// How many bytes have been said and not been written: to be waited for before an end.
