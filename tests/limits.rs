@@ -17,7 +17,7 @@ use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 #[path = "support/stub_twitter.rs"]
 mod stub_twitter;
@@ -316,6 +316,43 @@ fn answers_that_nobody_reads_are_bounded_and_who_reads_gets_his() {
         1,
         "{said}"
     );
+}
+
+// ---- lines that do not end
+
+#[test]
+fn lines_without_an_end_are_bounded_and_who_ends_his_is_answered() {
+    // More than the 256 MiB that may be kept, in lines that are just not too long.
+    const UNFINISHED: usize = 4_500;
+    const LINE_BYTES: usize = 65_000;
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, raised).expect("as much as one may");
+    if maximum.is_some_and(|most| most < UNFINISHED as u64 + 1_000) {
+        println!("skipped: no more than {maximum:?} files may be open here");
+        return;
+    }
+    let mut herd = alone_with(&[]);
+    let mut slow = herd.client("Ann");
+    slow.send(b"IAMAT kiwi +00+000 ");
+    let mut crowd = Vec::new();
+    for _ in 0..UNFINISHED {
+        let mut client = herd.client("Ann");
+        let _ = client.stream.write_all(&[b'x'; LINE_BYTES]); // it may be closed by then
+        crowd.push(client);
+    }
+    wait_until("some are given up", || {
+        logged(&herd, "Ann", "over 256 MiB of unhandled input were kept") > 0
+    });
+    slow.say("1");
+    assert!(slow.line().starts_with("AT Ann "));
+    let given_up = logged(&herd, "Ann", "over 256 MiB of unhandled input were kept");
+    assert!(given_up < UNFINISHED / 4, "{given_up} were too many");
+    let said = "those with the most unhandled input are closed";
+    wait_until("Ann says so", || herd.process("Ann").said().contains(said));
 }
 
 #[test]

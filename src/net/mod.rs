@@ -360,7 +360,9 @@ impl<M> Reactor<M> {
             if self.kept <= INPUT_ALL_BYTES_LEFT {
                 break;
             }
-            let reason = format!("over {most} MiB of input were kept of all, of its {bytes} bytes");
+            let reason = format!(
+                "over {most} MiB of unhandled input were kept, {bytes} bytes of it its own"
+            );
             self.doom(id, reason);
         }
         let text = format!("over {most} MiB of lines have no end or have to wait");
@@ -1026,7 +1028,7 @@ mod tests {
         reactor.hold(little, b"x");
         reactor.flush();
         let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB of input were kept of all, of its 104857600 bytes";
+        let want = "over 256 MiB of unhandled input were kept, 104857600 bytes of it its own";
         assert_eq!(reason, want);
         assert!(matches!(reactor.poll_event(), Some(Event::InputFull(_))));
         assert_eq!(lost(&mut reactor), None);

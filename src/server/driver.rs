@@ -140,7 +140,7 @@ impl Driver {
             Event::InputFull(error) => {
                 self.tell_full(
                     Full::Input,
-                    &format!("those who hold the most back are closed: {error}"),
+                    &format!("those with the most unhandled input are closed: {error}"),
                 );
             }
         }
