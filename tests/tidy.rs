@@ -27,7 +27,8 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
 /// The lines of a source that are code, without its tests.
 fn code(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).expect("a source is text");
-    let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
+    // Tests that have a file of their own, `mod tests;`, are named before all imports.
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
     let lines = text[..end].lines().map(str::trim);
     let code = lines.filter(|line| !line.starts_with("//"));
     code.map(str::to_owned).collect()
