@@ -9,7 +9,7 @@
 //! 2  net         the reactor: sockets, one turn after the other
 //!    twitter     Twitter asked by worker threads       log          the journal
 //! 1  node        one server as a state machine: lines, table, feed, links
-//! 0  line_buffer, topology, time, connection_id
+//! 0  line_buffer, topology, time, connection_id, random
 //! ```
 //!
 //! A turn of a running server, all on one thread:
@@ -25,6 +25,7 @@ pub mod line_buffer;
 pub mod log;
 pub mod net;
 pub mod node;
+pub mod random;
 pub mod server;
 pub mod standin;
 pub mod time;

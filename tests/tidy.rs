@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by floor, the lowest first. A module uses only those below.
 const FLOORS: [&[&str]; 4] = [
-    &["connection_id", "line_buffer", "time", "topology"],
+    &["connection_id", "line_buffer", "random", "time", "topology"],
     &["node"],
     &["log", "net", "twitter"],
     &["server", "standin"],

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use herd::node::link::SplitMix64;
+use herd::random::SplitMix64;
 
 use crate::servers::Herd;
 use crate::support::Result;

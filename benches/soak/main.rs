@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use herd::node::link::SplitMix64;
+use herd::random::SplitMix64;
 
 use faults::Faults;
 use phones::{PHONES, Phones};

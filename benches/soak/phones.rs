@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use herd::node::link::SplitMix64;
+use herd::random::SplitMix64;
 
 use crate::support::{Client, Result};
 

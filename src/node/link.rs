@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::protocol::{Hello, Incarnation, Mark};
 use crate::connection_id::ConnectionId;
+use crate::random::SplitMix64;
 use crate::time::Now;
 use crate::topology::ServerName;
 
@@ -58,26 +59,6 @@ pub const MARK_EVERY_CHANGES: u32 = 4096;
 const _: () = assert!(SILENCE_MAX.as_secs() >= 3 * HEARTBEAT.as_secs());
 const _: () = assert!(SILENCE_MAX.as_secs() < 15); // what the herd promises
 const _: () = assert!(DIAL_TIMEOUT.as_millis() + RETRY_FIRST.as_millis() < 1_000);
-
-/// SplitMix64 (Steele, Lea and Flood, 2014), seeded from outside: jitter that a seed replays.
-#[derive(Clone, Debug)]
-pub struct SplitMix64(pub u64);
-
-impl SplitMix64 {
-    /// The next 64 bits.
-    pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`, which is small: the bias does not matter for jitter.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next_u64() % bound.max(1)
-    }
-}
 
 /// The wait after `attempts` failed dials: doubled each time, half of it left to chance.
 fn retry_after(attempts: u32, jitter: &mut SplitMix64) -> Duration {

@@ -31,12 +31,13 @@ use std::time::{Duration, Instant};
 
 use self::expiry::Expiry;
 use self::history::{History, Recalled};
-use self::link::{Dial, HELLO_TIMEOUT, Link, SplitMix64, Spoken};
+use self::link::{Dial, HELLO_TIMEOUT, Link, Spoken};
 use self::location::Location;
 use self::protocol::{Command, Hello, Incarnation, LinkLine, Mark, TweetQuery};
 use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
 use self::table::{HashKeys, Key, Source, Table};
 use crate::connection_id::ConnectionId;
+use crate::random::SplitMix64;
 use crate::time::{Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
 

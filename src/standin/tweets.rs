@@ -11,6 +11,8 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::f64::consts::TAU;
 
+use crate::random::SplitMix64;
+
 /// Mean radius of the Earth in kilometres (IUGG).
 pub const EARTH_RADIUS_KILOMETRES: f64 = 6371.0088;
 
@@ -81,7 +83,7 @@ pub struct Tweet {
 /// The whole set, newest first; always the same.
 #[must_use]
 pub fn synthetic() -> Vec<Tweet> {
-    let mut random = SplitMix64(SEED);
+    let mut random = Dice(SplitMix64(SEED));
     let users = users(&mut random);
     let mut tweets = Vec::new();
     for (place, residents) in PLACES.iter().zip(&users) {
@@ -100,7 +102,7 @@ pub fn synthetic() -> Vec<Tweet> {
     tweets
 }
 
-fn tweet(place: &Place, author: &User, mentioned: &User, random: &mut SplitMix64) -> Tweet {
+fn tweet(place: &Place, author: &User, mentioned: &User, random: &mut Dice) -> Tweet {
     // Much of the world also writes English, which then is what the tweet is tagged as.
     let language = match random.one_in(4) {
         true => &ENGLISH,
@@ -131,12 +133,7 @@ fn tweet(place: &Place, author: &User, mentioned: &User, random: &mut SplitMix64
 }
 
 /// A text, and whether it begins by addressing `mentioned`.
-fn text(
-    language: &Language,
-    place: &Place,
-    mentioned: &str,
-    random: &mut SplitMix64,
-) -> (String, bool) {
+fn text(language: &Language, place: &Place, mentioned: &str, random: &mut Dice) -> (String, bool) {
     let body = random
         .word(language.templates)
         .replace("{place}", place.short_name())
@@ -168,7 +165,7 @@ fn text(
 }
 
 /// Eight letters and digits, as Twitter's link shortener gives.
-fn link(random: &mut SplitMix64) -> String {
+fn link(random: &mut Dice) -> String {
     const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     (0..8)
         .map(|_| char::from(*random.choose(ALPHABET)))
@@ -179,7 +176,7 @@ fn link(random: &mut SplitMix64) -> String {
 ///
 /// This is the direct problem on a sphere rather than an addition of degrees, which would fail at
 /// the poles, where we have a few tweets on purpose.
-fn position(place: &Place, random: &mut SplitMix64) -> (f64, f64) {
+fn position(place: &Place, random: &mut Dice) -> (f64, f64) {
     let bearing = random.fraction() * TAU;
     let arc = place.spread_kilometres * random.fraction().sqrt() / EARTH_RADIUS_KILOMETRES;
     let start = place.latitude.to_radians();
@@ -205,7 +202,7 @@ struct User {
 }
 
 /// The residents of every place, in the order of [`PLACES`]; no place is without any.
-fn users(random: &mut SplitMix64) -> Vec<Vec<User>> {
+fn users(random: &mut Dice) -> Vec<Vec<User>> {
     let mut taken = HashSet::new(); // asked, never iterated: no order of its own gets out
     let mut number = 600_000;
     let mut residents = |place: &Place| {
@@ -231,11 +228,7 @@ fn users(random: &mut SplitMix64) -> Vec<Vec<User>> {
     PLACES.iter().map(&mut residents).collect()
 }
 
-fn screen_name(
-    language: &Language,
-    taken: &mut HashSet<String>,
-    random: &mut SplitMix64,
-) -> String {
+fn screen_name(language: &Language, taken: &mut HashSet<String>, random: &mut Dice) -> String {
     loop {
         let given = random.word(language.given_names);
         let family = random.word(language.family_names);
@@ -254,7 +247,7 @@ fn screen_name(
 }
 
 /// What people write as their home: mostly it, sometimes coordinates that a telephone put there.
-fn home(place: &Place, random: &mut SplitMix64) -> String {
+fn home(place: &Place, random: &mut Dice) -> String {
     match random.below(8) {
         0 => format!("ÜT: {},{}", place.latitude, place.longitude),
         1 => place.short_name().to_owned(),
@@ -263,21 +256,13 @@ fn home(place: &Place, random: &mut SplitMix64) -> String {
     }
 }
 
-/// Steele, Lea and Flood's generator (2014): eight bytes of state and any seed will do.
-struct SplitMix64(u64);
+/// What the set is drawn with.
+struct Dice(SplitMix64);
 
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
+impl Dice {
     /// From 0 up to but not including `limit`, by the high half of a product (Lemire 2019).
     fn below(&mut self, limit: u64) -> u64 {
-        let product = u128::from(self.next()) * u128::from(limit);
+        let product = u128::from(self.0.next_u64()) * u128::from(limit);
         u64::try_from(product >> 64).expect("the high half of a 128-bit product has 64 bits")
     }
 
@@ -287,7 +272,7 @@ impl SplitMix64 {
 
     /// From 0 up to but not including 1, with the 53 bits that an `f64` holds.
     fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     fn choose<'a, T>(&mut self, among: &'a [T]) -> &'a T {

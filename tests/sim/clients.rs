@@ -6,8 +6,8 @@ use std::time::Duration;
 use herd::connection_id::ConnectionId;
 use herd::line_buffer::{LineBuffer, Piece};
 use herd::log::record::Direction;
-use herd::node::link::SplitMix64;
 use herd::node::protocol::{LINE_BYTES_MAX, TweetQuery};
+use herd::random::SplitMix64;
 
 use crate::agenda::Event;
 use crate::herd::Herd;

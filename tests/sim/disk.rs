@@ -14,7 +14,7 @@ use herd::log::disk::Disk as _;
 use herd::log::record::{Direction, Label};
 use herd::log::{Fsync, Log, Notice, Options};
 use herd::node::Node;
-use herd::node::link::SplitMix64;
+use herd::random::SplitMix64;
 use herd::time::Now;
 
 use crate::files::{Ailment, Files, Inode};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use herd::log::disk::{Disk, OpenError, Status, Ticket};
-use herd::node::link::SplitMix64;
+use herd::random::SplitMix64;
 
 /// A file, whatever its names.
 pub type Inode = u64;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use herd::connection_id::ConnectionId;
 use herd::line_buffer::LineBuffer;
-use herd::node::link::SplitMix64;
 use herd::node::protocol::Incarnation;
 use herd::node::{LinkIndex, Node, Seeds};
+use herd::random::SplitMix64;
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
 

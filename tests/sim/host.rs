@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
 use herd::line_buffer::LineBuffer;
-use herd::node::link::{SplitMix64, Spoken};
+use herd::node::link::Spoken;
 use herd::node::protocol::TweetQuery;
 use herd::node::questions::QuestionId;
 use herd::node::{Action, LinkIndex, Node};
+use herd::random::SplitMix64;
 
 use crate::agenda::Moment;
 use crate::clients::Client;

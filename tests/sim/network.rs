@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
-use herd::node::link::SplitMix64;
+use herd::random::SplitMix64;
 
 use crate::agenda::{Agenda, Event};
 use crate::topology::{Pair, pair};

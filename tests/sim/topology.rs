@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use herd::node::link::SplitMix64;
+use herd::random::SplitMix64;
 use herd::topology::Topology;
 
 /// Two servers, the smaller first.
