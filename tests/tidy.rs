@@ -1,5 +1,6 @@
 //! The floors of the house: what a module must not know. Read from the sources themselves.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,46 @@ fn imports_point_down() {
                 }
             }
         }
+    }
+}
+
+/// The rooms beside it that a file of a folder uses.
+fn rooms_used(file: &Path) -> Vec<String> {
+    let code = code(file);
+    let paths = code.iter().filter_map(|line| line.split_once("super::"));
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let rooms = paths.map(|(_, path)| path.chars().take_while(|&c| is_name(c)).collect());
+    rooms.collect()
+}
+
+#[test]
+fn no_room_looks_back_up() {
+    for folder in fs::read_dir(src()).expect("the sources are there") {
+        let folder = folder.expect("the sources are there").path();
+        if !folder.is_dir() {
+            continue;
+        }
+        let named = sources(&folder).into_iter().map(|file| {
+            let name = file.file_stem().expect("a source has a name");
+            (name.to_string_lossy().into_owned(), rooms_used(&file))
+        });
+        let mut rooms: BTreeMap<_, _> = named
+            .filter(|(name, _)| name != "mod" && name != "tests")
+            .collect();
+        for (name, used) in &rooms {
+            let sibling = |other: &String| rooms.contains_key(other);
+            let parent = used.iter().find(|other| !sibling(other));
+            let folder = folder.display();
+            assert_eq!(parent, None, "{folder}/{name} uses what its parent has");
+        }
+        // The lowest use nobody; without them the next use nobody; those of a circle stay.
+        let mut left = usize::MAX;
+        while rooms.len() < left {
+            left = rooms.len();
+            let names: BTreeSet<_> = rooms.keys().cloned().collect();
+            rooms.retain(|_, used| used.iter().any(|other| names.contains(other)));
+        }
+        assert!(rooms.is_empty(), "a circle or above one: {rooms:?}");
     }
 }
 

@@ -1,9 +1,9 @@
 //! Twitter, asked by a few threads so that the loop never waits.
 //!
-//! `Server` owns the [`Pool`] and feeds it the node's questions; answers come home through the
-//! mailbox. The queue lies on the loop's side: a worker is handed one question at a time, so a
-//! question that is withdrawn is simply taken out, the queue is bounded by who may wait, and no
-//! lock is ever taken on the loop.
+//! The server's `Driver` owns the [`Pool`] and feeds it the node's questions; answers come home
+//! through the mailbox. The queue lies on the loop's side: a worker is handed one question at a
+//! time, so a question that is withdrawn is simply taken out, the queue is bounded by who may wait,
+//! and no lock is ever taken on the loop.
 //!
 //! ```text
 //!   loop    ask --> cache --> waiting --> limits --> idle worker's channel     mailbox --> answered
@@ -14,6 +14,7 @@
 
 pub mod answer;
 pub mod api;
+mod asker;
 mod cache;
 mod credentials;
 mod limits;
@@ -27,10 +28,13 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Instant;
 
+use self::asker::Asker;
 use self::cache::Cache;
-use self::limits::{Limits, Outcome, Permit};
+use self::limits::{Limits, Permit};
 pub use self::options::{Options, STAND_IN_ADDRESS};
-use self::worker::Asker;
+use self::tokens::Tokens;
+pub use self::worker::Answer;
+use self::worker::{Job, Worker};
 use crate::node::error_json;
 use crate::node::protocol::TweetQuery;
 use crate::node::questions::QuestionId;
@@ -38,28 +42,6 @@ use crate::time::Now;
 
 /// How many requests may be under way at the same time.
 const WORKERS: usize = 8;
-
-/// An answer, or why there is none, as one line of JSON.
-#[derive(Debug)]
-pub struct Answer {
-    /// To which question.
-    question: QuestionId,
-    /// The line, without LF.
-    json: Arc<[u8]>,
-    /// What a worker that is free again makes known; `None` if none was given the question.
-    report: Option<Report>,
-}
-
-/// What a worker makes known besides the answer.
-#[derive(Debug)]
-struct Report {
-    worker: usize,
-    query: TweetQuery,
-    permit: Permit,
-    outcome: Outcome,
-    /// Whether the answer may serve others.
-    is_good: bool,
-}
 
 /// The workers and what waits for them.
 pub struct Pool {
@@ -72,15 +54,6 @@ pub struct Pool {
     post: Box<dyn Fn(Answer)>,
 }
 
-#[derive(Debug)]
-struct Job {
-    question: QuestionId,
-    query: TweetQuery,
-    /// The address that asks it.
-    url: String,
-    deadline: Instant,
-}
-
 impl Pool {
     /// Starts the workers. They ask as `options` say and leave their answers with `post`.
     ///
@@ -90,15 +63,21 @@ impl Pool {
         options: &Options,
         post: impl Fn(Answer) + Clone + Send + 'static,
     ) -> std::io::Result<Pool> {
-        let asker = Arc::new(Asker::new(options));
+        let (asker, tokens) = (Arc::new(Asker::new(options)), Arc::<Tokens>::default());
         let mut workers = Vec::new();
         for number in 0..WORKERS {
             let (sender, jobs) = channel();
-            let (asker, post) = (Arc::clone(&asker), post.clone());
+            let (asker, tokens) = (Arc::clone(&asker), Arc::clone(&tokens));
+            let worker = Worker {
+                number,
+                asker,
+                tokens,
+            };
+            let post = post.clone();
             thread::Builder::new()
                 .name(format!("twitter-{number}"))
                 .stack_size(512 * 1024)
-                .spawn(move || asker.run(number, &jobs, &post))?;
+                .spawn(move || worker.run(&jobs, &post))?;
             workers.push(sender);
         }
         Ok(Pool {

@@ -2,14 +2,14 @@
 //!
 //! The workers are the callers. All share one token, and obtain it once.
 
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::asker::{Asker, Failure, Reply, body};
 use super::credentials::{Credentials, Secret};
-use super::worker::{Asker, Failure, Reply, body, left};
 
 /// The longest answer about a token taken in.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
@@ -23,11 +23,18 @@ pub(super) enum Token {
     Refused(Reply),
 }
 
-impl Asker {
+/// What was obtained to ask with.
+#[derive(Default)]
+pub(super) struct Tokens {
+    /// For the application's key and secret.
+    obtained: Mutex<Option<Secret>>,
+}
+
+impl Tokens {
     /// The token to ask with. Where it has to be obtained one worker does so and the others wait
     /// for it: more than one such request at a time is what Twitter refuses.
-    pub(super) fn token(&self, deadline: Instant) -> Result<Token, Failure> {
-        let (key, secret) = match &self.options.credentials {
+    pub(super) fn token(&self, asker: &Asker, deadline: Instant) -> Result<Token, Failure> {
+        let (key, secret) = match &asker.options.credentials {
             None => return Ok(Token::None),
             Some(Credentials::Token(token)) => return Ok(Token::Held(token.clone())),
             Some(Credentials::Application { key, secret }) => (key, secret),
@@ -39,43 +46,11 @@ impl Asker {
         if deadline <= Instant::now() {
             return Err(Failure::TimedOut); // while another worker asked
         }
-        let token = self.obtain(key, secret, deadline)?;
+        let token = obtain(asker, key, secret, deadline)?;
         if let Token::Held(token) = &token {
             *obtained = Some(token.clone());
         }
         Ok(token)
-    }
-
-    /// "POST oauth2/token": the token that Twitter gives for a key and its secret.
-    fn obtain(&self, key: &Secret, secret: &Secret, deadline: Instant) -> Result<Token, Failure> {
-        let pair = [key, secret].map(|part| percent_encoded(part.expose()));
-        let basic = BASE64_STANDARD.encode(pair.join(":"));
-        let form = "application/x-www-form-urlencoded;charset=UTF-8";
-        let mut response = self
-            .agent
-            .post(format!("{}/oauth2/token", self.options.origin))
-            .header("authorization", format!("Basic {basic}"))
-            .content_type(form)
-            .config()
-            .timeout_global(Some(left(deadline)))
-            .build()
-            .send("grant_type=client_credentials")?;
-        if !response.status().is_success() {
-            return self.reply(&mut response, 0).map(Token::Refused);
-        }
-        let body = body(&mut response, BODY_BYTES_MAX)?;
-        // Of this answer nothing is passed on, whatever it is: it may hold a token.
-        let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-        let member = |name: &str| json.as_ref()?.get(name)?.as_str();
-        match (
-            member("token_type"),
-            member("access_token").and_then(Secret::parse),
-        ) {
-            (Some("bearer"), Some(token)) => Ok(Token::Held(token)),
-            _ => Err(Failure::Other(
-                "it gave no bearer token for the key".to_owned(),
-            )),
-        }
     }
 
     /// A token that Twitter refuses has been invalidated: the next question obtains another.
@@ -84,6 +59,35 @@ impl Asker {
         if obtained.as_ref() == Some(refused) {
             *obtained = None;
         }
+    }
+}
+
+/// "POST oauth2/token": the token that Twitter gives for a key and its secret.
+fn obtain(
+    asker: &Asker,
+    key: &Secret,
+    secret: &Secret,
+    deadline: Instant,
+) -> Result<Token, Failure> {
+    let pair = [key, secret].map(|part| percent_encoded(part.expose()));
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(pair.join(":")));
+    let form = "grant_type=client_credentials";
+    let mut response = asker.post("/oauth2/token", basic, form, deadline)?;
+    if !response.status().is_success() {
+        return asker.reply(&mut response, 0).map(Token::Refused);
+    }
+    let body = body(&mut response, BODY_BYTES_MAX)?;
+    // Of this answer nothing is passed on, whatever it is: it may hold a token.
+    let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    let member = |name: &str| json.as_ref()?.get(name)?.as_str();
+    match (
+        member("token_type"),
+        member("access_token").and_then(Secret::parse),
+    ) {
+        (Some("bearer"), Some(token)) => Ok(Token::Held(token)),
+        _ => Err(Failure::Other(
+            "it gave no bearer token for the key".to_owned(),
+        )),
     }
 }
 

@@ -1,68 +1,62 @@
-//! One thread that asks Twitter: blocking HTTP, a deadline over all of it, one line of JSON home.
+//! One thread that asks Twitter: a question at a time, a line of JSON home for each.
 //!
 //! `Pool` starts them and hands each a question at a time. A worker obtains a token first where
 //! only a key and its secret are known; all workers share it.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ureq::http::{Response, StatusCode};
-use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, Body, Proxy};
+use super::asker::{Asker, Failure, Reply};
+use super::limits::{Outcome, Permit};
+use super::tokens::{Token, Tokens};
+use crate::node::protocol::TweetQuery;
+use crate::node::questions::QuestionId;
 
-use super::credentials::Secret;
-use super::limits::{FAIR_TIME, Outcome, Permit, pause_told};
-use super::tokens::Token;
-use super::{Answer, Job, Options, Report, answer};
-use crate::node::error_json;
-use crate::time::Timestamp;
-
-/// A connection to Twitter must be made within this time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The longest answer taken in.
-const BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
-
-/// The longest head of an answer taken in.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
-
-/// What a connection reads into. A head that is too long shows by its first byte too many.
-const INPUT_BYTES: usize = HEAD_BYTES_MAX + 1;
-
-/// What a connection writes from. A request's first line must fit in at once, and an address may
-/// have 65,534 bytes (`http::Uri`): as many digits as a client's line has room for.
-const OUTPUT_BYTES: usize = 66 * 1024;
-
-/// What Twitter asked its clients to say of themselves.
-const USER_AGENT: &str = concat!("herd/", env!("CARGO_PKG_VERSION"));
-
-/// What all workers share.
-pub(super) struct Asker {
-    pub(super) agent: Agent,
-    pub(super) options: Options,
-    /// The token obtained for the application's key and secret.
-    pub(super) obtained: Mutex<Option<Secret>>,
+/// What a worker is given to do.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) question: QuestionId,
+    pub(super) query: TweetQuery,
+    /// The address that asks it.
+    pub(super) url: String,
+    pub(super) deadline: Instant,
 }
 
-impl Asker {
-    pub(super) fn new(options: &Options) -> Asker {
-        Asker {
-            agent: agent(options),
-            options: options.clone(),
-            obtained: Mutex::new(None),
-        }
-    }
+/// An answer, or why there is none, as one line of JSON.
+#[derive(Debug)]
+pub struct Answer {
+    /// To which question.
+    pub(super) question: QuestionId,
+    /// The line, without LF.
+    pub(super) json: Arc<[u8]>,
+    /// What a worker that is free again makes known; `None` if none was given the question.
+    pub(super) report: Option<Report>,
+}
 
+/// What a worker makes known besides the answer.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) worker: usize,
+    pub(super) query: TweetQuery,
+    pub(super) permit: Permit,
+    pub(super) outcome: Outcome,
+    /// Whether the answer may serve others.
+    pub(super) is_good: bool,
+}
+
+/// One of those who ask.
+pub(super) struct Worker {
+    /// Its place among them.
+    pub(super) number: usize,
+    pub(super) asker: Arc<Asker>,
+    pub(super) tokens: Arc<Tokens>,
+}
+
+impl Worker {
     /// Answers questions until the pool is gone.
-    pub(super) fn run(
-        &self,
-        number: usize,
-        jobs: &Receiver<(Job, Permit)>,
-        post: &impl Fn(Answer),
-    ) {
+    pub(super) fn run(self, jobs: &Receiver<(Job, Permit)>, post: &impl Fn(Answer)) {
         while let Ok((job, permit)) = jobs.recv() {
             let began = Instant::now();
             // A bug, ours or a library's, must cost one answer, not a worker.
@@ -76,7 +70,7 @@ impl Asker {
                 }
             };
             let report = Some(Report {
-                worker: number,
+                worker: self.number,
                 query: job.query,
                 permit,
                 outcome,
@@ -91,199 +85,15 @@ impl Asker {
     }
 
     fn answer(&self, job: &Job) -> Result<Reply, Failure> {
-        let token = match self.token(job.deadline)? {
+        let token = match self.tokens.token(&self.asker, job.deadline)? {
             Token::None => None,
             Token::Held(token) => Some(token),
             Token::Refused(reply) => return Ok(reply),
         };
-        let mut response = self.search(&job.url, token.as_ref(), job.deadline)?;
+        let mut response = self.asker.get(&job.url, token.as_ref(), job.deadline)?;
         if let (401, Some(token)) = (response.status().as_u16(), &token) {
-            self.forget(token);
+            self.tokens.forget(token);
         }
-        self.reply(&mut response, job.query.bound)
-    }
-
-    /// Asks, and where the connection was lost before any answer once more: a GET may be repeated
-    /// (RFC 9110, section 9.2.2). One that took too long already is not.
-    fn search(
-        &self,
-        url: &str,
-        token: Option<&Secret>,
-        deadline: Instant,
-    ) -> Result<Response<Body>, ureq::Error> {
-        let once = || {
-            let mut request = self.agent.get(url);
-            if let Some(token) = token {
-                request = request.header("authorization", format!("Bearer {}", token.expose()));
-            }
-            let config = request.config().timeout_global(Some(left(deadline)));
-            config.build().call()
-        };
-        match once() {
-            Err(error) if is_connection_lost(&error) && deadline > Instant::now() => once(),
-            result => result,
-        }
-    }
-
-    /// What a response says, its body as one line. What is no JSON is an error.
-    pub(super) fn reply(&self, response: &mut Response<Body>, bound: u8) -> Result<Reply, Failure> {
-        let status = response.status();
-        let field = |name: &str| response.headers().get(name)?.to_str().ok();
-        let outcome = match status.as_u16() {
-            420 | 429 => Outcome::RateLimited(pause_told(
-                field("retry-after"),
-                field("x-rate-limit-reset"),
-                field("date"),
-                Timestamp::system(),
-            )),
-            _ => Outcome::Answered,
-        };
-        let line = body(response, BODY_BYTES_MAX).and_then(|body| {
-            let line = self.one_line(status, &body, bound);
-            line.map_err(Failure::Other)
-        });
-        let line = match (line, outcome) {
-            (Ok(line), _) => line,
-            // Twitter wants to be left alone, in whatever words.
-            (Err(failure), Outcome::RateLimited(_)) => failure.json().to_vec(),
-            (Err(failure), _) => return Err(failure),
-        };
-        Ok(Reply {
-            line,
-            outcome,
-            is_good: status == StatusCode::OK,
-        })
-    }
-
-    /// A body as one line.
-    fn one_line(&self, status: StatusCode, body: &[u8], bound: u8) -> Result<Vec<u8>, String> {
-        answer::one_line(body, self.options.api.results(), bound).map_err(|why| {
-            let redirect = match status.is_redirection() && self.options.credentials.is_some() {
-                true => ", a redirect, which is not followed",
-                false => "",
-            };
-            format!(
-                "its answer (HTTP status {}{redirect}) is {why}",
-                status.as_u16()
-            )
-        })
-    }
-}
-
-/// What Twitter said.
-pub(super) struct Reply {
-    /// One line of JSON.
-    line: Vec<u8>,
-    outcome: Outcome,
-    /// Whether it may serve others who ask the same.
-    is_good: bool,
-}
-
-/// Why Twitter said nothing that can be passed on.
-pub(super) enum Failure {
-    TimedOut,
-    /// Nobody is there, or went away before an answer; in words.
-    Unreachable(String),
-    /// Somebody is there, but does not speak as Twitter does; in words.
-    Other(String),
-}
-
-impl Failure {
-    /// The line that a client is given.
-    fn json(&self) -> Arc<[u8]> {
-        error_json(&format!("Twitter cannot be had: {self}"))
-    }
-
-    /// What it says of asking on, when there were `had` for the answer.
-    fn outcome(&self, had: Duration) -> Outcome {
-        match self {
-            Failure::TimedOut if had < FAIR_TIME => Outcome::CutShort,
-            Failure::TimedOut | Failure::Unreachable(_) => Outcome::Unreachable,
-            Failure::Other(_) => Outcome::Answered,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::TimedOut => f.write_str("it did not answer in time"),
-            Failure::Unreachable(why) | Failure::Other(why) => f.write_str(why),
-        }
-    }
-}
-
-impl From<ureq::Error> for Failure {
-    fn from(error: ureq::Error) -> Failure {
-        match error {
-            ureq::Error::Timeout(_) => Failure::TimedOut,
-            ureq::Error::BodyExceedsLimit(limit) => {
-                Failure::Other(format!("its answer is over {limit} bytes"))
-            }
-            error if is_connection_lost(&error) => Failure::Unreachable(error.to_string()),
-            other => Failure::Other(other.to_string()),
-        }
-    }
-}
-
-fn is_connection_lost(error: &ureq::Error) -> bool {
-    use ureq::Error::{ConnectionFailed, HostNotFound, Io};
-    matches!(error, Io(_) | ConnectionFailed | HostNotFound)
-}
-
-fn agent(options: &Options) -> Agent {
-    let tls = TlsConfig::builder().root_certs(match &options.roots {
-        Some(roots) => RootCerts::Specific(Arc::clone(roots)),
-        None => RootCerts::WebPki,
-    });
-    let mut config = Agent::config_builder()
-        .user_agent(USER_AGENT)
-        .http_status_as_error(false) // an error of Twitter's own has a body to pass on
-        // No proxy lies between this machine and itself.
-        .proxy(match options.is_loopback {
-            true => None,
-            false => Proxy::try_from_env(),
-        })
-        .tls_config(tls.build())
-        // ureq fills both with zeros, so a connection costs all of it, 256 KiB unless it is told
-        // otherwise; and each worker has a heap of its own, which keeps what a connection took.
-        .max_response_header_size(HEAD_BYTES_MAX)
-        .input_buffer_size(INPUT_BYTES)
-        .output_buffer_size(OUTPUT_BYTES)
-        .timeout_connect(Some(CONNECT_TIMEOUT));
-    if options.credentials.is_some() {
-        config = config.max_redirects(0); // a token goes to the address that was given, and no other
-    }
-    config.build().into()
-}
-
-pub(super) fn body(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, Failure> {
-    let body = response.body_mut().with_config().limit(limit);
-    body.read_to_vec()
-        .map_err(|error| match Failure::from(error) {
-            // Somebody was there, and has answered.
-            Failure::Unreachable(why) => Failure::Other(why),
-            other => other,
-        })
-}
-
-/// The time until `deadline`; ureq takes zero as no limit at all.
-pub(super) fn left(deadline: Instant) -> Duration {
-    let left = deadline.saturating_duration_since(Instant::now());
-    left.max(Duration::from_millis(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::twitter::api::Api;
-
-    #[test]
-    fn a_connection_to_twitter_costs_little() {
-        let options = Options::new(Api::V1_0, None, None).expect("the stand-in wants nothing");
-        let agent = agent(&options);
-        let config = agent.config();
-        let bytes = config.input_buffer_size() + config.output_buffer_size();
-        assert!(bytes <= 100 * 1024, "{bytes} bytes a connection");
+        self.asker.reply(&mut response, job.query.bound)
     }
 }
