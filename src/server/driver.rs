@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
-use super::neighbours::{ACCEPTED, CLIENT, DIALLED, Neighbours};
+use super::neighbours::Neighbours;
 use super::operator::{Full, Operator};
+use super::roles::{ACCEPTED, CLIENT, DIALLED};
 use crate::connection_id::ConnectionId;
 use crate::log::Log;
 use crate::log::disk::Ticket;
@@ -24,7 +25,6 @@ use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
 use crate::node::table::Key;
 use crate::node::{Action, ClientLine, LinkIndex, NeighbourLine, Node, error_json};
 use crate::time::Now;
-use crate::topology::ServerName;
 use crate::twitter::{Answer, Pool};
 
 /// How long replies under way may take once the server is told to stop.
@@ -44,7 +44,7 @@ pub enum Mail {
 
 /// Whether lines are handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+enum Phase {
     /// They are.
     Serving,
     /// Told to stop: replies under way still leave, until then.
@@ -71,33 +71,57 @@ impl Ahead<'_> {
 
 /// A node, and all that acts for it.
 pub struct Driver {
-    /// Whose it is.
-    pub name: ServerName,
-    /// Who watches over it.
-    pub operator: Operator,
     /// What decides.
     pub node: Node,
     /// The sockets.
     pub reactor: Reactor<Mail>,
     /// Where all is written before it is answered.
     pub log: Log<Files>,
-    /// Who asks Twitter.
-    pub pool: Pool,
-    /// Where the neighbours are.
-    pub neighbours: Neighbours,
-    /// The most clients that may be connected.
-    pub clients_max: usize,
-    /// Clients that have come in this turn.
-    pub arrived: Vec<ConnectionId>,
-    /// Clients inside a line over the limit, and how many bytes of it have come.
-    pub overlong: BTreeMap<ConnectionId, u64>,
-    /// Whether lines are handled.
-    pub phase: Phase,
     /// When the turn is.
     pub now: Now,
+    operator: Operator,
+    pool: Pool,
+    neighbours: Neighbours,
+    clients_max: usize,
+    /// Clients that have come in this turn.
+    arrived: Vec<ConnectionId>,
+    /// Clients inside a line over the limit, and how many bytes of it have come.
+    overlong: BTreeMap<ConnectionId, u64>,
+    phase: Phase,
 }
 
 impl Driver {
+    /// Puts together what acts for `node`, in its first turn, and who is told of it.
+    pub fn new(
+        operator: Operator,
+        node: Node,
+        reactor: Reactor<Mail>,
+        log: Log<Files>,
+        pool: Pool,
+        neighbours: Neighbours,
+        now: Now,
+    ) -> Driver {
+        Driver {
+            node,
+            reactor,
+            log,
+            now,
+            operator,
+            pool,
+            neighbours,
+            clients_max: usize::MAX,
+            arrived: Vec::new(),
+            overlong: BTreeMap::new(),
+            phase: Phase::Serving,
+        }
+    }
+
+    /// Lets no more than `most` clients be connected. Without it, as many as there are descriptors
+    /// for.
+    pub fn limit_clients(&mut self, most: usize) {
+        self.clients_max = most;
+    }
+
     // ---- what the reactor tells
 
     /// A connection was made or lost, or there is no room for one.
@@ -175,7 +199,7 @@ impl Driver {
             if self.reactor.open_len(CLIENT) <= self.clients_max || !self.reactor.is_open(id) {
                 continue;
             }
-            let (name, most) = (&self.name, self.clients_max);
+            let (name, most) = (self.operator.server(), self.clients_max);
             let error = format!("{name} has {most} clients and takes no more, try another server");
             let json = error_json(&error);
             let label = Label::Client(id.serial);
@@ -344,7 +368,7 @@ impl Driver {
     // ---- what the node wishes
 
     /// Does what the node wishes. Every fact is followed by it.
-    pub fn perform(&mut self) {
+    fn perform(&mut self) {
         let mut dials = Vec::new();
         while let Some(action) = self.node.poll_action() {
             match action {
@@ -429,7 +453,7 @@ impl Driver {
     }
 
     /// Links that have a backlog and room for at least one line of it.
-    pub fn flooding(&self) -> impl Iterator<Item = ConnectionId> {
+    fn flooding(&self) -> impl Iterator<Item = ConnectionId> {
         let backlogs = self.node.backlogs();
         backlogs.filter(|&id| self.reactor.room(id) > LINK_LINE_BYTES_MAX)
     }
@@ -470,7 +494,7 @@ impl Driver {
     }
 
     /// Writes a note of the server's own to the log.
-    pub fn note(&mut self, text: &str) {
+    fn note(&mut self, text: &str) {
         self.log
             .record(Direction::Note, Label::None, text.as_bytes());
     }
@@ -525,5 +549,13 @@ impl Driver {
             Phase::Serving => false,
             Phase::Draining(until) => self.reactor.is_empty() || until <= self.now.mono,
         }
+    }
+
+    /// The last word, to the log and to the operator.
+    pub fn close(&mut self) {
+        self.note("stopped");
+        self.log.close(&self.node, self.now);
+        self.tell_of_the_log();
+        self.operator.say("stopped");
     }
 }

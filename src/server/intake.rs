@@ -1,6 +1,6 @@
 //! What was read from many connections, cut into lines.
 //!
-//! `Server` reads first and handles afterwards: so the kernel's code and ours do not push each
+//! `serving` reads first and handles afterwards: so the kernel's code and ours do not push each
 //! other out of the processor's caches with every message, and lines can be read ahead in groups
 //! of whatever connections. The bytes lie one after the other in one buffer, and no line is copied.
 

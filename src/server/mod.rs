@@ -17,24 +17,26 @@
 //! | `serving`, `intake` | reading from connections, and cutting what they say into lines |
 //! | `driver` | facts to the node; its wishes carried out |
 //! | `neighbours`, `operator` | where neighbours are; what the operator is told |
+//! | `roles` | what connections are for |
 
 mod driver;
 mod intake;
 mod neighbours;
 mod operator;
+mod roles;
 mod serving;
 mod start;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use self::driver::{Driver, Mail, Phase};
+use self::driver::{Driver, Mail};
 use self::intake::Intake;
-use self::neighbours::{CLIENT, Neighbours};
+use self::neighbours::Neighbours;
 use self::operator::Operator;
+use self::roles::CLIENT;
 pub use self::start::StartError;
 use crate::log::files::Files;
 use crate::log::{self, Fsync};
@@ -120,20 +122,10 @@ impl Server {
             "clients on {}, servers on {}",
             member.client_address, member.server_address
         ));
-        let driver = Driver {
-            name,
-            operator,
-            node,
-            reactor,
-            log,
-            pool,
-            neighbours,
-            clients_max: options.max_connections.unwrap_or(usize::MAX),
-            arrived: Vec::new(),
-            overlong: BTreeMap::new(),
-            phase: Phase::Serving,
-            now,
-        };
+        let mut driver = Driver::new(operator, node, reactor, log, pool, neighbours, now);
+        if let Some(most) = options.max_connections {
+            driver.limit_clients(most);
+        }
         Ok(Server {
             driver,
             intake: Intake::new(),
@@ -148,11 +140,7 @@ impl Server {
         while !self.driver.is_done() {
             self.turn()?;
         }
-        let driver = &mut self.driver;
-        driver.note("stopped");
-        driver.log.close(&driver.node, driver.now);
-        driver.tell_of_the_log();
-        driver.operator.say("stopped");
+        self.driver.close();
         Ok(())
     }
 

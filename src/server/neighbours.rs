@@ -1,25 +1,19 @@
 //! What a server knows of its neighbours and its node need not: where they are, the dials under
 //! way, and how the log names their connections.
 //!
-//! `Server` is the only caller. Looking a host's name up may take long, so a thread does it.
+//! `Driver` is the only caller. Looking a host's name up may take long, so a thread does it.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::roles::CLIENT;
 use crate::connection_id::ConnectionId;
 use crate::log::record::Label;
 use crate::net::connection::Role;
 use crate::node::LinkIndex;
 use crate::topology::{Address, Member, ServerName};
-
-/// What a connection is for: a client's.
-pub const CLIENT: Role = 0;
-/// It came to the server port.
-pub const ACCEPTED: Role = 1;
-/// We dialled a neighbour.
-pub const DIALLED: Role = 2;
 
 /// A neighbour may be unreachable for this long before it is worth a word.
 const PATIENCE: Duration = Duration::from_secs(2);

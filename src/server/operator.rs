@@ -1,7 +1,8 @@
 //! What the operator is told, on standard error: one line each, with the server's name.
 //!
-//! A thread writes it: whoever reads standard error may be stuck, and the loop must not be stuck
-//! with him. (To make it non-blocking is no way, as it is shared with others, such as the shell.)
+//! `start` tells what stands in its way, `Driver` what happens. A thread writes it: whoever reads
+//! standard error may be stuck, and the loop must not be stuck with him. (To make it non-blocking is no
+//! way, as it is shared with others, such as the shell.)
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -91,6 +92,11 @@ impl Operator {
             lost: Cell::new(0),
             full_said: BTreeMap::new(),
         })
+    }
+
+    /// Whose.
+    pub fn server(&self) -> &ServerName {
+        &self.name
     }
 
     /// Tells something, and waits for nobody.

@@ -4,7 +4,7 @@
 
 use super::driver::{Ahead, Driver};
 use super::intake::Intake;
-use super::neighbours::CLIENT;
+use super::roles::CLIENT;
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
 use crate::net::connection::{Fill, Role};

@@ -17,8 +17,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use super::neighbours::{ACCEPTED, CLIENT};
 use super::operator::{Operator, Unwritten};
+use super::roles::{ACCEPTED, CLIENT};
 use crate::log::disk::OpenError;
 use crate::log::files::Files;
 use crate::log::{self, Log};
