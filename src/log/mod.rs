@@ -1,8 +1,8 @@
 //! The log, which is the journal: what came in and went out, and so what a restart knows.
 //!
-//! `Server` is the caller, and the simulation. In each turn records are gathered here and handed to
-//! the kernel in one write, before the replies they tell of may leave: then `kill -9` loses nothing
-//! that was acknowledged.
+//! `Driver` tells it what came in and goes out, and `Server` when to commit; the simulation does
+//! both. In each turn records are gathered here and handed to the kernel in one write, before the
+//! replies they tell of may leave: then `kill -9` loses nothing that was acknowledged.
 //!
 //! A log that cannot be written never stops the server; it says so once, counts what it could not
 //! write, tries again each second, and then writes what is missing. A log that has grown too long

@@ -1,7 +1,7 @@
 //! One server of the herd as a state machine: no socket, clock, thread, file or dice of its own.
 //!
 //! Facts come in by `handle_*`, each with the turn's [`Now`]; wishes go out as [`Action`]s, taken
-//! with [`Node::poll_action`] and carried out by whoever holds the node: `Server` over real
+//! with [`Node::poll_action`] and carried out by whoever holds the node: `Driver` over real
 //! sockets, the simulation over virtual ones. That is what lets one seed replay a herd.
 //!
 //! ```text

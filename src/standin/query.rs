@@ -1,7 +1,8 @@
 //! A question to Twitter's search: read from a query string, and put to single tweets.
 //!
-//! `search` and the rooms of the later APIs are the callers, for `standin::mod`, the stand-in's event loop. This
-//! room knows no socket and no clock, and nothing of what an answer looks like.
+//! `search` and the rooms of the later APIs are the callers, for `standin::mod`, the stand-in's event
+//! loop; `faults` has its numbers read here. This room knows no socket and no clock, and nothing of
+//! what an answer looks like.
 //!
 //! The API was withdrawn in 2013. What is known of its parameters, limits and errors comes from
 //! its documentation ("GET search", 2012) and from answers that programs of the time kept.

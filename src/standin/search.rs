@@ -1,8 +1,8 @@
 //! Twitter's Search API 1.0 over a set of tweets: a query string in, a line of JSON out.
 //!
-//! `standin::mod`, the stand-in's event loop, calls [`answer`] for every request that `http` has
-//! read; what the question means and which tweets meet it is `query`'s affair. This room knows no
-//! socket, no HTTP beyond the status code, and no clock: the search says how long it took.
+//! `standin::mod`, the stand-in's event loop, calls [`answer`] for each search of this API that `http`
+//! has read; what the question means and which tweets meet it is `query`'s affair. This room knows
+//! no socket, no HTTP beyond the status code, and no clock: the search says how long it took.
 //!
 //! The answer has the members, their order and types of the example in the assignment, which is
 //! the API as it was before November 2010: ids are numbers only, and `metadata` comes only with

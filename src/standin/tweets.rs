@@ -1,10 +1,10 @@
 //! The stand-in's tweets: five thousand invented ones, placed all over the real world.
 //!
-//! `standin::mod`, the stand-in's event loop, calls [`synthetic`] once at start and hands the set
-//! to `search` with every question. Nothing here is random from run to run: one seed gives every
-//! place, user, word and time, so a test may ask twice and compare. This room knows no socket and
-//! no clock; its week ended on 17 November 2012, when the client of the assignment's example
-//! reported its location.
+//! `main` calls [`synthetic`] once at start, unless it is given tweets, and `standin::mod`, the
+//! stand-in's event loop, has the set searched with every question. Nothing here is random from run
+//! to run: one seed gives every place, user, word and time, so a test may ask twice and compare.
+//! This room knows no socket and no clock; its week ended on 17 November 2012, when the client of
+//! the assignment's example reported its location.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
