@@ -33,7 +33,9 @@ use self::expiry::Expiry;
 use self::history::{History, Recalled};
 use self::link::{Dial, HELLO_TIMEOUT, Link, Spoken};
 use self::location::Location;
-use self::protocol::{Command, Hello, Incarnation, LinkLine, Mark, TweetQuery};
+use self::protocol::{
+    Command, Hello, Incarnation, LINK_LINE_BYTES_MAX, LinkLine, Mark, TweetQuery,
+};
 use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
 use self::table::{HashKeys, Key, Source, Table};
 use crate::connection_id::ConnectionId;
@@ -729,7 +731,8 @@ impl Node {
 
     /// Ends a connection between servers of which a line is too long to be any.
     pub fn handle_link_overlong(&mut self, connection: ConnectionId, now: Now) {
-        self.refuse(connection, "a line over 65664 bytes", now);
+        let reason = format!("a line over {LINK_LINE_BYTES_MAX} bytes");
+        self.refuse(connection, &reason, now);
     }
 
     fn handle_hello(
@@ -893,7 +896,7 @@ impl Node {
         {
             self.hello_deadlines.pop_front();
             if let Some(Peer::Stranger) = self.peers.get(&connection) {
-                self.refuse(connection, "no HELLO within 5 seconds", now);
+                self.refuse(connection, &no_hello(), now);
             }
         }
         self.expire(now);
@@ -921,7 +924,7 @@ impl Node {
                 self.links[usize::from(index.0)].dial_unanswered(now, &mut self.jitter);
             }
             Dial::Presented { connection, since } if since + HELLO_TIMEOUT <= now.mono => {
-                let reason = "no HELLO within 5 seconds".to_owned();
+                let reason = no_hello();
                 self.drop_peer(connection, &reason, now);
                 self.wishes.push(Action::Abort { connection, reason });
             }
@@ -989,6 +992,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Why a connection ends on which nobody has presented himself.
+fn no_hello() -> String {
+    format!("no HELLO within {} seconds", HELLO_TIMEOUT.as_secs())
 }
 
 /// A line of JSON in the shape of Twitter's own errors.
