@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use super::tweets::{EARTH_RADIUS_KILOMETRES, OLDEST_ID, Tweet};
+use crate::twitter::api::{KILOMETRES_PER_MILE, percent_encoded};
 
 /// Results on a page unless `rpp` says otherwise.
 pub const RESULTS_PER_PAGE: u64 = 15;
@@ -22,8 +23,6 @@ pub const RESULTS_MAX: u64 = 1500;
 
 /// A longer `q`, in bytes once decoded, is refused as too complex.
 pub const QUERY_BYTES_MAX: usize = 1000;
-
-pub(super) const KILOMETRES_PER_MILE: f64 = 1.609_344;
 
 /// What is searched for, and where: as APIs 1.0 and 1.1 are asked.
 pub struct Search<'a> {
@@ -477,19 +476,10 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The inverse of [`decode`].
+/// The inverse of [`decode`]: a form has a plus for a space, and encodes `~` too.
 pub(super) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
-                encoded.push(char::from(byte));
-            }
-            b' ' => encoded.push('+'),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+    let encoded = percent_encoded(text);
+    encoded.replace("%20", "+").replace('~', "%7E")
 }
 
 #[cfg(test)]
@@ -629,6 +619,11 @@ mod tests {
             let query = Query::parse(&format!("q={}", encode(text)), "rpp").expect(text);
             assert_eq!(query.is_met_by(&tweet), want, "{text}: {query:?}");
         }
+    }
+
+    #[test]
+    fn what_is_asked_is_echoed_as_a_form_has_it() {
+        assert_eq!(encode("a_b-c. ~+%ü"), "a_b-c.+%7E%2B%25%C3%BC");
     }
 
     proptest! {

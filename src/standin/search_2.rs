@@ -5,16 +5,12 @@
 //! `expansions` names; ids are texts; and where nothing is found there is no `data`.
 
 use super::json::{Object, date, html_escaped};
-use super::query::{
-    Geocode, KILOMETRES_PER_MILE, Page, Query, RESULTS_PER_PAGE_MAX, decimal, number, parameters,
-};
+use super::query::{Geocode, Page, Query, RESULTS_PER_PAGE_MAX, decimal, number, parameters};
 use super::tweets::Tweet;
+use crate::twitter::api::{KILOMETRES_PER_MILE, RADIUS_MILES_LIMIT_2};
 
 /// Results on a page unless `max_results` says otherwise; no fewer may be asked for.
 const RESULTS_MIN: u64 = 10;
-
-/// A circle must be smaller, in miles.
-const RADIUS_MILES_LIMIT: f64 = 25.0;
 
 /// What a question asks for, beside tweets.
 #[derive(Default)]
@@ -134,8 +130,10 @@ fn point_radius(question: &str) -> Result<(String, Option<Geocode>), String> {
     if area.latitude.abs() > 90.0 || area.longitude.abs() > 180.0 {
         return Err("point_radius: the point is not on Earth".to_owned());
     }
-    if !(0.0..RADIUS_MILES_LIMIT).contains(&(area.radius * miles)) {
-        return Err("point_radius: the radius must be less than 25mi".to_owned());
+    if !(0.0..RADIUS_MILES_LIMIT_2).contains(&(area.radius * miles)) {
+        return Err(format!(
+            "point_radius: the radius must be less than {RADIUS_MILES_LIMIT_2}mi"
+        ));
     }
     Ok((format!("{before} {after}").trim().to_owned(), Some(area)))
 }

@@ -1,16 +1,21 @@
 //! The searches that Twitter has offered over the years: how each is asked, and where its tweets
 //! lie in the answer. Pure.
 //!
-//! `twitter::mod` and its workers are the callers. Sources: Twitter's "GET search" (2012) for 1.0,
-//! "GET search/tweets" and "POST oauth2/token" for 1.1, "GET /2/tweets/search/recent" and the
-//! operators of its query for 2.
+//! `twitter::mod` and its workers are the callers, and the stand-in, which is asked so. Sources:
+//! Twitter's "GET search" (2012) for 1.0, "GET search/tweets" and "POST oauth2/token" for 1.1,
+//! "GET /2/tweets/search/recent" and the operators of its query for 2.
 
 use std::str::FromStr;
 
 use crate::node::protocol::{BOUND_MAX, TweetQuery};
 
-/// The radius from which on API 2 refuses a search, 25 miles, in kilometres.
-const RADIUS_KM_LIMIT_2: f64 = 25.0 * 1.609_344;
+/// The international mile, in kilometres.
+pub const KILOMETRES_PER_MILE: f64 = 1.609_344;
+
+/// The radius from which on API 2 refuses a search, in miles.
+pub const RADIUS_MILES_LIMIT_2: f64 = 25.0;
+
+const RADIUS_KM_LIMIT_2: f64 = RADIUS_MILES_LIMIT_2 * KILOMETRES_PER_MILE;
 
 /// The fewest results that API 2 lets itself be asked for.
 const RESULTS_MIN_2: u8 = 10;
@@ -96,7 +101,8 @@ impl Api {
                 let radius: f64 = radius_km.parse().expect("a number in plain decimal");
                 if radius >= RADIUS_KM_LIMIT_2 {
                     return Err(format!(
-                        "Twitter's API 2 takes a radius below 25 mi ({RADIUS_KM_LIMIT_2} km) only"
+                        "Twitter's API 2 takes a radius below {RADIUS_MILES_LIMIT_2} mi \
+                         ({RADIUS_KM_LIMIT_2} km) only"
                     ));
                 }
                 let results = bound.clamp(&RESULTS_MIN_2, &BOUND_MAX);
@@ -120,6 +126,22 @@ impl FromStr for Api {
         let known = apis.into_iter().find(|api| api.name() == name);
         known.ok_or_else(|| format!("only {} are known", Api::NAMES.join(", ")))
     }
+}
+
+/// RFC 3986, section 2.1: all but what section 2.3 calls unreserved. So Twitter wants keys and
+/// secrets, before they are joined by a colon.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]
@@ -187,6 +209,17 @@ mod tests {
             &expansions=author_id,geo.place_id&user.fields=location,name,username\
             &place.fields=country_code,full_name,geo,place_type";
         assert_eq!(url.as_deref(), Ok(want));
+    }
+
+    #[test]
+    fn what_is_not_unreserved_is_encoded() {
+        for (text, want) in [
+            ("xvz1evFS4wEEPTGEFPHBog", "xvz1evFS4wEEPTGEFPHBog"),
+            ("a:b/c~d%", "a%3Ab%2Fc~d%25"),
+            ("-._ ü+", "-._%20%C3%BC%2B"),
+        ] {
+            assert_eq!(percent_encoded(text), want);
+        }
     }
 
     #[test]

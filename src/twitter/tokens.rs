@@ -8,6 +8,7 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::api::percent_encoded;
 use super::asker::{Asker, Failure, Reply, body};
 use super::credentials::{Credentials, Secret};
 
@@ -88,34 +89,5 @@ fn obtain(
         _ => Err(Failure::Other(
             "it gave no bearer token for the key".to_owned(),
         )),
-    }
-}
-
-/// RFC 3986, section 2.1, as Twitter wants keys and secrets before they are joined by a colon.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_encoded_before_they_are_joined() {
-        for (text, want) in [
-            ("xvz1evFS4wEEPTGEFPHBog", "xvz1evFS4wEEPTGEFPHBog"),
-            ("a:b/c~d%", "a%3Ab%2Fc~d%25"),
-        ] {
-            assert_eq!(percent_encoded(text), want);
-        }
     }
 }
