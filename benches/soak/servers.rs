@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use crate::cable::Cable;
 use crate::figures::{Life, Tally, Usage};
 use crate::phones::Place;
-use crate::support::process::{Server, free_address};
+use crate::support::ports::free_address;
+use crate::support::process::Server;
 use crate::support::{Result, size};
 
 const SERVERS: [&str; 5] = ["Blake", "Bryant", "Gasol", "Howard", "Metta"];
@@ -56,10 +57,10 @@ impl Herd {
         let mut members = Vec::new();
         let mut listening = Vec::new();
         for name in SERVERS {
-            listening.push(free_address()?);
+            listening.push(free_address());
             members.push(Member {
                 name,
-                place: (name.to_owned(), free_address()?),
+                place: (name.to_owned(), free_address()),
                 process: None,
                 is_stopped: false,
                 born_at: Instant::now(),
@@ -74,7 +75,7 @@ impl Herd {
             .collect();
         let mut cables = Vec::new();
         for [one, other] in LINKS {
-            let ends = [free_address()?, free_address()?];
+            let ends = [free_address(), free_address()];
             for (it, that, end) in [(one, other, ends[0]), (other, one, ends[1])] {
                 let clients = members[that].place.1;
                 files[it] += &format!("{} {clients} {end} {}\n", SERVERS[that], SERVERS[it]);
@@ -84,7 +85,7 @@ impl Herd {
         for (name, file) in SERVERS.iter().zip(files) {
             fs::write(home.path().join(format!("{name}.topology")), file)?;
         }
-        let twitter_place = ("the stand-in".to_owned(), free_address()?);
+        let twitter_place = ("the stand-in".to_owned(), free_address());
         let mut herd = Herd {
             home,
             members,

@@ -11,6 +11,8 @@ pub mod dialect;
 pub mod digits;
 pub mod echo;
 pub mod generator;
+#[path = "../../tests/support/ports.rs"]
+pub mod ports;
 pub mod process;
 pub mod questions;
 pub mod schedule;

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit}
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tempfile::TempDir;
 
+use super::ports::free_address;
 use super::{PATIENCE, Result};
 
 /// In which /proc counts a process's time: USER_HZ, which is 100 wherever Linux runs herd.
@@ -35,7 +35,7 @@ impl Server {
     /// A bare echo server, which is this very program; with `log` it logs every line.
     pub fn echo(log: bool, core: Option<&str>) -> Result<Server> {
         let home = Arc::new(TempDir::new()?);
-        let address = free_address()?;
+        let address = free_address();
         let mut command = on_core(core, &std::env::current_exe()?);
         command.args(["--echo", &address.to_string()]);
         if log {
@@ -46,7 +46,7 @@ impl Server {
 
     /// The stand-in for Twitter.
     pub fn twitter(core: Option<&str>) -> Result<Server> {
-        let address = free_address()?;
+        let address = free_address();
         let mut command = on_core(core, env!("CARGO_BIN_EXE_herd").as_ref());
         command.args(["twitter", "--listen", &address.to_string()]);
         Server::start(command, address, Arc::new(TempDir::new()?))
@@ -115,20 +115,6 @@ impl Drop for Server {
         let _ = self.child.kill(); // it may have ended by itself
         let _ = self.child.wait();
     }
-}
-
-/// An address that nobody listens on, below the ports that the kernel gives to connections.
-pub fn free_address() -> Result<SocketAddr> {
-    static TRIED: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + (std::process::id() % 500) as u16 * 20; // benches may run side by side
-    while TRIED.load(Ordering::Relaxed) < 2_000 {
-        let port = first + TRIED.fetch_add(1, Ordering::Relaxed);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
-    Err("2,000 ports tried, none is free".into())
 }
 
 /// The CPU time of a process. What its threads have used is told to the nanosecond, but not of those

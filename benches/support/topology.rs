@@ -10,7 +10,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::Result;
-use super::process::{SOLO, Server, free_address, on_core};
+use super::ports::free_address;
+use super::process::{SOLO, Server, on_core};
 
 /// A command that starts a server of a herd, but for `serve NAME …`.
 #[derive(Clone, Debug)]
@@ -49,11 +50,11 @@ impl Topology {
         let mut topology = Topology {
             home: Arc::new(TempDir::new()?),
             servers: Vec::new(),
-            twitter_url: format!("http://{}/", free_address()?),
+            twitter_url: format!("http://{}/", free_address()),
         };
         let mut text = String::new();
         for (name, neighbours) in servers {
-            let (clients, links) = (free_address()?, free_address()?);
+            let (clients, links) = (free_address(), free_address());
             text += &format!("{name} {clients} {links} {neighbours}\n");
             topology.servers.push((name.to_string(), clients, links));
         }

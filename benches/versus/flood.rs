@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::chart::{Chart, Marks, Panel};
+use crate::cost::{Cost, GENERATOR_BUSY};
 use crate::figures::{Column, Figures, Quantity};
 use crate::line::Line;
 use crate::report::Section;
@@ -29,7 +30,6 @@ const SYSTEMS: [&str; 5] = ["herd", "NATS", "Java", "Node", "Twisted"];
 
 pub const CPU: Quantity = Quantity::new("CPU per million, all three", "s", 3);
 const RATE: Quantity = Quantity::new("updates", "1/s", 0);
-const GENERATOR_BUSY: Quantity = Quantity::new("generator busy", "%", 0);
 const P50_AT_HALF: Quantity = Quantity::new("p50 at half the rate", "µs", 0);
 const P99_AT_HALF: Quantity = Quantity::new("p99 at half the rate", "µs", 0);
 pub const IDLE: Quantity = Quantity::new("idle median", "µs", 0);
@@ -102,17 +102,15 @@ impl Load<'_> {
     fn run(&mut self, watcher: Watcher, pipeline: usize, warm_up: Duration) -> Result<Watcher> {
         let mut load = self.connect(watcher, pipeline)?;
         load.run(Pace::Closed, Until::Elapsed(warm_up))?;
-        let before = self.line.cpu()?;
-        let time = Until::Elapsed(Duration::from_millis(size(1_200, 50)));
-        let closed = load.run(Pace::Closed, time)?;
-        let used = self.line.cpu()?.saturating_sub(before);
+        let time = Duration::from_millis(size(1_200, 50));
+        let closed = Cost::of(&mut load, time, || self.line.cpu())?;
 
         let mut load = self.connect(load.into_watcher()?, OPEN_PIPELINE)?;
-        let open = load.run(Pace::Open(closed.rate() / 2.0), time)?;
+        let open = load.run(Pace::Open(closed.rate() / 2.0), Until::Elapsed(time))?;
         for (quantity, value) in [
-            (CPU, used.as_secs_f64() * 1e6 / closed.messages as f64),
+            (CPU, closed.cpu()),
             (RATE, closed.rate()),
-            (GENERATOR_BUSY, closed.own_busy() * 100.0),
+            (GENERATOR_BUSY, closed.generator_busy()),
             (P50_AT_HALF, open.micros(0.5)),
             (P99_AT_HALF, open.micros(0.99)),
         ] {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::statvfs;
 
 use crate::chart::{Chart, Marks, Panel};
+use crate::cost::{CPU, Cost, GENERATOR_BUSY, RATE};
 use crate::figures::{Column, Figures, Quantity};
 use crate::report::Section;
 use crate::setup::Setup;
@@ -33,10 +34,7 @@ const DISK_BYTES: u64 = 2_000;
 const LULL: Duration = Duration::from_millis(200);
 const REST_MAX: Duration = Duration::from_secs(60);
 
-const CPU: Quantity = Quantity::new("CPU per million", "s", 3);
-const RATE: Quantity = Quantity::new("messages", "1/s", 0);
 const RATIO: Quantity = Quantity::new("CPU by that of the fewest", "times", 2);
-const GENERATOR_BUSY: Quantity = Quantity::new("generator busy", "%", 0);
 
 pub const SECTION: Section = Section {
     word: "growth",
@@ -71,10 +69,18 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
                     .run(Pace::Closed, quota)?;
                 known = clients;
                 come_to_rest(&server)?;
-                let cpu = measure(system, &server, clients, figures)?;
+                let cost = measure(system, &server, clients)?;
+                let cpu = cost.cpu();
                 let times = cpu / *first.get_or_insert(cpu);
                 let setting = grouped(clients.into());
-                figures.add(system.name, &setting, RATIO, times);
+                for (quantity, value) in [
+                    (CPU, cpu),
+                    (RATE, cost.rate()),
+                    (GENERATOR_BUSY, cost.generator_busy()),
+                    (RATIO, times),
+                ] {
+                    figures.add(system.name, &setting, quantity, value);
+                }
                 progress(format!(
                     "round {round} of {}, {}, {setting} clients: {cpu:.3} CPU s per million, {times:.2} \
                      times the first",
@@ -87,7 +93,7 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-fn measure(system: &System, server: &Server, clients: u32, figures: &mut Figures) -> Result<f64> {
+fn measure(system: &System, server: &Server, clients: u32) -> Result<Cost> {
     let (address, dialect) = (server.address, &system.dialect);
     let mut load = Generator::connect(address, dialect, CONNECTIONS, PIPELINE, 0..clients)?;
     load.scatter();
@@ -95,19 +101,8 @@ fn measure(system: &System, server: &Server, clients: u32, figures: &mut Figures
         Pace::Closed,
         Until::Elapsed(Duration::from_millis(size(500, 20))),
     )?;
-    let before = server.cpu()?;
-    let time = Until::Elapsed(Duration::from_millis(size(2_000, 50)));
-    let outcome = load.run(Pace::Closed, time)?;
-    let used = server.cpu()?.saturating_sub(before).as_secs_f64();
-    let cpu = used * 1e6 / outcome.messages as f64;
-    for (quantity, value) in [
-        (CPU, cpu),
-        (RATE, outcome.rate()),
-        (GENERATOR_BUSY, outcome.own_busy() * 100.0),
-    ] {
-        figures.add(system.name, &grouped(clients.into()), quantity, value);
-    }
-    Ok(cpu)
+    let time = Duration::from_millis(size(2_000, 50));
+    Cost::of(&mut load, time, || server.cpu())
 }
 
 /// Waits until it has nothing left to do: herd may be replacing its log, Redis its index.

@@ -33,7 +33,8 @@ const SYSTEMS: [&str; 7] = [
 
 pub const HALF: &str = "half of capacity";
 pub const COMMON: &str = "5,000/s";
-const RATE: Quantity = Quantity::new("messages", "1/s", 0);
+/// At which they are due; not how many were answered.
+const DUE: Quantity = Quantity::new("messages due", "1/s", 0);
 /// With the part of all replies that came within it.
 pub const TIMES: [(Quantity, f64); 5] = [
     (Quantity::new("p50", "µs", 0), 0.5),
@@ -68,7 +69,7 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
             for (setting, rate) in [(HALF, capacity / 2.0), (COMMON, COMMON_RATE)] {
                 let time = Until::Elapsed(Duration::from_millis(size(2_000, 100)));
                 let outcome = connect(PIPELINE)?.run(Pace::Open(rate), time)?;
-                figures.add(system.name, setting, RATE, rate);
+                figures.add(system.name, setting, DUE, rate);
                 for (quantity, part) in TIMES {
                     figures.add(system.name, setting, quantity, outcome.micros(part));
                 }
@@ -87,7 +88,7 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
 }
 
 fn table(figures: &Figures) -> String {
-    let mut columns = vec![Column::Spread(RATE)];
+    let mut columns = vec![Column::Spread(DUE)];
     columns.extend(TIMES.map(|(quantity, _)| Column::Spread(quantity)));
     figures.table("rate", &columns)
 }

@@ -10,7 +10,8 @@ use std::{fs, io};
 use tempfile::TempDir;
 
 use crate::support::dialect::{self, Dialect, NATS_CONNECT};
-use crate::support::process::{Server, free_address, on_core};
+use crate::support::ports::free_address;
+use crate::support::process::{Server, on_core};
 use crate::support::topology::{Program, Topology};
 use crate::support::watcher::Watcher;
 use crate::support::{PATIENCE, Result};
@@ -57,10 +58,10 @@ impl Line {
     /// B is the hub, A and C are leaf nodes of it. Servers of a NATS cluster would all be neighbours.
     fn nats(program: &Path, core: Option<&str>) -> Result<Line> {
         let home = Arc::new(TempDir::new()?);
-        let hub = free_address()?;
+        let hub = free_address();
         let mut servers = Vec::new();
         for name in ["B", "A", "C"] {
-            let address = free_address()?;
+            let address = free_address();
             let leaf = match name {
                 "B" => format!("listen: \"{hub}\""),
                 _ => format!("remotes: [ {{ url: \"nats-leaf://{hub}\" }} ]"),

@@ -13,6 +13,7 @@
 mod canvas;
 mod catch_up;
 mod chart;
+mod cost;
 mod draw;
 mod figures;
 mod flood;

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::chart::Chart;
+use crate::cost::{CPU, Cost, GENERATOR_BUSY, RATE};
 use crate::figures::{Column, Figures, Quantity};
 use crate::report::Section;
 use crate::setup::Setup;
@@ -23,11 +24,8 @@ const PERCENT: u32 = 5;
 
 const SYSTEMS: [&str; 4] = ["herd", "Java", "Node", "Twisted"];
 
-const CPU: Quantity = Quantity::new("CPU per million", "s", 2);
-const RATE: Quantity = Quantity::new("messages", "1/s", 0);
 const P50: Quantity = Quantity::new("p50", "µs", 0);
 const P99: Quantity = Quantity::new("p99", "µs", 0);
-const GENERATOR_BUSY: Quantity = Quantity::new("generator busy", "%", 0);
 
 pub const SECTION: Section = Section {
     word: "mix",
@@ -56,27 +54,25 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
                     Generator::connect(address, dialect, CONNECTIONS, pipeline, 0..CLIENTS)?;
                 load.ask(PERCENT)?;
                 load.run(Pace::Closed, Until::Elapsed(warm_up))?;
-                let before = server.cpu()?;
-                let time = Until::Elapsed(Duration::from_millis(size(1_200, 50)));
-                let outcome = load.run(Pace::Closed, time)?;
-                let used = server.cpu()?.saturating_sub(before).as_secs_f64();
-                let cpu = used * 1e6 / outcome.messages as f64;
+                let time = Duration::from_millis(size(1_200, 50));
+                let cost = Cost::of(&mut load, time, || server.cpu())?;
                 let setting = pipeline.to_string();
                 for (quantity, value) in [
-                    (CPU, cpu),
-                    (RATE, outcome.rate()),
-                    (P50, outcome.micros(0.5)),
-                    (P99, outcome.micros(0.99)),
-                    (GENERATOR_BUSY, outcome.own_busy() * 100.0),
+                    (CPU, cost.cpu()),
+                    (RATE, cost.rate()),
+                    (P50, cost.outcome.micros(0.5)),
+                    (P99, cost.outcome.micros(0.99)),
+                    (GENERATOR_BUSY, cost.generator_busy()),
                 ] {
                     figures.add(system.name, &setting, quantity, value);
                 }
                 progress(format!(
-                    "round {round} of {}, {}, pipeline {pipeline}: {cpu:.2} CPU s per million, \
+                    "round {round} of {}, {}, pipeline {pipeline}: {:.3} CPU s per million, \
                      {} messages/s",
                     setup.rounds,
                     system.name,
-                    grouped(outcome.rate())
+                    cost.cpu(),
+                    grouped(cost.rate())
                 ));
                 warm_up = Duration::from_millis(size(300, 20));
             }

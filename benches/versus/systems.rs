@@ -9,7 +9,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::support::dialect::{self, Dialect};
-use crate::support::process::{Server, free_address, on_core};
+use crate::support::ports::free_address;
+use crate::support::process::{Server, on_core};
 use crate::support::topology::Program;
 use crate::support::{Result, size};
 
@@ -175,7 +176,7 @@ impl System {
 /// Redis in memory only: it neither logs nor saves anything.
 fn redis(program: &Path, core: Option<&str>) -> Result<Server> {
     let home = Arc::new(TempDir::new()?);
-    let address = free_address()?;
+    let address = free_address();
     let mut command = on_core(core, program);
     command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
     command.args(["--save", "", "--appendonly", "no", "--maxclients", "100000"]);
@@ -185,7 +186,7 @@ fn redis(program: &Path, core: Option<&str>) -> Result<Server> {
 
 fn nats(program: &Path, core: Option<&str>) -> Result<Server> {
     let home = Arc::new(TempDir::new()?);
-    let address = free_address()?;
+    let address = free_address();
     let mut command = on_core(core, program);
     command.args(["--addr", "127.0.0.1", "--port", &address.port().to_string()]);
     Server::start(command, address, home)

@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use crate::chart::{Chart, Marks, Panel};
-use crate::figures::{Column, Figures, Quantity};
+use crate::cost::{CPU, Cost, GENERATOR_BUSY, RATE, SERVER_BUSY};
+use crate::figures::{Column, Figures};
 use crate::report::Section;
 use crate::setup::Setup;
 use crate::support::generator::{Generator, Pace, Until};
@@ -34,11 +35,6 @@ const SYSTEMS: [&str; 8] = [
     "Twisted",
 ];
 
-pub const CPU: Quantity = Quantity::new("CPU per million", "s", 3);
-pub const RATE: Quantity = Quantity::new("messages", "1/s", 0);
-const SERVER_BUSY: Quantity = Quantity::new("server busy", "%", 0);
-const GENERATOR_BUSY: Quantity = Quantity::new("generator busy", "%", 0);
-
 pub const SECTION: Section = Section {
     word: "throughput",
     question: "What does a message cost?",
@@ -58,13 +54,22 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
             warm_up(system, &server)?;
             for pipeline in PIPELINES {
                 let setting = format!("pipeline {pipeline}");
-                let [cpu, rate] = measure(system, &server, pipeline, &setting, figures)?;
+                let cost = measure(system, &server, pipeline)?;
+                for (quantity, value) in [
+                    (CPU, cost.cpu()),
+                    (RATE, cost.rate()),
+                    (SERVER_BUSY, cost.server_busy()),
+                    (GENERATOR_BUSY, cost.generator_busy()),
+                ] {
+                    figures.add(system.name, &setting, quantity, value);
+                }
                 progress(format!(
-                    "round {round} of {}, {}, pipeline {pipeline}: {cpu:.3} CPU s per million, \
+                    "round {round} of {}, {}, pipeline {pipeline}: {:.3} CPU s per million, \
                      {} messages/s",
                     setup.rounds,
                     system.name,
-                    grouped(rate)
+                    cost.cpu(),
+                    grouped(cost.rate())
                 ));
             }
         }
@@ -79,32 +84,14 @@ fn warm_up(system: &System, server: &Server) -> Result<()> {
     Ok(())
 }
 
-fn measure(
-    system: &System,
-    server: &Server,
-    pipeline: usize,
-    setting: &str,
-    figures: &mut Figures,
-) -> Result<[f64; 2]> {
+fn measure(system: &System, server: &Server, pipeline: usize) -> Result<Cost> {
     let clients = 0..CLIENTS;
     let (address, dialect) = (server.address, &system.dialect);
     let mut load = Generator::connect(address, dialect, CONNECTIONS, pipeline, clients)?;
     let warm_up = Until::Elapsed(Duration::from_millis(size(300, 20)));
     load.run(Pace::Closed, warm_up)?;
-    let before = server.cpu()?;
-    let measured = Until::Elapsed(Duration::from_millis(size(1_200, 50)));
-    let outcome = load.run(Pace::Closed, measured)?;
-    let used = server.cpu()?.saturating_sub(before).as_secs_f64();
-    let cpu = used * 1e6 / outcome.messages as f64;
-    for (quantity, value) in [
-        (CPU, cpu),
-        (RATE, outcome.rate()),
-        (SERVER_BUSY, 100.0 * used / outcome.elapsed.as_secs_f64()),
-        (GENERATOR_BUSY, outcome.own_busy() * 100.0),
-    ] {
-        figures.add(system.name, setting, quantity, value);
-    }
-    Ok([cpu, outcome.rate()])
+    let time = Duration::from_millis(size(1_200, 50));
+    Cost::of(&mut load, time, || server.cpu())
 }
 
 fn table(figures: &Figures) -> String {

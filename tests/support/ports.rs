@@ -1,4 +1,4 @@
-//! Addresses on loopback that nobody else takes, however many tests run side by side.
+//! Addresses on loopback that nobody else takes, however many tests and benches run side by side.
 //!
 //! Not those that port 0 gives: they are of the range from which the kernel also takes the near end
 //! of every connection, and one that a server leaves free while it is down may be taken by then.
@@ -60,8 +60,12 @@ fn on(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// Addresses at which nobody is, and nobody will be but whom the test puts there.
+/// An address at which nobody is, and nobody will be but whom the test puts there.
+pub fn free_address() -> SocketAddr {
+    OURS.lock().expect("nobody panics with it").next()
+}
+
+/// The same, several.
 pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let mut ours = OURS.lock().expect("nobody panics with it");
-    (0..count).map(|_| ours.next()).collect()
+    (0..count).map(|_| free_address()).collect()
 }
