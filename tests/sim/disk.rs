@@ -50,6 +50,21 @@ struct Place {
     exact: bool,
 }
 
+impl Place {
+    /// From the beginning on: nobody knows what half a checkpoint tells.
+    const VAGUE: Place = Place {
+        end: 0,
+        number: 0,
+        exact: false,
+    };
+
+    /// Those of a file of which no more is known than that it is whole up to its `end`.
+    fn whole(end: usize, number: u64) -> Vec<Place> {
+        let exact = true;
+        vec![Place::VAGUE, Place { end, number, exact }]
+    }
+}
+
 /// One server's log on its disk.
 #[derive(Debug)]
 pub struct Disk {
@@ -251,12 +266,7 @@ impl Disk {
                 self.gaps.insert(current);
             }
             self.unsynced = false;
-            let vague = Place {
-                end: 0,
-                number: 0,
-                exact: false,
-            };
-            self.told.insert(current, vec![vague]); // nobody knows what half a checkpoint tells
+            self.told.insert(current, vec![Place::VAGUE]);
         }
     }
 
@@ -379,31 +389,24 @@ impl Disk {
         self.lacking = false;
         self.unnamed = false;
         let end = self.files.len(self.current);
-        let places = self.told.entry(self.current).or_default();
-        places.retain(|place| place.end <= end);
+        let places = self.told.entry(self.current);
         match left {
             Left::UpTo(number) => {
+                // One that took the log's place just before the crash tells of all that was left.
+                let places = places.or_insert_with(|| Place::whole(end, number));
                 // A file that has lost everything is told of by what is left, not by what was.
-                places.retain(|place| place.number <= number);
+                places.retain(|place| place.end <= end && place.number <= number);
                 self.committed = number;
             }
             Left::AtLeast(_) | Left::Some => {
                 // The simulation takes the node at its word, and no longer knows what any other file
                 // tells of: the power may fail and bring one back.
                 self.committed = self.last;
-                let number = self.last;
-                for places in self.told.values_mut() {
-                    *places = vec![Place {
-                        end: 0,
-                        number: 0,
-                        exact: false,
-                    }];
-                }
-                let places = self.told.entry(self.current).or_default();
-                places.clear();
-                for (end, number, exact) in [(0, 0, false), (end, number, true)] {
-                    places.push(Place { end, number, exact });
-                }
+                self.told
+                    .values_mut()
+                    .for_each(|places| *places = vec![Place::VAGUE]);
+                let places = Place::whole(end, self.last);
+                self.told.insert(self.current, places);
             }
         }
         self.last = self.committed;
