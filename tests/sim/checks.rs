@@ -436,7 +436,7 @@ impl Herd {
                 .map(|host| (host, self.table_of(host)))
                 .collect();
             for (client, latest) in Herd::latest(tables.values()) {
-                if forgets && self.made[latest] <= self.healed {
+                if forgets && self.made[latest].at <= self.healed {
                     continue;
                 }
                 for (host, table) in &tables {

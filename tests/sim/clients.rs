@@ -10,7 +10,7 @@ use herd::node::protocol::{LINE_BYTES_MAX, TweetQuery};
 use herd::random::SplitMix64;
 
 use crate::agenda::Event;
-use crate::herd::Herd;
+use crate::herd::{Herd, Made};
 use crate::oracle::{self, SECOND};
 
 /// How long a client waits for tweets at most: what is promised.
@@ -391,9 +391,13 @@ impl Herd {
                 expect(&oracle::reply(
                     &host.name, wall, &client, &location, &digits,
                 ));
-                host.heard.hear(line, record, oldest);
+                let effective = host.heard.hear(line, record, oldest);
                 host.costs.hear(line, None);
-                self.made.entry(line.to_vec()).or_insert(self.now);
+                let made = Made {
+                    at: self.now,
+                    effective,
+                };
+                self.made.entry(line.to_vec()).or_insert(made);
             }
             Owed::Question {
                 client: name,

@@ -53,6 +53,13 @@ fn some_forget(seed: u64) -> Option<Duration> {
     (dice.below(3) == 0).then(|| Duration::from_secs(seconds))
 }
 
+/// When a line was made, and its effective time in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    pub at: Duration,
+    pub effective: i128,
+}
+
 /// The herd and its network.
 pub struct Herd {
     pub dice: SplitMix64,
@@ -68,8 +75,8 @@ pub struct Herd {
     pub script: Script,
     /// Since when each way and its ends have been left alone.
     pub fences: Fences,
-    /// Every `AT` line that a server has made, and when.
-    pub made: HashMap<Vec<u8>, Duration>,
+    /// Every `AT` line that a server has made.
+    pub made: HashMap<Vec<u8>, Made>,
     /// Since when nothing has been amiss.
     pub healed: Duration,
     dials: u64,
@@ -215,9 +222,10 @@ impl Herd {
         self.hosts[index].skew_seconds = skew_seconds;
         self.hosts[index].clock_set = self.now;
         if self.wall(index) < before && oldest != NEVER {
-            let expired = |line: &&Vec<u8>| oracle::rank(line).effective() < oldest;
-            let expired = self.made.keys().filter(expired);
-            self.hosts[index].costs.forget(expired);
+            let made = self.made.iter();
+            let expired = made.filter(|(_, made)| made.effective < oldest);
+            let costs = &mut self.hosts[index].costs;
+            costs.forget(expired.map(|(line, _)| line));
             let now = self.clock(index);
             let Host { disk, node, .. } = &mut self.hosts[index];
             if let Some(node) = node {

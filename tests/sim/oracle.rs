@@ -125,6 +125,10 @@ pub struct Heard {
 #[derive(Debug, Default)]
 struct About {
     reports: Vec<Report>,
+    /// The most recent of them, by place in `reports`.
+    latest: Option<usize>,
+    /// The bound by which they have last expired.
+    oldest: Option<i128>,
     /// Which of them may be held now, by place in `reports`; `None`: nothing may be held.
     may_hold: Vec<Option<usize>>,
 }
@@ -144,13 +148,21 @@ struct Report {
 impl About {
     /// Whether a report about the client has been heard that is as recent as this.
     fn has_heard(&self, rank: &Rank) -> bool {
-        self.reports.iter().any(|report| report.rank >= *rank)
+        self.latest
+            .is_some_and(|latest| self.reports[latest].rank >= *rank)
+    }
+
+    fn keep(&mut self, report: Report) {
+        if !self.has_heard(&report.rank) {
+            self.latest = Some(self.reports.len());
+        }
+        self.reports.push(report);
     }
 
     /// What has an effective time before `oldest` may be gone.
     fn expire(&mut self, oldest: i128) {
-        if oldest == NEVER {
-            return;
+        if oldest == NEVER || self.oldest.replace(oldest) == Some(oldest) {
+            return; // and what has come since had not expired
         }
         for report in &mut self.reports {
             report.expired |= report.rank.effective < oldest;
@@ -173,8 +185,9 @@ impl About {
     fn recall(&mut self) {
         self.may_hold.clear();
         let mut places: Vec<_> = (0..self.reports.len()).collect();
-        places.retain(|&at| !self.reports[at].late);
         places.sort_by(|&a, &b| self.reports[b].rank.cmp(&self.reports[a].rank));
+        self.latest = places.first().copied();
+        places.retain(|&at| !self.reports[at].late);
         for at in places {
             self.may_hold.push(Some(at));
             if !self.reports[at].expired {
@@ -197,16 +210,17 @@ impl Default for Heard {
 
 impl Heard {
     /// Notes a report whose record is the disk's record number `place`. What has an effective time
-    /// before `oldest` has expired.
-    pub fn hear(&mut self, line: &[u8], place: u64, oldest: i128) {
+    /// before `oldest` has expired. Gives its effective time.
+    pub fn hear(&mut self, line: &[u8], place: u64, oldest: i128) -> i128 {
         let rank = rank(line);
+        let effective = rank.effective;
         self.expired_before = self.expired_before.max(oldest);
         let about = self.about.entry(client(line).to_vec()).or_default();
         if about.may_hold.is_empty() {
             about.may_hold.push(None);
         }
         about.expire(oldest);
-        let late = rank.effective < oldest;
+        let late = effective < oldest;
         let kept = if late {
             !about.has_heard(&rank) // so that it is known to have been heard
         } else {
@@ -221,7 +235,7 @@ impl Heard {
             taken_in || !about.reports.iter().any(is_better)
         };
         if kept {
-            about.reports.push(Report {
+            about.keep(Report {
                 place,
                 rank,
                 line: line.to_vec(),
@@ -229,6 +243,7 @@ impl Heard {
                 expired: false,
             });
         }
+        effective
     }
 
     /// What has an effective time before `oldest` is no longer shown, and may be gone.
@@ -243,7 +258,8 @@ impl Heard {
     /// how many may be there.
     pub fn sweep(&mut self, before: i128) -> usize {
         let mut left = 0;
-        for About { reports, may_hold } in self.about.values_mut() {
+        for about in self.about.values_mut() {
+            let (reports, may_hold) = (&about.reports, &mut about.may_hold);
             for held in may_hold.iter_mut() {
                 *held = held.filter(|&at| reports[at].rank.effective >= before);
             }
