@@ -223,11 +223,14 @@ impl Disk {
         }
     }
 
-    /// Somebody moves the log away, and perhaps says so.
+    /// Somebody moves the log away, and perhaps says so. If it is away already an empty file may have its
+    /// name: to put that in its place would be to delete it.
     pub fn move_away(&mut self, node: &Node, now: Now, says_so: bool) {
         self.commit(node, now);
-        let moved = PathBuf::from(format!("{}.1", self.path().display()));
-        self.files.move_away(self.path(), &moved);
+        if self.files.at(self.path()) == Some(self.current) {
+            let moved = PathBuf::from(format!("{}.1", self.path().display()));
+            self.files.move_away(self.path(), &moved);
+        }
         if says_so {
             self.log().reopen(node, now);
             self.take_notices();
