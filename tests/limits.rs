@@ -9,6 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use herd::connection_id::ConnectionId;
 use herd::log::note;
 use herd::log::record::{self, Direction, Label, Stamp};
 use herd::node::protocol::Incarnation;
@@ -580,6 +581,9 @@ fn what_is_known_again_is_told_to_neighbours_that_were_not_told_before() {
 
 const SPAN_S: u64 = 100;
 
+const SOLO: &str = "Ann localhost:1 localhost:2\n";
+const BESIDE_BOB: &str = "Ann localhost:1 localhost:2 Bob\nBob localhost:3 localhost:4\n";
+
 /// A server as a node, with its log.
 struct Solo {
     node: Node,
@@ -591,7 +595,11 @@ struct Solo {
 impl Solo {
     /// A life that begins with what `log` holds.
     fn start(incarnation: u64, log: Vec<u8>, now: Now, forgets: bool) -> Solo {
-        let topology = Topology::parse(b"Ann localhost:1 localhost:2\n").expect("it is one");
+        Solo::start_in(SOLO, incarnation, log, now, forgets)
+    }
+
+    fn start_in(topology: &str, incarnation: u64, log: Vec<u8>, now: Now, forgets: bool) -> Solo {
+        let topology = Topology::parse(topology.as_bytes()).expect("it is one");
         let member = topology.member("Ann").expect("it is there");
         let seeds = Seeds {
             incarnation: Incarnation(incarnation),
@@ -638,7 +646,7 @@ impl Solo {
     fn say(&mut self, line: &str) -> String {
         self.clients += 1;
         let serial = self.clients;
-        let client = herd::connection_id::ConnectionId { serial, slot: 0 };
+        let client = ConnectionId { serial, slot: 0 };
         let read = self.node.read_client_line(line.as_bytes());
         self.node.handle_client_line(client, read, self.now);
         let mut reply = String::new();
@@ -648,6 +656,26 @@ impl Solo {
         while self.node.poll_action().is_some() {}
         self.record(Direction::Out, Label::Client(1), reply.as_bytes());
         reply
+    }
+
+    /// A line comes in from a neighbour.
+    fn hear(&mut self, neighbour: ConnectionId, line: &str) {
+        let read = self.node.read_link_line(line.as_bytes());
+        self.node.handle_link_line(neighbour, read, self.now);
+        while self.node.poll_action().is_some() {}
+    }
+
+    /// The locations that a neighbour is told now.
+    fn tell(&mut self, neighbour: ConnectionId) -> Vec<String> {
+        self.node.handle_room(neighbour, 1_000, self.now);
+        let mut told = Vec::new();
+        while let Some(action) = self.node.poll_action() {
+            if let Action::Send { line, .. } = action {
+                told.push(String::from_utf8_lossy(line).into_owned());
+            }
+        }
+        told.retain(|line| line.starts_with("AT "));
+        told
     }
 
     /// Lets time pass, doing what is due.
@@ -721,6 +749,33 @@ fn a_record_expires_to_the_nanosecond_and_its_memory_is_given_back_in_time() {
     let took = solo.now.mono - since;
     assert!(took <= Duration::from_secs(SPAN_S) / 16, "{took:?}");
     assert!(solo.feed().is_empty());
+}
+
+#[test]
+fn what_a_neighbour_tells_and_is_told_is_judged_by_the_time_as_it_is_then() {
+    let mut solo = Solo::start_in(BESIDE_BOB, 1, Vec::new(), start(), true);
+    let bob = ConnectionId { serial: 0, slot: 0 };
+    let nothing: [String; 0] = [];
+    solo.node.handle_accepted(bob, solo.now);
+    solo.hear(bob, "HELLO herd/1 Bob Ann 00000000000000b0 1 - 0");
+    let at = solo.say(&format!("IAMAT kiwi +00+000 {}", solo.seconds()));
+    assert_eq!(solo.tell(bob), [at]);
+    solo.say(&format!("IAMAT emu +00+000 {}", solo.seconds()));
+    solo.step_to(solo.now.mono + Duration::from_nanos(SPAN_S * 1_000_000_000 + 1));
+    assert_eq!(solo.tell(bob), nothing, "it has just expired");
+    solo.say(&format!("IAMAT moa +00+000 {}", solo.seconds()));
+    let time = solo.seconds() - SPAN_S as i64 + 1;
+    solo.step_to(solo.now.mono + Duration::from_secs(1));
+    let end = solo.node.table().end();
+    let at = format!("AT Bob +0.000000000 rhea +00+000 {time}");
+    solo.hear(bob, &at);
+    assert_eq!(
+        solo.node.table().end(),
+        end,
+        "it comes a nanosecond too late"
+    );
+    solo.hear(bob, &format!("{at}.000000001"));
+    assert_eq!(solo.node.table().end(), end + 1);
 }
 
 #[test]
