@@ -23,6 +23,7 @@ pub mod table;
 
 mod expiry;
 mod feed;
+mod index;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;

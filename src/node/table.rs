@@ -10,13 +10,13 @@
 
 use std::cmp::Ordering;
 
-use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
-
 use super::feed::Feed;
+use super::index::Index;
 use super::location::Location;
 use super::protocol::parse_at;
 use crate::time::Timestamp;
+
+pub use super::index::{HashKeys, Key};
 
 /// Lines up to this length lie in the record itself; longer ones are allocated apiece.
 ///
@@ -25,20 +25,6 @@ use crate::time::Timestamp;
 const INLINE_BYTES: usize = 94;
 
 const _: () = assert!(size_of::<Record>() == 128);
-
-/// How many tables the index is split into. Each grows on its own, so that no single insertion
-/// has to move millions of entries.
-const SHARDS: usize = 256;
-
-/// How finely the hash space is dealt out to the shards.
-const SHARES: usize = 4096;
-
-/// Keys of the index's hash, from outside: who does not know them cannot aim for collisions.
-pub type HashKeys = (u64, u64);
-
-/// Where one table looks for a client: the hash of its name, made once for all look-ups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key(u64);
 
 /// The most records that are brought near at a time: enough to keep as many loads under way as a
 /// processor can, and few enough that all are still near when the last of them is asked for.
@@ -248,7 +234,7 @@ impl Table {
     /// out anew, again and again on the way.
     pub fn reserve(&mut self, records: usize) {
         self.records.reserve(records);
-        self.index.reserve(&self.records, records);
+        self.index.reserve(records);
     }
 
     /// Lets the feed go on after `number`, which no entry need have. `false`, and nothing is done,
@@ -259,7 +245,7 @@ impl Table {
 
     /// Where to look for `client`.
     pub fn key(&self, client: &[u8]) -> Key {
-        Key(self.index.hash(client))
+        self.index.key(client)
     }
 
     /// Brings near what a look-up of each of these clients will need, of the first
@@ -269,11 +255,15 @@ impl Table {
     /// Here each step is taken for all of them before the next, in loads that do not depend on each
     /// other, so that the processor waits for many at a time.
     pub fn prefetch(&self, keys: &[Key]) {
+        let keys = &keys[..keys.len().min(PREFETCH_MAX)];
+        let mut bits = 0;
+        for &key in keys {
+            bits ^= u64::from(self.index.touch(key));
+        }
         let mut slots = [0; PREFETCH_MAX];
         for (slot, &key) in slots.iter_mut().zip(keys) {
-            *slot = self.index.likely(key);
+            *slot = self.index.likely(key).unwrap_or(u32::MAX);
         }
-        let mut bits = 0;
         for (&slot, _) in slots.iter().zip(keys) {
             if let Some(record) = self.records.get(slot as usize) {
                 bits ^= record.touch();
@@ -289,7 +279,7 @@ impl Table {
 
     /// The same for who knows where to look.
     pub fn location_at(&self, key: Key, client: &[u8]) -> Option<Location<'_>> {
-        let slot = self.index.find(&self.records, key, client)?;
+        let slot = self.find(key, client)?;
         let record = &self.records[slot as usize];
         (record.effective() >= self.oldest).then(|| record.location())
     }
@@ -301,7 +291,7 @@ impl Table {
         if location.effective() < self.oldest {
             return false;
         }
-        let slot = match self.index.find(&self.records, key, location.client) {
+        let slot = match self.find(key, location.client) {
             Some(slot) => {
                 let record = &mut self.records[slot as usize];
                 if record.recency_of(location) != Ordering::Greater {
@@ -312,7 +302,7 @@ impl Table {
             }
             None => {
                 let slot = self.place(location, source);
-                self.index.insert(&self.records, key, slot);
+                self.index.insert(key, slot);
                 slot
             }
         };
@@ -328,20 +318,25 @@ impl Table {
     pub fn check_invariants(&self) {
         let latest = |slot: u32| self.records[slot as usize].number;
         self.feed.check_invariants(self.len(), latest);
-        let indexed: usize = self.index.shards.iter().map(HashTable::len).sum();
+        let indexed = self.index.len();
         assert_eq!(indexed, self.len(), "a record is not in the index once");
         for (slot, record) in self.records.iter().enumerate() {
             if record.number == 0 {
                 continue; // free
             }
             let key = self.key(record.client());
-            let found = self.index.find(&self.records, key, record.client());
+            let found = self.find(key, record.client());
             assert_eq!(
                 found,
                 Some(slot as u32),
                 "a record is not found by its name"
             );
         }
+    }
+
+    fn find(&self, key: Key, client: &[u8]) -> Option<u32> {
+        let is_right = |slot: u32| self.records[slot as usize].client() == client;
+        self.index.find(key, is_right)
     }
 
     fn place(&mut self, location: &Location<'_>, source: Source) -> u32 {
@@ -467,88 +462,9 @@ impl Table {
 
 /// Gives a record's slot back.
 fn forget(records: &mut [Record], index: &mut Index, free: &mut Vec<u32>, slot: u32) {
-    index.remove(records, slot);
+    index.remove(index.key(records[slot as usize].client()), slot);
     records[slot as usize].clear();
     free.push(slot);
-}
-
-/// From a client's name to the slot of its record. Never iterated.
-#[derive(Debug)]
-struct Index {
-    shards: Vec<HashTable<u32>>,
-    /// To which shard each share of the hash space belongs.
-    ///
-    /// A hash table doubles when it is full. Equal shards would all do so within a few thousand
-    /// insertions of each other, and hold up whoever waits for those. So they are unequal: the
-    /// last gets twice the share of the first, and those between rise evenly in the logarithm,
-    /// so that from one doubling of the whole to the next they double one after the other.
-    shard_of: Vec<u8>,
-    keys: HashKeys,
-}
-
-impl Index {
-    fn new(keys: HashKeys) -> Index {
-        let shard = |share: usize| {
-            let place = (share as f64 + 0.5) / SHARES as f64;
-            (SHARDS as f64 * (1.0 + place).log2()) as u8
-        };
-        Index {
-            shards: (0..SHARDS).map(|_| HashTable::new()).collect(),
-            shard_of: (0..SHARES).map(shard).collect(),
-            keys,
-        }
-    }
-
-    /// SipHash-1-3 (Aumasson and Bernstein, 2012): keyed, made for tables that strangers fill.
-    fn hash(&self, client: &[u8]) -> u64 {
-        SipHasher13::new_with_keys(self.keys.0, self.keys.1).hash(client)
-    }
-
-    /// The share is in the middle bits: a shard's own table uses the lowest and the highest.
-    fn shard(&self, hash: u64) -> usize {
-        usize::from(self.shard_of[(hash >> 40) as usize % SHARES])
-    }
-
-    fn reserve(&mut self, records: &[Record], more: usize) {
-        let mut shares = [0_usize; SHARDS];
-        for &shard in &self.shard_of {
-            shares[usize::from(shard)] += 1;
-        }
-        let (k0, k1) = self.keys;
-        let hash =
-            |&slot: &u32| SipHasher13::new_with_keys(k0, k1).hash(records[slot as usize].client());
-        for (shard, shares) in self.shards.iter_mut().zip(shares) {
-            shard.reserve(more * shares / SHARES, hash);
-        }
-    }
-
-    fn find(&self, records: &[Record], Key(hash): Key, client: &[u8]) -> Option<u32> {
-        let same = |&slot: &u32| records[slot as usize].client() == client;
-        self.shards[self.shard(hash)].find(hash, same).copied()
-    }
-
-    /// The slot that [`Index::find`] will most likely look at first: any that shares some bits of the
-    /// hash. `u32::MAX` if there is none.
-    fn likely(&self, Key(hash): Key) -> u32 {
-        let found = self.shards[self.shard(hash)].find(hash, |_| true);
-        found.copied().unwrap_or(u32::MAX)
-    }
-
-    fn insert(&mut self, records: &[Record], Key(hash): Key, slot: u32) {
-        let keys = self.keys;
-        let hash_of = |&slot: &u32| {
-            SipHasher13::new_with_keys(keys.0, keys.1).hash(records[slot as usize].client())
-        };
-        let shard = self.shard(hash);
-        self.shards[shard].insert_unique(hash, slot, hash_of);
-    }
-
-    fn remove(&mut self, records: &[Record], slot: u32) {
-        let hash = self.hash(records[slot as usize].client());
-        let shard = self.shard(hash);
-        let entry = self.shards[shard].find_entry(hash, |&other| other == slot);
-        entry.expect("every record is in the index").remove();
-    }
 }
 
 #[cfg(test)]
@@ -621,29 +537,6 @@ mod tests {
             let held = table.location(client.as_bytes()).expect("it was accepted");
             assert_eq!(held.line, line.as_bytes());
         }
-    }
-
-    #[test]
-    fn shards_grow_one_after_the_other() {
-        let mut table = Table::new((1, 2));
-        let mut growths = Vec::new();
-        for client in 0..60_000_usize {
-            let before: usize = table.index.shards.iter().map(HashTable::capacity).sum();
-            let line = format!("AT Blake +0.000000000 client{client} +00+000 10");
-            accept(&mut table, &line, Source::Own);
-            let after: usize = table.index.shards.iter().map(HashTable::capacity).sum();
-            growths.extend((after > before && client > 10_000).then_some(client));
-        }
-        // From 10,000 to 60,000 each shard doubles two or three times.
-        assert!(growths.len() > 2 * SHARDS, "{}", growths.len());
-        let busiest = (10..60_usize).map(|thousand| {
-            let thousand = thousand * 1000..(thousand + 1) * 1000;
-            growths
-                .iter()
-                .filter(|client| thousand.contains(client))
-                .count()
-        });
-        assert!(busiest.max() < Some(SHARDS / 4), "they grow together");
     }
 
     /// A report of `client` in second `time`, heard at once.
@@ -819,8 +712,7 @@ mod tests {
                 }
                 prop_assert_eq!(table.end(), replay.end());
                 prop_assert!(table.changes_after(0).eq(replay.changes_after(0)), "the same numbers");
-                let indexed: usize = table.index.shards.iter().map(HashTable::len).sum();
-                prop_assert_eq!(indexed, table.len());
+                prop_assert_eq!(table.index.len(), table.len());
             }
             prop_assert_eq!(cursor, table.end());
             prop_assert_eq!(contents(&neighbour), contents(&table));
