@@ -182,13 +182,14 @@ impl Record {
         }
     }
 
-    /// How `location` stands to this record. The integers decide almost always; only at a tie is
-    /// the record's line read again.
+    /// How `location` stands to this record. The integers decide almost always, and at a tie that it
+    /// is the same report once more; otherwise the record's line is read again.
     fn recency_of(&self, location: &Location<'_>) -> Ordering {
-        location
-            .effective()
-            .cmp(&self.effective())
-            .then_with(|| location.recency(&self.location()))
+        let by_time = location.effective().cmp(&self.effective());
+        by_time.then_with(|| match location.line == self.line.as_bytes() {
+            true => Ordering::Equal,
+            false => location.recency(&self.location()),
+        })
     }
 }
 
