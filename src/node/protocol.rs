@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::location::{Location, Position, plain_decimal};
-use crate::time::{Difference, Timestamp, write_decimal};
+use crate::time::{Difference, SECONDS_DIGITS_MAX, Timestamp, digits, write_decimal};
 use crate::topology::ServerName;
 
 /// The longest line a client may say, LF not counted. A longer one is copied back as it comes.
@@ -366,8 +366,11 @@ fn parse_hello(operands: &[u8]) -> Result<Hello, &'static str> {
 
 /// Decimal digits that fit a `u64`.
 pub fn parse_number(text: &[u8]) -> Option<u64> {
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
+    if text.len() <= SECONDS_DIGITS_MAX {
+        return digits(text); // almost all are so short
+    }
+    let is_number = text.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(text).ok().filter(|_| is_number)?;
     text.parse().ok()
 }
 
@@ -434,6 +437,26 @@ mod tests {
                 "line: {:?}",
                 line.escape_ascii().to_string()
             );
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        for (text, want) in [
+            ("0", Some(0)),
+            ("007", Some(7)),
+            ("12345678", Some(12_345_678)),
+            ("999999999999999999", Some(999_999_999_999_999_999)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("000000000018446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("1234567x", None),
+            ("000000000000000000x", None),
+        ] {
+            assert_eq!(parse_number(text.as_bytes()), want, "{text:?}");
         }
     }
 
