@@ -4,8 +4,8 @@
 //! from a hash.
 //!
 //! An entry is 32 bits of the hash beside the slot, so that a look-up that finds nothing, an
-//! insertion and the growth of a shard read and write one place of memory each, and none of the
-//! records. With millions of clients each such place is one to wait for.
+//! insertion and the growth of a shard read and write the index only, and none of the records, each
+//! of which, with millions of clients, is memory to wait for.
 
 use siphasher::sip::SipHasher13;
 
@@ -19,60 +19,81 @@ const SHARES: usize = 4096;
 /// Keys of the hash, from outside: who does not know them cannot aim for collisions.
 pub type HashKeys = (u64, u64);
 
+/// Stands where there is no slot: memory ends long before there are so many.
+pub const NO_SLOT: u32 = u32::MAX;
+
 /// Where to look for a client: the hash of its name, made once for all look-ups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key(u64);
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    hash: u64,
+    /// The slot in which the client most likely is, where that was looked up ahead: it may be
+    /// another's, or have become another's since.
+    pub likely: u32,
+}
 
 impl Key {
+    /// Whether both are of one name, as good as certainly.
+    pub fn is_same(self, other: Key) -> bool {
+        self.hash == other.hash
+    }
+
     /// Of two names with the same tag in one shard most often one is meant.
     fn tag(self) -> u32 {
-        self.0 as u32
+        self.hash as u32
     }
 }
 
 /// The index.
 #[derive(Debug)]
 pub struct Index {
-    shards: Vec<Shard>,
+    shards: Box<[Shard; SHARDS]>,
     /// To which shard each share of the hash space belongs.
     ///
-    /// A hash table doubles when it is full. Equal shards would all do so within a few thousand
-    /// insertions of each other, and hold up whoever waits for those. So they are unequal: the
-    /// last gets twice the share of the first, and those between rise evenly in the logarithm,
-    /// so that from one doubling of the whole to the next they double one after the other.
-    shard_of: Vec<u8>,
+    /// A shard grows by a tenth when it is full. Equal shards would all do so within a few thousand
+    /// insertions of each other, each leaving memory that none of the others has a use for. So they
+    /// are unequal: the last gets twice the share of the first, and those between rise evenly in the
+    /// logarithm, so that they grow one after the other, each into the size that another has left.
+    shard_of: Box<[u8; SHARES]>,
     keys: HashKeys,
 }
 
 impl Index {
     /// An empty one.
     pub fn new(keys: HashKeys) -> Index {
-        let shard = |share: usize| {
+        let shard_of = |share: usize| {
             let place = (share as f64 + 0.5) / SHARES as f64;
             (SHARDS as f64 * (1.0 + place).log2()) as u8
         };
         Index {
-            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            shard_of: (0..SHARES).map(shard).collect(),
+            shards: Box::new(std::array::from_fn(|_| Shard::default())),
+            shard_of: Box::new(std::array::from_fn(shard_of)),
             keys,
         }
     }
 
     /// The key of a name. SipHash-1-3 (Aumasson and Bernstein, 2012): keyed, made for tables that
     /// strangers fill.
+    ///
+    /// What a look-up will read first is asked for already here, and is near when that comes.
     pub fn key(&self, client: &[u8]) -> Key {
-        Key(SipHasher13::new_with_keys(self.keys.0, self.keys.1).hash(client))
+        let key = Key {
+            hash: SipHasher13::new_with_keys(self.keys.0, self.keys.1).hash(client),
+            likely: NO_SLOT,
+        };
+        let home = self.shards[self.shard(key)].run_of(key.tag());
+        std::hint::black_box(home.first().map(|entry| entry.slot)); // so that it is read
+        key
     }
 
     /// The share is in the high bits: a shard uses the lowest.
     fn shard(&self, key: Key) -> usize {
-        usize::from(self.shard_of[(key.0 >> 40) as usize % SHARES])
+        usize::from(self.shard_of[(key.hash >> 40) as usize % SHARES])
     }
 
     /// Makes room for so many more.
     pub fn reserve(&mut self, more: usize) {
         let mut shares = [0_usize; SHARDS];
-        for &shard in &self.shard_of {
+        for &shard in self.shard_of.iter() {
             shares[usize::from(shard)] += 1;
         }
         for (shard, shares) in self.shards.iter_mut().zip(shares) {
@@ -85,14 +106,9 @@ impl Index {
         self.shards[self.shard(key)].find(key.tag(), is_right)
     }
 
-    /// Reads what a look-up will read first, and gives something that depends on it.
-    pub fn touch(&self, key: Key) -> u32 {
-        self.shards[self.shard(key)].touch(key.tag())
-    }
-
-    /// The slot that a look-up will most likely ask about first.
-    pub fn likely(&self, key: Key) -> Option<u32> {
-        self.find(key, |_| true)
+    /// The slot that a look-up will ask about first, [`NO_SLOT`] if it will ask about none.
+    pub fn likely(&self, key: Key) -> u32 {
+        self.find(key, |_| true).unwrap_or(NO_SLOT)
     }
 
     /// Puts a slot under `key`, which is not there.
@@ -107,130 +123,150 @@ impl Index {
     /// Takes a slot away that is under `key`.
     pub fn remove(&mut self, key: Key, slot: u32) {
         let shard = self.shard(key);
-        self.shards[shard].remove(key.tag(), slot);
+        self.shards[shard].remove(Entry {
+            tag: key.tag(),
+            slot,
+        });
     }
 
     /// How many slots are in it.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.len).sum()
     }
-
-    /// How many there is room for.
-    #[cfg(test)]
-    pub fn capacity(&self) -> usize {
-        self.shards.iter().map(|shard| shard.entries.len()).sum()
-    }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     tag: u32,
     slot: u32,
 }
 
-/// A shard that has any places has so many, of which one stays free.
-const PLACES_MIN: usize = 8;
-
-/// No slot has this number: memory ends long before.
+/// Stands where there is no entry. No tag is above its tag.
 const FREE: Entry = Entry {
-    tag: 0,
-    slot: u32::MAX,
+    tag: u32::MAX,
+    slot: NO_SLOT,
 };
 
-/// A hash table with linear probing (Knuth, The Art of Computer Programming 3, 6.4, algorithms L and
-/// R): an entry lies at the place that its tag names, or at the first after it that was free.
+/// A shard grows by so many homes, or by a tenth if that is more: through the same sizes as all.
+const GROWTH_MIN: usize = 8;
+
+/// So many entries are compared at a time: a cache line of them.
+const STRIDE: usize = 8;
+
+/// Room for a run that reaches beyond the last home.
+const TAIL: usize = 32;
+
+/// A hash table with linear probing in which the entries lie in the order of their tags (Amble and
+/// Knuth, Ordered hash tables, 1974): each at its home or after it, with nothing free between.
+///
+/// A home is to all homes as the tag is to all tags (Lemire, Fast random integer generation in an
+/// interval, 2019), so homes are in that order too, whatever their number. Therefore a look-up of
+/// what is not there ends at the first greater tag, a removal moves the rest of the run back, and
+/// growth, by however little, is one pass.
 #[derive(Debug, Default)]
 struct Shard {
-    /// A power of two of them, or none.
+    /// The last [`STRIDE`] are free, if there are any.
     entries: Vec<Entry>,
+    homes: usize,
     len: usize,
 }
 
 impl Shard {
-    /// The most entries of so many places, of which there are [`PLACES_MIN`] at least.
-    fn len_max(places: usize) -> usize {
-        places - places / 8
+    /// The most entries for so many homes. One that is looked for is then the fifth from its home,
+    /// and a new one moves fifty, on average.
+    fn len_max(homes: usize) -> usize {
+        homes - homes / 10
     }
 
-    fn mask(&self) -> usize {
-        self.entries.len() - 1
+    /// The product cannot overflow: there are fewer homes than tags.
+    fn home(tag: u32, homes: usize) -> usize {
+        ((u64::from(tag) * homes as u64) >> u32::BITS) as usize
     }
 
-    fn touch(&self, tag: u32) -> u32 {
-        let place = tag as usize & self.entries.len().wrapping_sub(1);
-        self.entries.get(place).map_or(0, |entry| entry.slot)
+    /// Where `tag` would be: the entries from its home on.
+    fn run_of(&self, tag: u32) -> &[Entry] {
+        let home = Shard::home(tag, self.homes);
+        self.entries.get(home..).unwrap_or_default()
     }
 
     fn find(&self, tag: u32, is_right: impl Fn(u32) -> bool) -> Option<u32> {
-        if self.entries.is_empty() {
-            return None;
-        }
-        let mut place = tag as usize & self.mask();
-        loop {
-            let entry = self.entries[place];
-            if entry.slot == FREE.slot {
+        let run = self.run_of(tag);
+        for entry in &run[count_below(run, tag)..] {
+            if entry.tag != tag || *entry == FREE {
                 return None;
             }
-            if entry.tag == tag && is_right(entry.slot) {
+            if is_right(entry.slot) {
                 return Some(entry.slot);
             }
-            place = (place + 1) & self.mask();
         }
+        None
     }
 
-    fn reserve(&mut self, more: usize) {
-        let wanted = self.len + more;
-        let mut places = self.entries.len().max(PLACES_MIN);
-        while Shard::len_max(places) < wanted {
-            places *= 2;
-        }
-        if places > self.entries.len() {
-            let before = std::mem::replace(&mut self.entries, vec![FREE; places]);
-            let taken = before.into_iter().filter(|entry| entry.slot != FREE.slot);
-            taken.for_each(|entry| self.put(entry));
-        }
+    /// Where the first entry is that has this tag, or would have to be.
+    fn place(&self, tag: u32) -> usize {
+        Shard::home(tag, self.homes) + count_below(self.run_of(tag), tag)
     }
 
     fn insert(&mut self, entry: Entry) {
         self.reserve(1);
-        self.put(entry);
-        self.len += 1;
-    }
-
-    fn put(&mut self, entry: Entry) {
-        // There is always a free place, at which a look-up ends.
-        debug_assert!(self.len < self.entries.len());
-        let mut place = entry.tag as usize & self.mask();
-        while self.entries[place].slot != FREE.slot {
-            place = (place + 1) & self.mask();
-        }
+        let place = self.place(entry.tag);
+        let rest = self.entries[place..].iter();
+        let free = place + rest.take_while(|&&entry| entry != FREE).count();
+        self.entries.copy_within(place..free, place + 1);
         self.entries[place] = entry;
+        self.len += 1;
+        if free + STRIDE == self.entries.len() {
+            self.entries.push(FREE);
+        }
     }
 
-    fn remove(&mut self, tag: u32, slot: u32) {
-        let mask = self.mask();
-        let mut hole = tag as usize & mask;
-        while self.entries[hole].slot != slot {
-            assert_ne!(self.entries[hole].slot, FREE.slot, "it is not there");
-            hole = (hole + 1) & mask;
-        }
-        // Whatever was displaced over the hole moves back, so that it is still found.
-        let mut place = hole;
-        loop {
-            place = (place + 1) & mask;
-            let entry = self.entries[place];
-            if entry.slot == FREE.slot {
-                break;
-            }
-            let displaced_by = place.wrapping_sub(entry.tag as usize) & mask;
-            if displaced_by >= place.wrapping_sub(hole) & mask {
-                self.entries[hole] = entry;
-                hole = place;
-            }
-        }
-        self.entries[hole] = FREE;
+    fn remove(&mut self, entry: Entry) {
+        let place = self.place(entry.tag);
+        let rest = self.entries[place..].iter();
+        let place = place + rest.take_while(|&&other| other != entry).count();
+        let after = place + 1;
+        // Up to what is free or at home all are displaced.
+        let displaced = (after..).zip(&self.entries[after..]);
+        let displaced = displaced
+            .take_while(|&(at, &entry)| entry != FREE && Shard::home(entry.tag, self.homes) < at);
+        let end = after + displaced.count();
+        self.entries.copy_within(after..end, place);
+        self.entries[end - 1] = FREE;
         self.len -= 1;
     }
+
+    fn reserve(&mut self, more: usize) {
+        let wanted = self.len + more;
+        if wanted <= Shard::len_max(self.homes) {
+            return;
+        }
+        let mut homes = self.homes;
+        while Shard::len_max(homes) < wanted {
+            homes += GROWTH_MIN.max(homes / 10);
+        }
+        let mut entries = Vec::with_capacity(homes + TAIL);
+        for &entry in self.entries.iter().filter(|&&entry| entry != FREE) {
+            let home = Shard::home(entry.tag, homes);
+            entries.resize(entries.len().max(home), FREE);
+            entries.push(entry);
+        }
+        entries.resize(entries.len().max(homes) + STRIDE, FREE);
+        (self.entries, self.homes) = (entries, homes);
+    }
+}
+
+/// How many entries of a run stand before a tag. Counted without a branch among [`STRIDE`]: where in
+/// its run an entry is no processor can predict.
+fn count_below(run: &[Entry], tag: u32) -> usize {
+    let mut below = 0;
+    while let Some(next) = run[below..].first_chunk::<STRIDE>() {
+        let more: usize = next.iter().map(|entry| usize::from(entry.tag < tag)).sum();
+        below += more;
+        if more < STRIDE {
+            break;
+        }
+    }
+    below
 }
 
 #[cfg(test)]
@@ -241,50 +277,85 @@ mod tests {
     #[test]
     fn shards_grow_one_after_the_other() {
         let mut index = Index::new((1, 2));
-        let mut growths = Vec::new();
-        for client in 0..60_000_u32 {
-            let before = index.capacity();
-            let key = index.key(&client.to_le_bytes());
-            index.insert(key, client);
-            let grown = index.capacity() > before;
-            growths.extend((grown && client > 10_000).then_some(client));
+        let mut random = 1_u64;
+        let growths: Vec<_> = (0..100)
+            .map(|_| {
+                let before: Vec<_> = index.shards.iter().map(|shard| shard.homes).collect();
+                // One for each share, so that chance does not scatter what were dealt out alike.
+                for share in 0..SHARES as u64 {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005) + 1;
+                    let hash = share << 40 | random >> u32::BITS;
+                    let likely = NO_SLOT;
+                    index.insert(Key { hash, likely }, share as u32);
+                }
+                let grown = index.shards.iter().zip(before);
+                grown
+                    .filter(|(shard, before)| shard.homes > *before)
+                    .count()
+            })
+            .collect();
+        // Twice as many entries are seven growths of each shard.
+        let last = &growths[50..];
+        assert!(last.iter().sum::<usize>() > 6 * SHARDS, "{growths:?}");
+        assert!(last.iter().max() < Some(&(SHARDS / 2)), "{growths:?}");
+    }
+
+    impl Shard {
+        fn check_invariants(&self) {
+            let mut before = None;
+            let mut held = 0;
+            for (at, &entry) in self.entries.iter().enumerate() {
+                if entry != FREE {
+                    let home = Shard::home(entry.tag, self.homes);
+                    assert!(home <= at, "{entry:?} is before its home");
+                    assert!(
+                        !self.entries[home..at].contains(&FREE),
+                        "{entry:?} is not found"
+                    );
+                    assert!(before <= Some(entry.tag), "{entry:?} is out of order");
+                    before = Some(entry.tag);
+                    held += 1;
+                }
+            }
+            assert_eq!(held, self.len, "entries are miscounted");
+            assert!(self.len <= Shard::len_max(self.homes), "it is too full");
+            if let Some(end) = self.entries.len().checked_sub(STRIDE) {
+                assert!(self.entries[end..].iter().all(|&entry| entry == FREE));
+            }
         }
-        // From 10,000 to 60,000 each shard doubles two or three times.
-        assert!(growths.len() > 2 * SHARDS, "{}", growths.len());
-        let busiest = (10..60_u32).map(|thousand| {
-            let thousand = thousand * 1000..(thousand + 1) * 1000;
-            growths
-                .iter()
-                .filter(|client| thousand.contains(client))
-                .count()
-        });
-        assert!(busiest.max() < Some(SHARDS / 4), "they grow together");
     }
 
     proptest! {
-        /// Few tags, so that runs are long, go round the end, and lie over each other.
+        /// Few tags, so that runs are long, lie over each other, and reach beyond the last home.
         #[test]
-        fn a_shard_is_like_a_list(steps in proptest::collection::vec((0..3_u32, 0..24_u32), 1..200)) {
-            let tags = [0, 1, 2, 3, 7, 8, 15, 16, 31, u32::MAX - 1, u32::MAX];
-            let tag = |slot: u32| tags[slot as usize % tags.len()];
+        fn a_shard_is_like_a_list(
+            few in any::<bool>(),
+            steps in proptest::collection::vec((0..3_u32, 0..40_u32), 1..300),
+        ) {
+            let tag = |slot: u32| match few {
+                true => [0, 1, 1 << 31, u32::MAX - 1, u32::MAX][slot as usize % 5],
+                false => slot.wrapping_mul(2_654_435_761),
+            };
             let (mut shard, mut model) = (Shard::default(), Vec::new());
             for (step, slot) in steps {
+                let entry = Entry { tag: tag(slot), slot };
                 match (step, model.iter().position(|held| *held == slot)) {
                     (0, Some(at)) => {
                         model.swap_remove(at);
-                        shard.remove(tag(slot), slot);
+                        shard.remove(entry);
                     }
                     (1 | 2, None) => {
                         model.push(slot);
-                        shard.insert(Entry { tag: tag(slot), slot });
+                        shard.insert(entry);
                     }
                     _ => {}
                 }
-                for slot in 0..24 {
+                for slot in 0..40 {
                     let found = shard.find(tag(slot), |other| other == slot);
-                    prop_assert_eq!(found.is_some(), model.contains(&slot));
+                    prop_assert_eq!(found, model.contains(&slot).then_some(slot));
                 }
                 prop_assert_eq!(shard.len, model.len());
+                shard.check_invariants();
             }
         }
     }

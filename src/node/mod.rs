@@ -117,8 +117,8 @@ pub struct ClientLine<'a> {
 
 impl ClientLine<'_> {
     /// What [`Node::prefetch`] wants to know, if the line speaks of a client.
-    pub fn key(&self) -> Option<Key> {
-        self.command.map(|(_, key)| key)
+    pub fn key_mut(&mut self) -> Option<&mut Key> {
+        self.command.as_mut().map(|(_, key)| key)
     }
 }
 
@@ -133,9 +133,9 @@ pub enum NeighbourLine<'a> {
 
 impl NeighbourLine<'_> {
     /// What [`Node::prefetch`] wants to know, if the line speaks of a client.
-    pub fn key(&self) -> Option<Key> {
+    pub fn key_mut(&mut self) -> Option<&mut Key> {
         match self {
-            NeighbourLine::At(_, key) => Some(*key),
+            NeighbourLine::At(_, key) => Some(key),
             NeighbourLine::Other(_) => None,
         }
     }
@@ -310,9 +310,9 @@ impl Node {
     fn read_recalled<'a>(&self, batch: &[Recalled<'a>]) -> Vec<Option<(Key, Location<'a>)>> {
         let locations = batch.iter().map(Recalled::location);
         let keyed = |location: Location<'a>| (self.table.key(location.client), location);
-        let read: Vec<_> = locations.map(|location| location.map(keyed)).collect();
-        let keys: Vec<_> = read.iter().flatten().map(|&(key, _)| key).collect();
-        self.table.prefetch(&keys);
+        let mut read: Vec<_> = locations.map(|location| location.map(keyed)).collect();
+        self.table
+            .prefetch(read.iter_mut().flatten().map(|(key, _)| key));
         read
     }
 
@@ -544,7 +544,7 @@ impl Node {
     }
 
     /// Brings near what handling some lines will need; only how long that takes depends on it.
-    pub fn prefetch(&self, keys: &[Key]) {
+    pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k mut Key>) {
         self.table.prefetch(keys);
     }
 

@@ -11,7 +11,7 @@
 use std::cmp::Ordering;
 
 use super::feed::Feed;
-use super::index::Index;
+use super::index::{Index, NO_SLOT};
 use super::location::Location;
 use super::protocol::parse_at;
 use crate::time::Timestamp;
@@ -250,26 +250,20 @@ impl Table {
     }
 
     /// Brings near what a look-up of each of these clients will need, of the first
-    /// [`PREFETCH_MAX`] at most. Changes nothing.
+    /// [`PREFETCH_MAX`] at most. Only how long that takes depends on it.
     ///
     /// In a table of millions each step of a look-up - the index, then the record - waits for memory.
     /// Here each step is taken for all of them before the next, in loads that do not depend on each
     /// other, so that the processor waits for many at a time.
-    pub fn prefetch(&self, keys: &[Key]) {
-        let keys = &keys[..keys.len().min(PREFETCH_MAX)];
-        let mut bits = 0;
-        for &key in keys {
-            bits ^= u64::from(self.index.touch(key));
+    pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k mut Key>) {
+        let mut slots = [NO_SLOT; PREFETCH_MAX];
+        for (slot, key) in slots.iter_mut().zip(keys) {
+            key.likely = self.index.likely(*key);
+            *slot = key.likely;
         }
-        let mut slots = [0; PREFETCH_MAX];
-        for (slot, &key) in slots.iter_mut().zip(keys) {
-            *slot = self.index.likely(key).unwrap_or(u32::MAX);
-        }
-        for (&slot, _) in slots.iter().zip(keys) {
-            if let Some(record) = self.records.get(slot as usize) {
-                bits ^= record.touch();
-            }
-        }
+        let records = slots.iter();
+        let records = records.filter_map(|&slot| self.records.get(slot as usize));
+        let bits = records.fold(0, |bits, record| bits ^ record.touch());
         std::hint::black_box(bits); // otherwise nothing of this need be done
     }
 
@@ -288,7 +282,10 @@ impl Table {
     /// Takes a report in if it is more recent than what is held, and has not expired. Says whether
     /// it did: only then is it a change. `key` is that of the client.
     pub fn accept(&mut self, key: Key, location: &Location<'_>, source: Source) -> bool {
-        debug_assert_eq!(key, self.key(location.client), "another client's key");
+        debug_assert!(
+            key.is_same(self.key(location.client)),
+            "another client's key"
+        );
         if location.effective() < self.oldest {
             return false;
         }
@@ -336,6 +333,10 @@ impl Table {
     }
 
     fn find(&self, key: Key, client: &[u8]) -> Option<u32> {
+        let likely = self.records.get(key.likely as usize);
+        if likely.is_some_and(|record| record.client() == client) {
+            return Some(key.likely);
+        }
         let is_right = |slot: u32| self.records[slot as usize].client() == client;
         self.index.find(key, is_right)
     }
@@ -576,6 +577,27 @@ mod tests {
         assert_eq!(table.len(), 3);
         sweep_all(&mut table);
         assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn what_was_looked_up_ahead_may_be_gone_or_come_meanwhile() {
+        let mut table = Table::new((1, 2));
+        accept(&mut table, &report("kiwi", 10), Source::Own);
+        let [mut kiwi, mut emu] = [&b"kiwi"[..], b"emu"].map(|client| table.key(client));
+        table.prefetch([&mut kiwi, &mut emu]);
+        table.expire_before(Timestamp::new(20, 0));
+        sweep_all(&mut table);
+        assert!(accept(&mut table, &report("emu", 20), Source::Own)); // where kiwi was
+        assert_eq!(table.location_at(kiwi, b"kiwi"), None);
+        for (client, key) in [("kiwi", kiwi), ("emu", emu)] {
+            let line = report(client, 30);
+            let location = parse_at(line.as_bytes()).expect("it is one");
+            assert!(table.accept(key, &location, Source::Own));
+            let held = table.location_at(key, client.as_bytes());
+            assert_eq!(held, Some(location));
+        }
+        assert_eq!(contents(&table), [report("emu", 30), report("kiwi", 30)]);
+        table.check_invariants();
     }
 
     #[test]

@@ -61,10 +61,10 @@ pub enum Ahead<'a> {
 
 impl Ahead<'_> {
     /// Where the table has the client of whom it speaks.
-    pub fn key(&self) -> Option<Key> {
+    pub fn key_mut(&mut self) -> Option<&mut Key> {
         match self {
-            Ahead::Client(line) => line.key(),
-            Ahead::Neighbour(line) => line.key(),
+            Ahead::Client(line) => line.key_mut(),
+            Ahead::Neighbour(line) => line.key_mut(),
         }
     }
 }

@@ -88,19 +88,17 @@ fn serve_kept_line(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mu
 fn handle_intake(driver: &mut Driver, intake: &Intake) {
     let mut lines = intake.lines(line_bytes_max);
     let mut group = Vec::with_capacity(PREFETCH_MAX);
-    let mut keys = Vec::with_capacity(PREFETCH_MAX);
     let mut held = None;
     loop {
-        keys.clear();
         for item in lines.by_ref().take(PREFETCH_MAX) {
             let ahead = item.line.map(|text| driver.read_ahead(item.role, text));
-            keys.extend(ahead.as_ref().and_then(Ahead::key));
             group.push((item, ahead));
         }
         if group.is_empty() {
             return;
         }
-        driver.node.prefetch(&keys);
+        let ahead = group.iter_mut().filter_map(|(_, ahead)| ahead.as_mut());
+        driver.node.prefetch(ahead.filter_map(Ahead::key_mut));
         for (item, ahead) in group.drain(..) {
             if held == Some(item.id) {
                 continue; // it is in what was kept
