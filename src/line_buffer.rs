@@ -128,6 +128,11 @@ impl LineBuffer {
         self.kept.len() - self.start
     }
 
+    /// Bytes that are held, those included which have been given out and not freed yet.
+    pub fn held(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -196,7 +201,7 @@ mod tests {
         while buffer.len() > 5 {
             assert_eq!(buffer.next(&mut &[][..], LIMIT), Some(Piece::Line(b"1234")));
             buffer.keep(b"");
-            assert!(buffer.kept.len() <= 2 * buffer.len(), "{}", buffer.len());
+            assert!(buffer.held() <= 2 * buffer.len(), "{}", buffer.len());
         }
         buffer.keep(&lines);
         buffer.keep(b"56");

@@ -67,7 +67,7 @@ pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 pub const OUTPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// What is kept of the input of all connections together, since a line's end has not come or its
-/// turn has not. In memory it may take twice as much, as buffers grow. Over it, who holds the most
+/// turn has not. In memory it may take twice as much, as buffers double. Over it, who holds the most
 /// is given up, ...
 pub const INPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -773,7 +773,7 @@ impl<M> Reactor<M> {
     ) -> Option<Vec<u8>> {
         let connection = self.connections.get_mut(id.slot).filter(|c| c.id == id)?;
         let bytes = connection.input.next_bytes(chunk, count);
-        connection.count_kept(connection.input.len(), &mut self.kept);
+        connection.count_kept(connection.input.held(), &mut self.kept);
         bytes
     }
 
@@ -797,7 +797,7 @@ impl<M> Reactor<M> {
             && connection.is_open()
         {
             connection.input.keep(chunk);
-            connection.count_kept(connection.input.len(), &mut self.kept);
+            connection.count_kept(connection.input.held(), &mut self.kept);
             connection.held = true;
         }
     }
