@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::kin::{HERD, MEMORY_IN_THE_LOG, promised};
+use support::kin::{HERD, MEMORY_IN_THE_LOG, WORD_OF_A_REFUSED_LINK, promised};
 use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
 use wire::{FakeNeighbour, Hello};
 use wired::{PAIR, Wired, crossings, floods, link_records, report, report_a_thousand};
@@ -283,6 +283,49 @@ fn a_server_that_was_down_at_the_start_joins_when_it_appears() {
     herd.wait_for_link("Bob", "Ann");
     herd.wait_for_link("Ann", "Bob");
     herd.wait_for_at("Ann", "kiwi", &at);
+}
+
+#[test]
+fn a_link_that_one_side_does_not_name_is_told_to_both_operators() {
+    if !promised(&WORD_OF_A_REFUSED_LINK) {
+        return;
+    }
+    let mut herd = Herd::new(PAIR);
+    let apart = topology_with(&herd, &[]).replace(" Bob\n", "\n");
+    let apart = apart.replace(" Ann\n", "\n");
+    start_with_topology(&mut herd, "Bob", &apart);
+    herd.start("Ann");
+    let address = herd.member("Bob").servers;
+    let reason = "a HELLO from no neighbour of ours";
+    let unreached = format!("Bob cannot be reached at {address}, trying on: ");
+    let unreached = format!("Ann: {unreached}the neighbour said BYE {reason}\n");
+    wait_until("Ann says why", || {
+        herd.process("Ann").said().contains(&unreached)
+    });
+    // By then there were several refusals: they are told once a minute.
+    let refused = herd.log("Bob").matches("HELLO herd/1 Ann Bob").count();
+    assert!(refused > 1, "{refused}");
+    let said = herd.process("Bob").said();
+    let told: Vec<_> = said.lines().filter(|l| l.contains("refused")).collect();
+    let [told] = told[..] else {
+        panic!("once is enough: {said}")
+    };
+    assert!(told.starts_with("Bob: Ann from 127.0.0.1:"), "{told}");
+    assert!(
+        told.ends_with(&format!(" was refused at the server port: {reason}")),
+        "{told}"
+    );
+}
+
+#[test]
+fn dials_that_cross_are_no_refusals_to_speak_of() {
+    let mut herd = Herd::started(FIVE);
+    let at = herd.ask("Blake", "IAMAT kiwi +00+000 1");
+    herd.wait_for_at("Metta", "kiwi", &at);
+    for name in NAMES {
+        let said = herd.process(name).said();
+        assert!(!said.contains("was refused at"), "{said}");
+    }
 }
 
 #[test]

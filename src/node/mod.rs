@@ -102,6 +102,17 @@ pub enum Action<'a> {
     LinkUp(LinkIndex),
     /// A link that was up is down.
     LinkDown(LinkIndex, String),
+    /// A dial was not answered, or not as a neighbour answers.
+    Unreached(LinkIndex, String),
+    /// Somebody came to the server port who is no neighbour, and is told so.
+    Refused {
+        /// Over which connection.
+        connection: ConnectionId,
+        /// As whom they presented themselves, if they did.
+        name: Option<ServerName>,
+        /// What is wrong with them.
+        reason: String,
+    },
 }
 
 /// A client's line that has been read, and is yet to be handled.
@@ -713,7 +724,7 @@ impl Node {
             }
             (Peer::Stranger | Peer::Dialled(_), Ok(LinkLine::Hello(hello))) => {
                 if let Err(reason) = self.handle_hello(connection, peer, &hello, now) {
-                    self.refuse(connection, reason, now);
+                    self.refuse(connection, Some(hello.from), reason, now);
                 }
             }
             (_, Ok(LinkLine::Bye(reason))) => {
@@ -722,10 +733,10 @@ impl Node {
                 self.wishes.push(Action::Lose { connection, reason });
             }
             (Peer::Link(_), Ok(LinkLine::Hello(_))) => {
-                self.refuse(connection, "a second HELLO", now);
+                self.refuse(connection, None, "a second HELLO", now);
             }
-            (_, Ok(_)) => self.refuse(connection, "the first line must be HELLO", now),
-            (_, Err(reason)) => self.refuse(connection, reason, now),
+            (_, Ok(_)) => self.refuse(connection, None, "the first line must be HELLO", now),
+            (_, Err(reason)) => self.refuse(connection, None, reason, now),
         }
         Spoken::News
     }
@@ -733,7 +744,7 @@ impl Node {
     /// Ends a connection between servers of which a line is too long to be any.
     pub fn handle_link_overlong(&mut self, connection: ConnectionId, now: Now) {
         let reason = format!("a line over {LINK_LINE_BYTES_MAX} bytes");
-        self.refuse(connection, &reason, now);
+        self.refuse(connection, None, &reason, now);
     }
 
     fn handle_hello(
@@ -755,7 +766,10 @@ impl Node {
             (Some(index), _) => LinkIndex(index as u16),
         };
         if let Peer::Stranger = peer {
-            self.link(index).judge(hello, now)?;
+            if let Err(reason) = self.link(index).judge(hello, now) {
+                self.dismiss(connection, reason, now); // as happens among neighbours
+                return Ok(());
+            }
             match self.link(index).dial {
                 Dial::Dialling { .. } => self.wishes.push(Action::Undial(index)),
                 Dial::Presented { connection, .. } => {
@@ -800,8 +814,26 @@ impl Node {
         self.wishes.say(connection, Some(index), Spoken::News);
     }
 
+    /// Says why, then closes. Of a stranger, who presented itself as `name`, the operator is to know.
+    fn refuse(
+        &mut self,
+        connection: ConnectionId,
+        name: Option<ServerName>,
+        reason: &str,
+        now: Now,
+    ) {
+        if let Some(Peer::Stranger) = self.peers.get(&connection) {
+            self.wishes.push(Action::Refused {
+                connection,
+                name,
+                reason: reason.to_owned(),
+            });
+        }
+        self.dismiss(connection, reason, now);
+    }
+
     /// Says why, then closes.
-    fn refuse(&mut self, connection: ConnectionId, reason: &str, now: Now) {
+    fn dismiss(&mut self, connection: ConnectionId, reason: &str, now: Now) {
         self.wishes.lines.extend_from_slice(b"BYE ");
         self.wishes.lines.extend_from_slice(reason.as_bytes());
         let link = self.link_of(connection);
@@ -825,7 +857,11 @@ impl Node {
         let (link, presented) = (peer.link(), peer.has_presented_itself());
         match std::mem::replace(peer, Peer::Closing { link, presented }) {
             Peer::Stranger | Peer::Closing { .. } => {}
-            Peer::Dialled(index) => self.handle_dial_failed(index, now),
+            Peer::Dialled(index) => {
+                self.handle_dial_failed(index, now);
+                let unreached = Action::Unreached(index, reason.to_owned());
+                self.wishes.push(unreached);
+            }
             Peer::Link(index) => {
                 let link = &mut self.links[usize::from(index.0)];
                 link.session_lost(now, &mut self.jitter);
@@ -897,7 +933,7 @@ impl Node {
         {
             self.hello_deadlines.pop_front();
             if let Some(Peer::Stranger) = self.peers.get(&connection) {
-                self.refuse(connection, &no_hello(), now);
+                self.refuse(connection, None, &no_hello(), now);
             }
         }
         self.expire(now);
@@ -923,6 +959,8 @@ impl Node {
             Dial::Dialling { until } if until <= now.mono => {
                 self.wishes.push(Action::Undial(index));
                 self.links[usize::from(index.0)].dial_unanswered(now, &mut self.jitter);
+                let reason = "the dial was not answered".to_owned();
+                self.wishes.push(Action::Unreached(index, reason));
             }
             Dial::Presented { connection, since } if since + HELLO_TIMEOUT <= now.mono => {
                 let reason = no_hello();

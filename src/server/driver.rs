@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
 use super::neighbours::Neighbours;
-use super::operator::{Full, Operator};
+use super::operator::{Matter, Operator};
 use super::roles::{ACCEPTED, CLIENT, DIALLED};
 use crate::connection_id::ConnectionId;
 use crate::log::Log;
@@ -25,6 +25,7 @@ use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
 use crate::node::table::Key;
 use crate::node::{Action, ClientLine, LinkIndex, NeighbourLine, Node, error_json};
 use crate::time::Now;
+use crate::topology::ServerName;
 use crate::twitter::{Answer, Pool};
 
 /// How long replies under way may take once the server is told to stop.
@@ -150,20 +151,20 @@ impl Driver {
                 reason,
             } => self.handle_lost(id, role, made, &reason),
             Event::AcceptFailed(error) => {
-                self.tell_full(
-                    Full::Descriptors,
+                self.tell_now_and_then(
+                    Matter::Descriptors,
                     &format!("connections have to wait: {error}"),
                 );
             }
             Event::OutputFull(error) => {
-                self.tell_full(
-                    Full::Output,
+                self.tell_now_and_then(
+                    Matter::Output,
                     &format!("the slowest readers are closed: {error}"),
                 );
             }
             Event::InputFull(error) => {
-                self.tell_full(
-                    Full::Input,
+                self.tell_now_and_then(
+                    Matter::Input,
                     &format!("those with the most unhandled input are closed: {error}"),
                 );
             }
@@ -207,7 +208,7 @@ impl Driver {
             self.reactor.send(id, &[&json, b"\n"]);
             self.reactor.lose(id, "refused: too many clients");
             let text = format!("clients are refused: {most} are connected, all that may be");
-            self.tell_full(Full::Clients, &format!("{text} (--max-connections)"));
+            self.tell_now_and_then(Matter::Clients, &format!("{text} (--max-connections)"));
         }
     }
 
@@ -419,6 +420,12 @@ impl Driver {
                     self.operator
                         .say(&format!("link to {neighbour} is down: {reason}"));
                 }
+                Action::Unreached(link, reason) => self.say_unreachable(link, &reason),
+                Action::Refused {
+                    connection,
+                    name,
+                    reason,
+                } => self.say_refused(connection, name, &reason),
             }
         }
         for link in dials {
@@ -450,6 +457,14 @@ impl Driver {
         if let Some(text) = self.neighbours.at(link).unreachable(reason, now) {
             self.tell(&text);
         }
+    }
+
+    fn say_refused(&mut self, id: ConnectionId, name: Option<ServerName>, reason: &str) {
+        let name = name.map_or("somebody".to_owned(), |name| name.to_string());
+        let from = self.reactor.peer(id);
+        let from = from.map_or(String::new(), |address| format!(" from {address}"));
+        let text = format!("{name}{from} was refused at the server port: {reason}");
+        self.tell_now_and_then(Matter::Refused, &text);
     }
 
     /// Links that have a backlog and room for at least one line of it.
@@ -505,8 +520,8 @@ impl Driver {
         self.note(text);
     }
 
-    /// Tells that something is full, now and then.
-    fn tell_full(&mut self, what: Full, text: &str) {
+    /// Tells of what may happen often, now and then.
+    fn tell_now_and_then(&mut self, what: Matter, text: &str) {
         if self.operator.is_due(what, self.now.mono) {
             self.tell(text);
         }

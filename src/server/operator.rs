@@ -24,20 +24,22 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// ... and looks so often whether it is.
 const LAST_WORDS_LOOK: Duration = Duration::from_millis(2);
 
-/// That something is full is said again after this long.
-const FULL_SAID_EVERY: Duration = Duration::from_secs(60);
+/// What may happen often is said again after this long.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 
-/// What there is no more room for.
+/// What may happen often, and is told now and then.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Full {
-    /// For connections: no descriptor is left.
+pub enum Matter {
+    /// No room for connections: no descriptor is left.
     Descriptors,
-    /// For clients, by the limit on them.
+    /// No room for clients, by the limit on them.
     Clients,
-    /// For what is still to be sent.
+    /// No room for what is still to be sent.
     Output,
-    /// For what has come and cannot be handled yet.
+    /// No room for what has come and cannot be handled yet.
     Input,
+    /// Who came to the server port was no neighbour.
+    Refused,
 }
 
 /// How many bytes have been said and not been written: to be waited for before an end.
@@ -69,8 +71,8 @@ pub struct Operator {
     unwritten: Unwritten,
     /// Lines that were lost after the last that was not.
     lost: Cell<u64>,
-    /// When it was last said that this is full.
-    full_said: BTreeMap<Full, Instant>,
+    /// When it was last told.
+    told: BTreeMap<Matter, Instant>,
 }
 
 impl Operator {
@@ -90,7 +92,7 @@ impl Operator {
             said,
             unwritten,
             lost: Cell::new(0),
-            full_said: BTreeMap::new(),
+            told: BTreeMap::new(),
         })
     }
 
@@ -121,12 +123,12 @@ impl Operator {
         self.unwritten.clone()
     }
 
-    /// Whether to tell, at `now`, that this is full: now and then, not each time.
-    pub fn is_due(&mut self, what: Full, now: Instant) -> bool {
-        let said = self.full_said.get(&what);
-        let due = said.is_none_or(|&said| said + FULL_SAID_EVERY <= now);
+    /// Whether to tell, at `now`, of this: now and then, not each time.
+    pub fn is_due(&mut self, what: Matter, now: Instant) -> bool {
+        let told = self.told.get(&what);
+        let due = told.is_none_or(|&told| told + SAID_EVERY <= now);
         if due {
-            self.full_said.insert(what, now);
+            self.told.insert(what, now);
         }
         due
     }

@@ -257,6 +257,7 @@ impl Host {
             Action::Withdraw(question) => Deed::Withdraw(question),
             Action::LinkUp(link) => Deed::LinkUp(link),
             Action::LinkDown(link, _) => Deed::LinkDown(link),
+            Action::Unreached(..) | Action::Refused { .. } => Deed::Tell,
         })
     }
 }
@@ -273,4 +274,6 @@ pub enum Deed {
     Withdraw(QuestionId),
     LinkUp(LinkIndex),
     LinkDown(LinkIndex),
+    /// Only the operator is told.
+    Tell,
 }

@@ -233,6 +233,7 @@ impl Herd {
                     let id = heard.expect("it is a hello that brings a link up");
                     self.hosts[index].up.insert(link, id);
                 }
+                Deed::Tell => {}
                 Deed::LinkDown(link) => {
                     self.hosts[index].up.remove(&link);
                     self.fences

@@ -100,6 +100,13 @@ pub const PLACE_IN_THE_BACKLOG: Promise = Promise {
     why: "a net.Server accepts whoever comes, and can only close what is too many",
 };
 
+/// The operators of both sides hear of a link that only one of them has named.
+pub const WORD_OF_A_REFUSED_LINK: Promise = Promise {
+    what: "a refused link is told on standard error, on both sides",
+    not_by: &[Kin::Twisted, Kin::Node, Kin::Java],
+    why: "they tell of dials that fail, and of no more",
+};
+
 /// Says whether the server under test makes `promise`, and if not, who is let off what.
 ///
 /// A test of nothing else returns at once; one of other things too leaves out a part.

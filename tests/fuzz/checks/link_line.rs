@@ -195,6 +195,7 @@ impl Server {
                     Action::Ask { question, .. } => asked.push(question),
                     Action::Answer { .. } | Action::Withdraw(_) => {}
                     Action::LinkUp(_) | Action::LinkDown(..) => {}
+                    Action::Unreached(..) | Action::Refused { .. } => {}
                 }
             }
             self.node.check_invariants();
