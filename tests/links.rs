@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::kin::{HERD, MEMORY_IN_THE_LOG, WORD_OF_A_REFUSED_LINK, promised};
+use support::kin::{HERD, MEMORY_IN_THE_LOG, WORD_OF_REFUSALS, promised};
 use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
 use wire::{FakeNeighbour, Hello};
 use wired::{PAIR, Wired, crossings, floods, link_records, report, report_a_thousand};
@@ -287,7 +287,7 @@ fn a_server_that_was_down_at_the_start_joins_when_it_appears() {
 
 #[test]
 fn a_link_that_one_side_does_not_name_is_told_to_both_operators() {
-    if !promised(&WORD_OF_A_REFUSED_LINK) {
+    if !promised(&WORD_OF_REFUSALS) {
         return;
     }
     let mut herd = Herd::new(PAIR);

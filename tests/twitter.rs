@@ -20,6 +20,7 @@ mod support;
 
 use stand_in::StandIn;
 use stub_twitter::{Answer, Gate, Request, StubTwitter, response};
+use support::kin::{WORD_OF_REFUSALS, promised};
 use support::{Client, Herd, Process, free_addresses, wait_until};
 
 /// The longest body that is passed on.
@@ -569,7 +570,7 @@ fn with_1024_questions_waiting_the_surplus_is_answered_at_once_with_an_error() {
         let radius = radius(request);
         Answer::ok(format!("{{\"radius\":{radius}}}"))
     });
-    let herd = blake_asking(&twitter);
+    let mut herd = blake_asking(&twitter);
     drop(located(&herd));
     let count = QUESTIONS_MAX + 10;
     let mut clients: Vec<_> = (0..count).map(|_| herd.client("Blake")).collect();
@@ -601,6 +602,11 @@ fn with_1024_questions_waiting_the_surplus_is_answered_at_once_with_an_error() {
         "{\"radius\":2000}",
         "there is room again"
     );
+    if promised(&WORD_OF_REFUSALS) {
+        let said = herd.process("Blake").said();
+        let text = "Blake: questions are refused: 1024 clients wait for Twitter, all that may\n";
+        assert_eq!(said.matches(text).count(), 1, "once is enough: {said}");
+    }
 }
 
 #[test]

@@ -21,6 +21,18 @@ fn started(mut herd: Herd) -> (Herd, Client) {
     (herd, client)
 }
 
+/// What the operator was told of Twitter: that it stopped and that it went on, and no more.
+fn told_of_twitter(herd: &mut Herd) -> [String; 2] {
+    let process = herd.process("Blake");
+    wait_until("the operator hears that Twitter answers", || {
+        process.said().contains("Twitter answers again\n")
+    });
+    let said = process.said();
+    let told = said.lines().filter(|line| line.contains("Twitter"));
+    let told: Vec<_> = told.map(str::to_owned).collect();
+    told.try_into().expect("two lines")
+}
+
 // ---- retries
 
 #[test]
@@ -69,7 +81,7 @@ fn twitter_is_asked_again_when_it_said_and_not_before() {
         0 => Answer::with(429, &[("Retry-After", "2")], "{\"errors\":[]}"),
         _ => Answer::ok("{\"well\":1}"),
     });
-    let (_herd, mut client) = started(with_token(blake("1.1", &origin(twitter.address))));
+    let (mut herd, mut client) = started(with_token(blake("1.1", &origin(twitter.address))));
     assert_eq!(ask(&mut client, "1", 1), "{\"errors\":[]}");
     let told = Instant::now();
     wait_until("Twitter is asked again", || {
@@ -86,6 +98,10 @@ fn twitter_is_asked_again_when_it_said_and_not_before() {
     });
     let waited = told.elapsed();
     assert!(waited > Duration::from_millis(1_900), "only {waited:?}");
+    let [stopped, resumed] = told_of_twitter(&mut herd);
+    let begins = "Blake: Twitter is not asked for now: it takes no more questions until ";
+    assert!(stopped.starts_with(begins), "{stopped}");
+    assert_eq!(resumed, "Blake: Twitter answers again");
 }
 
 #[test]
@@ -150,7 +166,7 @@ fn too_many_questions_without_a_time_is_passed_on_and_asked_again() {
 #[test]
 fn a_twitter_that_is_gone_is_tried_now_and_then_and_found_when_it_is_back() {
     let address = free_addresses(1)[0];
-    let (_herd, mut client) = started(blake("1.0", &origin(address)));
+    let (mut herd, mut client) = started(blake("1.0", &origin(address)));
     wait_until("the breaker opens", || {
         let error = error_text(&ask(&mut client, "1", 1));
         assert!(!error.contains("in time"), "{error}");
@@ -164,6 +180,11 @@ fn a_twitter_that_is_gone_is_tried_now_and_then_and_found_when_it_is_back() {
         assert_eq!(ask(&mut client, "1", 1), "{\"well\":1}");
     }
     assert_eq!(twitter.requests().len(), 10);
+    let [stopped, resumed] = told_of_twitter(&mut herd);
+    let begins = "Blake: Twitter is not asked for now: it could not be reached 5 times in a row, \
+        the last time: ";
+    assert!(stopped.starts_with(begins), "{stopped}");
+    assert_eq!(resumed, "Blake: Twitter answers again");
 }
 
 #[test]

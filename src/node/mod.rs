@@ -98,6 +98,8 @@ pub enum Action<'a> {
     },
     /// Nobody waits for this answer any longer.
     Withdraw(QuestionId),
+    /// So many clients wait for Twitter that another was turned away.
+    TooManyAsk,
     /// A link is up: worth a word to the operator.
     LinkUp(LinkIndex),
     /// A link that was up is down.
@@ -638,6 +640,7 @@ impl Node {
             Asked::Full => {
                 let error = "too many questions are waiting for Twitter, ask again later";
                 self.answer(client, error_json(error));
+                self.wishes.push(Action::TooManyAsk);
             }
         }
     }

@@ -22,6 +22,7 @@ use crate::net::connection::Role;
 use crate::net::{Event, READ_BYTES_MAX, Reactor};
 use crate::node::link::Spoken;
 use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
+use crate::node::questions::ASKERS_MAX;
 use crate::node::table::Key;
 use crate::node::{Action, ClientLine, LinkIndex, NeighbourLine, Node, error_json};
 use crate::time::Now;
@@ -323,6 +324,9 @@ impl Driver {
             Mail::Answer(answer) => {
                 let (question, json) = self.pool.answered(answer, self.now);
                 self.node.handle_answer(question, &json);
+                while let Some(notice) = self.pool.poll_notice() {
+                    self.tell(&notice.to_string());
+                }
             }
             Mail::Signal(SIGHUP) => self.reopen_log(),
             Mail::Signal(SIGXFSZ) => {} // the write says so too
@@ -409,6 +413,11 @@ impl Driver {
                     deadline,
                 } => self.pool.ask(question, query, deadline, self.now),
                 Action::Withdraw(question) => self.pool.withdraw(question),
+                Action::TooManyAsk => {
+                    let text = format!("{ASKERS_MAX} clients wait for Twitter, all that may");
+                    let text = format!("questions are refused: {text}");
+                    self.tell_now_and_then(Matter::Askers, &text);
+                }
                 Action::LinkUp(link) => {
                     let neighbour = self.neighbours.at(link);
                     neighbour.reached();

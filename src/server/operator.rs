@@ -38,6 +38,8 @@ pub enum Matter {
     Output,
     /// No room for what has come and cannot be handled yet.
     Input,
+    /// No more clients may wait for Twitter.
+    Askers,
     /// Who came to the server port was no neighbour.
     Refused,
 }

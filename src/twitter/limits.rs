@@ -87,13 +87,8 @@ impl Limits {
     /// # Errors
     /// Says why not, and when it may be asked again.
     pub(super) fn admit(&mut self, deadline: Instant, now: Now) -> Result<Permit, String> {
-        if let Some(until) = self.paused_until.filter(|until| *until > now.mono) {
-            let left = until - now.mono;
-            let seconds = whole_seconds(left);
-            let again = utc(now.wall.seconds().saturating_add(seconds as i64));
-            return Err(format!(
-                "Twitter takes no more questions until {again} (for {seconds} s)"
-            ));
+        if let Some(why) = self.pause(now) {
+            return Err(format!("Twitter {why}"));
         }
         self.paused_until = None;
         let (failures, until, is_probing) = match &mut self.breaker {
@@ -104,7 +99,7 @@ impl Limits {
                 is_probing,
             } => (*failures, *until, is_probing),
         };
-        let down = format!("Twitter could not be reached {failures} times in a row");
+        let down = format!("Twitter {}", unreached(failures));
         if until > now.mono {
             let seconds = whole_seconds(until - now.mono);
             return Err(format!("{down}; it is asked again in {seconds} s"));
@@ -115,6 +110,25 @@ impl Limits {
         }
         *is_probing = true;
         Ok(Permit { is_probe: true })
+    }
+
+    /// What keeps Twitter from being asked freely; an outcome that was recorded may change it.
+    pub(super) fn trouble(&self, now: Now) -> Option<String> {
+        let why = self.pause(now).or(match self.breaker {
+            Breaker::Closed { .. } => None,
+            Breaker::Open { failures, .. } => Some(unreached(failures)),
+        });
+        why.map(|why| format!("it {why}"))
+    }
+
+    /// That Twitter has asked to be left alone, and until when.
+    fn pause(&self, now: Now) -> Option<String> {
+        let until = self.paused_until.filter(|until| *until > now.mono)?;
+        let seconds = whole_seconds(until - now.mono);
+        let again = utc(now.wall.seconds().saturating_add(seconds as i64));
+        Some(format!(
+            "takes no more questions until {again} (for {seconds} s)"
+        ))
     }
 
     /// Notes what came of the question that `permit` was given for.
@@ -162,6 +176,10 @@ impl Limits {
             Breaker::Open { .. } => {} // asked before it opened: nothing new
         }
     }
+}
+
+fn unreached(failures: u32) -> String {
+    format!("could not be reached {failures} times in a row")
 }
 
 /// Seconds, rounded up: who asks after them is not too early.

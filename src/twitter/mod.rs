@@ -18,6 +18,7 @@ mod asker;
 mod cache;
 mod credentials;
 mod limits;
+mod notice;
 mod options;
 mod tokens;
 mod worker;
@@ -30,7 +31,8 @@ use std::time::Instant;
 
 use self::asker::Asker;
 use self::cache::Cache;
-use self::limits::{Limits, Permit};
+use self::limits::{Limits, Outcome, Permit};
+use self::notice::{Notice, Told};
 pub use self::options::{Options, STAND_IN_ADDRESS};
 use self::tokens::Tokens;
 pub use self::worker::Answer;
@@ -47,6 +49,8 @@ const WORKERS: usize = 8;
 pub struct Pool {
     options: Options,
     limits: Limits,
+    told: Told,
+    notices: VecDeque<Notice>,
     cache: Cache,
     waiting: VecDeque<Job>,
     idle: Vec<usize>,
@@ -83,6 +87,8 @@ impl Pool {
         Ok(Pool {
             options: options.clone(),
             limits: Limits::default(),
+            told: Told::default(),
+            notices: VecDeque::new(),
             cache: Cache::new(options.cached_for),
             waiting: VecDeque::new(),
             idle: (0..WORKERS).collect(),
@@ -132,12 +138,31 @@ impl Pool {
         if let Some(report) = report {
             self.idle.push(report.worker);
             self.limits.record(report.permit, report.outcome, now);
+            self.note(report.outcome, report.failure, now);
             if report.is_good {
                 self.cache.insert(report.query, Arc::clone(&json), now.mono);
             }
             self.dispatch(now);
         }
         (question, json)
+    }
+
+    /// What the operator should know, oldest first.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// Takes down for the operator what a request's outcome has changed.
+    fn note(&mut self, outcome: Outcome, failure: Option<String>, now: Now) {
+        let notice = match (self.limits.trouble(now), outcome) {
+            (Some(trouble), _) => {
+                let last = failure.map_or(String::new(), |why| format!(", the last time: {why}"));
+                self.told.stopped(format!("{trouble}{last}"), now.mono)
+            }
+            (None, Outcome::Answered) => self.told.resumed(),
+            (None, _) => None, // it proves nothing yet
+        };
+        self.notices.extend(notice);
     }
 
     /// Gives idle workers what waits. While Twitter is not to be asked nothing waits for it: the

@@ -42,6 +42,8 @@ pub(super) struct Report {
     pub(super) query: TweetQuery,
     pub(super) permit: Permit,
     pub(super) outcome: Outcome,
+    /// Why there was no answer, in words, if there was none.
+    pub(super) failure: Option<String>,
     /// Whether the answer may serve others.
     pub(super) is_good: bool,
 }
@@ -62,11 +64,12 @@ impl Worker {
             // A bug, ours or a library's, must cost one answer, not a worker.
             let reply = catch_unwind(AssertUnwindSafe(|| self.answer(&job)));
             let failed = Failure::Other("asking it failed".to_owned());
-            let (json, outcome, is_good) = match reply.unwrap_or(Err(failed)) {
-                Ok(reply) => (reply.line.into(), reply.outcome, reply.is_good),
+            let (json, outcome, failure, is_good) = match reply.unwrap_or(Err(failed)) {
+                Ok(reply) => (reply.line.into(), reply.outcome, None, reply.is_good),
                 Err(failure) => {
                     let had = job.deadline.saturating_duration_since(began);
-                    (failure.json(), failure.outcome(had), false)
+                    let (json, outcome) = (failure.json(), failure.outcome(had));
+                    (json, outcome, Some(failure.to_string()), false)
                 }
             };
             let report = Some(Report {
@@ -74,6 +77,7 @@ impl Worker {
                 query: job.query,
                 permit,
                 outcome,
+                failure,
                 is_good,
             });
             post(Answer {

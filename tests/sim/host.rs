@@ -257,7 +257,7 @@ impl Host {
             Action::Withdraw(question) => Deed::Withdraw(question),
             Action::LinkUp(link) => Deed::LinkUp(link),
             Action::LinkDown(link, _) => Deed::LinkDown(link),
-            Action::Unreached(..) | Action::Refused { .. } => Deed::Tell,
+            Action::Unreached(..) | Action::Refused { .. } | Action::TooManyAsk => Deed::Tell,
         })
     }
 }

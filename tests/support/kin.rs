@@ -100,9 +100,9 @@ pub const PLACE_IN_THE_BACKLOG: Promise = Promise {
     why: "a net.Server accepts whoever comes, and can only close what is too many",
 };
 
-/// The operators of both sides hear of a link that only one of them has named.
-pub const WORD_OF_A_REFUSED_LINK: Promise = Promise {
-    what: "a refused link is told on standard error, on both sides",
+/// The operators hear of a link that only one of them has named, and of questions without room.
+pub const WORD_OF_REFUSALS: Promise = Promise {
+    what: "links and questions that are refused are told on standard error",
     not_by: &[Kin::Twisted, Kin::Node, Kin::Java],
     why: "they tell of dials that fail, and of no more",
 };

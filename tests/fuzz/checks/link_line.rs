@@ -195,7 +195,7 @@ impl Server {
                     Action::Ask { question, .. } => asked.push(question),
                     Action::Answer { .. } | Action::Withdraw(_) => {}
                     Action::LinkUp(_) | Action::LinkDown(..) => {}
-                    Action::Unreached(..) | Action::Refused { .. } => {}
+                    Action::Unreached(..) | Action::Refused { .. } | Action::TooManyAsk => {}
                 }
             }
             self.node.check_invariants();

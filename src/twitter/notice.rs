@@ -1,0 +1,96 @@
+//! What `Pool` tells the operator: that Twitter is not asked for now, and that it answers again. Pure.
+//!
+//! One line each, not one a question; and a Twitter that comes and goes is told of once a minute.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// That Twitter is not asked is told this often at most.
+const STOPPED_EVERY: Duration = Duration::from_secs(60);
+
+/// What an operator should know of Twitter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It is not asked, or by one question at a time only; the text says why.
+    Stopped(String),
+    /// It answers, after it was told that it is not asked.
+    Resumed,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Stopped(why) => write!(f, "Twitter is not asked for now: {why}"),
+            Notice::Resumed => f.write_str("Twitter answers again"),
+        }
+    }
+}
+
+/// What the operator knows.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Whether the last word was that Twitter is not asked.
+    is_stopped: bool,
+    /// When that was told last.
+    stopped_at: Option<Instant>,
+}
+
+impl Told {
+    /// What to tell when `trouble` keeps Twitter from being asked.
+    pub(super) fn stopped(&mut self, trouble: String, now: Instant) -> Option<Notice> {
+        let lately = |at: Instant| now < at + STOPPED_EVERY;
+        if self.is_stopped || self.stopped_at.is_some_and(lately) {
+            return None;
+        }
+        self.is_stopped = true;
+        self.stopped_at = Some(now);
+        Some(Notice::Stopped(trouble))
+    }
+
+    /// What to tell when Twitter has answered, and may be asked on.
+    pub(super) fn resumed(&mut self) -> Option<Notice> {
+        let was_stopped = std::mem::take(&mut self.is_stopped);
+        was_stopped.then_some(Notice::Resumed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_twitter_that_comes_and_goes_is_told_of_once_a_minute() {
+        let (mut told, start) = (Told::default(), Instant::now());
+        let mut said = Vec::new();
+        for second in 0..=150 {
+            let now = start + Duration::from_secs(second);
+            let notice = match second % 2 {
+                0 => told.stopped(format!("{second}"), now),
+                _ => told.resumed(),
+            };
+            said.extend(notice.map(|notice| (second, notice)));
+        }
+        let stopped = |second: u64| (second, Notice::Stopped(second.to_string()));
+        let resumed = |second| (second, Notice::Resumed);
+        let want = [
+            stopped(0),
+            resumed(1),
+            stopped(60),
+            resumed(61),
+            stopped(120),
+            resumed(121),
+        ];
+        assert_eq!(said, want);
+    }
+
+    #[test]
+    fn a_trouble_that_lasts_is_told_of_once() {
+        let (mut told, now) = (Told::default(), Instant::now());
+        assert_eq!(told.resumed(), None, "nobody missed it");
+        assert!(told.stopped("gone".to_owned(), now).is_some());
+        let later = now + Duration::from_secs(3_600);
+        assert_eq!(told.stopped("gone".to_owned(), later), None);
+        assert_eq!(told.resumed(), Some(Notice::Resumed));
+        assert_eq!(told.resumed(), None);
+    }
+}
