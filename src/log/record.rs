@@ -10,7 +10,7 @@
 //!
 //! `Log` and the simulation write and read them. The README describes the format for everybody.
 
-use chrono::DateTime;
+use chrono::{DateTime, Datelike};
 
 use super::note;
 use crate::node::history::Recalled;
@@ -114,8 +114,10 @@ impl Stamp {
     /// Sets the time.
     pub fn set(&mut self, wall: Timestamp) {
         if self.second != Some(wall.seconds()) {
-            // Beyond the calendar of chrono lies no clock that is set.
-            let date = DateTime::from_timestamp(wall.seconds(), 0).unwrap_or_default();
+            // A clock that is set has a year of four digits; another date would be no stamp.
+            let date = DateTime::from_timestamp(wall.seconds(), 0);
+            let date = date.filter(|date| (0..=9999).contains(&date.year()));
+            let date = date.unwrap_or_default();
             self.text = date.format("%Y-%m-%dT%H:%M:%S.").to_string().into_bytes();
             self.second = Some(wall.seconds());
         } else {
@@ -356,6 +358,29 @@ mod tests {
 
     fn text(record: &[u8]) -> &str {
         std::str::from_utf8(record).expect("a record is ASCII")
+    }
+
+    #[test]
+    fn a_clock_without_a_year_of_four_digits_still_writes_what_is_read() {
+        let (year_0, year_10000) = (-62_167_219_200, 253_402_300_800);
+        for (seconds, begins) in [
+            (year_0 - 1, "1970-01-01T00:00:00."),
+            (year_0, "0000-01-01T00:00:00."),
+            (year_10000 - 1, "9999-12-31T23:59:59."),
+            (year_10000, "1970-01-01T00:00:00."),
+            (269_846_467_200, "1970-01-01T00:00:00."),
+            (i64::MIN, "1970-01-01T00:00:00."),
+            (i64::MAX, "1970-01-01T00:00:00."),
+        ] {
+            let (mut stamp, mut out) = (Stamp::default(), Vec::new());
+            stamp.set(Timestamp::new(seconds, 5));
+            stamp.write_head(&mut out, Direction::Out, Label::Client(1));
+            write_text(&mut out, b"AT Ann +0.000000000 kiwi +00+000 1");
+            assert!(text(&out).starts_with(begins), "{seconds}: {}", text(&out));
+            out.pop();
+            let recalled = read(&mut out).recalled();
+            assert!(matches!(recalled, Some(Recalled::At { .. })), "{seconds}");
+        }
     }
 
     #[test]
