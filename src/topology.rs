@@ -116,12 +116,14 @@ impl Topology {
     /// Reads the text of a topology file.
     ///
     /// A line is `<name> <client host:port> <server host:port> <neighbour>…`; `#` starts a comment.
-    /// A link named on either side, or on both, is one link.
+    /// A link named on either side, or on both, is one link. A byte order mark at the start is
+    /// passed over, as RFC 3629, section 6 allows.
     ///
     /// # Errors
     /// The first line with a missing field, a bad name or address, a duplicate, an unknown
     /// neighbour, or a server that is its own neighbour.
     pub fn parse(text: &[u8]) -> Result<Topology, TopologyError> {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let mut members: Vec<Member> = Vec::new();
         let mut wanted: Vec<(usize, usize, ServerName)> = Vec::new(); // line, member, neighbour
         for (index, bytes) in text.split(|&byte| byte == b'\n').enumerate() {
@@ -257,7 +259,8 @@ mod tests {
     fn a_link_named_on_either_side_or_both_is_one_link() {
         let both = b"a h:1 h:2 b b\nb h:3 h:4 a\n";
         let left = b"# a comment\n\n  a\th:1 h:2 b # and one more\r\nb h:3 [::1]:4";
-        for text in [&both[..], &left[..]] {
+        let marked = b"\xef\xbb\xbfa h:1 h:2 b\nb h:3 h:4";
+        for text in [&both[..], &left[..], &marked[..]] {
             let topology = Topology::parse(text).expect("it is valid");
             assert_eq!(links(&topology), [("a", vec!["b"]), ("b", vec!["a"])]);
         }
@@ -283,6 +286,7 @@ mod tests {
             ("a h:65536 h:2", 1, "no port from 1 to 65535"),
             ("a h: h:2", 1, "no port from 1 to 65535"),
             ("a :1 h:2", 1, "':1' is no address"),
+            ("a h:1 h:2\n\u{feff}b h:3 h:4", 2, "is no name"),
         ] {
             let error = Topology::parse(text.as_bytes()).expect_err(text);
             assert_eq!(error.line, line, "{text:?}: {}", error.message);
