@@ -97,14 +97,21 @@ impl Options {
     }
 }
 
-/// Reads a search address: `http` or `https`, and a host.
+/// Reads a search address: `http` or `https`, a host, and a port that may be.
 fn check_url(url: &str) -> Result<Uri, String> {
     let uri: Uri = url
         .parse()
         .map_err(|error| format!("it is no URL: {error}"))?;
     match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
-        _ => Err("http://HOST… or https://HOST… is wanted".to_owned()),
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => {}
+        _ => return Err("http://HOST… or https://HOST… is wanted".to_owned()),
+    }
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let has_port = !host.ends_with(']') && host.contains(':');
+    match has_port && uri.port_u16().is_none_or(|port| port == 0) {
+        true => Err("its port is none from 1 to 65535".to_owned()),
+        false => Ok(uri),
     }
 }
 
@@ -168,6 +175,14 @@ mod tests {
             ("http://127.0.0.1:12599/search.json", true),
             ("https://search.twitter.com/search.json?lang=en", true),
             ("http://[::1]:80", true),
+            ("http://[::1]/search.json", true),
+            ("http://name:word@127.0.0.1/search.json", true),
+            ("http://127.0.0.1:65535/search.json", true),
+            ("http://127.0.0.1:65536/search.json", false),
+            ("http://127.0.0.1:99999", false),
+            ("http://127.0.0.1:0", false),
+            ("http://[::1]:99999/search.json", false),
+            ("http://127.0.0.1:/search.json", false),
             ("127.0.0.1:12599/search.json", false),
             ("ftp://127.0.0.1/search.json", false),
             ("http:///search.json", false),
