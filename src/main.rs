@@ -62,7 +62,7 @@ struct Serve {
     #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes)]
     log_max_bytes: u64,
     /// How many logs to keep that have been replaced: NAME.log.1 is the newest.
-    #[arg(long, value_name = "COUNT", default_value_t = 4)]
+    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = parse_log_keep)]
     log_keep: u32,
     /// When the log is made to survive a power failure: before each reply, within a second,
     /// or when the system thinks fit.
@@ -92,9 +92,9 @@ enum Sync {
 
 /// A number of bytes, with a unit or without.
 fn parse_bytes(text: &str) -> Result<u64, String> {
-    let (digits, unit) = match text.strip_suffix(['K', 'M', 'G']) {
+    let (digits, unit) = match text.strip_suffix(['K', 'M', 'G', 'k', 'm', 'g']) {
         None => (text, 1),
-        Some(digits) => match text.as_bytes()[digits.len()] {
+        Some(digits) => match text.as_bytes()[digits.len()].to_ascii_uppercase() {
             b'K' => (digits, 1 << 10),
             b'M' => (digits, 1 << 20),
             _ => (digits, 1 << 30),
@@ -120,12 +120,14 @@ struct TwitterArguments {
     #[arg(long, value_name = "FILE")]
     twitter_credentials: Option<PathBuf>,
     /// For how many seconds an answer serves others who ask the same, up to a day; 0: not at all.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = seconds())]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = parse_cache_seconds)]
     twitter_cache: u32,
 }
 
-fn seconds() -> impl TypedValueParser<Value = u32> {
-    clap::value_parser!(u32).range(..=24 * 60 * 60)
+fn parse_cache_seconds(text: &str) -> Result<u32, String> {
+    let seconds = text.parse().ok();
+    let seconds = seconds.filter(|seconds| *seconds <= 24 * 60 * 60);
+    seconds.ok_or_else(|| "seconds are wanted, a whole number up to 86400".to_owned())
 }
 
 fn api() -> impl TypedValueParser<Value = Api> {
@@ -154,6 +156,11 @@ fn main() -> ExitCode {
     }
 }
 
+fn parse_log_keep(text: &str) -> Result<u32, String> {
+    let count = text.parse().ok();
+    count.ok_or_else(|| "a whole number is wanted, 0 or more".to_owned())
+}
+
 fn parse_max_connections(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("a number from 1 on is wanted".to_owned()),
@@ -178,6 +185,9 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         .map_err(|error| Failure::Start(format!("{shown}:{}: {}", error.line, error.message)))?;
     let member = topology.member(name).ok_or_else(|| {
         let names: Vec<_> = topology.members().iter().map(|m| m.name.as_str()).collect();
+        if names.is_empty() {
+            return Failure::Start(format!("{shown} names no server"));
+        }
         let names = names.join(", ");
         let name = name.escape_debug();
         Failure::Start(format!("{shown} has no server '{name}', only: {names}"))

@@ -263,6 +263,15 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Writes a span of whole seconds for an operator, in the greatest unit that leaves no rest.
+pub fn span_text(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let units = [(24 * 60 * 60, "d"), (60 * 60, "h"), (60, "min"), (1, "s")];
+    let whole = |(length, _): &&(u64, &str)| seconds.is_multiple_of(*length);
+    let (length, unit) = units.iter().find(whole).expect("each is whole in seconds");
+    format!("{} {unit}", seconds / length)
+}
+
 /// `u64::MAX` has so many digits.
 const DECIMAL_DIGITS_MAX: usize = 20;
 
@@ -491,6 +500,21 @@ mod tests {
         ] {
             let want = want.map(Duration::from_secs);
             assert_eq!(parse_span(input).ok(), want, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn spans_are_told_in_the_unit_that_leaves_no_rest() {
+        for (input, want) in [
+            ("7", "7 s"),
+            ("90s", "90 s"),
+            ("120", "2 min"),
+            ("90m", "90 min"),
+            ("24h", "1 d"),
+            ("36525d", "36525 d"),
+        ] {
+            let span = parse_span(input).expect("it is one");
+            assert_eq!(span_text(span), want);
         }
     }
 

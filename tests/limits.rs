@@ -547,6 +547,8 @@ fn a_log_from_before_is_forgotten_too_when_the_option_comes() {
     assert_eq!(herd.at("Ann", "kiwi"), Some(at.clone()));
     herd.kill("Ann");
     herd.start_arguing("Ann", &["--forget-after", "7d"]);
+    let said = herd.process("Ann").said();
+    assert!(said.contains("Ann: forgets after 7 d\n"), "{said}");
     assert_eq!(herd.at("Ann", "kiwi"), None);
     herd.ask("Ann", &format!("IAMAT emu +00+000 {}", seconds_ago(0)));
     herd.kill("Ann");

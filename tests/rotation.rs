@@ -112,18 +112,22 @@ fn no_log_need_be_kept() {
 #[test]
 fn what_cannot_be_a_size_is_refused_in_a_word() {
     let herd = Herd::new(ALONE);
-    for arguments in [
-        ["--log-max-bytes", "much"],
-        ["--log-max-bytes", "-1"],
-        ["--log-max-bytes", "99999999999G"],
-        ["--log-keep", "x"],
-        ["--fsync", "sometimes"],
+    for (arguments, wanted) in [
+        (["--log-max-bytes", "much"], "not a number of bytes"),
+        (["--log-max-bytes", "-1"], "unexpected argument"),
+        (["--log-max-bytes", "10t"], "not a number of bytes"),
+        (["--log-max-bytes", "99999999999G"], "not a number of bytes"),
+        (["--log-keep", "x"], "a whole number is wanted"),
+        (["--twitter-cache", "5s"], "seconds are wanted"),
+        (["--twitter-cache", "86401"], "up to 86400"),
+        (["--fsync", "sometimes"], "always"),
     ] {
         let output = herd.command("Ann").args(arguments).output();
         let output = output.expect("the program can be started");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
         assert!(stderr.contains(arguments[1]), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(wanted), "{arguments:?}: {stderr}");
     }
 }
 
@@ -273,7 +277,7 @@ fn exchanged(log: &str, direction: &str) -> usize {
 #[test]
 fn a_restart_after_a_rotation_costs_what_changed_in_both_directions() {
     let mut herd = Herd::new(PAIR);
-    let arguments = ["--log-max-bytes", "150K"];
+    let arguments = ["--log-max-bytes", "150k"];
     herd.start_arguing("Ann", &arguments);
     herd.start("Bob");
     herd.wait_for_link("Ann", "Bob");

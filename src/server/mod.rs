@@ -42,7 +42,7 @@ use crate::log::files::Files;
 use crate::log::{self, Fsync};
 use crate::net::Reactor;
 use crate::node::Node;
-use crate::time::Now;
+use crate::time::{Now, span_text};
 use crate::topology::{Member, Topology};
 use crate::twitter::{self, Pool};
 
@@ -102,6 +102,7 @@ impl Server {
         let mut node = Node::new(member, topology, start::seeds(), now);
         if let Some(after) = options.forget_after {
             node.forget_after(after, now);
+            operator.say(&format!("forgets after {}", span_text(after)));
         }
         let mailbox = reactor.mailbox();
         let synced = move |ticket, synced| mailbox.post(Mail::Synced(ticket, synced));
