@@ -8,6 +8,10 @@ mod wire;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -381,4 +385,50 @@ fn what_is_left_of_a_checkpoint_vouches_for_no_mark() {
             None => assert!(news.contains(" moa "), "without {cut}: {news}"),
         }
     }
+}
+
+/// Whoever is not the super-user, and owns nothing.
+const NOBODY: u32 = 65_534;
+
+/// Lets everybody do to the file what `mode` says.
+fn permit(path: &Path, mode: u32) {
+    let permissions = fs::Permissions::from_mode(mode);
+    fs::set_permissions(path, permissions).expect("it is ours");
+}
+
+#[test]
+fn a_log_that_may_only_be_read_is_known_and_written_again_when_it_may_be() {
+    let mut herd = Herd::started(ALONE);
+    let mut acknowledged = report(&herd, 0..100, 1);
+    herd.kill("Ann");
+    let home = herd.directory.path().to_owned();
+    let (log, topology) = (herd.log_path("Ann"), herd.topology());
+    let logs = log.parent().expect("it is in a directory").to_owned();
+    permit(&home, 0o755);
+    permit(&topology, 0o444);
+    permit(&logs, 0o555);
+    permit(&log, 0o444);
+    let mut command = herd.command("Ann");
+    if fs::metadata(&log).expect("it is there").uid() == 0 {
+        // For the super-user there is nothing that may only be read. Nobody may not be allowed to go
+        // where the program is.
+        let program = home.join("herd");
+        fs::copy(command.get_program(), &program).expect("there is room");
+        permit(&program, 0o755);
+        let mut unprivileged = Command::new(program);
+        unprivileged.args(command.get_args()).uid(NOBODY);
+        command = unprivileged;
+    }
+    herd.start_with("Ann", command);
+    assert_eq!(said(&mut herd, "100 clients are known from it"), 1);
+    held(&herd, "Ann", &acknowledged);
+    acknowledged.extend(report(&herd, 100..110, 1));
+    permit(&logs, 0o777);
+    permit(&log, 0o666);
+    wait_until("the log is complete", || {
+        said(&mut herd, "the log holds all 110 clients") == 1
+    });
+    herd.kill("Ann");
+    herd.start("Ann");
+    held(&herd, "Ann", &acknowledged);
 }

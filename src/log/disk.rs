@@ -50,7 +50,13 @@ pub trait Disk {
     /// other processes.
     fn open(&mut self, path: &Path) -> Result<Self::File, OpenError>;
 
-    /// The same, but what the file held is gone.
+    /// The same of a file that is there, and that may not be written. A file system that knows no such
+    /// thing need not do more than [`Disk::open`].
+    fn open_to_read(&mut self, path: &Path) -> Result<Self::File, OpenError> {
+        self.open(path)
+    }
+
+    /// The same as [`Disk::open`], but what the file held is gone.
     fn create(&mut self, path: &Path) -> Result<Self::File, OpenError>;
 
     /// Appends as many of `bytes` as it can, and says how many.

@@ -93,15 +93,18 @@ fn open(path: &Path, truncate: bool) -> Result<Arc<File>, OpenError> {
     if !file.metadata().map_err(OpenError::Io)?.is_file() {
         return Ok(Arc::new(file)); // whoever logs to a device may share it
     }
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse),
-        Err(TryLockError::Error(error)) => return Err(OpenError::Io(error)),
-    }
+    lock(&file)?;
     if truncate {
         file.set_len(0).map_err(OpenError::Io)?; // only now that it is ours
     }
     Ok(Arc::new(file))
+}
+
+fn lock(file: &File) -> Result<(), OpenError> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::InUse,
+        TryLockError::Error(error) => OpenError::Io(error),
+    })
 }
 
 impl Disk for Files {
@@ -109,6 +112,16 @@ impl Disk for Files {
 
     fn open(&mut self, path: &Path) -> Result<Arc<File>, OpenError> {
         open(path, false)
+    }
+
+    fn open_to_read(&mut self, path: &Path) -> Result<Arc<File>, OpenError> {
+        let mut options = OpenOptions::new();
+        let options = options
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32); // a pipe that nobody writes
+        let file = options.open(path).map_err(OpenError::Io)?;
+        lock(&file)?;
+        Ok(Arc::new(file))
     }
 
     fn create(&mut self, path: &Path) -> Result<Arc<File>, OpenError> {

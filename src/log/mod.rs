@@ -101,8 +101,8 @@ impl<D: Disk> Log<D> {
     /// A log that was moved away, by a rotation that did not come to its end, is taken back.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] if another process has it. After [`OpenError::Io`], the disk's, the log
-    /// is tried again each second, and is read then.
+    /// [`OpenError::InUse`] if another process has it. After [`OpenError::Io`], the disk's, what could
+    /// be read of the log is recalled; it is tried again each second, and is read then.
     pub fn open(
         &mut self,
         node: &mut Node,
@@ -137,24 +137,55 @@ impl<D: Disk> Log<D> {
         &mut self,
         node: &mut Node,
         now: Now,
-        mut progress: impl FnMut(u64, u64),
+        progress: impl FnMut(u64, u64),
     ) -> Result<(), OpenError> {
-        let (out, is_taken_back) = names::open(&mut self.disk, &self.options.path)?;
+        let (out, is_taken_back) = match names::open(&mut self.disk, &self.options.path) {
+            Err(OpenError::Io(error)) => {
+                // Perhaps it can be read all the same, and tells of what was acknowledged.
+                let file = self.disk.open_to_read(&self.options.path);
+                match file.and_then(|file| Appender::new(&self.disk, file).map_err(OpenError::Io)) {
+                    Ok(out) => drop(self.replay(&out, node, progress)),
+                    Err(OpenError::InUse) => return Err(OpenError::InUse),
+                    Err(_) => {}
+                }
+                return Err(OpenError::Io(error));
+            }
+            opened => opened?,
+        };
         if is_taken_back {
             self.rotation.want(now.mono);
         }
-        let out = self.out.insert(out);
-        if !out.is_regular() {
-            return Ok(()); // a device or a pipe has no past
-        }
         let len = out.len();
-        let mut replay = Replay::new(len);
+        let replayed = self.replay(&out, node, progress);
+        let is_regular = self.out.insert(out).is_regular();
+        self.rotation.begins_with(replayed?);
+        if !is_regular {
+            self.notices.push_back(Notice::NoFile);
+            return Ok(());
+        }
+        if len > 0 && !node.recalls_from_the_beginning() {
+            self.rotation.want(now.mono); // until then a restart cannot tell what neighbours know
+        }
+        Ok(())
+    }
+
+    /// Has the node recall what a file holds. Gives the length of the checkpoint with which it begins.
+    fn replay(
+        &mut self,
+        out: &Appender<D::File>,
+        node: &mut Node,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<u64, OpenError> {
+        if !out.is_regular() {
+            return Ok(0); // a device or a pipe has no past
+        }
+        let mut replay = Replay::new(out.len());
         loop {
             let step = replay.step(&self.disk, &out.file, |batch| node.recall(batch));
             if !step.map_err(OpenError::Unread)? {
                 break;
             }
-            progress(replay.at(), len);
+            progress(replay.at(), out.len());
         }
         if let Some(stamp) = replay.last_stamp() {
             node.recall(&[Recalled::Last { stamp }]);
@@ -162,11 +193,7 @@ impl<D: Disk> Log<D> {
         if replay.holes() > 0 {
             self.notices.push_back(Notice::Holes(replay.holes()));
         }
-        self.rotation.begins_with(replay.checkpoint_bytes());
-        if len > 0 && !node.recalls_from_the_beginning() {
-            self.rotation.want(now.mono); // until then a restart cannot tell what neighbours know
-        }
-        Ok(())
+        Ok(replay.checkpoint_bytes())
     }
 
     // ---- records

@@ -22,6 +22,8 @@ pub enum Notice {
     NamesNotSynced(String),
     /// Now its name can.
     NamesSynced,
+    /// It is a device or a pipe, which keeps nothing.
+    NoFile,
     /// So many lines of what was there at the start are no records.
     Holes(u64),
     /// It was cut short or deleted by somebody else.
@@ -62,6 +64,9 @@ impl fmt::Display for Notice {
             ),
             Notice::NamesSynced => {
                 f.write_str("the log's directory is synced, a power failure would keep its name")
+            }
+            Notice::NoFile => {
+                f.write_str("the log is no regular file, and a restart will know nothing")
             }
             Notice::Holes(lines) => write!(
                 f,

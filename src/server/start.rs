@@ -148,7 +148,9 @@ pub fn open_log(
             "what the log {path} held could not all be read: {error}"
         )),
         Err(OpenError::Io(error)) => operator.say(&format!(
-            "cannot use the log {path}, serving on without: {error}"
+            "cannot use the log {path}, serving on without and trying again each second, {} clients \
+             are known from it: {error}",
+            node.table().len()
         )),
     }
     Ok(log)

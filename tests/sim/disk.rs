@@ -250,7 +250,7 @@ impl Disk {
                     self.become_whole();
                 }
                 Notice::Recovered(_) | Notice::NotRotated(_) => {}
-                Notice::Spoilt | Notice::Foreign(_) | Notice::Holes(_) => {
+                Notice::Spoilt | Notice::Foreign(_) | Notice::Holes(_) | Notice::NoFile => {
                     panic!("nobody did that: {notice:?}")
                 }
             }
