@@ -24,6 +24,7 @@ pub mod table;
 mod expiry;
 mod feed;
 mod index;
+mod recall;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -38,10 +39,11 @@ use self::protocol::{
     Command, Hello, Incarnation, LINK_LINE_BYTES_MAX, LinkLine, Mark, TweetQuery,
 };
 use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
+use self::recall::Recall;
 use self::table::{HashKeys, Key, Source, Table};
 use crate::connection_id::ConnectionId;
 use crate::random::SplitMix64;
-use crate::time::{Now, Timestamp};
+use crate::time::Now;
 use crate::topology::{Member, ServerName, Topology};
 
 /// Names a neighbour: its place among our links.
@@ -310,11 +312,24 @@ impl Node {
     /// A report is judged by the time when it came, not by that of the replay: what was news then
     /// has a number, though it has expired since.
     pub fn recall(&mut self, batch: &[Recalled<'_>]) {
-        for (recalled, location) in batch.iter().zip(self.read_recalled(batch)) {
-            self.recall_all_but_location(recalled);
+        let read = self.read_recalled(batch);
+        let mut recall = self.recalling();
+        for (recalled, location) in batch.iter().zip(read) {
+            recall.take_in(recalled);
             if let Some((key, location)) = location {
-                self.table.accept(key, &location, Source::Own);
+                recall.table.accept(key, &location, Source::Own);
             }
+        }
+    }
+
+    fn recalling(&mut self) -> Recall<'_> {
+        Recall {
+            table: &mut self.table,
+            history: &mut self.history,
+            links: &mut self.links,
+            expiry: self.expiry.as_ref(),
+            recalled_expiry: &mut self.recalled_expiry,
+            knows_again: &mut self.knows_again,
         }
     }
 
@@ -329,104 +344,12 @@ impl Node {
         read
     }
 
-    fn recall_all_but_location(&mut self, recalled: &Recalled<'_>) {
-        match *recalled {
-            Recalled::At { stamp, .. } => {
-                if let Some(after) = self.recalled_expiry
-                    && let Some(came) = Timestamp::parse_utc(stamp)
-                {
-                    self.table.expire_before(came.minus(after));
-                }
-            }
-            Recalled::Expect(records) => self.table.reserve(records as usize),
-            Recalled::Held { number, .. } => {
-                if !self.table.advance(number.saturating_sub(1)) {
-                    self.distrust(); // somebody has put this log together
-                }
-            }
-            Recalled::Life { incarnation, end } => self.history.recall(incarnation, end),
-            Recalled::Checkpoint {
-                incarnation, end, ..
-            } => {
-                self.recall_no_expiry();
-                match self.table.advance(end) {
-                    true => {
-                        self.history.see_beginning();
-                        self.history.begin(incarnation, end);
-                    }
-                    false => self.distrust(),
-                }
-            }
-            Recalled::Known { name, life, known } => {
-                if let Some(link) = self.recalled_link(name) {
-                    link.recall_known(life, known);
-                }
-            }
-            Recalled::Forgets(after) => self.recalled_expiry = Some(after),
-            Recalled::Neighbour { name, line } => {
-                match (self.recalled_link(name), LinkLine::parse(line)) {
-                    (Some(link), Ok(LinkLine::Hello(hello))) => link.recall_life(hello.incarnation),
-                    (Some(link), Ok(LinkLine::Mark(number))) => drop(link.handle_mark(number)),
-                    _ => {}
-                }
-            }
-            Recalled::Started { incarnation, end } => {
-                self.recall_no_expiry(); // unless the log says so next
-                if end == 0 && self.table.end() == 0 {
-                    self.history.see_beginning(); // it knew nothing yet
-                }
-                match self.history.has_beginning() && end == self.table.end() {
-                    true => self.history.begin(incarnation, end),
-                    false => self.distrust(),
-                }
-            }
-            Recalled::Gap => {
-                self.recall_no_expiry(); // unless the log says so next
-                self.distrust();
-            }
-            Recalled::Last { stamp } => self.recall_last_time(stamp),
-        }
-    }
-
-    /// What had expired in the life before was passed over when neighbours were told of changes, and
-    /// not taken in from them, and marks were given all the same. If the clock was set back since,
-    /// or records are kept for longer, some of it is known again: then no mark holds.
-    fn recall_last_time(&mut self, stamp: &[u8]) {
-        let Some(after) = self.recalled_expiry else {
-            return;
-        };
-        let oldest = self.expiry.as_ref().map(Expiry::oldest_at_start);
-        let oldest = oldest.unwrap_or(Timestamp::MIN);
-        if Timestamp::parse_utc(stamp).is_some_and(|last| oldest < last.minus(after)) {
-            self.distrust();
-            self.knows_again = true;
-        }
-    }
-
     /// The same for a log that can be read only now that the server runs: its locations are taken
     /// in like a client's, the rest says nothing any longer.
     pub fn recall_late(&mut self, batch: &[Recalled<'_>]) {
         for (key, location) in self.read_recalled(batch).into_iter().flatten() {
             self.table.accept(key, &location, Source::Own);
         }
-    }
-
-    /// Numbers given from here on may be others than those the lives before gave.
-    fn distrust(&mut self) {
-        self.history.forget();
-        self.links.iter_mut().for_each(Link::forget);
-    }
-
-    /// The link to a neighbour of whose feed the log tells, if the log can be relied on so far.
-    fn recalled_link(&mut self, name: &[u8]) -> Option<&mut Link> {
-        let from = |link: &&mut Link| link.neighbour.as_bytes() == name;
-        let link = self.links.iter_mut().find(from);
-        link.filter(|_| self.history.is_whole())
-    }
-
-    fn recall_no_expiry(&mut self) {
-        self.recalled_expiry = None;
-        self.table.expire_before(Timestamp::MIN);
     }
 
     /// Whether what was recalled goes back to the beginning: a life that knew nothing yet, or a
@@ -444,13 +367,8 @@ impl Node {
     /// Begins this life: all that is known now has been recalled. Gives what is to be recalled
     /// of it: the incarnation, and the number the feed has come to.
     pub fn begin_life(&mut self) -> (Incarnation, u64) {
-        let (incarnation, end) = (self.incarnation, self.table.end());
-        self.recall_no_expiry(); // what has expired is known with the first turn's time
-        if !self.history.has_beginning() {
-            self.distrust();
-        }
-        self.history.begin(incarnation, end);
-        (incarnation, end)
+        let incarnation = self.incarnation;
+        (incarnation, self.recalling().begin_life(incarnation))
     }
 
     /// The lives of this feed, the oldest first, each with the last number it gave; `None` for

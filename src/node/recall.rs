@@ -1,0 +1,135 @@
+//! What a log recalls of the lives before: which of their numbers and marks still hold.
+//!
+//! `Node` is the caller, and lends what it fills; the locations it takes in itself. Whatever in the
+//! log puts the numbers in doubt ends in [`Recall::distrust`]: then all is sent once more, and
+//! nothing is lost.
+
+use std::time::Duration;
+
+use super::expiry::Expiry;
+use super::history::{History, Recalled};
+use super::link::Link;
+use super::protocol::{Incarnation, LinkLine};
+use super::table::Table;
+use crate::time::Timestamp;
+
+/// What records are taken into, in the log's order.
+pub struct Recall<'a> {
+    /// The latest locations.
+    pub table: &'a mut Table,
+    /// The lives of the feed.
+    pub history: &'a mut History,
+    /// How far each neighbour is known.
+    pub links: &'a mut [Link],
+    /// Present if this life forgets.
+    pub expiry: Option<&'a Expiry>,
+    /// After what time records expired in the life that is being recalled, if they did.
+    pub recalled_expiry: &'a mut Option<Duration>,
+    /// Set when what had expired before this life may be known again.
+    pub knows_again: &'a mut bool,
+}
+
+impl Recall<'_> {
+    /// Takes in a record, but for the location that it may tell of.
+    pub fn take_in(&mut self, recalled: &Recalled<'_>) {
+        match *recalled {
+            Recalled::At { stamp, .. } => {
+                if let Some(after) = *self.recalled_expiry
+                    && let Some(came) = Timestamp::parse_utc(stamp)
+                {
+                    self.table.expire_before(came.minus(after));
+                }
+            }
+            Recalled::Expect(records) => self.table.reserve(records as usize),
+            Recalled::Held { number, .. } => {
+                if !self.table.advance(number.saturating_sub(1)) {
+                    self.distrust(); // somebody has put this log together
+                }
+            }
+            Recalled::Life { incarnation, end } => self.history.recall(incarnation, end),
+            Recalled::Checkpoint {
+                incarnation, end, ..
+            } => {
+                self.expire_nothing();
+                match self.table.advance(end) {
+                    true => {
+                        self.history.see_beginning();
+                        self.history.begin(incarnation, end);
+                    }
+                    false => self.distrust(),
+                }
+            }
+            Recalled::Known { name, life, known } => {
+                if let Some(link) = self.link(name) {
+                    link.recall_known(life, known);
+                }
+            }
+            Recalled::Forgets(after) => *self.recalled_expiry = Some(after),
+            Recalled::Neighbour { name, line } => match (self.link(name), LinkLine::parse(line)) {
+                (Some(link), Ok(LinkLine::Hello(hello))) => link.recall_life(hello.incarnation),
+                (Some(link), Ok(LinkLine::Mark(number))) => drop(link.handle_mark(number)),
+                _ => {}
+            },
+            Recalled::Started { incarnation, end } => {
+                self.expire_nothing(); // unless the log says so next
+                if end == 0 && self.table.end() == 0 {
+                    self.history.see_beginning(); // it knew nothing yet
+                }
+                match self.history.has_beginning() && end == self.table.end() {
+                    true => self.history.begin(incarnation, end),
+                    false => self.distrust(),
+                }
+            }
+            Recalled::Gap => {
+                self.expire_nothing(); // unless the log says so next
+                self.distrust();
+            }
+            Recalled::Last { stamp } => self.take_in_last_time(stamp),
+        }
+    }
+
+    /// Begins the life `incarnation`: all that is known now has been recalled. Gives the number that
+    /// the feed has come to.
+    pub fn begin_life(&mut self, incarnation: Incarnation) -> u64 {
+        let end = self.table.end();
+        self.expire_nothing(); // what has expired is known with the first turn's time
+        if !self.history.has_beginning() {
+            self.distrust();
+        }
+        self.history.begin(incarnation, end);
+        end
+    }
+
+    /// What had expired in the life before was passed over when neighbours were told of changes, and
+    /// not taken in from them, and marks were given all the same. If the clock was set back since,
+    /// or records are kept for longer, some of it is known again: then no mark holds.
+    fn take_in_last_time(&mut self, stamp: &[u8]) {
+        let Some(after) = *self.recalled_expiry else {
+            return;
+        };
+        let oldest = self.expiry.map(Expiry::oldest_at_start);
+        let oldest = oldest.unwrap_or(Timestamp::MIN);
+        if Timestamp::parse_utc(stamp).is_some_and(|last| oldest < last.minus(after)) {
+            self.distrust();
+            *self.knows_again = true;
+        }
+    }
+
+    /// Numbers given from here on may be others than those the lives before gave.
+    fn distrust(&mut self) {
+        self.history.forget();
+        self.links.iter_mut().for_each(Link::forget);
+    }
+
+    /// The link to a neighbour of whose feed the log tells, if the log can be relied on so far.
+    fn link(&mut self, name: &[u8]) -> Option<&mut Link> {
+        let from = |link: &&mut Link| link.neighbour.as_bytes() == name;
+        let link = self.links.iter_mut().find(from);
+        link.filter(|_| self.history.is_whole())
+    }
+
+    fn expire_nothing(&mut self) {
+        *self.recalled_expiry = None;
+        self.table.expire_before(Timestamp::MIN);
+    }
+}
