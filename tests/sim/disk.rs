@@ -19,6 +19,9 @@ use herd::time::Now;
 
 use crate::files::{Ailment, Files, Inode};
 
+/// Most checkpoints are about this long.
+const CHECKPOINT_BYTES: usize = 1_000;
+
 /// How a server ends that was not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
@@ -312,7 +315,9 @@ impl Disk {
             && crash == Crash::PowerLossAndCut
         {
             let bytes = self.files.bytes_from(log, 0);
-            let at = dice.below(1 + bytes.len() as u64) as usize;
+            // Often within the checkpoint, if it has one.
+            let most = [bytes.len(), bytes.len().min(CHECKPOINT_BYTES)][dice.below(2) as usize];
+            let at = dice.below(1 + most as u64) as usize;
             let next = bytes[at..].iter().position(|&byte| byte == b'\n');
             let cut = next.map_or(bytes.len(), |next| at + next + 1);
             self.files.cut_beginning(log, cut);

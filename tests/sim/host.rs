@@ -21,9 +21,10 @@ use crate::oracle::Heard;
 /// A wire takes at least this much: less than a socket, so that neighbours are often too slow.
 const ROOM_BYTES_MIN: u64 = 500;
 
-/// A random number of bytes that a server's wires take before they block.
+/// A random number of bytes that a server's wires take before they block: often few lines.
 pub fn random_room(dice: &mut SplitMix64) -> usize {
-    (ROOM_BYTES_MIN + dice.below(20_000)) as usize
+    let more = [500, 20_000][dice.below(2) as usize];
+    (ROOM_BYTES_MIN + dice.below(more)) as usize
 }
 
 /// When in its next turn a server dies.
