@@ -158,6 +158,33 @@ fn a_checkpoint_without_its_end_is_not_whole() {
     }
 }
 
+/// Nor where somebody has taken records out, or put some in.
+#[test]
+fn a_log_that_was_cut_is_not_whole() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let (one, two) = (Incarnation(11), Incarnation(12));
+    let kiwi = "AT Blake +0.000000000 kiwi +00+000 1";
+    let held = format!("= #2 {kiwi}");
+    let came = format!("> c1 {kiwi}");
+    let started = |life, end| format!("* - {}", note::started(life, end, 1));
+    let checkpoint = |records| format!("* - {}", note::checkpoint(one, 2, records));
+    for (records, lives) in [
+        ([held.clone(), checkpoint(1), started(two, 2)], 3),
+        ([held.clone(), checkpoint(2), started(two, 2)], 1), // its beginning is gone
+        ([started(one, 0), came.clone(), started(two, 1)], 3),
+        ([started(one, 0), came.clone(), started(two, 2)], 1), // something between is
+        ([started(one, 0), came.clone(), started(two, 0)], 1), // or was put there
+    ] {
+        let line = |record: &String| format!("2012-11-17T02:08:23.672266766Z {record}\n");
+        let log: String = records.iter().map(line).collect();
+        fs::write(&path, &log).expect("it can be written");
+        let bench = Bench::opened(options(&path));
+        assert_eq!(bench.known().len(), 1, "{log}");
+        assert_eq!(bench.node.lives().count(), lives, "{log}");
+    }
+}
+
 /// What had expired and was swept, and so is in the checkpoint only, must not come back from there:
 /// reports that were news to the server would not be to a replay.
 #[test]
