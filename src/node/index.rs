@@ -73,16 +73,11 @@ impl Index {
 
     /// The key of a name. SipHash-1-3 (Aumasson and Bernstein, 2012): keyed, made for tables that
     /// strangers fill.
-    ///
-    /// What a look-up will read first is asked for already here, and is near when that comes.
     pub fn key(&self, client: &[u8]) -> Key {
-        let key = Key {
+        Key {
             hash: SipHasher13::new_with_keys(self.keys.0, self.keys.1).hash(client),
             likely: NO_SLOT,
-        };
-        let home = self.shards[self.shard(key)].run_of(key.tag());
-        std::hint::black_box(home.first().map(|entry| entry.slot)); // so that it is read
-        key
+        }
     }
 
     /// The share is in the high bits: a shard uses the lowest.
@@ -104,6 +99,12 @@ impl Index {
     /// The slot under `key` that is the right one, as `is_right` says.
     pub fn find(&self, key: Key, is_right: impl Fn(u32) -> bool) -> Option<u32> {
         self.shards[self.shard(key)].find(key.tag(), is_right)
+    }
+
+    /// Reads what a look-up will read first, and gives something that depends on it.
+    pub fn touch(&self, key: Key) -> u32 {
+        let run = self.shards[self.shard(key)].run_of(key.tag());
+        run.first().map_or(NO_SLOT, |entry| entry.slot)
     }
 
     /// The slot that a look-up will ask about first, [`NO_SLOT`] if it will ask about none.

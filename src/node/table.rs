@@ -11,7 +11,7 @@
 use std::cmp::Ordering;
 
 use super::feed::Feed;
-use super::index::{Index, NO_SLOT};
+use super::index::Index;
 use super::location::Location;
 use super::protocol::parse_at;
 use crate::time::Timestamp;
@@ -256,14 +256,20 @@ impl Table {
     /// Here each step is taken for all of them before the next, in loads that do not depend on each
     /// other, so that the processor waits for many at a time.
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k mut Key>) {
-        let mut slots = [NO_SLOT; PREFETCH_MAX];
-        for (slot, key) in slots.iter_mut().zip(keys) {
-            key.likely = self.index.likely(*key);
-            *slot = key.likely;
+        let mut near: [Option<&mut Key>; PREFETCH_MAX] = [const { None }; PREFETCH_MAX];
+        let mut bits = 0;
+        for (near, key) in near.iter_mut().zip(keys) {
+            bits ^= u64::from(self.index.touch(*key));
+            *near = Some(key);
         }
-        let records = slots.iter();
-        let records = records.filter_map(|&slot| self.records.get(slot as usize));
-        let bits = records.fold(0, |bits, record| bits ^ record.touch());
+        for key in near.iter_mut().flatten() {
+            key.likely = self.index.likely(**key);
+        }
+        for key in near.iter().flatten() {
+            if let Some(record) = self.records.get(key.likely as usize) {
+                bits ^= record.touch();
+            }
+        }
         std::hint::black_box(bits); // otherwise nothing of this need be done
     }
 
