@@ -2,8 +2,9 @@
 # Runs a whole herd on this machine: the servers of a topology file, and a stand-in for Twitter.
 #
 # A process is ours if a pid file names it and its command line says so: a pid file left behind
-# never makes us signal a stranger. How a link is, its last line in NAME.err says. Needs bash 4,
-# awk, coreutils, util-linux (flock, setsid) and Linux's /proc.
+# never makes us signal a stranger. One that writes our NAME.err and has lost its pid file is given
+# a new one. How a link is, its last line in NAME.err says. Needs bash 4, awk, grep, coreutils,
+# util-linux (flock, setsid) and Linux's /proc.
 set -euo pipefail
 shopt -s nullglob
 
@@ -48,6 +49,7 @@ start_herd() {
     local id running="" missing=""
     read_topology
     lock
+    find_lost
     for id in $(everyone); do
         if running_pid "$id" >/dev/null; then running+=" $id"; else missing+=" $id"; fi
     done
@@ -64,13 +66,15 @@ start_herd() {
     for id in $missing; do launch "$id"; done
     wait_until_up
     trap - INT TERM HUP EXIT
+    [[ -n $STAND_IN ]] || running_pid twitter.stand-in >/dev/null ||
+        rm -f -- "$LOG_DIR/twitter.stand-in.pid"
     show_welcome
 }
 
 # Stops all that has a pid file, also those that the topology file no longer names.
 stop_herd() {
     local file ids=""
-    [[ ! -d $LOG_DIR ]] || lock
+    [[ ! -d $LOG_DIR ]] || { lock && find_lost; }
     for file in "$LOG_DIR"/*.pid; do file=${file##*/} ids+=" ${file%.pid}"; done
     ids=$(still_running "$ids")
     stop_these "$ids"
@@ -91,9 +95,17 @@ restart_herd() {
 show_status() {
     local id pid addresses result=0
     read_topology
+    find_lost
+    # Whether there is a stand-in was said at the start: it left a pid file, or servers have theirs.
+    set -- "$LOG_DIR"/*.pid
+    if [[ -e $LOG_DIR/twitter.stand-in.pid ]]; then
+        STAND_IN=twitter.stand-in
+    elif [[ $# -gt 0 ]]; then
+        STAND_IN=""
+    fi
     table_row server pid clients servers uptime links
     for id in $(everyone); do
-        addresses=("${CLIENTS[$id]-$TWITTER_LISTEN}" "${SERVERS[$id]--}")
+        addresses=("${CLIENTS[$id]-$(listening_address "$id")}" "${SERVERS[$id]--}")
         if pid=$(running_pid "$id"); then
             table_row "$id" "$pid" "${addresses[@]}" "$(uptime_of "$id")" "$(link_states "$id")"
         else
@@ -113,7 +125,7 @@ settings() {
     LOG_DIR=$(realpath -m -- "${LOG_DIR:-$ROOT/logs}")
     TWITTER_LISTEN=${TWITTER_LISTEN:-127.0.0.1:12599}
     STAND_IN=twitter.stand-in # a server's name has no dot
-    [[ -z ${TWITTER_URL:-} ]] || STAND_IN=""
+    [[ -z ${TWITTER_URL:-} ]] || STAND_IN="" # show_status goes by what was started
     local path
     case ${TWITTER_API:-1.0} in
         1.0) path=/search.json ;;
@@ -138,6 +150,7 @@ read_topology() {
     NAMES=""
     [[ -f $TOPOLOGY && -r $TOPOLOGY ]] || die "cannot read the topology file $TOPOLOGY"
     while IFS= read -r line || [[ -n $line ]]; do
+        [[ $number -gt 0 ]] || line=${line#$'\xef\xbb\xbf'} # a byte order mark
         number=$((number + 1)) line=${line%%#*}
         read -r name client server neighbours <<<"${line//[$'\r\f']/ }"
         [[ -n $name ]] || continue
@@ -169,16 +182,47 @@ herd_arguments() {
 
 # Prints the pid of a process of ours; returns 1 if it does not run.
 running_pid() {
-    local pid="" command
+    local pid=""
     [[ -r $LOG_DIR/$1.pid ]] || return 1
     read -r pid <"$LOG_DIR/$1.pid" || true
-    [[ $pid =~ ^[0-9]+$ ]] || return 1
-    command=$(command_line "$pid")
-    case $1 in
-        *.*) [[ $command == *" twitter --listen "* ]] || return 1 ;;
-        *) [[ $command == *" serve $1 --topology "*" --log-dir $LOG_DIR "* ]] || return 1 ;;
-    esac
+    [[ $pid =~ ^[0-9]+$ ]] && is_ours "$1" "$pid" || return 1
     echo "$pid"
+}
+
+# Returns whether a process runs what we run under this name.
+is_ours() {
+    local command
+    command=$(command_line "$2")
+    case $1 in
+        *.*) [[ $command == *" twitter --listen "* ]] ;;
+        *) [[ $command == *" serve $1 --topology "*" --log-dir $LOG_DIR "* ]] ;;
+    esac
+}
+
+# Gives a process of ours that has lost its pid file a new one: we know it by the file that it writes
+# its standard error to, besides its command line.
+find_lost() {
+    local file pid id
+    for file in $(grep -laE 'serve|twitter' /proc/[0-9]*/cmdline 2>/dev/null || true); do
+        pid=${file#/proc/} pid=${pid%/*}
+        id=$(readlink -- "/proc/$pid/fd/2" 2>/dev/null) || continue
+        [[ $id == "$LOG_DIR"/*.err* ]] || continue
+        id=${id##*/} id=${id%%.err*}
+        if ! running_pid "$id" >/dev/null && is_ours "$id" "$pid"; then
+            complain "$id runs as pid $pid, its pid file was lost; here it is again"
+            echo "$pid" >"$LOG_DIR/$id.pid"
+            touch -r "/proc/$pid" -- "$LOG_DIR/$id.pid" # as old as the process
+        fi
+    done
+}
+
+# Prints where the stand-in listens: as it was told, or will be.
+listening_address() {
+    local pid command=""
+    ! pid=$(running_pid "$1") || command=$(command_line "$pid")
+    command=${command##* --listen }
+    command=${command%% *}
+    echo "${command:-$TWITTER_LISTEN}"
 }
 
 # Prints a process's command line, a space after each argument; nothing if the process has ended.
@@ -195,8 +239,10 @@ still_running() {
 # Dies if what runs was started for another topology or another Twitter.
 require_same_settings() {
     herd_arguments "$1"
-    [[ $(command_line "$(running_pid "$1")") == *" ${ARGUMENTS[*]} " ]] ||
-        die "$1 is already running, with other settings: 'restart' starts it with these"
+    local command
+    command=$(command_line "$(running_pid "$1")")
+    [[ $command == *" ${ARGUMENTS[*]} " ]] ||
+        die "$1 is already running, with other settings (${command% }): 'restart' starts it with these"
 }
 
 # Lets one run_herd.sh at a time change what runs; the lock goes when the process goes.
@@ -236,6 +282,7 @@ launch() {
         cd "$ROOT" && echo "$BASHPID" >"$LOG_DIR/$id.pid"
         exec setsid "$HERD" "${ARGUMENTS[@]}" </dev/null
     ) >>"$err" 2>&1 9>&- &
+    disown "$!" 2>/dev/null || true # so that bash says nothing of it if we must kill it
     for ((tries = 0; tries < 500; tries++)); do # until it has become herd, or failed to
         if running_pid "$id" >/dev/null || ! kill -0 "$!" 2>/dev/null; then break; fi
         sleep 0.01
@@ -355,7 +402,7 @@ uptime_of() {
 
 # Prints where clients connect, and something to try.
 show_welcome() {
-    local name first=""
+    local name first="" radius_km=100
     say "The herd is up, its logs are in $LOG_DIR. Clients connect to"
     for name in $NAMES; do
         first=${first:-$name}
@@ -363,7 +410,8 @@ show_welcome() {
     done
     say "Tell one server where kiwi is, then ask another:"
     say "  echo IAMAT kiwi +34.068930-118.445127 \$(date +%s.%N) | $(nc_to "$first")"
-    say "  echo WHATSAT kiwi 100 2 | $(nc_to "$name")"
+    [[ ${TWITTER_API:-} != 2 ]] || radius_km=40 # it takes less than 25 miles
+    say "  echo WHATSAT kiwi $radius_km 2 | $(nc_to "$name")"
 }
 
 # Prints how to talk to a server with netcat, an IPv6 host without its brackets.

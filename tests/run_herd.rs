@@ -254,6 +254,45 @@ fn one_that_does_not_heed_sigterm_is_killed_with_a_word() {
 }
 
 #[test]
+fn one_that_is_killed_before_it_is_up_is_told_in_our_words_only() {
+    let herd = Herd::new();
+    let deaf = herd.dir.path().join("deaf");
+    fs::write(
+        &deaf,
+        "#!/bin/bash\ntrap '' TERM\nwhile sleep 0.1; do :; done\n",
+    )
+    .expect("a file");
+    fs::set_permissions(&deaf, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    let mut command = herd.command(&["start"]);
+    let start = herd.run_program(command.env("HERD_BIN", &deaf).env("START_SECONDS", "1"));
+    assert_eq!(start.code, 1, "{start:?}");
+    assert!(start.err.contains("so killed:"), "{start:?}");
+    let foreign = |line: &&str| !line.starts_with("run_herd.sh: ") || line.contains("Killed");
+    assert_eq!(start.err.lines().find(foreign), None, "{start:?}");
+    assert_eq!(herd.processes(), []);
+}
+
+#[test]
+fn a_server_whose_pid_file_was_lost_is_found() {
+    let herd = Herd::started();
+    let before = herd.processes();
+    let pid = herd.pid("Bob");
+    for command in ["status", "start", "stop"] {
+        fs::remove_file(herd.log_dir().join("Bob.pid")).expect("it has one");
+        let run = herd.run(&[command]);
+        assert_eq!(run.code, 0, "{run:?}");
+        let told = format!("Bob runs as pid {pid}, ");
+        assert!(run.err.contains(&told), "{run:?}");
+        if command != "stop" {
+            assert_eq!(herd.pid("Bob"), pid, "{run:?}");
+            assert_eq!(herd.processes(), before, "{run:?}");
+        }
+    }
+    assert_eq!(herd.processes(), []);
+    assert!(!herd.log_dir().join("Bob.err.old").exists(), "it wrote on");
+}
+
+#[test]
 fn a_link_that_does_not_come_up_is_named() {
     let herd = Herd::started();
     kill(herd.pid("Cyd"), Signal::KILL);
@@ -300,16 +339,24 @@ fn another_twitter_means_no_stand_in() {
     assert_eq!(status.code, 0, "{status:?}");
     assert!(!status.out.contains(STAND_IN), "{status:?}");
 
+    // What is shown is what was started, whatever the environment says now.
     herd.twitter_url = None;
+    let status = herd.run(&["status"]);
+    assert_eq!(status.code, 0, "{status:?}");
+    assert!(!status.out.contains(STAND_IN), "{status:?}");
     let start = herd.run(&[]);
     assert_eq!(start.code, 1, "{start:?}");
     assert!(start.err.contains("with other settings"), "{start:?}");
+    assert!(start.err.contains("/elsewhere.json"), "{start:?}");
     assert_eq!(herd.processes(), processes, "it is left alone");
 }
 
 #[test]
 fn another_api_is_spoken_with_the_stand_in() {
     let herd = Herd::new();
+    let text = fs::read_to_string(herd.topology()).expect("the topology file");
+    // As some editors save it, with a byte order mark.
+    fs::write(herd.topology(), format!("\u{feff}{text}")).expect("a topology file");
     let credentials = herd.dir.path().join("of Twitter");
     fs::write(&credentials, "TWITTER_BEARER_TOKEN=stand-in-hush\n").expect("a file");
     fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).expect("it is ours");
@@ -319,7 +366,8 @@ fn another_api_is_spoken_with_the_stand_in() {
     command.env("TWITTER_CREDENTIALS", "of Twitter");
     let start = herd.run_program(&mut command);
     assert_eq!(start.code, 0, "{start:?}");
-    let lines = "IAMAT kiwi +34.068930-118.445127 1\nWHATSAT kiwi 5 1\n";
+    assert!(start.out.contains("WHATSAT kiwi 40 2 "), "{start:?}");
+    let lines = "IAMAT kiwi +34.068930-118.445127 1\nWHATSAT kiwi 40 1\n";
     let reply = herd.ask("Bob", lines);
     assert!(
         reply
