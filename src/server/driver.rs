@@ -468,12 +468,16 @@ impl Driver {
         }
     }
 
+    /// Tells the operator only: the log has each of them.
     fn say_refused(&mut self, id: ConnectionId, name: Option<ServerName>, reason: &str) {
+        if !self.operator.is_due(Matter::Refused, self.now.mono) {
+            return;
+        }
         let name = name.map_or("somebody".to_owned(), |name| name.to_string());
         let from = self.reactor.peer(id);
         let from = from.map_or(String::new(), |address| format!(" from {address}"));
         let text = format!("{name}{from} was refused at the server port: {reason}");
-        self.tell_now_and_then(Matter::Refused, &text);
+        self.operator.say(&text);
     }
 
     /// Links that have a backlog and room for at least one line of it.
