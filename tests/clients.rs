@@ -1191,6 +1191,12 @@ fn a_bad_topology_is_refused_with_file_and_line() {
         );
         assert_refused(&output, &[&format!("herd.txt:{line}: "), words]);
     }
+    fs::write(&file, "# nobody yet\n").expect("the directory is ours");
+    let output = run(
+        &["serve", "Blake", "--topology", "herd.txt"],
+        directory.path(),
+    );
+    assert_refused(&output, &["herd.txt names no server"]);
     fs::write(&file, b"\n\xff\xfe\n").expect("the directory is ours");
     let output = run(
         &["serve", "Blake", "--topology", "herd.txt"],
