@@ -20,7 +20,7 @@ const SHARES: usize = 4096;
 pub type HashKeys = (u64, u64);
 
 /// Stands where there is no slot: memory ends long before there are so many.
-pub const NO_SLOT: u32 = u32::MAX;
+const NO_SLOT: u32 = u32::MAX;
 
 /// Where to look for a client: the hash of its name, made once for all look-ups.
 #[derive(Clone, Copy, Debug)]
@@ -222,9 +222,11 @@ impl Shard {
     }
 
     fn remove(&mut self, entry: Entry) {
-        let place = self.place(entry.tag);
-        let rest = self.entries[place..].iter();
-        let place = place + rest.take_while(|&&other| other != entry).count();
+        let first = self.place(entry.tag);
+        let same = self.entries[first..]
+            .iter()
+            .position(|&other| other == entry);
+        let place = first + same.expect("who takes something away has put it there");
         let after = place + 1;
         // Up to what is free or at home all are displaced.
         let displaced = (after..).zip(&self.entries[after..]);
