@@ -809,3 +809,44 @@ fn a_replay_gives_the_numbers_of_the_life_before_whatever_has_expired_since() {
         assert_eq!(last.node.table().end(), end_then);
     }
 }
+
+#[test]
+fn what_was_refused_as_expired_is_asked_for_again_when_the_clock_is_set_back() {
+    let mut solo = Solo::start_in(BESIDE_BOB, 1, Vec::new(), start(), true);
+    let right = solo.now.wall;
+    let hour = Timestamp::new(right.seconds() + 3_600, 0);
+    solo.now.wall = hour;
+    let hello = "HELLO herd/1 Bob Ann 00000000000000b0";
+    let bob = |serial| ConnectionId { serial, slot: 0 };
+    solo.node.handle_accepted(bob(1), solo.now);
+    solo.hear(bob(1), &format!("{hello} 1 - 0"));
+    let at = format!("AT Bob +0.000000000 kiwi +00+000 {}", right.seconds());
+    solo.hear(bob(1), &at);
+    solo.hear(bob(1), "MARK 1");
+    assert!(solo.node.table().is_empty(), "an hour ago is too long ago");
+    let claim = |solo: &Solo| {
+        let (_, _, known) = solo.node.neighbours_known().next().expect("Bob");
+        known.map(|mark| mark.number)
+    };
+    assert_eq!(claim(&solo), Some(1));
+    // A little back is no matter: nothing was refused that would not be now.
+    solo.now.wall = Timestamp::new(hour.seconds() - 1, 0);
+    assert!(!solo.node.handle_clock_set_back(solo.now));
+    assert_eq!((claim(&solo), solo.node.peers().count()), (Some(1), 1));
+    solo.now.wall = right;
+    assert!(solo.node.handle_clock_set_back(solo.now));
+    assert_eq!(claim(&solo), None);
+    let aborted = std::iter::from_fn(|| match solo.node.poll_action()? {
+        Action::Abort { connection, .. } => Some(connection == bob(1)),
+        _ => Some(false),
+    });
+    assert!(aborted.fold(false, |any, abort| any | abort));
+    solo.node.handle_peer_lost(bob(1), "given up", solo.now);
+    solo.node.handle_accepted(bob(2), solo.now);
+    solo.hear(bob(2), &format!("{hello} 2 - 0"));
+    solo.hear(bob(2), &at);
+    assert_eq!(solo.feed(), [(1, at)]);
+    // What may have been refused before this counts still if the clock is set back further.
+    solo.now.wall = Timestamp::new(right.seconds() - 1, 0);
+    assert!(solo.node.handle_clock_set_back(solo.now));
+}

@@ -298,7 +298,9 @@ impl Node {
     /// Lets records be forgotten `after` their effective time, by the clock of each turn. Without
     /// it none ever is. A restart must recall it of this life ([`Recalled::Forgets`]).
     pub fn forget_after(&mut self, after: Duration, now: Now) {
-        self.expiry = Some(Expiry::new(after, now));
+        let expiry = Expiry::new(after, now);
+        self.table.set_lost(expiry.oldest_at_start());
+        self.expiry = Some(expiry);
     }
 
     /// After what time records are forgotten, if ever.
@@ -830,6 +832,31 @@ impl Node {
             protocol::write_mark(&mut self.wishes.lines, number);
             self.wishes.say(connection, Some(index), spoken);
         }
+    }
+
+    /// Takes in, before anything else of a turn, that the clock shows less than it did. `true` if what
+    /// had expired may be news again: what was told meanwhile was not taken in, or was given up, and
+    /// marked all the same, so that no mark of a neighbour holds, and each is asked anew.
+    pub fn handle_clock_set_back(&mut self, now: Now) -> bool {
+        let oldest = self.expiry.as_ref().map(|expiry| expiry.oldest(now));
+        let Some(oldest) = oldest.filter(|oldest| *oldest <= self.table.lost()) else {
+            return false;
+        };
+        self.table.set_lost(oldest); // what is older than that stays lost
+        let links = self.links.iter_mut();
+        let connections: Vec<_> = links
+            .filter_map(|link| {
+                link.forget();
+                link.session.as_ref().map(|session| session.connection)
+            })
+            .collect();
+        for connection in connections {
+            let reason = "the clock was set back";
+            self.drop_peer(connection, reason, now);
+            let reason = reason.to_owned();
+            self.wishes.push(Action::Abort { connection, reason });
+        }
+        true
     }
 
     /// What is too old now is unknown from now on.

@@ -93,6 +93,9 @@ impl Recall<'_> {
     pub fn begin_life(&mut self, incarnation: Incarnation) -> u64 {
         let end = self.table.end();
         self.expire_nothing(); // what has expired is known with the first turn's time
+        if let Some(expiry) = self.expiry {
+            self.table.set_lost(expiry.oldest_at_start()); // a life before may have lost what is older
+        }
         if !self.history.has_beginning() {
             self.distrust();
         }

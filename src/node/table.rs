@@ -63,6 +63,8 @@ pub struct Table {
     feed: Feed,
     /// Records whose effective time is before this one have expired.
     oldest: Timestamp,
+    /// The latest effective time of what was given up or not taken in, since it had expired.
+    lost: Timestamp,
 }
 
 #[derive(Debug)]
@@ -208,6 +210,7 @@ impl Table {
             index: Index::new(keys),
             feed: Feed::default(),
             oldest: Timestamp::MIN,
+            lost: Timestamp::MIN,
         }
     }
 
@@ -224,6 +227,17 @@ impl Table {
     /// From now on, what has an effective time before `oldest` is neither shown nor taken in.
     pub fn expire_before(&mut self, oldest: Timestamp) {
         self.oldest = oldest;
+    }
+
+    /// The latest effective time of what may have been given up or not taken in, since it had expired.
+    pub fn lost(&self) -> Timestamp {
+        self.lost
+    }
+
+    /// Notes that what has an effective time after `lost` has been neither given up nor refused, or has
+    /// been asked for again.
+    pub fn set_lost(&mut self, lost: Timestamp) {
+        self.lost = lost;
     }
 
     /// The number of the latest change.
@@ -293,6 +307,7 @@ impl Table {
             "another client's key"
         );
         if location.effective() < self.oldest {
+            self.lost = self.lost.max(location.effective());
             return false;
         }
         let slot = match self.find(key, location.client) {
@@ -424,9 +439,7 @@ impl Table {
                 break;
             }
         }
-        for slot in expired {
-            forget(&mut self.records, &mut self.index, &mut self.free, slot);
-        }
+        self.forget(expired);
         if ended { self.feed.end() } else { reached }
     }
 
@@ -442,7 +455,13 @@ impl Table {
             .filter(|(_, record)| record.effective() < self.oldest)
             .map(|(slot, _)| slot)
             .collect();
+        self.forget(expired);
+    }
+
+    fn forget(&mut self, expired: Vec<u32>) {
         for slot in expired {
+            let effective = self.records[slot as usize].effective();
+            self.lost = self.lost.max(effective);
             forget(&mut self.records, &mut self.index, &mut self.free, slot);
         }
     }
@@ -456,11 +475,12 @@ impl Table {
     /// cursor of the next slice, `None` at the end.
     pub fn sweep(&mut self, cursor: u64) -> Option<u64> {
         let (records, index, free) = (&mut self.records, &mut self.index, &mut self.free);
-        let oldest = self.oldest;
+        let (oldest, lost) = (self.oldest, &mut self.lost);
         self.feed.retain_slice(cursor, |number, slot| {
             let record = &records[slot as usize];
-            let fresh = record.effective() >= oldest;
-            if record.number == number && !fresh {
+            let effective = record.effective();
+            if record.number == number && effective < oldest {
+                *lost = effective.max(*lost);
                 forget(records, index, free, slot);
             }
             records[slot as usize].number == number

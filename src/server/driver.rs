@@ -361,6 +361,19 @@ impl Driver {
         due.into_iter().flatten().min()
     }
 
+    /// Sets when all is that happens from here on.
+    pub fn set_now(&mut self, now: Now) {
+        let before = std::mem::replace(&mut self.now, now);
+        self.log.set_time(now);
+        if now.wall < before.wall && self.node.handle_clock_set_back(now) {
+            // What had expired and was swept counts as never known; a replay, which goes by the
+            // times in the log, knows it still, and may judge a report that is older yet otherwise
+            // than we do from here on.
+            self.log.note_gap(&self.node, "the clock was set back");
+            self.perform();
+        }
+    }
+
     /// Lets the node know that time has passed, if it asked for that.
     pub fn handle_timeout(&mut self) {
         let due = self.node.poll_timeout();

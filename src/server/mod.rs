@@ -152,15 +152,7 @@ impl Server {
         driver.reactor.flush();
         driver.log.work(&mut driver.node, driver.now);
         driver.reactor.turn(driver.wake_at())?;
-        let before = std::mem::replace(&mut driver.now, Now::read());
-        driver.log.set_time(driver.now);
-        let forgets = driver.node.forgets_after().is_some();
-        if forgets && driver.now.wall < before.wall {
-            // What had expired and was swept counts as never known; a replay, which goes by the
-            // times in the log, knows it still, and may judge a report that is older yet otherwise
-            // than we do from here on.
-            driver.log.note_gap(&driver.node, "the clock was set back");
-        }
+        driver.set_now(Now::read());
         while let Some(event) = driver.reactor.poll_event() {
             driver.handle_event(event);
         }

@@ -124,6 +124,11 @@ impl Disk {
         self.log.as_mut().expect("the server is up")
     }
 
+    /// The number of the last record, be it written or not.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
     /// The last record that a restart is known to know.
     pub fn committed(&self) -> u64 {
         self.committed

@@ -228,8 +228,12 @@ impl Herd {
             costs.forget(expired.map(|(line, _)| line));
             let now = self.clock(index);
             let Host { disk, node, .. } = &mut self.hosts[index];
-            if let Some(node) = node {
+            if let Some(node) = node
+                && node.handle_clock_set_back(now)
+            {
                 disk.note_gap(node, now);
+                self.hosts[index].doubt_marks();
+                self.touch_ways_of(index); // it connects anew
                 self.turn(index);
             }
         }

@@ -74,8 +74,8 @@ pub struct Host {
     pub heard: Heard,
     /// The marks it must know, by neighbour: with the number of the record that tells of each.
     pub marks: BTreeMap<usize, Vec<(u64, Life, u64)>>,
-    /// Numbers of records up to which no mark counts, since a life that began there knew again what
-    /// had expired: unless a power failure takes that life away.
+    /// Numbers of records up to which no mark counts, since a life that began there, or whose clock was
+    /// set back there, may know again what had expired: unless a power failure takes that away.
     void: Vec<u64>,
     /// Nobody has cut its log's beginning off: what it knows is exactly what the disk has left.
     pub whole: bool,
@@ -208,7 +208,12 @@ impl Host {
     /// It knows again what had expired: no mark that its log tells of counts.
     pub fn know_again(&mut self) {
         self.costs.crash(true);
-        self.void.push(self.disk.committed());
+        self.doubt_marks();
+    }
+
+    /// No mark that it has heard so far counts.
+    pub fn doubt_marks(&mut self) {
+        self.void.push(self.disk.last());
     }
 
     /// The last mark of a neighbour's that counts.
