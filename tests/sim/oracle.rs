@@ -230,8 +230,8 @@ impl Heard {
             about.may_hold.retain(|held| !loses(held));
             let taken_in = about.may_hold.len() < before;
             about.may_hold.extend(taken_in.then_some(Some(at)));
-            // What has expired once a log may lack though it is held: then a restart knows this.
-            let is_better = |held: &Report| !held.late && !held.expired && held.rank >= rank;
+            // The log has all that is held: a restart knows what is better, or neither.
+            let is_better = |held: &Report| !held.late && held.rank >= rank;
             taken_in || !about.reports.iter().any(is_better)
         };
         if kept {
