@@ -48,6 +48,10 @@ use crate::line_buffer::Piece;
 /// The most bytes one connection may have read in one turn; then others are served.
 pub const READ_BYTES_MAX: usize = 64 * 1024;
 
+/// So many connections the kernel makes before we take them, if it lets us (`net.core.somaxconn`). Who
+/// comes when there is no room for more tries again only after a second.
+const BACKLOG: i32 = 4096;
+
 /// What all connections together may have read in one turn, as far as each then has
 /// [`READ_SHARE_BYTES_MIN`]: a turn in which a thousand have much to say must not take seconds, or
 /// their neighbours would take us for dead.
@@ -204,6 +208,7 @@ impl<M> Reactor<M> {
         connections_max: usize,
     ) -> io::Result<SocketAddr> {
         let mut socket = TcpListener::bind(address)?;
+        rustix::net::listen(&socket, BACKLOG)?; // once more, for mio asks for few
         let token = Token(LISTENERS_FROM + self.listeners.len());
         assert!(token < WAKER, "a reactor has few listeners");
         self.poll
@@ -918,6 +923,10 @@ mod tests {
 
     const ROLE: Role = 1;
 
+    /// A kernel that has no room for a connection drops its SYN, which is sent again after a second, two
+    /// more, four more.
+    const BURST_WITHIN: Duration = Duration::from_secs(5);
+
     /// A reactor with one connection of [`ROLE`], and the peer's end of that.
     fn one_connection() -> (Reactor<()>, ConnectionId, Peer) {
         let mut reactor = Reactor::new().expect("the kernel gives a poll");
@@ -938,6 +947,18 @@ mod tests {
             Some(event) => panic!("unexpected: {event:?}"),
             None => None,
         }
+    }
+
+    #[test]
+    fn a_burst_of_connections_is_made_before_any_is_taken() {
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+        let most: usize = most.map_or(128, |text| text.trim().parse().expect("a number"));
+        let mut reactor = Reactor::<()>::new().expect("the kernel gives a poll");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let bound = reactor.listen(any, ROLE, 10).expect("a port is free");
+        let peers = (0..most.min(300)).map(|_| Peer::connect_timeout(&bound, BURST_WITHIN));
+        let peers: Result<Vec<_>, _> = peers.collect();
+        peers.expect("the kernel makes them all");
     }
 
     #[test]
