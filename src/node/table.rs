@@ -53,6 +53,10 @@ pub struct Change<'a> {
 /// The most expired records that one look into the feed passes over.
 const EXPIRED_MAX: usize = 1024;
 
+/// The most entries of the feed that one look passes, those included that have changed again since: it
+/// takes a few milliseconds. More than can come in a turn, so that who looks once a turn gets ahead.
+const ENTRIES_MAX: usize = 256 * 1024;
+
 /// One record for each client.
 #[derive(Debug)]
 pub struct Table {
@@ -422,22 +426,24 @@ impl Table {
     ///
     /// What has expired is passed over, and forgotten there and then: were a clock set back, a
     /// record that was held back from one neighbour must not come to life again for others. No
-    /// call passes over more than 1,024 of them.
+    /// call passes over more than 1,024 of them, nor looks at more than 262,144 entries.
     pub fn take_after(&mut self, cursor: u64, mut take: impl FnMut(Change<'_>) -> bool) -> u64 {
         let (mut reached, mut expired) = (cursor, Vec::new());
         let mut ended = true;
-        for (slot, record) in self.records_after(cursor) {
-            if record.effective() < self.oldest {
+        for (entries, (number, slot, record)) in self.walk(cursor).enumerate() {
+            if entries == ENTRIES_MAX || expired.len() == EXPIRED_MAX {
+                ended = false;
+                break;
+            }
+            if record.number != number {
+                // It has changed again since.
+            } else if record.effective() < self.oldest {
                 expired.push(slot);
             } else if !take(record.change()) {
                 ended = false;
                 break;
             }
-            reached = record.number;
-            if expired.len() == EXPIRED_MAX {
-                ended = false;
-                break;
-            }
+            reached = number;
         }
         self.forget(expired);
         if ended { self.feed.end() } else { reached }
@@ -671,6 +677,30 @@ mod tests {
         assert_eq!((calls, table.len()), (3, 0), "a bounded piece a call");
         table.expire_before(Timestamp::MIN);
         assert_eq!(contents(&table), [""; 0], "what was passed over is gone");
+    }
+
+    #[test]
+    fn a_reader_passes_over_what_has_changed_again_since_in_bounded_pieces() {
+        const CLIENTS: usize = ENTRIES_MAX + 1000;
+        let mut table = Table::new((1, 2));
+        for time in 1..=2 {
+            for client in 0..CLIENTS {
+                let line = report(&format!("c{client}"), time);
+                accept(&mut table, &line, Source::Own);
+            }
+        }
+        let (mut cursor, mut calls, mut taken) = (0, 0, 0);
+        while cursor < table.end() {
+            let before = taken;
+            cursor = table.take_after(cursor, |_| {
+                taken += 1;
+                true
+            });
+            assert!(taken - before <= ENTRIES_MAX);
+            calls += 1;
+        }
+        assert_eq!(taken, CLIENTS);
+        assert!((2..=4).contains(&calls), "{calls} calls");
     }
 
     fn updates() -> impl Strategy<Value = Vec<String>> {
