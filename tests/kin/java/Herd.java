@@ -2401,6 +2401,9 @@ public final class Herd {
                 return new Server(member, members, Path.of(options.get("--log-dir")), url);
             }
         }
+        if (members.isEmpty()) {
+            throw new StartException(shown(file) + " names no server");
+        }
         throw new StartException(shown(file) + " has no server '" + shown(name) + "', only: "
                 + String.join(", ", members.stream().map(Member::name).toList()));
     }

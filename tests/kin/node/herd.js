@@ -1570,6 +1570,7 @@ async function main() {
     throw new StartError(`${shown(file)}:${reasonOf(error)}`);
   }
   const member = members.find((other) => other.name === name);
+  if (members.length === 0) throw new StartError(`${shown(file)} names no server`);
   if (!member) {
     const names = members.map((other) => other.name).join(', ');
     throw new StartError(`${shown(file)} has no server '${shown(name)}', only: ${names}`);

@@ -360,6 +360,8 @@ def _member(path, name):
         raise StartError("cannot read the topology %s: %s" % (path, why.strerror))
     except lines.TopologyError as why:
         raise StartError("%s:%d: %s" % ((path,) + why.args))
+    if not members:
+        raise StartError("%s names no server" % path)
     if name not in members:
         raise StartError("%s has no server %r, only: %s" % (path, name, ", ".join(members)))
     return members[name]
