@@ -850,3 +850,22 @@ fn what_was_refused_as_expired_is_asked_for_again_when_the_clock_is_set_back() {
     solo.now.wall = Timestamp::new(right.seconds() - 1, 0);
     assert!(solo.node.handle_clock_set_back(solo.now));
 }
+
+#[test]
+fn a_neighbour_that_asks_for_everything_gets_also_what_it_has_told_itself() {
+    let mut solo = Solo::start_in(BESIDE_BOB, 1, Vec::new(), start(), false);
+    let bob = |serial| ConnectionId { serial, slot: 0 };
+    let at = "AT Bob +0.000000000 kiwi +00+000 1";
+    for (serial, claim, told) in [
+        (1, "- 0", &[][..]),
+        (2, "0000000000000001 1", &[]), // it has all of ours
+        (3, "- 0", &[at]),              // it may have lost what was its own too
+    ] {
+        let hello = format!("HELLO herd/1 Bob Ann 00000000000000b0 {serial} {claim}");
+        solo.node.handle_accepted(bob(serial), solo.now);
+        solo.hear(bob(serial), &hello);
+        solo.hear(bob(serial), at);
+        assert_eq!(solo.tell(bob(serial)), told, "after {hello}");
+        solo.node.handle_peer_lost(bob(serial), "gone", solo.now);
+    }
+}

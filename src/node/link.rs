@@ -207,8 +207,8 @@ pub struct Link {
     known: Option<Mark>,
     /// Its present incarnation, as far as we know.
     life: Option<Incarnation>,
-    /// Our feed's end when its present incarnation first spoke. What we heard over this link up
-    /// to there we heard from an earlier life, which this one may have lost.
+    /// Our feed's end when its present incarnation first spoke, or last asked for everything. What we
+    /// heard over this link up to there the neighbour may have lost since.
     floor: u64,
     attempts: u32,
     /// Whether our name is the smaller one.
@@ -314,7 +314,8 @@ impl Link {
         end: u64,
         now: Now,
     ) {
-        if self.life != Some(hello.incarnation) {
+        // One that knows no mark may have lost what it told us, though it is the same life still.
+        if self.life != Some(hello.incarnation) || hello.known.is_none() {
             self.life = Some(hello.incarnation);
             self.floor = end;
         }
@@ -334,7 +335,7 @@ impl Link {
     }
 
     /// Whether a change numbered `number` that was heard over this very link need not go back:
-    /// the life that told us of it still lives.
+    /// the life that told us of it still lives, and has not asked for everything since.
     pub fn told_us(&self, number: u64) -> bool {
         number > self.floor
     }
@@ -487,8 +488,17 @@ mod tests {
         link.begin_session(CONNECTION, &hello(1, 1), 0, 10, now);
         assert_eq!(link.handle_mark(5), Spoken::News);
         assert!(!link.told_us(10) && link.told_us(11));
-        link.begin_session(CONNECTION, &hello(1, 2), 0, 20, now);
+        let knows = Hello {
+            known: Some(Mark {
+                incarnation: Incarnation(7),
+                number: 1,
+            }),
+            ..hello(1, 2)
+        };
+        link.begin_session(CONNECTION, &knows, 0, 20, now);
         assert!(link.told_us(11), "the same life");
+        link.begin_session(CONNECTION, &hello(1, 3), 0, 20, now);
+        assert!(!link.told_us(20) && link.told_us(21), "it asks for all");
         assert_eq!(link.known().map(|mark| mark.number), Some(5));
         link.begin_session(CONNECTION, &hello(2, 1), 0, 30, now);
         assert!(!link.told_us(30) && link.told_us(31));

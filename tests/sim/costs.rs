@@ -141,8 +141,8 @@ impl Costs {
     /// The neighbour has presented itself.
     pub fn begin(&mut self, id: ConnectionId, neighbour: usize, hello: Hello) {
         let (life, count) = self.heads.entry(neighbour).or_default();
-        if *life != hello.life {
-            // A hello of an earlier life may come late: that counts as one more.
+        if *life != hello.life || hello.claim.is_none() {
+            // Who asks for everything may have lost what it told us. A hello of an earlier life may come late: that counts as one more.
             (*life, *count) = (hello.life.clone(), *count + 1);
         }
         let session = Session {
