@@ -217,6 +217,7 @@ impl Shard {
         self.entries[place] = entry;
         self.len += 1;
         if free + STRIDE == self.entries.len() {
+            self.entries.reserve_exact(STRIDE); // and not twice as much
             self.entries.push(FREE);
         }
     }

@@ -54,7 +54,7 @@ pub struct Change<'a> {
 const EXPIRED_MAX: usize = 1024;
 
 /// The most entries of the feed that one look passes, those included that have changed again since: it
-/// takes a few milliseconds. More than can come in a turn, so that who looks once a turn gets ahead.
+/// takes a few milliseconds. More than comes in a turn, so that who looks once a turn gets ahead.
 const ENTRIES_MAX: usize = 256 * 1024;
 
 /// One record for each client.
@@ -400,13 +400,6 @@ impl Table {
         })
     }
 
-    /// The records that the feed has after `cursor`, each once, those included that have expired.
-    fn records_after(&self, cursor: u64) -> impl Iterator<Item = (u32, &Record)> {
-        self.walk(cursor)
-            .filter(|(number, _, record)| record.number == *number)
-            .map(|(_, slot, record)| (slot, record))
-    }
-
     /// What changed after `cursor`, oldest change first, each record once, if it has not expired.
     pub fn changes_after(&self, cursor: u64) -> impl Iterator<Item = Change<'_>> {
         self.entries_after(cursor).filter_map(|(_, change)| change)
@@ -455,11 +448,13 @@ impl Table {
         if self.oldest == Timestamp::MIN {
             return;
         }
-        let passed = self.records_after(after);
-        let passed = passed.take_while(|(_, record)| record.number <= until);
+        let passed = self.walk(after);
+        let passed = passed.take_while(|&(number, ..)| number <= until);
         let expired: Vec<_> = passed
-            .filter(|(_, record)| record.effective() < self.oldest)
-            .map(|(slot, _)| slot)
+            .filter(|(number, _, record)| {
+                record.number == *number && record.effective() < self.oldest
+            })
+            .map(|(_, slot, _)| slot)
             .collect();
         self.forget(expired);
     }
