@@ -157,9 +157,9 @@ impl Pool {
         let notice = match (self.limits.trouble(now), outcome) {
             (Some(trouble), _) => {
                 let last = failure.map_or(String::new(), |why| format!(", the last time: {why}"));
-                self.told.stopped(format!("{trouble}{last}"), now.mono)
+                self.told.stopped(format!("{trouble}{last}"))
             }
-            (None, Outcome::Answered) => self.told.resumed(),
+            (None, Outcome::Answered) => self.told.resumed(now.mono),
             (None, _) => None, // it proves nothing yet
         };
         self.notices.extend(notice);

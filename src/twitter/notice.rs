@@ -5,8 +5,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// That Twitter is not asked is told this often at most.
-const STOPPED_EVERY: Duration = Duration::from_secs(60);
+/// That Twitter answers again is told this often at most, and so is that it does not.
+const RESUMED_EVERY: Duration = Duration::from_secs(60);
 
 /// What an operator should know of Twitter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,26 +31,27 @@ impl fmt::Display for Notice {
 pub(super) struct Told {
     /// Whether the last word was that Twitter is not asked.
     is_stopped: bool,
-    /// When that was told last.
-    stopped_at: Option<Instant>,
+    /// When it was last told that it answers again.
+    resumed_at: Option<Instant>,
 }
 
 impl Told {
     /// What to tell when `trouble` keeps Twitter from being asked.
-    pub(super) fn stopped(&mut self, trouble: String, now: Instant) -> Option<Notice> {
-        let lately = |at: Instant| now < at + STOPPED_EVERY;
-        if self.is_stopped || self.stopped_at.is_some_and(lately) {
-            return None;
-        }
-        self.is_stopped = true;
-        self.stopped_at = Some(now);
-        Some(Notice::Stopped(trouble))
+    pub(super) fn stopped(&mut self, trouble: String) -> Option<Notice> {
+        let was_stopped = std::mem::replace(&mut self.is_stopped, true);
+        (!was_stopped).then_some(Notice::Stopped(trouble))
     }
 
-    /// What to tell when Twitter has answered, and may be asked on.
-    pub(super) fn resumed(&mut self) -> Option<Notice> {
-        let was_stopped = std::mem::take(&mut self.is_stopped);
-        was_stopped.then_some(Notice::Resumed)
+    /// What to tell when Twitter has answered, and may be asked on. One that comes and goes is told of
+    /// once in a while, and then that it is not asked stays the last word.
+    pub(super) fn resumed(&mut self, now: Instant) -> Option<Notice> {
+        let lately = |at: Instant| now < at + RESUMED_EVERY;
+        if !self.is_stopped || self.resumed_at.is_some_and(lately) {
+            return None;
+        }
+        self.is_stopped = false;
+        self.resumed_at = Some(now);
+        Some(Notice::Resumed)
     }
 }
 
@@ -65,8 +66,8 @@ mod tests {
         for second in 0..=150 {
             let now = start + Duration::from_secs(second);
             let notice = match second % 2 {
-                0 => told.stopped(format!("{second}"), now),
-                _ => told.resumed(),
+                0 => told.stopped(format!("{second}")),
+                _ => told.resumed(now),
             };
             said.extend(notice.map(|notice| (second, notice)));
         }
@@ -75,10 +76,11 @@ mod tests {
         let want = [
             stopped(0),
             resumed(1),
-            stopped(60),
+            stopped(2),
             resumed(61),
-            stopped(120),
+            stopped(62),
             resumed(121),
+            stopped(122),
         ];
         assert_eq!(said, want);
     }
@@ -86,11 +88,10 @@ mod tests {
     #[test]
     fn a_trouble_that_lasts_is_told_of_once() {
         let (mut told, now) = (Told::default(), Instant::now());
-        assert_eq!(told.resumed(), None, "nobody missed it");
-        assert!(told.stopped("gone".to_owned(), now).is_some());
-        let later = now + Duration::from_secs(3_600);
-        assert_eq!(told.stopped("gone".to_owned(), later), None);
-        assert_eq!(told.resumed(), Some(Notice::Resumed));
-        assert_eq!(told.resumed(), None);
+        assert_eq!(told.resumed(now), None, "nobody missed it");
+        assert!(told.stopped("gone".to_owned()).is_some());
+        assert_eq!(told.stopped("gone".to_owned()), None);
+        assert_eq!(told.resumed(now), Some(Notice::Resumed));
+        assert_eq!(told.resumed(now), None);
     }
 }
