@@ -74,7 +74,8 @@ start_herd() {
 # Stops all that has a pid file, also those that the topology file no longer names.
 stop_herd() {
     local file ids=""
-    [[ ! -d $LOG_DIR ]] || { lock && find_lost; }
+    lock
+    find_lost
     for file in "$LOG_DIR"/*.pid; do file=${file##*/} ids+=" ${file%.pid}"; done
     ids=$(still_running "$ids")
     stop_these "$ids"
@@ -193,6 +194,7 @@ running_pid() {
 is_ours() {
     local command
     command=$(command_line "$2")
+    [[ $command != "setsid "* ]] || return 1 # it is about to become what we run, with a moment of nothing
     case $1 in
         *.*) [[ $command == *" twitter --listen "* ]] ;;
         *) [[ $command == *" serve $1 --topology "*" --log-dir $LOG_DIR "* ]] ;;
@@ -206,12 +208,15 @@ find_lost() {
     for file in $(grep -laE 'serve|twitter' /proc/[0-9]*/cmdline 2>/dev/null || true); do
         pid=${file#/proc/} pid=${pid%/*}
         id=$(readlink -- "/proc/$pid/fd/2" 2>/dev/null) || continue
-        [[ $id == "$LOG_DIR"/*.err* ]] || continue
-        id=${id##*/} id=${id%%.err*}
+        id=${id% (deleted)}
+        [[ $id == "$LOG_DIR"/*.err || $id == "$LOG_DIR"/*.err.old ]] || continue
+        id=${id#"$LOG_DIR/"} id=${id%.old} id=${id%.err}
+        [[ $id == twitter.stand-in || $id != *[./]* ]] || continue
         if ! running_pid "$id" >/dev/null && is_ours "$id" "$pid"; then
             complain "$id runs as pid $pid, its pid file was lost; here it is again"
+            mkdir -p -- "$LOG_DIR"
             echo "$pid" >"$LOG_DIR/$id.pid"
-            touch -r "/proc/$pid" -- "$LOG_DIR/$id.pid" # as old as the process
+            touch -r "/proc/$pid" -- "$LOG_DIR/$id.pid" || true # as old as the process
         fi
     done
 }

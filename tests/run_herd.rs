@@ -293,6 +293,42 @@ fn a_server_whose_pid_file_was_lost_is_found() {
 }
 
 #[test]
+fn a_stand_in_of_somebody_else_is_left_alone() {
+    let herd = Herd::started();
+    let within = herd.log_dir().join("within");
+    fs::create_dir(&within).expect("it is ours");
+    let files = [
+        herd.log_dir().join("my.twitter.err"),
+        within.join("twitter.stand-in.err"),
+    ];
+    let strangers = files.map(|file| {
+        let address = ports::free_addresses(1)[0].to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
+        command.args(["twitter", "--listen", &address]);
+        let file = fs::File::create(file).expect("it is ours");
+        command.stderr(file).spawn().expect("a stand-in")
+    });
+    let stop = herd.run(&["stop"]);
+    assert_eq!(stop.code, 0, "{stop:?}");
+    let left = strangers.map(|mut stranger| {
+        let ended = stranger.try_wait().expect("our child");
+        stranger.kill().expect("our child");
+        stranger.wait().expect("our child");
+        ended
+    });
+    assert_eq!(left, [None, None], "{stop:?}");
+}
+
+#[test]
+fn a_herd_whose_logs_were_deleted_is_found() {
+    let herd = Herd::started();
+    fs::remove_dir_all(herd.log_dir()).expect("they are ours");
+    assert_eq!(herd.run(&["status"]).code, 0);
+    assert_eq!(herd.run(&["stop"]).code, 0);
+    assert_eq!(herd.processes(), []);
+}
+
+#[test]
 fn a_link_that_does_not_come_up_is_named() {
     let herd = Herd::started();
     kill(herd.pid("Cyd"), Signal::KILL);
