@@ -115,7 +115,8 @@ pub struct TopologyError {
 impl Topology {
     /// Reads the text of a topology file.
     ///
-    /// A line is `<name> <client host:port> <server host:port> <neighbour>…`; `#` starts a comment.
+    /// A line is `<name> <client host:port> <server host:port> <neighbour>…`, white space that of the
+    /// protocol; `#` starts a comment.
     /// A link named on either side, or on both, is one link. A byte order mark at the start is
     /// passed over, as RFC 3629, section 6 allows.
     ///
@@ -132,7 +133,8 @@ impl Topology {
             let code = bytes.split(|&byte| byte == b'#').next().unwrap_or_default();
             let code = std::str::from_utf8(code)
                 .map_err(|_| fail("the line is not UTF-8 text".to_owned()))?;
-            let mut fields = code.split_ascii_whitespace();
+            let fields = code.split([' ', '\t', '\r', '\x0c', '\x0b']);
+            let mut fields = fields.filter(|field| !field.is_empty());
             let Some(name) = fields.next() else { continue };
             let name = server_name(name).map_err(fail)?;
             if members.iter().any(|member| member.name == name) {
@@ -258,7 +260,7 @@ mod tests {
     #[test]
     fn a_link_named_on_either_side_or_both_is_one_link() {
         let both = b"a h:1 h:2 b b\nb h:3 h:4 a\n";
-        let left = b"# a comment\n\n  a\th:1 h:2 b # and one more\r\nb h:3 [::1]:4";
+        let left = b"# a comment\n\n  a\th:1\x0b\x0ch:2 b # and one more\r\nb h:3 [::1]:4";
         let marked = b"\xef\xbb\xbfa h:1 h:2 b\nb h:3 h:4";
         for text in [&both[..], &left[..], &marked[..]] {
             let topology = Topology::parse(text).expect("it is valid");
