@@ -277,14 +277,15 @@ impl<'a> Line<'a> {
 
 /// Reads a line of a log, without its LF. A record's text is unescaped in place.
 pub fn read(line: &mut [u8]) -> Line<'_> {
-    if line.ends_with(TORN) {
+    let is_plain = is_plain(line);
+    if !is_plain && line.ends_with(TORN) {
         return Line::Torn; // or a client said so: that would be believed as little
     }
-    let is_printable = all(line, |byte| matches!(byte, b' '..=b'~'));
+    let is_printable = is_plain || all(line, |byte| matches!(byte, b' '..=b'~'));
     match line.split_first_chunk_mut() {
         Some((stamp, rest)) if is_printable && is_stamp(stamp) => Line::Record {
             stamp,
-            recalled: recall(stamp, rest),
+            recalled: recall(stamp, rest, is_plain),
         },
         _ => Line::Hole,
     }
@@ -295,7 +296,11 @@ pub fn read(line: &mut [u8]) -> Line<'_> {
 /// `AT` lines are believed in our replies to clients, in what neighbours told us and we told them,
 /// and where they were written again. What a *client* or a stranger sent is never believed,
 /// whatever it looks like.
-fn recall<'a>(stamp: &'a [u8; STAMP_BYTES], rest: &'a mut [u8]) -> Option<Recalled<'a>> {
+fn recall<'a>(
+    stamp: &'a [u8; STAMP_BYTES],
+    rest: &'a mut [u8],
+    is_plain: bool,
+) -> Option<Recalled<'a>> {
     let (&mut [b' ', direction, b' '], rest) = rest.split_first_chunk_mut()? else {
         return None;
     };
@@ -303,8 +308,10 @@ fn recall<'a>(stamp: &'a [u8; STAMP_BYTES], rest: &'a mut [u8]) -> Option<Recall
     let (label, text) = rest.split_at_mut(space);
     let (label, text) = (&*label, &mut text[1..]);
     let direction = Direction::from_byte(direction)?;
-    let colon = memchr::memchr(b':', label).filter(|_| label.first() == Some(&b's'));
-    let neighbour = colon.map(|colon| &label[colon + 1..]);
+    let neighbour = match label {
+        [b's', rest @ ..] => memchr::memchr(b':', rest).map(|colon| &rest[colon + 1..]),
+        _ => None,
+    };
     let is_at = text.starts_with(b"AT ");
     match (direction, neighbour) {
         (Direction::Out, None) if is_at && label.first() == Some(&b'c') => {}
@@ -313,7 +320,7 @@ fn recall<'a>(stamp: &'a [u8; STAMP_BYTES], rest: &'a mut [u8]) -> Option<Recall
         (Direction::Note, None) if label == b"-" => {}
         _ => return None,
     }
-    let line = unescape(text)?;
+    let line = if is_plain { text } else { unescape(text)? };
     if direction == Direction::Note {
         return note::parse(line);
     }

@@ -110,12 +110,10 @@ impl<'a> Iterator for Fields<'a> {
 
 /// Where the first white space stands, or the length if there is none: eight bytes at a time.
 fn find_space(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(word) = bytes[at..].first_chunk::<8>() {
+    for (at, word) in (0..).step_by(8).zip(bytes.as_chunks::<8>().0) {
         if let Some(first) = first_below(*word) {
             return find_space_from(bytes, at + first);
         }
-        at += 8;
     }
     // What is left is the end of the last eight bytes, before which there is no space.
     match bytes.last_chunk::<8>().map(|last| first_below(*last)) {
