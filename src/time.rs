@@ -144,10 +144,10 @@ impl Timestamp {
     /// The moment `difference` after this one.
     pub fn plus(self, difference: Difference) -> Timestamp {
         let nanos = self.nanos + difference.nanos;
-        let carry = nanos >= NANOS_PER_SECOND;
+        let carry = i64::from(nanos >= NANOS_PER_SECOND);
         Timestamp {
-            seconds: self.seconds + difference.seconds + i64::from(carry),
-            nanos: if carry { nanos - NANOS_PER_SECOND } else { nanos },
+            seconds: self.seconds + difference.seconds + carry,
+            nanos: nanos % NANOS_PER_SECOND,
         }
     }
 }
