@@ -440,6 +440,43 @@ fn a_neighbour_in_the_middle_of_a_line_is_not_dead() {
     assert!(!herd.log("Ann").contains("nothing heard"));
 }
 
+#[test]
+fn of_two_servers_of_one_name_one_is_linked_and_the_other_told_why_not() {
+    let mut herd = Herd::new(PAIR);
+    herd.start("Ann");
+    let address = herd.member("Ann").servers;
+    let comes = |life, serial| {
+        let mut bob = FakeNeighbour::dial(address);
+        bob.hello(("Bob", "Ann"), life, serial, None);
+        bob
+    };
+    // Each takes the other's place, as a new life does, until it is clear that both live.
+    let mut linked = comes(0xb0b1, 1);
+    linked.expect_hello();
+    for (life, serial) in [(0xb0b2, 1), (0xb0b1, 2), (0xb0b2, 2)] {
+        let mut next = comes(life, serial);
+        next.expect_hello();
+        linked.rest();
+        linked = next;
+    }
+    for serial in 3..6 {
+        let refusal = "BYE another server of that name is linked";
+        assert_eq!(comes(0xb0b1, serial).rest(), [refusal]);
+    }
+    let at = herd.ask("Ann", "IAMAT kiwi +00+000 1");
+    assert_eq!(linked.news(), at);
+    let told = "was refused at the server port: another server of that name is linked\n";
+    wait_until("the operator hears of it", || {
+        herd.process("Ann").said().contains(told)
+    });
+    drop(linked);
+    let mut serial = 6;
+    wait_until("it takes the place of the one that has gone", || {
+        serial += 1;
+        comes(0xb0b1, serial).line().starts_with("HELLO ")
+    });
+}
+
 // ---- a standard error that is not read
 
 #[test]

@@ -13,6 +13,7 @@
 //! Both ends may dial, since perhaps only one can reach the other. Crossing dials are settled by
 //! the names, late hellos by their serial: see [`Link::judge`].
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::protocol::{Hello, Incarnation, Mark};
@@ -33,6 +34,13 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 
 /// The longest wait before a dial is repeated.
 pub const RETRY_MAX: Duration = Duration::from_millis(400);
+
+/// The longest wait before a dial is repeated that was answered, but not with the neighbour's hello:
+/// what is wrong then is not mended by trying.
+const REFUSED_RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// So many of the lives that had to give way are remembered: enough for four servers of one name.
+const GAVE_WAY_MAX: usize = 8;
 
 /// The greater name leaves the smaller one this much time to dial first.
 const YIELD: Duration = Duration::from_millis(150);
@@ -60,10 +68,10 @@ const _: () = assert!(SILENCE_MAX.as_secs() >= 3 * HEARTBEAT.as_secs());
 const _: () = assert!(SILENCE_MAX.as_secs() < 15); // what the herd promises
 const _: () = assert!(DIAL_TIMEOUT.as_millis() + RETRY_FIRST.as_millis() < 1_000);
 
-/// The wait after `attempts` failed dials: doubled each time, half of it left to chance.
-fn retry_after(attempts: u32, jitter: &mut SplitMix64) -> Duration {
+/// The wait after `attempts` failed dials: doubled each time up to `most`, half of it left to chance.
+fn retry_after(attempts: u32, most: Duration, jitter: &mut SplitMix64) -> Duration {
     let step = RETRY_FIRST.saturating_mul(1 << attempts.min(16));
-    let half = step.min(RETRY_MAX) / 2;
+    let half = step.min(most) / 2;
     half + Duration::from_millis(jitter.below(half.as_millis() as u64 + 1))
 }
 
@@ -86,6 +94,8 @@ pub enum Dial {
         connection: ConnectionId,
         /// Since when.
         since: Instant,
+        /// Whether a line has come. If no session comes of it, it was a refusal.
+        answered: bool,
     },
 }
 
@@ -210,7 +220,11 @@ pub struct Link {
     /// Our feed's end when its present incarnation first spoke, or last asked for everything. What we
     /// heard over this link up to there the neighbour may have lost since.
     floor: u64,
+    /// Lives of it whose session gave way to another life's, the latest last.
+    gave_way: VecDeque<Incarnation>,
     attempts: u32,
+    /// Of the last dials, how many were refused one after the other.
+    refusals: u32,
     /// Whether our name is the smaller one.
     first: bool,
 }
@@ -229,7 +243,9 @@ impl Link {
             known: None,
             life: None,
             floor: 0,
+            gave_way: VecDeque::new(),
             attempts: 0,
+            refusals: 0,
             first,
         }
     }
@@ -254,10 +270,35 @@ impl Link {
         due
     }
 
+    /// Notes that we have connected, and present ourselves.
+    pub fn dial_connected(&mut self, connection: ConnectionId, now: Now) {
+        self.dial = Dial::Presented {
+            connection,
+            since: now.mono,
+            answered: false,
+        };
+    }
+
+    /// Notes that a line came from whom we dialled.
+    pub fn dial_answered(&mut self) {
+        if let Dial::Presented { answered, .. } = &mut self.dial {
+            *answered = true;
+        }
+    }
+
     /// Notes that the dial came to nothing, and when to try again.
+    ///
+    /// A refusal now and then, as of dials that cross, is a failure like others: only one after the
+    /// other makes the wait longer than those.
     pub fn dial_failed(&mut self, now: Now, jitter: &mut SplitMix64) {
-        let wait = retry_after(self.attempts, jitter);
+        let mut wait = retry_after(self.attempts, RETRY_MAX, jitter);
         self.attempts = self.attempts.saturating_add(1);
+        if let Dial::Presented { answered: true, .. } = self.dial {
+            wait = wait.max(retry_after(self.refusals, REFUSED_RETRY_MAX, jitter));
+            self.refusals = self.refusals.saturating_add(1);
+        } else {
+            self.refusals = 0;
+        }
         let retry_at = self.session.is_none().then(|| now.after(wait));
         self.dial = Dial::Idle { retry_at };
     }
@@ -273,7 +314,7 @@ impl Link {
     /// Ends the session, and says when to dial again.
     pub fn session_lost(&mut self, now: Now, jitter: &mut SplitMix64) {
         self.session = None;
-        let wait = retry_after(0, jitter);
+        let wait = retry_after(0, RETRY_MAX, jitter);
         let wait = if self.first { wait } else { wait + YIELD };
         self.dial = Dial::Idle {
             retry_at: Some(now.after(wait)),
@@ -303,6 +344,29 @@ impl Link {
         }
     }
 
+    /// Whether two servers of the neighbour's name are there, and this hello is of the one that is to
+    /// stay away while the other is linked: else each would take the other's place for ever.
+    ///
+    /// A life of one server gives way once to the next, and never comes back; once more, if hellos of
+    /// a life that has ended are very late. Only where two live does one have to give way twice.
+    pub fn is_contested_by(&self, hello: &Hello) -> bool {
+        let is_other = |session: &Session| session.peer.0 != hello.incarnation;
+        let times = self.gave_way.iter();
+        let times = times.filter(|life| **life == hello.incarnation).count();
+        self.session.as_ref().is_some_and(is_other) && times > 1
+    }
+
+    /// Notes that the session gives way to the one that this hello begins.
+    pub fn give_way(&mut self, hello: &Hello) {
+        let life = self.session.as_ref().map(|session| session.peer.0);
+        if let Some(life) = life.filter(|life| *life != hello.incarnation) {
+            self.gave_way.push_back(life);
+            if self.gave_way.len() > GAVE_WAY_MAX {
+                self.gave_way.pop_front();
+            }
+        }
+    }
+
     /// Begins a session: from now on the neighbour follows our feed from `cursor` on.
     ///
     /// `end` is our feed's latest number.
@@ -321,6 +385,7 @@ impl Link {
         }
         self.dial = Dial::Idle { retry_at: None };
         self.attempts = 0;
+        self.refusals = 0;
         self.session = Some(Session {
             connection,
             peer: (hello.incarnation, hello.serial),
@@ -435,11 +500,13 @@ mod tests {
                 let step = RETRY_FIRST
                     .saturating_mul(1 << attempts.min(16))
                     .min(RETRY_MAX);
-                let wait = retry_after(attempts, &mut jitter);
+                let wait = retry_after(attempts, RETRY_MAX, &mut jitter);
                 assert!(wait >= step / 2 && wait <= step, "{attempts}: {wait:?}");
             }
         }
-        let waits: Vec<_> = (0..20).map(|_| retry_after(9, &mut jitter)).collect();
+        let waits: Vec<_> = (0..20)
+            .map(|_| retry_after(9, RETRY_MAX, &mut jitter))
+            .collect();
         assert!(waits.iter().any(|wait| *wait != waits[0]));
     }
 
@@ -458,10 +525,7 @@ mod tests {
         let now = start();
         for (own, other, kept) in [("A", "B", true), ("B", "A", false)] {
             let mut link = Link::new(&name(own), name(other), now);
-            link.dial = Dial::Presented {
-                connection: CONNECTION,
-                since: now.mono,
-            };
+            link.dial_connected(CONNECTION, now);
             assert_eq!(link.judge(&hello(1, 1), now).is_err(), kept);
             let hanging = later(now, CROSSING);
             assert_eq!(link.judge(&hello(1, 1), hanging), Ok(()));
@@ -479,6 +543,70 @@ mod tests {
             let judged = link.judge(&hello(incarnation, serial), now);
             assert_eq!(judged.is_ok(), taken, "{incarnation} {serial}");
         }
+    }
+
+    /// Dials until the link would not, and gives the wait before the next.
+    fn wait_after_dial(link: &mut Link, answered: bool, now: Now) -> Duration {
+        link.dial_connected(CONNECTION, now);
+        if answered {
+            link.dial_answered();
+        }
+        link.dial_failed(now, &mut SplitMix64(1));
+        let Dial::Idle { retry_at: Some(at) } = link.dial else {
+            panic!("it is not dialled again: {link:?}");
+        };
+        at - now.mono
+    }
+
+    #[test]
+    fn who_refuses_is_dialled_less_and_less_until_something_changes() {
+        let now = start();
+        let mut link = Link::new(&name("A"), name("B"), now);
+        let mut waits = |answered: bool, times: usize| {
+            let waits = (0..times).map(|_| wait_after_dial(&mut link, answered, now));
+            waits.last().expect("some")
+        };
+        assert!(waits(false, 20) <= RETRY_MAX, "it is away");
+        assert!(waits(true, 1) <= RETRY_MAX, "once is nothing");
+        let waited = waits(true, 20);
+        assert!(waited > RETRY_MAX && waited <= REFUSED_RETRY_MAX);
+        assert!(waits(false, 1) <= RETRY_MAX, "who refused has gone");
+        assert!(waits(true, 1) <= RETRY_MAX);
+        assert!(waits(true, 20) > RETRY_MAX);
+        link.begin_session(CONNECTION, &hello(1, 1), 0, 0, now);
+        link.session_lost(now, &mut SplitMix64(1));
+        assert!(wait_after_dial(&mut link, true, now) <= RETRY_FIRST);
+    }
+
+    #[test]
+    fn of_two_servers_of_one_name_one_is_refused_in_the_end() {
+        let now = start();
+        let mut link = Link::new(&name("A"), name("B"), now);
+        let comes = |link: &mut Link, incarnation, serial| {
+            let hello = hello(incarnation, serial);
+            if link.is_contested_by(&hello) {
+                return false;
+            }
+            assert_eq!(link.judge(&hello, now), Ok(()));
+            link.give_way(&hello);
+            link.begin_session(CONNECTION, &hello, 0, 0, now);
+            true
+        };
+        for restart in 1..100 {
+            assert!(comes(&mut link, restart, 1), "a life after the other");
+            assert!(comes(&mut link, restart, 2), "which connects anew");
+        }
+        assert!(
+            comes(&mut link, 98, 9),
+            "a late hello of one that has ended"
+        );
+        assert!(comes(&mut link, 99, 3), "and the one that lives");
+        for (serial, taken) in (1..).zip([true, true, false, false, false]) {
+            assert_eq!(comes(&mut link, 1000, serial), taken, "{serial}");
+            assert!(comes(&mut link, 2000, serial), "{serial}");
+        }
+        link.session_lost(now, &mut SplitMix64(1));
+        assert!(comes(&mut link, 1000, 6), "the other has gone");
     }
 
     #[test]

@@ -593,10 +593,7 @@ impl Node {
     /// Presents ourselves on a connection that was dialled.
     pub fn handle_connected(&mut self, index: LinkIndex, connection: ConnectionId, now: Now) {
         self.peers.insert(connection, Peer::Dialled(index));
-        self.link_mut(index).dial = Dial::Presented {
-            connection,
-            since: now.mono,
-        };
+        self.link_mut(index).dial_connected(connection, now);
         self.say_hello(index, connection);
     }
 
@@ -628,10 +625,14 @@ impl Node {
             Some(peer) => *peer,
         };
         self.expire(now);
-        if let Peer::Link(index) = peer
-            && let Some(session) = &mut self.link_mut(index).session
-        {
-            session.heard(now);
+        match peer {
+            Peer::Link(index) => {
+                if let Some(session) = &mut self.link_mut(index).session {
+                    session.heard(now);
+                }
+            }
+            Peer::Dialled(index) => self.link_mut(index).dial_answered(),
+            Peer::Stranger | Peer::Closing { .. } => {}
         }
         let said = match (peer, line) {
             (Peer::Link(index), NeighbourLine::At(location, key)) => {
@@ -689,6 +690,9 @@ impl Node {
             (Some(index), _) => LinkIndex(index as u16),
         };
         if let Peer::Stranger = peer {
+            if self.link(index).is_contested_by(hello) {
+                return Err("another server of that name is linked");
+            }
             if let Err(reason) = self.link(index).judge(hello, now) {
                 self.dismiss(connection, reason, now); // as happens among neighbours
                 return Ok(());
@@ -706,6 +710,7 @@ impl Node {
             }
             if let Some(session) = &self.link(index).session {
                 let old = session.connection;
+                self.link_mut(index).give_way(hello);
                 let reason = "the neighbour has connected anew";
                 self.drop_peer(old, reason, now);
                 let reason = reason.to_owned();
@@ -910,7 +915,9 @@ impl Node {
                 let reason = "the dial was not answered".to_owned();
                 self.wishes.push(Action::Unreached(index, reason));
             }
-            Dial::Presented { connection, since } if since + HELLO_TIMEOUT <= now.mono => {
+            Dial::Presented {
+                connection, since, ..
+            } if since + HELLO_TIMEOUT <= now.mono => {
                 let reason = no_hello();
                 self.drop_peer(connection, &reason, now);
                 self.wishes.push(Action::Abort { connection, reason });
