@@ -1,9 +1,12 @@
 //! The command line.
 
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
-use std::{fs, io};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -14,6 +17,9 @@ use herd::standin::{StandIn, import, tweets};
 use herd::time::parse_span;
 use herd::topology::Topology;
 use herd::twitter::{self, STAND_IN_ADDRESS, api::Api};
+
+/// An end waits for so long until it is written why.
+const LAST_WORD_MAX: Duration = Duration::from_secs(1);
 
 /// Servers that tell each other where their clients are.
 #[derive(Parser)]
@@ -146,13 +152,25 @@ fn main() -> ExitCode {
     match failed {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Start(message)) => {
-            eprintln!("herd: {message}");
+            say_at_last(format!("herd: {message}\n"));
             ExitCode::from(2)
         }
         Err(Failure::Run(error)) => {
-            eprintln!("herd: the event loop failed: {error}");
+            say_at_last(format!("herd: the event loop failed: {error}\n"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Says why the process ends, which it does also if nobody reads it, or standard error is closed.
+fn say_at_last(line: String) {
+    let (said, is_said) = mpsc::channel();
+    let say = move || {
+        let _ = io::stderr().write_all(line.as_bytes());
+        let _ = said.send(());
+    };
+    if thread::Builder::new().spawn(say).is_ok() {
+        let _ = is_said.recv_timeout(LAST_WORD_MAX);
     }
 }
 

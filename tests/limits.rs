@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,7 +18,7 @@ use herd::node::protocol::Incarnation;
 use herd::node::{Action, Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
@@ -479,14 +481,19 @@ fn of_two_servers_of_one_name_one_is_linked_and_the_other_told_why_not() {
 
 // ---- a standard error that is not read
 
+/// A pipe at `path`, and its end that nobody reads.
+fn unread_pipe(path: &Path) -> File {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    // Opened for both it waits for no writer, and never ends.
+    let pipe = File::options().read(true).write(true).open(path);
+    pipe.expect("it is ours")
+}
+
 #[test]
 fn a_standard_error_that_nobody_reads_stops_nobody() {
     let mut herd = Herd::new(PAIR);
     let path = herd.directory.path().join("unread");
-    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
-    // Opened for both it waits for no writer, and never ends.
-    let pipe = File::options().read(true).write(true).open(&path);
-    let pipe = pipe.expect("it is ours");
+    let pipe = unread_pipe(&path);
     let process = Process::start(herd.command("Ann"), path);
     herd.member_mut("Ann").process = Some(process);
     let address = herd.member("Ann").clients;
@@ -526,6 +533,22 @@ fn a_standard_error_that_nobody_reads_stops_nobody() {
     let ann = herd.process("Ann");
     ann.signal(Signal::TERM);
     assert!(ann.wait().success());
+}
+
+#[test]
+fn a_start_that_fails_ends_though_nobody_reads_why() {
+    let herd = Herd::new(ALONE);
+    let path = herd.directory.path().join("unread");
+    let _pipe = unread_pipe(&path);
+    let mut full = File::options();
+    let full = full
+        .write(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let mut full = full.open(&path).expect("it is ours");
+    while full.write(b"x").is_ok() {}
+    fs::remove_file(herd.topology()).expect("it is ours");
+    let mut process = Process::start(herd.command("Ann"), path);
+    assert_eq!(process.wait().code(), Some(2));
 }
 
 // ---- --forget-after
