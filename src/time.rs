@@ -325,7 +325,7 @@ fn two_digits(value: u32) -> [u8; 2] {
 }
 
 /// Reads 1 to 18 decimal digits; `None` for anything else.
-pub fn digits(text: &[u8]) -> Option<u64> {
+pub(crate) fn digits(text: &[u8]) -> Option<u64> {
     debug_assert!(text.len() <= SECONDS_DIGITS_MAX, "the caller bounds it");
     let (mut value, mut strange) = (0_u64, text.is_empty());
     let (eights, rest) = text.as_chunks::<8>();

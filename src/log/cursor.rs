@@ -57,11 +57,11 @@ impl Cursor {
         let (table, before) = (node.table(), self.at);
         let entries_min = self.entries_min(table);
         let (mut bytes, mut passed, mut entries) = (0, 0, 0);
-        self.ended = true;
+        let mut is_cut_short = false;
         for (number, change) in table.entries_after(before) {
             let is_enough = bytes >= SLICE_BYTES || passed >= PASSED_MAX;
             if is_enough && entries >= entries_min {
-                self.ended = false;
+                is_cut_short = true;
                 break;
             }
             match change {
@@ -71,6 +71,7 @@ impl Cursor {
             entries += 1;
             self.at = number;
         }
+        self.ended = !is_cut_short;
         if self.ended {
             self.at = table.end();
         }

@@ -66,6 +66,19 @@ impl Bench {
         bench
     }
 
+    /// One whose beginning is written, and synced if it is to be.
+    fn begun(path: &Path, fsync: Fsync) -> Bench {
+        let mut bench = Bench::opened(Options {
+            fsync,
+            ..options(path)
+        });
+        bench.commit();
+        if fsync == Fsync::Second {
+            bench.await_sync();
+        }
+        bench
+    }
+
     /// One whose clock is set, and that forgets `after` so long, if ever.
     fn forgetting(options: Options, after: Option<Duration>) -> Bench {
         let mut bench = Bench::new(options);
@@ -116,9 +129,13 @@ impl Bench {
             if !self.log.rotation.is_under_way() {
                 return notices;
             }
-            let (ticket, outcome) = self.synced.recv().expect("the thread lives");
-            self.log.handle_synced(ticket, outcome, self.now);
+            self.await_sync();
         }
+    }
+
+    fn await_sync(&mut self) {
+        let (ticket, outcome) = self.synced.recv().expect("the thread lives");
+        self.log.handle_synced(ticket, outcome, self.now);
     }
 
     fn later(&mut self, wait: Duration) {
@@ -740,13 +757,8 @@ fn a_log_that_cannot_be_written_is_not_looked_after_all_the_time() {
         return println!("skipped: this system has no /dev/full");
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let mut bench = Bench::opened(Options {
-        fsync: Fsync::Second,
-        ..options(&directory.path().join("Blake.log"))
-    });
-    bench.commit();
-    let (ticket, outcome) = bench.synced.recv().expect("the thread lives");
-    bench.log.handle_synced(ticket, outcome, bench.now);
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::begun(&path, Fsync::Second);
     bench.later(SYNC_EVERY / 2);
     bench.report("kiwi", 1);
     assert_eq!(
@@ -772,15 +784,7 @@ fn what_fills_the_buffer_as_the_last_of_its_turn_is_synced_too() {
     for fsync in [Fsync::Second, Fsync::Always] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("Blake.log");
-        let mut bench = Bench::opened(Options {
-            fsync,
-            ..options(&path)
-        });
-        bench.commit();
-        if fsync == Fsync::Second {
-            let (ticket, outcome) = bench.synced.recv().expect("the thread lives");
-            bench.log.handle_synced(ticket, outcome, bench.now);
-        }
+        let mut bench = Bench::begun(&path, fsync);
         let len = || fs::metadata(&path).expect("it is there").len();
         let before = len();
         while len() == before {
@@ -803,15 +807,7 @@ fn a_log_that_is_cut_is_noticed_though_nothing_else_happens() {
     for fsync in [Fsync::Never, Fsync::Second, Fsync::Always] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("Blake.log");
-        let mut bench = Bench::opened(Options {
-            fsync,
-            ..options(&path)
-        });
-        bench.commit();
-        if fsync == Fsync::Second {
-            let (ticket, outcome) = bench.synced.recv().expect("the thread lives");
-            bench.log.handle_synced(ticket, outcome, bench.now);
-        }
+        let mut bench = Bench::begun(&path, fsync);
         bench.later(SYNC_EVERY / 5);
         fs::write(&path, "").expect("it can be written");
         bench.report("kiwi", 1);

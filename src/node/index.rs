@@ -28,7 +28,7 @@ pub struct Key {
     hash: u64,
     /// The slot in which the client most likely is, where that was looked up ahead: it may be
     /// another's, or have become another's since.
-    pub likely: u32,
+    pub(super) likely: u32,
 }
 
 impl Key {
