@@ -138,3 +138,29 @@ fn the_node_knows_no_socket_clock_thread_file_or_dice() {
         }
     }
 }
+
+/// The file and the function that the first cell of a row names, as `` `link.rs`, `judge` ``.
+fn place(cell: &str) -> Option<(&str, &str)> {
+    let names = cell.strip_prefix('`')?.strip_suffix('`')?;
+    names.split_once("`, `")
+}
+
+#[test]
+fn bugs_that_were_planted_are_where_the_list_says() {
+    let list = src().join("../docs/MUTATIONS.md");
+    let list = fs::read_to_string(list).expect("the list is text");
+    let rows = list.lines().filter_map(|line| line.strip_prefix('|'));
+    let cells = rows.filter_map(|row| row.split('|').next()).map(str::trim);
+    let is_place = |cell: &&str| !cell.is_empty() && *cell != "Where" && !cell.starts_with("---");
+    let cells: Vec<_> = cells.filter(is_place).collect();
+    assert!(!cells.is_empty(), "there are no rows");
+    let sources = sources(&src());
+    for cell in cells {
+        let (file, function) = place(cell).unwrap_or_else(|| panic!("{cell} is no place"));
+        let heads = ["(", "<"].map(|next| format!("fn {function}{next}"));
+        let is_head = |line: &String| heads.iter().any(|head| line.contains(head));
+        let mut files = sources.iter().filter(|path| path.ends_with(file));
+        let is_there = files.any(|path| code(path).iter().any(is_head));
+        assert!(is_there, "no {file} has a function {function}");
+    }
+}
