@@ -153,7 +153,7 @@ read_topology() {
     while IFS= read -r line || [[ -n $line ]]; do
         [[ $number -gt 0 ]] || line=${line#$'\xef\xbb\xbf'} # a byte order mark
         number=$((number + 1)) line=${line%%#*}
-        read -r name client server neighbours <<<"${line//[$'\r\f']/ }"
+        read -r name client server neighbours <<<"${line//[$'\r\f\v']/ }"
         [[ -n $name ]] || continue
         [[ $name =~ ^[A-Za-z0-9_-]{1,64}$ && -n $server && -z ${CLIENTS[$name]-} ]] ||
             die "$TOPOLOGY, line $number: wanted are a new name, a client and a server address"

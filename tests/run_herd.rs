@@ -447,7 +447,7 @@ fn a_bad_topology_is_refused_with_its_line() {
     // What only herd itself sees reaches the user, too.
     let herd = Herd::new();
     let text = fs::read_to_string(herd.topology()).expect("the topology file");
-    fs::write(herd.topology(), text.replace(" Cyd\n", " Nobody\n")).expect("a topology file");
+    fs::write(herd.topology(), text.replace(" Cyd", " Nobody")).expect("a topology file");
     let start = herd.run(&["start"]);
     assert_eq!(start.code, 1, "{start:?}");
     assert!(start.err.contains("Nobody"), "{start:?}");
@@ -509,10 +509,11 @@ impl Herd {
             twitter_url: None,
             welcome: String::new(),
         };
+        // White space is all that herd takes for it.
         let mut text = "# A chain; the link of Ada and Bob is named twice.\n".to_owned();
         for (name, neighbours) in NAMES.iter().zip(["Bob", "Ada Cyd", ""]) {
             let (client, server) = (herd.client_address(name), herd.server_address(name));
-            text += &format!("{name} {client}\t{server} {neighbours}\n");
+            text += &format!("{name}\x0b{client}\t{server}\x0c{neighbours}\r\n");
         }
         fs::write(herd.topology(), text).expect("a topology file");
         herd
