@@ -308,6 +308,11 @@ fn a_stand_in_of_somebody_else_is_left_alone() {
         let file = fs::File::create(file).expect("it is ours");
         command.stderr(file).spawn().expect("a stand-in")
     });
+    // Nor is one taken for ours because ours is away.
+    kill(herd.pid(STAND_IN), Signal::KILL);
+    herd.wait_for("ours to end", || {
+        (herd.processes().len() == NAMES.len()).then_some(())
+    });
     let stop = herd.run(&["stop"]);
     assert_eq!(stop.code, 0, "{stop:?}");
     let left = strangers.map(|mut stranger| {
@@ -322,9 +327,11 @@ fn a_stand_in_of_somebody_else_is_left_alone() {
 #[test]
 fn a_herd_whose_logs_were_deleted_is_found() {
     let herd = Herd::started();
-    fs::remove_dir_all(herd.log_dir()).expect("they are ours");
-    assert_eq!(herd.run(&["status"]).code, 0);
-    assert_eq!(herd.run(&["stop"]).code, 0);
+    for command in ["status", "stop"] {
+        fs::remove_dir_all(herd.log_dir()).expect("they are ours");
+        let ended = herd.run(&[command]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+    }
     assert_eq!(herd.processes(), []);
 }
 
