@@ -684,18 +684,17 @@ mod tests {
                 accept(&mut table, &line, Source::Own);
             }
         }
-        let (mut cursor, mut calls, mut taken) = (0, 0, 0);
+        // Each is in the feed twice, which is not enough for a sweep: first all that is stale.
+        let (mut cursor, mut taken) = (0, Vec::new());
         while cursor < table.end() {
-            let before = taken;
+            let mut count = 0;
             cursor = table.take_after(cursor, |_| {
-                taken += 1;
+                count += 1;
                 true
             });
-            assert!(taken - before <= ENTRIES_MAX);
-            calls += 1;
+            taken.push(count);
         }
-        assert_eq!(taken, CLIENTS);
-        assert!((2..=4).contains(&calls), "{calls} calls");
+        assert_eq!(taken, [0, ENTRIES_MAX - 1000, 2000]);
     }
 
     fn updates() -> impl Strategy<Value = Vec<String>> {
