@@ -678,6 +678,7 @@ fn a_slow_neighbour_that_shows_signs_of_life_is_not_hung_up_on() {
     herd.start("Ann");
     fill(&herd, "Ann", "a", 15_000);
     let (mut bob, _) = bob(&herd, 0xb0b, 1, None);
+    herd.wait_for_link("Ann", "Bob"); // which is told a little later than the hello comes
     // About 80 KB a second, as over a poor line, and a heartbeat every second.
     let since = Instant::now();
     let (mut read, mut beats) = (0, 0);
@@ -876,7 +877,9 @@ fn a_senseless_line_ends_the_connection_and_the_link_is_made_anew_at_once() {
         wait_until(&format!("the log has a reason for '{shown}'"), || {
             ends() == before + 1
         });
-        assert!(!herd.link_is_up("Ann", "Bob"), "after '{shown}'");
+        wait_until("Ann says that the link is down", || {
+            !herd.link_is_up("Ann", "Bob")
+        });
     }
     let (mut bob, _) = bob(&herd, 0xb0b, 1_000, None);
     bob.say("AT Bob +0.000000000 kiwi +00+000 1");
