@@ -565,6 +565,14 @@ impl Node {
         }
     }
 
+    /// Tells all who wait for Twitter that it is for nothing, and why.
+    pub fn give_up_questions(&mut self, why: &str) {
+        for asker in self.questions.askers() {
+            self.handle_client_lost(asker); // from the question only
+            self.answer(asker, error_json(why));
+        }
+    }
+
     fn answer(&mut self, to: ConnectionId, json: Arc<[u8]>) {
         self.wishes.push(Action::Answer { to, json });
     }

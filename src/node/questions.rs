@@ -126,6 +126,11 @@ impl Questions {
         Some(id)
     }
 
+    /// All who wait.
+    pub fn askers(&self) -> Vec<ConnectionId> {
+        self.by_asker.keys().copied().collect()
+    }
+
     /// An asker whose time is up; it still waits until [`Questions::leave`].
     pub fn overdue(&mut self, now: Now) -> Option<ConnectionId> {
         self.drop_stale();

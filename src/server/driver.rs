@@ -32,6 +32,9 @@ use crate::twitter::{Answer, Pool};
 /// How long replies under way may take once the server is told to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
+/// How long after that who is still there may take to hear that it is over.
+const LAST_WORD_MAX: Duration = Duration::from_millis(500);
+
 /// What other threads tell the loop.
 pub enum Mail {
     /// What a worker has heard from Twitter.
@@ -51,6 +54,8 @@ enum Phase {
     Serving,
     /// Told to stop: replies under way still leave, until then.
     Draining(Instant),
+    /// Nobody is waited for any longer: what is owed still leaves, until then.
+    Ending(Instant),
 }
 
 /// A line that was read ahead of its being handled.
@@ -353,7 +358,7 @@ impl Driver {
         let busy = self.flooding().next().is_some() || self.log.is_busy(self.now);
         let drained = match self.phase {
             Phase::Serving => None,
-            Phase::Draining(until) => Some(until),
+            Phase::Draining(until) | Phase::Ending(until) => Some(until),
         };
         let busy = busy.then_some(self.now.mono);
         let log = self.log.poll_timeout();
@@ -564,10 +569,26 @@ impl Driver {
         }
     }
 
-    /// Told to stop, closes clients that wait for nothing, and at last, when no client is left, the links.
+    /// Told to stop, closes clients that wait for nothing, and at last, when no client is left or the
+    /// time is over, the links.
     pub fn drain(&mut self) {
-        if self.phase == Phase::Serving {
-            return;
+        match self.phase {
+            Phase::Serving => return,
+            Phase::Draining(until) if until <= self.now.mono => {
+                self.phase = Phase::Ending(self.now.after(LAST_WORD_MAX));
+                self.node.give_up_questions("the server stops");
+                self.perform();
+            }
+            Phase::Ending(until) if until <= self.now.mono => {
+                for id in [CLIENT, ACCEPTED, DIALLED]
+                    .map(|role| self.reactor.ids(role))
+                    .concat()
+                {
+                    self.reactor
+                        .abort(id, "the server stops, and it took nothing more");
+                }
+            }
+            Phase::Draining(_) | Phase::Ending(_) => {}
         }
         let clients = self.reactor.ids(CLIENT);
         for &id in &clients {
@@ -575,7 +596,7 @@ impl Driver {
                 self.reactor.lose(id, "the server stops");
             }
         }
-        if clients.is_empty() {
+        if clients.is_empty() || matches!(self.phase, Phase::Ending(_)) {
             for role in [ACCEPTED, DIALLED] {
                 for id in self.reactor.ids(role) {
                     self.reactor.lose(id, "the server stops");
@@ -586,10 +607,7 @@ impl Driver {
 
     /// Whether all has been done, or as much as there was time for.
     pub fn is_done(&self) -> bool {
-        match self.phase {
-            Phase::Serving => false,
-            Phase::Draining(until) => self.reactor.is_empty() || until <= self.now.mono,
-        }
+        self.phase != Phase::Serving && self.reactor.is_empty()
     }
 
     /// The last word, to the log and to the operator.
