@@ -120,21 +120,48 @@ fn who_leaves_before_another_comes_makes_room_for_it() {
     }
 }
 
-#[test]
-fn more_clients_than_descriptors_are_not_promised() {
-    let mut herd = Herd::new(ALONE);
+/// Starts Ann with 80 descriptors at most.
+fn start_with_few_descriptors(herd: &mut Herd, arguments: &str) {
     let usual = herd.command("Ann");
     let mut command = Command::new("bash");
-    let script = "ulimit -n 80; exec \"$@\" --max-connections 1000";
+    let script = format!("ulimit -n 80; exec \"$@\" {arguments}");
     command
-        .args(["-c", script, "bash"])
+        .args(["-c", &script, "bash"])
         .arg(usual.get_program());
     command.args(usual.get_args());
     herd.start_with("Ann", command);
+}
+
+#[test]
+fn more_clients_than_descriptors_are_not_promised() {
+    let mut herd = Herd::new(ALONE);
+    start_with_few_descriptors(&mut herd, "--max-connections 1000");
     let said = herd.process("Ann").said();
     let want =
         "1000 clients may connect, but the limit of files (ulimit -n) allows only 40 at once";
     assert!(said.contains(want), "{said}");
+}
+
+#[test]
+fn strangers_at_the_server_port_keep_no_client_out() {
+    let mut herd = Herd::new(PAIR);
+    start_with_few_descriptors(&mut herd, "");
+    let address = herd.member("Ann").servers;
+    let connect = || TcpStream::connect(address).expect("the kernel takes it");
+    let _strangers: Vec<_> = (0..200).map(|_| connect()).collect();
+    wait_until("as many are in as may be", || {
+        herd.process("Ann").said().contains("24 are open, the most")
+    });
+    let _clients: Vec<_> = (0..14)
+        .map(|_| {
+            let mut client = herd.client("Ann");
+            client.say("WHERE");
+            assert_eq!(client.line(), "? WHERE");
+            client
+        })
+        .collect();
+    herd.start("Bob"); // who is dialled, whoever waits at the port
+    herd.wait_for_link("Ann", "Bob");
 }
 
 #[test]

@@ -126,14 +126,25 @@ pub enum Event {
 struct Listener {
     socket: TcpListener,
     role: Role,
-    /// With so many connections, of whatever role, it takes no more.
-    connections_max: usize,
-    /// Its connections that are open, those not counted that are about to close.
+    /// With so many connections it takes no more.
+    limits: Limits,
+    /// Its connections, those included that are about to close.
+    taken: usize,
+    /// Those not included.
     open: usize,
     /// Its edge has come and has not been used up.
     owed: bool,
     /// It has been said that it takes no more for now.
     full: bool,
+}
+
+/// With how many connections a listener takes no more.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Those of all, whatever their role.
+    pub all: usize,
+    /// Those that came by it.
+    pub own: usize,
 }
 
 /// The event loop's sockets and what is known of them. `M` is the mail of other threads.
@@ -197,7 +208,7 @@ impl<M> Reactor<M> {
     }
 
     /// Listens at `address`; connections will come with `role`, and wait in the kernel's backlog
-    /// while there are `connections_max` or more in all. Gives the address bound.
+    /// while there are as many as `limits` say, or more. Gives the address bound.
     ///
     /// # Errors
     /// The kernel's, `AddrInUse` above all.
@@ -205,7 +216,7 @@ impl<M> Reactor<M> {
         &mut self,
         address: SocketAddr,
         role: Role,
-        connections_max: usize,
+        limits: Limits,
     ) -> io::Result<SocketAddr> {
         let mut socket = TcpListener::bind(address)?;
         rustix::net::listen(&socket, BACKLOG)?; // once more, for mio asks for few
@@ -218,7 +229,8 @@ impl<M> Reactor<M> {
         self.listeners.push(Listener {
             socket,
             role,
-            connections_max,
+            limits,
+            taken: 0,
             open: 0,
             owed: false,
             full: false,
@@ -466,7 +478,8 @@ impl<M> Reactor<M> {
     }
 
     fn has_room(&self, listener: &Listener) -> bool {
-        self.connections.len() < listener.connections_max
+        let Limits { all, own } = listener.limits;
+        self.connections.len() < all && listener.taken < own
     }
 
     fn accept(&mut self) {
@@ -482,7 +495,8 @@ impl<M> Reactor<M> {
             }
             let full = self.listeners[index].owed && !self.has_room(&self.listeners[index]);
             if full && !self.listeners[index].full {
-                let open = self.connections.len();
+                let Limits { all, own } = self.listeners[index].limits;
+                let open = own.min(all);
                 let text =
                     format!("{open} are open, the most that the limit of files (ulimit -n) allows");
                 self.events.push_back(Event::AcceptFailed(text));
@@ -500,6 +514,7 @@ impl<M> Reactor<M> {
                 let _ = keep_alive(&stream); // without it a vanished phone stays until we speak
                 match self.insert(stream, peer, role, State::Open) {
                     Ok(id) => {
+                        self.listeners[index].taken += 1;
                         self.count_open(role, true);
                         self.events.push_back(Event::Made(id, role));
                     }
@@ -687,6 +702,10 @@ impl<M> Reactor<M> {
             debug_assert_eq!(connection.id, id, "a slot is freed only here");
             debug_assert!(connection.output.is_empty(), "it was settled before");
             connection.count_kept(0, &mut self.kept);
+            let role = connection.role;
+            if let Some(listener) = self.listeners.iter_mut().find(|l| l.role == role) {
+                listener.taken -= 1;
+            }
             let _ = self.poll.registry().deregister(&mut connection.stream);
             self.accept_after = None; // a descriptor is free again
         }
@@ -923,6 +942,8 @@ mod tests {
 
     const ROLE: Role = 1;
 
+    const TEN: Limits = Limits { all: 10, own: 10 };
+
     /// A kernel that has no room for a connection drops its SYN, which is sent again after a second, two
     /// more, four more.
     const BURST_WITHIN: Duration = Duration::from_secs(5);
@@ -931,7 +952,7 @@ mod tests {
     fn one_connection() -> (Reactor<()>, ConnectionId, Peer) {
         let mut reactor = Reactor::new().expect("the kernel gives a poll");
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = reactor.listen(any, ROLE, 10).expect("a port is free");
+        let bound = reactor.listen(any, ROLE, TEN).expect("a port is free");
         let peer = Peer::connect(bound).expect("it listens");
         loop {
             reactor.turn(None).expect("the poll works");
@@ -955,7 +976,7 @@ mod tests {
         let most: usize = most.map_or(128, |text| text.trim().parse().expect("a number"));
         let mut reactor = Reactor::<()>::new().expect("the kernel gives a poll");
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = reactor.listen(any, ROLE, 10).expect("a port is free");
+        let bound = reactor.listen(any, ROLE, TEN).expect("a port is free");
         let peers = (0..most.min(300)).map(|_| Peer::connect_timeout(&bound, BURST_WITHIN));
         let peers: Result<Vec<_>, _> = peers.collect();
         peers.expect("the kernel makes them all");

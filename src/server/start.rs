@@ -22,7 +22,7 @@ use super::roles::{ACCEPTED, CLIENT};
 use crate::log::disk::OpenError;
 use crate::log::files::Files;
 use crate::log::{self, Log};
-use crate::net::Reactor;
+use crate::net::{Limits, Reactor};
 use crate::node::protocol::Incarnation;
 use crate::node::{Node, Seeds};
 use crate::time::Now;
@@ -66,14 +66,22 @@ pub fn listen<M>(
         let text = format!("{wanted} clients may connect, but {missing} only {most} at once");
         operator.say(&text);
     }
-    for (address, whom, role, reserved) in [
-        (&member.client_address, "clients", CLIENT, for_servers),
-        (&member.server_address, "servers", ACCEPTED, 0),
+    let for_clients = Limits {
+        all: most.max(1),
+        own: usize::MAX,
+    };
+    // Whoever comes there, neighbour or not, shall not keep the clients out.
+    let for_servers = Limits {
+        all: connections.max(1),
+        own: for_servers.max(connections / 2),
+    };
+    for (address, whom, role, limits) in [
+        (&member.client_address, "clients", CLIENT, for_clients),
+        (&member.server_address, "servers", ACCEPTED, for_servers),
     ] {
-        let connections_max = connections.saturating_sub(reserved).max(1);
         let bound = address.as_str().to_socket_addrs().and_then(|mut resolved| {
             let first = resolved.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
-            reactor.listen(first, role, connections_max)
+            reactor.listen(first, role, limits)
         });
         bound.map_err(|error| {
             let name = &member.name;

@@ -33,7 +33,7 @@ use self::tweets::Tweet;
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
 use crate::net::connection::Fill;
-use crate::net::{Event, READ_BYTES_MAX, Reactor};
+use crate::net::{Event, Limits, READ_BYTES_MAX, Reactor};
 use crate::time::Timestamp;
 use crate::twitter::api::Api;
 
@@ -41,7 +41,10 @@ use crate::twitter::api::Api;
 const TOKEN_PATH: &str = "/oauth2/token";
 
 /// More connections than any herd makes.
-const CONNECTIONS_MAX: usize = 4096;
+const LIMITS: Limits = Limits {
+    all: 4096,
+    own: 4096,
+};
 
 /// Told to stop.
 struct Stop;
@@ -94,7 +97,7 @@ impl StandIn {
         let mut reactor = Reactor::new()?;
         let first = address.to_socket_addrs()?.next();
         let first = first.ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let address = reactor.listen(first, 0, CONNECTIONS_MAX)?;
+        let address = reactor.listen(first, 0, LIMITS)?;
         let mailbox = reactor.mailbox();
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         thread::Builder::new()
