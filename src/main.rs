@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use herd::log::Fsync;
-use herd::server::{Options, Server};
+use herd::server::{Options, Server, one_line};
 use herd::standin::faults::{Fault, Faults};
 use herd::standin::{StandIn, import, tweets};
 use herd::time::parse_span;
@@ -65,10 +65,10 @@ struct Serve {
     log_dir: PathBuf,
     /// Replace the log when it is this long, or twice as long as all locations take if that
     /// is more: with K, M or G at the end, times 1024, 1024² or 1024³.
-    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes)]
+    #[arg(long, allow_hyphen_values = true, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes)]
     log_max_bytes: u64,
     /// How many logs to keep that have been replaced: NAME.log.1 is the newest.
-    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = parse_log_keep)]
+    #[arg(long, allow_hyphen_values = true, value_name = "COUNT", default_value_t = 4, value_parser = parse_log_keep)]
     log_keep: u32,
     /// When the log is made to survive a power failure: before each reply, within a second,
     /// or when the system thinks fit.
@@ -76,14 +76,14 @@ struct Serve {
     fsync: Sync,
     /// The most clients to serve at once; others are told so and closed [default: as many as
     /// the limit of open files allows].
-    #[arg(long, value_name = "N", value_parser = parse_max_connections)]
+    #[arg(long, allow_hyphen_values = true, value_name = "N", value_parser = parse_max_connections)]
     max_connections: Option<usize>,
     /// Close clients that are silent for longer, as 90s, 5m, 2h or 7d [default: never].
-    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    #[arg(long, allow_hyphen_values = true, value_name = "SPAN", value_parser = parse_span)]
     idle_timeout: Option<Duration>,
     /// Forget a location when its time, or that of its receipt if earlier, is longer ago. Give
     /// it to all servers [default: never].
-    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    #[arg(long, allow_hyphen_values = true, value_name = "SPAN", value_parser = parse_span)]
     forget_after: Option<Duration>,
     #[command(flatten)]
     twitter: TwitterArguments,
@@ -126,7 +126,7 @@ struct TwitterArguments {
     #[arg(long, value_name = "FILE")]
     twitter_credentials: Option<PathBuf>,
     /// For how many seconds an answer serves others who ask the same, up to a day; 0: not at all.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = parse_cache_seconds)]
+    #[arg(long, allow_hyphen_values = true, value_name = "SECONDS", default_value_t = 0, value_parser = parse_cache_seconds)]
     twitter_cache: u32,
 }
 
@@ -152,18 +152,19 @@ fn main() -> ExitCode {
     match failed {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Start(message)) => {
-            say_at_last(format!("herd: {message}\n"));
+            say_at_last(&message);
             ExitCode::from(2)
         }
         Err(Failure::Run(error)) => {
-            say_at_last(format!("herd: the event loop failed: {error}\n"));
+            say_at_last(&format!("the event loop failed: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
 /// Says why the process ends, which it does also if nobody reads it, or standard error is closed.
-fn say_at_last(line: String) {
+fn say_at_last(text: &str) {
+    let line = format!("herd: {}\n", one_line(text));
     let (said, is_said) = mpsc::channel();
     let say = move || {
         let _ = io::stderr().write_all(line.as_bytes());

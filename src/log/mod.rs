@@ -385,6 +385,9 @@ impl<D: Disk> Log<D> {
                 let Some(out) = &self.out else { return };
                 let step = replay.step(&self.disk, &out.file, |batch| node.recall_late(batch));
                 if !step.unwrap_or(false) {
+                    if replay.holes() > 0 {
+                        self.notices.push_back(Notice::Holes(replay.holes()));
+                    }
                     self.state.open_anew(Lack::after(0));
                 }
             }

@@ -36,6 +36,7 @@ use self::driver::{Driver, Mail};
 use self::intake::Intake;
 use self::neighbours::Neighbours;
 use self::operator::Operator;
+pub use self::operator::one_line;
 use self::roles::CLIENT;
 pub use self::start::StartError;
 use crate::log::files::Files;

@@ -66,6 +66,18 @@ struct Said {
     line: String,
 }
 
+/// `text` as a line of its own that moves nobody's cursor: it may hold what a peer or a file said.
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char.is_control() {
+            true => line.extend(char.escape_default()),
+            false => line.push(char),
+        }
+    }
+    line
+}
+
 /// Who watches over a server. The end of it waits until all is written, within limits.
 pub struct Operator {
     name: ServerName,
@@ -105,7 +117,7 @@ impl Operator {
 
     /// Tells something, and waits for nobody.
     pub fn say(&self, text: &str) {
-        let line = format!("{}: {text}\n", self.name);
+        let line = format!("{}: {}\n", self.name, one_line(text));
         let Unwritten(unwritten) = &self.unwritten;
         let bytes = line.len();
         if unwritten.load(Ordering::Acquire) + bytes > UNWRITTEN_BYTES_MAX {
@@ -164,6 +176,17 @@ fn write_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_writes_over_the_operators_line() {
+        for (text, want) in [
+            ("a name, äöü: 'x' \\", "a name, äöü: 'x' \\"),
+            ("a\x1b[31m\x07b", "a\\u{1b}[31m\\u{7}b"),
+            ("a\r\nBob: b", "a\\r\\nBob: b"),
+        ] {
+            assert_eq!(one_line(text), want);
+        }
+    }
 
     /// A standard error whose reader takes so many writes as it is let.
     struct Slow {

@@ -64,7 +64,10 @@ impl FromStr for Fault {
             ("huge", None) => Some(Fault::Huge),
             _ => None,
         };
-        fault.ok_or_else(|| format!("known are {}", Fault::FORMS))
+        fault.ok_or_else(|| {
+            let forms = Fault::FORMS;
+            format!("known are {forms}; SECONDS above 0 and up to {SECONDS_MAX}, CODE 200 to 599")
+        })
     }
 }
 

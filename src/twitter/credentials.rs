@@ -68,7 +68,8 @@ impl Credentials {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Credentials, String> {
         let Some(path) = file else {
-            let found = from_pairs(variable).map_err(|error| error + " in the environment")?;
+            let found =
+                from_pairs(variable).map_err(|error| format!("the environment: {error}"))?;
             return found.ok_or_else(|| {
                 format!("set {TOKEN}, or {KEY} and {SECRET}, or give --twitter-credentials FILE")
             });
@@ -88,7 +89,11 @@ impl Credentials {
 fn private_text(path: &Path) -> Result<String, String> {
     let cannot = |error| format!("cannot be read: {error}");
     let file = File::open(path).map_err(cannot)?;
-    let mode = file.metadata().map_err(cannot)?.permissions().mode();
+    let about = file.metadata().map_err(cannot)?;
+    if about.is_dir() {
+        return Err("is a directory".to_owned());
+    }
+    let mode = about.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(format!(
             "can be read or written by others than its owner: run chmod 600 on it (its mode is {:03o})",
@@ -114,7 +119,7 @@ fn parse(text: &str) -> Result<Option<Credentials>, String> {
         }
         let pair = line
             .split_once('=')
-            .map(|(name, value)| (name.trim(), value.trim()));
+            .map(|(name, value)| (name.trim(), unquoted(value.trim())));
         match pair {
             Some((name, _)) if pairs.iter().any(|(known, _)| *known == name) => {
                 return Err(format!("line {number} gives {name} once more"));
@@ -134,13 +139,21 @@ fn parse(text: &str) -> Result<Option<Credentials>, String> {
     })
 }
 
+/// What stands between quotes, as a shell would take it. No credential has any.
+fn unquoted(value: &str) -> &str {
+    let between = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    between('"').or_else(|| between('\'')).unwrap_or(value)
+}
+
 /// What is given by name. A token goes before a key; an empty value is as none.
 fn from_pairs(value: impl Fn(&str) -> Option<String>) -> Result<Option<Credentials>, String> {
     let secret = |name: &str| match value(name).filter(|value| !value.is_empty()) {
         None => Ok(None),
         Some(value) => match Secret::parse(&value) {
             Some(secret) => Ok(Some(secret)),
-            None => Err(format!("{name} is not of visible ASCII only, or too long,")),
+            None => Err(format!(
+                "{name} is not of visible ASCII only, or has more than {SECRET_BYTES_MAX} bytes"
+            )),
         },
     };
     if let Some(token) = secret(TOKEN)? {
@@ -190,6 +203,9 @@ mod tests {
                 "TWITTER_SECRET=s\nTWITTER_KEY=k\nTWITTER_BEARER_TOKEN=t",
                 Ok(Some(token("t"))),
             ),
+            ("TWITTER_BEARER_TOKEN=\"a'b\"", Ok(Some(token("a'b")))),
+            ("TWITTER_BEARER_TOKEN='a'", Ok(Some(token("a")))),
+            ("TWITTER_BEARER_TOKEN=\"", Ok(Some(token("\"")))),
             ("TWITTER_BEARER_TOKEN=", Ok(None)),
             ("TWITTER_KEY=k\nTWITTER_SECRET=", Err("TWITTER_KEY has no")),
             ("TWITTER_SECRET=s", Err("TWITTER_SECRET has no")),
@@ -235,6 +251,8 @@ mod tests {
                 }
             }
         }
+        let error = Credentials::read(Some(directory.path()), |_| None);
+        assert!(error.is_err_and(|error| error.ends_with("is a directory")));
         let nowhere = directory.path().join("no\nwhere");
         let error = Credentials::read(Some(&nowhere), |_| None).expect_err("there is none");
         assert!(
@@ -274,7 +292,7 @@ mod tests {
             for text in [value.clone(), format!("{name}={value}"), format!("{KEY}={value}")] {
                 if let Err(error) = parse(&text) {
                     // What the error is made of anyway proves nothing.
-                    let words = format!("{TOKEN}=…, {KEY}=…, {SECRET}=… line 1 is none of has no beside it not of visible ASCII only, or too long,");
+                    let words = format!("{TOKEN}=…, {KEY}=…, {SECRET}=… line 1 is none of has no beside it not of visible ASCII only, or has more than 4096 bytes");
                     prop_assert!(!error.contains(value.trim()) || words.contains(value.trim()), "{error}");
                 }
             }
