@@ -278,10 +278,11 @@ impl<'a> Line<'a> {
 /// Reads a line of a log, without its LF. A record's text is unescaped in place.
 pub fn read(line: &mut [u8]) -> Line<'_> {
     let is_plain = is_plain(line);
-    if !is_plain && line.ends_with(TORN) {
-        return Line::Torn; // or a client said so: that would be believed as little
-    }
     let is_printable = is_plain || all(line, |byte| matches!(byte, b' '..=b'~'));
+    if is_printable && !is_plain && line.ends_with(TORN) {
+        // Or a client said so: that would be believed as little. But after zeros nobody knows what it ends.
+        return Line::Torn;
+    }
     match line.split_first_chunk_mut() {
         Some((stamp, rest)) if is_printable && is_stamp(stamp) => Line::Record {
             stamp,
@@ -478,7 +479,6 @@ mod tests {
             "2012-11-17T02:08:23.672266766Z > c1 AT Blake +0.000000000 a +00+0\\... torn",
             "2012-11-17T02:08:23.672266766Z > c1 AT Blake \\x4 a +00+000 1",
             "2012-11-17T02:08:23.672266766Z >> c1 AT Blake +0.000000000 a +00+000 1",
-            "\0\0\0\0 started, incarnation 00000000000000ff at 0, 4\\... torn",
             "2012-11-17T02:08:23.672266766Z * - started, incarnation 00000000000000ff at 0, 4\\... torn",
         ] {
             assert_recalls(format!("{record}\n").as_bytes(), None);
@@ -495,6 +495,8 @@ mod tests {
             "x > c1 AT Blake +0.000000000 a +00+000 1",
             "2012-11-17T02:08:23.672266766Z > c1 AT Blake +0.000000000 \t +00+000 1",
             "2012-11-17T02:08:23.672266766Z < c1 a client's \\\\... torn\0",
+            "\0\0\0\0 < c1 a client's \\\\... torn",
+            "\0\0\0\0 started, incarnation 00000000000000ff at 0, 4\\... torn",
             &format!("2012-11-17T02:08:23.672266766Z > c1 AT {zeros}00 1"),
             &format!("{zeros}2012-11-17T02:08:23.672266766Z < s1:Bryant MARK 7"),
         ] {

@@ -860,9 +860,11 @@ fn where_zeros_stand_no_mark_is_believed() {
     for number in 1..=5 {
         log += &format!("{stamp} < s1:Bryant AT Bryant +0.000000000 c{number} +00+000 1\n");
     }
+    log += &format!("{stamp} < c2 a client says \\\\... torn\n");
     log += &format!("{stamp} < s1:Bryant MARK 5\n");
-    let zeros = log.find("c2").expect("it is there")..log.find("c4").expect("it is there");
-    for (lost, known) in [(0..0, Some(5)), (zeros, None)] {
+    let at = |text| log.find(text).expect("it is there");
+    let (zeros, to_torn) = (at("c2")..at("c4"), at("c2")..at("says"));
+    for (lost, known) in [(0..0, Some(5)), (zeros, None), (to_torn, None)] {
         let mut log = log.clone().into_bytes();
         log[lost].fill(0);
         fs::write(&path, log).expect("it can be written");
