@@ -316,6 +316,30 @@ impl Herd {
         }
     }
 
+    /// What a host holds is exactly the most recent of what its log says.
+    pub fn check_holds_what_is_written(&self, index: usize, written: &[Vec<u8>]) {
+        let mut latest: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
+        for line in written {
+            let known = latest.entry(oracle::client(line)).or_insert(line);
+            if oracle::rank(known) < oracle::rank(line) {
+                *known = line;
+            }
+        }
+        let table = self.table_of(index);
+        for (client, held) in &table {
+            let (written, held) = (latest.remove(&client[..]), held.escape_ascii());
+            let shown = written.map(|line| line.escape_ascii().to_string());
+            assert!(
+                written == Some(&table[client]),
+                "host {index} holds {held}, its log says {shown:?}"
+            );
+        }
+        if let Some(line) = latest.values().next() {
+            let shown = line.escape_ascii();
+            panic!("host {index} lacks what its log says: {shown}");
+        }
+    }
+
     fn is_up(&self, a: usize, b: usize) -> [bool; 2] {
         [(a, b), (b, a)].map(|(host, other)| self.session_wire(host, other).is_some())
     }

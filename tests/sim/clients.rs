@@ -126,12 +126,13 @@ impl Script {
                 (line, owed)
             }
             _ => {
-                let line = match dice.below(6) {
+                let line = match dice.below(7) {
                     0 => format!("AT Blake +0.000000000 c1 +10-010 {wall}").into_bytes(),
                     1 => format!("IAMAT c1 +10-010 -{wall}").into_bytes(),
                     2 => b"WHATSAT c1 1 101".to_vec(),
                     3 => b"HELLO herd/1 Blake Bryant 00000000000000ff 9 - 0".to_vec(),
                     4 => b"\x00 \xff\t ".to_vec(),
+                    5 => b"IAMAT \\... torn".to_vec(), // as the log says where a record broke off
                     _ => Vec::new(),
                 };
                 (line.clone(), Owed::Copy(line))

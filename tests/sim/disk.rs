@@ -5,6 +5,10 @@
 //! looking at the files: so it knows exactly what a restart must know. And it judges by itself what
 //! may not be lost, whatever the log was doing: nothing to `kill -9`, and with `--fsync always`
 //! nothing to a power failure.
+//!
+//! Behind a hole that a power failure left in a file records have no numbers any longer. What a
+//! restart must know then it finds by reading the lines that are whole: those in which the file
+//! system says no byte was lost, whatever they look like.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -90,6 +94,8 @@ pub struct Disk {
     unsynced: bool,
     /// The names could not be synced.
     unnamed: bool,
+    /// Lines of the log with holes in them, of which the operator is to be told.
+    untold_holes: u64,
 }
 
 impl Disk {
@@ -113,6 +119,7 @@ impl Disk {
             gaps: BTreeSet::new(),
             unsynced: false,
             unnamed: false,
+            untold_holes: 0,
         }
     }
 
@@ -258,7 +265,11 @@ impl Disk {
                     self.become_whole();
                 }
                 Notice::Recovered(_) | Notice::NotRotated(_) => {}
-                Notice::Spoilt | Notice::Foreign(_) | Notice::Holes(_) | Notice::NoFile => {
+                Notice::Holes(lines) => {
+                    assert_eq!(lines, self.untold_holes, "lines with holes");
+                    self.untold_holes = 0;
+                }
+                Notice::Spoilt | Notice::Foreign(_) | Notice::NoFile => {
                     panic!("nobody did that: {notice:?}")
                 }
             }
@@ -304,7 +315,9 @@ impl Disk {
         self.log = None;
         self.files.kill();
         if crash != Crash::Killed {
-            self.files.lose_power();
+            for (file, at) in self.files.lose_power() {
+                self.lose_from(file, at);
+            }
         }
         let log = self.log_after_crash();
         self.current = log.unwrap_or(self.current);
@@ -333,6 +346,24 @@ impl Disk {
         left
     }
 
+    /// A file has new holes from this place on: what is behind has no numbers any longer.
+    fn lose_from(&mut self, file: Inode, at: usize) {
+        let (has_gap, end) = (self.lines_with_holes(file) > 0, self.files.len(file));
+        if has_gap {
+            self.gaps.insert(file);
+        }
+        if let Some(places) = self.told.get_mut(&file) {
+            let lost = places.split_off(places.partition_point(|place| place.end <= at));
+            let is_vague = has_gap || lost.first().is_some_and(|place| !place.exact);
+            let number = places.last().map_or(0, |place| place.number);
+            places.extend(is_vague.then_some(Place {
+                end,
+                number,
+                exact: false,
+            }));
+        }
+    }
+
     /// The file that a start will take for the log.
     fn log_after_crash(&self) -> Option<Inode> {
         let log = self.files.at(self.path());
@@ -345,13 +376,55 @@ impl Disk {
 
     /// What the clock showed, in nanoseconds, when the last was written that a start will find in the log.
     pub fn last_time(&self) -> Option<i128> {
-        let bytes = self.files.bytes_from(self.log_after_crash()?, 0);
-        let mut lines = bytes.rsplit(|&byte| byte == b'\n');
-        lines.find_map(|line| {
+        let mut lines = self.whole_lines(self.log_after_crash()?);
+        lines.reverse();
+        lines.iter().find_map(|line| {
             let stamp = std::str::from_utf8(line.split(|&byte| byte == b' ').next()?).ok()?;
             let time = DateTime::parse_from_rfc3339(stamp).ok()?;
             time.timestamp_nanos_opt().map(i128::from)
         })
+    }
+
+    /// The lines that a file had before the power failed, in order, as far as they are whole.
+    fn whole_lines(&self, file: Inode) -> Vec<Vec<u8>> {
+        let bytes = self.files.bytes_from(file, 0);
+        let lines = self.lines(file, &bytes);
+        let whole = lines.filter(|(_, has_hole)| !has_hole);
+        whole.map(|(line, _)| line.to_vec()).collect()
+    }
+
+    /// How many lines of a file have a hole in them. What is behind the last LF is no line.
+    fn lines_with_holes(&self, file: Inode) -> u64 {
+        if self.files.holes(file).is_empty() {
+            return 0;
+        }
+        let bytes = self.files.bytes_from(file, 0);
+        let lines = self.lines(file, &bytes);
+        lines.filter(|(_, has_hole)| *has_hole).count() as u64
+    }
+
+    /// The lines of a file, without their LF, and whether they have a hole in them.
+    fn lines<'a>(&self, file: Inode, bytes: &'a [u8]) -> impl Iterator<Item = (&'a [u8], bool)> {
+        let holes = self.files.holes(file);
+        let mut at = 0;
+        bytes
+            .split_inclusive(|&byte| byte == b'\n')
+            .filter_map(move |line| {
+                let begin = at;
+                at += line.len();
+                let has_hole = holes.iter().any(|hole| hole.start < at && hole.end > begin);
+                Some((line.strip_suffix(b"\n")?, has_hole))
+            })
+    }
+
+    /// The locations of which the log tells that a start will find: those of the lines that are whole.
+    pub fn locations_left(&self) -> Vec<Vec<u8>> {
+        let log = self.log_after_crash();
+        let lines = log.map_or(Vec::new(), |log| self.whole_lines(log));
+        lines
+            .iter()
+            .filter_map(|line| read_location(line))
+            .collect()
     }
 
     /// Records that no crash of this kind may take.
@@ -393,6 +466,7 @@ impl Disk {
     /// crash before it has left.
     pub fn replay(&mut self, node: &mut Node, now: Now, left: Left) {
         let found = self.log_after_crash();
+        self.untold_holes = found.map_or(0, |log| self.lines_with_holes(log));
         let mut log = Log::new(self.files.clone(), self.options.clone());
         let opened = log.open(node, now, |_, _| {});
         opened.expect("a simulated disk can always be read");
@@ -422,7 +496,45 @@ impl Disk {
                 self.told.insert(self.current, places);
             }
         }
+        if !self.files.holes(self.current).is_empty() {
+            // Also one behind the last LF, which this life makes a line of.
+            self.gaps.insert(self.current);
+        }
         self.last = self.committed;
         self.commit(node, now);
+        let untold = self.untold_holes;
+        assert_eq!(untold, 0, "lines with holes that nobody was told of");
+    }
+}
+
+/// Reads a record from the words of the README: the location in it that is to be believed.
+fn read_location(record: &[u8]) -> Option<Vec<u8>> {
+    let mut fields = record.splitn(4, |&byte| byte == b' ').skip(1);
+    let (direction, label, text) = (fields.next()?, fields.next()?, fields.next()?);
+    let is_neighbours = label.starts_with(b"s") && label.contains(&b':');
+    let is_believed = match direction {
+        b">" => is_neighbours || label.starts_with(b"c"),
+        b"<" => is_neighbours,
+        b"=" => true,
+        _ => false,
+    };
+    let is_location = is_believed && text.starts_with(b"AT ") && !text.ends_with(b"\\... torn");
+    is_location.then(|| unescape(text))
+}
+
+fn unescape(mut text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    loop {
+        let (byte, rest) = match text {
+            [] => return bytes,
+            [b'\\', b'x', high, low, rest @ ..] => {
+                let digits = [char::from(*high), char::from(*low)];
+                let [high, low] = digits.map(|digit| digit.to_digit(16).expect("a digit"));
+                ((16 * high + low) as u8, rest)
+            }
+            [b'\\', byte, rest @ ..] | [byte, rest @ ..] => (*byte, rest),
+        };
+        bytes.push(byte);
+        text = rest;
     }
 }

@@ -1,17 +1,30 @@
 //! A simulated file system: what the log asks of one, with full disks, errors, processes that die
 //! between two calls, and power failures that forget what was not synced.
 //!
-//! It is as kind as an ordered journal is (ext4, xfs), and no kinder: of a file's unsynced end any
-//! part may be lost, of the names given and taken since the last sync of the directory the latest.
+//! With names it is as kind as an ordered journal is (ext4, xfs): of those given and taken since the
+//! last sync of the directory the latest may be lost. With what is in a file it is no kinder than the
+//! least kind of them (ext4 with `data=writeback`, xfs): of the unsynced end any part may be lost, and
+//! of what is left of it any block may never have been written, and reads as zeros.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use herd::log::disk::{Disk, OpenError, Status, Ticket};
 use herd::random::SplitMix64;
+
+/// File systems write blocks of this size, each on its own. Simulated logs are short and their
+/// unsynced ends shorter, so most simulated blocks are smaller, for holes to have something around them.
+const BLOCK_BYTES_MAX: usize = 4_096;
+
+/// Sizes of blocks, each half of the one before: down to 64 bytes, less than most records have.
+const BLOCK_SIZES: u64 = 7;
+
+/// What was written last, and so may be all that tells of what is most recent.
+const LATE_BYTES: usize = 2_000;
 
 /// A file, whatever its names.
 pub type Inode = u64;
@@ -34,6 +47,8 @@ struct File {
     bytes: Vec<u8>,
     /// So many of them are on the disk.
     synced: usize,
+    /// Those that a power failure has turned to zeros, in order.
+    holes: Vec<Range<usize>>,
     /// A sync has failed: later ones no longer help.
     lost: bool,
 }
@@ -153,6 +168,11 @@ impl Files {
         self.0.borrow().files[&inode].bytes[at..].to_vec()
     }
 
+    /// Where a file reads as zeros since a power failure.
+    pub fn holes(&self, inode: Inode) -> Vec<Range<usize>> {
+        self.0.borrow().files[&inode].holes.clone()
+    }
+
     /// Somebody moves a file, or puts an empty one in its place too.
     pub fn move_away(&self, from: &Path, to: &Path) {
         let state = &mut *self.0.borrow_mut();
@@ -167,6 +187,10 @@ impl Files {
         let file = state.files.get_mut(&inode).expect("it is there");
         file.bytes.drain(..bytes);
         file.synced = file.synced.saturating_sub(bytes);
+        for hole in &mut file.holes {
+            *hole = hole.start.saturating_sub(bytes)..hole.end.saturating_sub(bytes);
+        }
+        file.holes.retain(|hole| !hole.is_empty());
     }
 
     /// The process ends: nobody awaits its syncs any longer.
@@ -186,8 +210,9 @@ impl Files {
         });
     }
 
-    /// The power fails, after [`Files::kill`]: what was not synced may be gone.
-    pub fn lose_power(&self) {
+    /// The power fails, after [`Files::kill`]: what was not synced may be gone. Gives where each file
+    /// that has new holes has the first.
+    pub fn lose_power(&self) -> BTreeMap<Inode, usize> {
         let state = &mut *self.0.borrow_mut();
         let kept = state.dice.below(1 + state.renames.len() as u64) as usize;
         let mut names = std::mem::take(&mut state.names_on_disk);
@@ -201,13 +226,33 @@ impl Files {
         }
         state.names = names.clone();
         state.names_on_disk = names;
-        for file in state.files.values_mut() {
+        let mut holes = BTreeMap::new();
+        for (&inode, file) in &mut state.files {
+            let dice = &mut state.dice;
             let unsynced = file.bytes.len() - file.synced;
-            let lost = state.dice.below(1 + unsynced as u64) as usize;
-            file.bytes.truncate(file.bytes.len() - lost);
+            let lost = dice.below(1 + unsynced as u64) as usize;
+            let first = match dice.below(3) {
+                0 => {
+                    file.bytes.truncate(file.bytes.len() - lost);
+                    None
+                }
+                1 => {
+                    file.bytes.truncate(file.bytes.len() - lost);
+                    let lost_of_8 = 1 + dice.below(7);
+                    file.lose_blocks(dice, |_, dice| dice.below(8) < lost_of_8)
+                }
+                _ => {
+                    // A few late ones that are next to each other, and no more.
+                    let from = file.bytes.len().saturating_sub(lost % LATE_BYTES);
+                    let to = from + dice.below(LATE_BYTES as u64 / 2) as usize;
+                    file.lose_blocks(dice, |block, _| block.start <= to && block.end > from)
+                }
+            };
+            holes.extend(first.map(|first| (inode, first)));
             file.synced = file.bytes.len();
             file.lost = false;
         }
+        holes
     }
 
     /// One of the syncs under way comes to its end.
@@ -216,6 +261,32 @@ impl Files {
         let at = state.dice.below(state.syncs.len() as u64) as usize;
         let (ticket, inode, len) = (at < state.syncs.len()).then(|| state.syncs.remove(at))?;
         Some((ticket, state.sync(inode, len)))
+    }
+}
+
+impl File {
+    /// The unsynced end has its length, but those of its blocks that `lost` picks were never written.
+    /// Gives where the first of them begins.
+    fn lose_blocks(
+        &mut self,
+        dice: &mut SplitMix64,
+        mut lost: impl FnMut(&Range<usize>, &mut SplitMix64) -> bool,
+    ) -> Option<usize> {
+        let before = self.holes.len();
+        let bytes = BLOCK_BYTES_MAX >> dice.below(BLOCK_SIZES);
+        let mut at = self.synced;
+        while at < self.bytes.len() {
+            let block = at..self.bytes.len().min((at / bytes + 1) * bytes);
+            at = block.end;
+            if lost(&block, dice) {
+                self.bytes[block.clone()].fill(0);
+                match self.holes[before..].last_mut() {
+                    Some(hole) if hole.end == block.start => hole.end = block.end,
+                    _ => self.holes.push(block),
+                }
+            }
+        }
+        self.holes.get(before).map(|hole| hole.start)
     }
 }
 
@@ -367,4 +438,47 @@ impl Disk for Files {
         };
         (1..10).map(beside).find(there)
     }
+}
+
+#[test]
+fn a_power_failure_takes_what_was_not_synced_and_nothing_else() {
+    let (mut around, mut at_the_end, mut shorter) = (0, 0, 0);
+    for seed in 0..200 {
+        let mut files = Files::new(seed);
+        let file = files.open(Path::new("a")).expect("it can be opened");
+        let append = |files: &mut Files, bytes: usize| {
+            let end = files.len(file) + bytes;
+            while files.len(file) < end {
+                let rest = vec![b'x'; end - files.len(file)];
+                files.append(&mut { file }, &rest).expect("there is room");
+            }
+        };
+        append(&mut files, 1_000);
+        files.sync(&file).expect("it can be synced");
+        append(&mut files, 9_000);
+        files.sync_directory(Path::new("a")).expect("it can");
+        files.kill();
+        files.lose_power();
+        let bytes = files.bytes_from(file, 0);
+        let holes = files.holes(file);
+        for (at, &byte) in bytes.iter().enumerate() {
+            let in_hole = holes.iter().any(|hole| hole.contains(&at));
+            assert_eq!(byte, if in_hole { 0 } else { b'x' }, "seed {seed}, at {at}");
+        }
+        assert!(bytes.len() >= 1_000, "seed {seed}: it has lost its length");
+        let is_synced = |hole: &Range<usize>| hole.start < 1_000;
+        assert!(!holes.iter().any(is_synced), "seed {seed}: {holes:?}");
+        let ends = holes.last().is_some_and(|hole| hole.end == bytes.len());
+        around += u32::from(holes.len() > usize::from(ends));
+        at_the_end += u32::from(ends);
+        shorter += u32::from(bytes.len() < 10_000);
+        // Nothing more is lost of it.
+        files.kill();
+        files.lose_power();
+        assert_eq!(files.bytes_from(file, 0), bytes, "seed {seed}");
+    }
+    assert!(
+        around > 40 && at_the_end > 40 && shorter > 100,
+        "{around} have holes with something behind, {at_the_end} at the end, {shorter} are shorter"
+    );
 }

@@ -261,6 +261,8 @@ impl Herd {
         }
         let host = &mut self.hosts[index];
         let is_behind = host.disk.last_time().is_some_and(|last| wall < last);
+        let is_vague = !matches!(host.left, Left::UpTo(_));
+        let written = is_vague.then(|| host.disk.locations_left());
         host.disk.replay(&mut node, now, host.left);
         if node.knows_again() && is_behind {
             host.know_again(); // the clock was set back since
@@ -271,8 +273,11 @@ impl Herd {
         host.node = Some(node);
         host.life += 1;
         host.clock_set = self.now;
-        if !matches!(host.left, Left::UpTo(_)) {
+        if let Some(written) = written {
             self.check_holds_what_is_left(index);
+            if self.weather.forget_after.is_none() {
+                self.check_holds_what_is_written(index, &written);
+            }
             self.take_at_its_word(index);
         }
         self.touch_ways_of(index);
