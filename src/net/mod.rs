@@ -20,6 +20,7 @@
 pub mod connection;
 pub mod mailbox;
 
+mod connections;
 mod idle;
 mod output;
 mod timers;
@@ -35,9 +36,9 @@ use mio::event::Event as Edge;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use rustix::net::sockopt;
-use slab::Slab;
 
 use self::connection::{Connection, Fill, Role, State};
+use self::connections::Connections;
 use self::idle::Idle;
 use self::mailbox::Mailbox;
 use self::output::{Flushed, Spares};
@@ -153,7 +154,7 @@ pub struct Reactor<M> {
     poll: Poll,
     edges: Events,
     listeners: Vec<Listener>,
-    connections: Slab<Connection>,
+    connections: Connections,
     made: u64,
     events: VecDeque<Event>,
     ready: VecDeque<ConnectionId>,
@@ -188,7 +189,7 @@ impl<M> Reactor<M> {
             poll,
             edges: Events::with_capacity(EVENTS),
             listeners: Vec::new(),
-            connections: Slab::new(),
+            connections: Connections::default(),
             made: 0,
             events: VecDeque::new(),
             ready: VecDeque::new(),
@@ -280,10 +281,6 @@ impl<M> Reactor<M> {
         Ok(id)
     }
 
-    fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        self.connections.get_mut(id.slot).filter(|c| c.id == id)
-    }
-
     /// Where other threads leave mail.
     pub fn mailbox(&self) -> Mailbox<M> {
         self.mailbox.clone()
@@ -296,14 +293,12 @@ impl<M> Reactor<M> {
 
     /// What a connection is for, as long as it is there.
     pub fn role(&self, id: ConnectionId) -> Option<Role> {
-        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
-        connection.map(|connection| connection.role)
+        self.connections.get(id).map(|connection| connection.role)
     }
 
     /// The address at the other end.
     pub fn peer(&self, id: ConnectionId) -> Option<SocketAddr> {
-        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
-        connection.map(|connection| connection.peer)
+        self.connections.get(id).map(|connection| connection.peer)
     }
 
     /// Whether no connection is left but those about to be freed, and nothing is left to be told.
@@ -329,8 +324,8 @@ impl<M> Reactor<M> {
 
     /// The names of all connections of `role`.
     pub fn ids(&self, role: Role) -> Vec<ConnectionId> {
-        let with_role = self.connections.iter().filter(|(_, c)| c.role == role);
-        with_role.map(|(_, connection)| connection.id).collect()
+        let with_role = self.connections.iter().filter(|c| c.role == role);
+        with_role.map(|connection| connection.id).collect()
     }
 
     // ---- the turn
@@ -352,8 +347,9 @@ impl<M> Reactor<M> {
     /// Somebody must pay for those who do not read, and it shall not be those who do.
     fn give_up_slowest(&mut self) -> bool {
         let owing = |id: &ConnectionId| {
-            let connection = self.connections.get(id.slot).filter(|c| c.id == *id);
-            connection.is_some_and(|connection| !connection.output.is_empty())
+            self.connections
+                .get(*id)
+                .is_some_and(|connection| !connection.output.is_empty())
         };
         let Some(slowest) = self.timers.iter().find(owing) else {
             return false;
@@ -369,8 +365,8 @@ impl<M> Reactor<M> {
     /// Closes the connections of whose input the most is kept, until there is room for a while.
     /// Somebody must pay for lines that do not end, and it shall not be those whose lines do.
     fn give_up_fullest(&mut self) {
-        let holding = self.connections.iter().filter(|(_, c)| c.kept > 0);
-        let mut holding: Vec<_> = holding.map(|(_, c)| (c.kept, c.id)).collect();
+        let holding = self.connections.iter().filter(|c| c.kept > 0);
+        let mut holding: Vec<_> = holding.map(|c| (c.kept, c.id)).collect();
         holding.sort_unstable_by(|one, other| other.cmp(one)); // of equals the last to come first
         let most = INPUT_ALL_BYTES_MAX >> 20;
         for (bytes, id) in holding {
@@ -435,7 +431,7 @@ impl<M> Reactor<M> {
     /// Notes what the kernel says of a connection. It cannot be of an earlier one in the same
     /// slot: connections are freed only before the poll.
     fn note(&mut self, slot: usize, edge: &Edge) {
-        let Some(connection) = self.connections.get_mut(slot) else {
+        let Some(connection) = self.connections.at_mut(slot) else {
             return;
         };
         let (id, role) = (connection.id, connection.role);
@@ -450,7 +446,7 @@ impl<M> Reactor<M> {
                 }
             }
         }
-        let Some(connection) = self.connections.get_mut(slot) else {
+        let Some(connection) = self.connections.at_mut(slot) else {
             return;
         };
         if edge.is_error() {
@@ -461,7 +457,7 @@ impl<M> Reactor<M> {
             self.mark_dirty(id);
         }
         if edge.is_readable() || edge.is_read_closed() {
-            if let Some(connection) = self.connection(id) {
+            if let Some(connection) = self.connections.get_mut(id) {
                 connection.readable = true;
             }
             self.mark_ready(id);
@@ -539,7 +535,7 @@ impl<M> Reactor<M> {
 
     fn expire(&mut self, now: Instant) {
         while let Some(id) = self.timers.due(now) {
-            let Some(connection) = self.connection(id) else {
+            let Some(connection) = self.connections.get_mut(id) else {
                 continue;
             };
             connection.deadline = None;
@@ -557,7 +553,7 @@ impl<M> Reactor<M> {
         let (role, slots) = (idle.role, idle.due(self.connections.capacity(), now));
         let mut over = Vec::new();
         for slot in slots {
-            if let Some(connection) = self.connections.get(slot)
+            if let Some(connection) = self.connections.at(slot)
                 && connection.role == role
                 && connection.is_quiet()
                 && idle.is_over(connection.moved, self.second)
@@ -572,14 +568,14 @@ impl<M> Reactor<M> {
     }
 
     fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
-        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id) {
+        if let Some(connection) = self.connections.get_mut(id) {
             self.timers.set(id, connection.deadline, deadline);
             connection.deadline = deadline;
         }
     }
 
     fn mark_ready(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
+        if let Some(connection) = self.connections.get_mut(id)
             && !connection.ready
         {
             connection.ready = true;
@@ -588,7 +584,7 @@ impl<M> Reactor<M> {
     }
 
     fn mark_dirty(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
+        if let Some(connection) = self.connections.get_mut(id)
             && !connection.dirty
         {
             connection.dirty = true;
@@ -597,7 +593,7 @@ impl<M> Reactor<M> {
     }
 
     fn flush_one(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         connection.dirty = false;
@@ -639,7 +635,7 @@ impl<M> Reactor<M> {
     /// The peer takes nothing any more. What it had said before, and the kernel still holds, is
     /// read to its end, which tells the rest; unless its owner does not want it for now.
     fn peer_gone(&mut self, id: ConnectionId, reason: &str) {
-        let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         if !connection.is_open() || connection.held || connection.ended {
@@ -654,7 +650,7 @@ impl<M> Reactor<M> {
     }
 
     fn linger(&mut self, id: ConnectionId, reason: String) {
-        let Some(connection) = self.connection(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         connection.end_output();
@@ -669,7 +665,7 @@ impl<M> Reactor<M> {
     /// The one place where a connection's end is settled; it is freed before the next poll.
     fn doom(&mut self, id: ConnectionId, reason: String) {
         self.set_deadline(id, None);
-        let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         if matches!(connection.state, State::Doomed(_)) {
@@ -698,8 +694,7 @@ impl<M> Reactor<M> {
     /// The one place where a connection is freed.
     fn free(&mut self) {
         while let Some(id) = self.doomed.pop() {
-            let mut connection = self.connections.remove(id.slot);
-            debug_assert_eq!(connection.id, id, "a slot is freed only here");
+            let mut connection = self.connections.remove(id);
             debug_assert!(connection.output.is_empty(), "it was settled before");
             connection.count_kept(0, &mut self.kept);
             let role = connection.role;
@@ -735,7 +730,7 @@ impl<M> Reactor<M> {
     /// being closed and still talks has its turn like the others, and no more.
     pub fn poll_ready(&mut self) -> Option<ConnectionId> {
         let id = self.ready.pop_front()?;
-        let connection = self.connection(id)?;
+        let connection = self.connections.get_mut(id)?;
         connection.ready = false;
         match connection.state {
             State::Open => return Some(id),
@@ -750,7 +745,7 @@ impl<M> Reactor<M> {
         let mut bytes = [0; 4096];
         let mut budget = READ_BYTES_MAX / bytes.len();
         loop {
-            let Some(connection) = self.connection(id) else {
+            let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
             match connection.fill(&mut bytes) {
@@ -776,7 +771,7 @@ impl<M> Reactor<M> {
         chunk: &mut &'c [u8],
         limit: usize,
     ) -> Option<Piece<'a>> {
-        let connection = self.connections.get_mut(id.slot).filter(|c| c.id == id)?;
+        let connection = self.connections.get_mut(id)?;
         let kept = connection.input.len() + chunk.len(); // if that is no line
         let piece = connection.input.next(chunk, limit);
         if piece.is_none() && kept != connection.kept as usize {
@@ -795,7 +790,7 @@ impl<M> Reactor<M> {
         chunk: &mut &[u8],
         count: usize,
     ) -> Option<Vec<u8>> {
-        let connection = self.connections.get_mut(id.slot).filter(|c| c.id == id)?;
+        let connection = self.connections.get_mut(id)?;
         let bytes = connection.input.next_bytes(chunk, count);
         connection.count_kept(connection.input.held(), &mut self.kept);
         bytes
@@ -803,21 +798,21 @@ impl<M> Reactor<M> {
 
     /// Whether a connection is there and not about to be closed.
     pub fn is_open(&self, id: ConnectionId) -> bool {
-        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
-        connection.is_some_and(Connection::is_open)
+        self.connections.get(id).is_some_and(Connection::is_open)
     }
 
     /// Whether a connection is open and its peer takes what it is sent: only then may that grow.
     pub fn takes_replies(&self, id: ConnectionId) -> bool {
-        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
-        connection.is_some_and(|c| c.is_open() && c.output.len() < OUTPUT_BYTES_MAX)
+        self.connections
+            .get(id)
+            .is_some_and(|c| c.is_open() && c.output.len() < OUTPUT_BYTES_MAX)
     }
 
     /// Holds a connection's input back; `chunk` is what has been read and not been handled. It is
     /// ready again when its output has drained, or when [`Reactor::resume`] says so. Of one that is
     /// about to close nothing is kept.
     pub fn hold(&mut self, id: ConnectionId, chunk: &[u8]) {
-        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
+        if let Some(connection) = self.connections.get_mut(id)
             && connection.is_open()
         {
             connection.input.keep(chunk);
@@ -828,7 +823,7 @@ impl<M> Reactor<M> {
 
     /// Lets a connection be served again, now or next turn.
     pub fn resume(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connection(id) {
+        if let Some(connection) = self.connections.get_mut(id) {
             connection.held = false;
             self.mark_ready(id);
         }
@@ -837,8 +832,8 @@ impl<M> Reactor<M> {
     /// Reads once, for a connection that was ready. If there may be more it is ready again, behind
     /// all others; if the read fails it is lost.
     pub fn read(&mut self, id: ConnectionId, room: &mut [u8]) -> Fill {
-        let open = |connection: &&mut Connection| connection.id == id && connection.is_open();
-        let Some(connection) = self.connections.get_mut(id.slot).filter(open) else {
+        let connection = self.connections.get_mut(id);
+        let Some(connection) = connection.filter(|connection| connection.is_open()) else {
             return Fill::Drained;
         };
         connection.held = false;
@@ -860,20 +855,21 @@ impl<M> Reactor<M> {
 
     /// Whether a connection's next byte begins a line.
     pub fn is_between_lines(&self, id: ConnectionId) -> bool {
-        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
-        connection.is_none_or(|connection| connection.input.is_between_lines())
+        self.connections
+            .get(id)
+            .is_none_or(|connection| connection.input.is_between_lines())
     }
 
     /// Bytes of a line without end that a connection holds: what is lost if no more comes.
-    pub fn unfinished(&mut self, id: ConnectionId) -> usize {
-        self.connection(id).map_or(0, |c| c.input.len())
+    pub fn unfinished(&self, id: ConnectionId) -> usize {
+        self.connections.get(id).map_or(0, |c| c.input.len())
     }
 
     // ---- what is wanted
 
     /// Queues bytes; they leave at the next flush.
     pub fn send(&mut self, id: ConnectionId, parts: &[&[u8]]) {
-        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
+        if let Some(connection) = self.connections.get_mut(id)
             && connection.takes_output()
         {
             let before = connection.output.len();
@@ -885,7 +881,7 @@ impl<M> Reactor<M> {
 
     /// Queues bytes that others are sent too.
     pub fn send_shared(&mut self, id: ConnectionId, bytes: Arc<[u8]>) {
-        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
+        if let Some(connection) = self.connections.get_mut(id)
             && connection.takes_output()
         {
             self.owed += bytes.len();
@@ -896,13 +892,14 @@ impl<M> Reactor<M> {
 
     /// How many bytes a connection would still take before it is over [`OUTPUT_BYTES_MAX`].
     pub fn room(&self, id: ConnectionId) -> usize {
-        let connection = self.connections.get(id.slot).filter(|c| c.id == id);
-        connection.map_or(0, |c| OUTPUT_BYTES_MAX.saturating_sub(c.output.len()))
+        self.connections
+            .get(id)
+            .map_or(0, |c| OUTPUT_BYTES_MAX.saturating_sub(c.output.len()))
     }
 
     /// Stops reading at once, writes what is owed, then closes.
     pub fn lose(&mut self, id: ConnectionId, reason: &str) {
-        if let Some(connection) = self.connections.get_mut(id.slot).filter(|c| c.id == id)
+        if let Some(connection) = self.connections.get_mut(id)
             && connection.is_open()
         {
             connection.state = State::Losing(reason.to_owned());
@@ -1099,11 +1096,11 @@ mod tests {
         assert!(look(&mut reactor, 60), "not yet");
         reactor.hold(id, b"");
         assert!(look(&mut reactor, 1_000), "it is held");
-        let connection = reactor.connection(id).expect("it is there");
+        let connection = reactor.connections.get_mut(id).expect("it is there");
         connection.held = false;
         connection.readable = true;
         assert!(look(&mut reactor, 1_000), "it has said something");
-        let connection = reactor.connection(id).expect("it is there");
+        let connection = reactor.connections.get_mut(id).expect("it is there");
         connection.readable = false;
         connection.moved = 940;
         assert!(look(&mut reactor, 1_000), "it was just so long ago");
