@@ -229,6 +229,29 @@ fn a_twitter_that_hangs_costs_one_client_at_a_time_its_patience_and_the_others_n
     });
 }
 
+/// What does not ask Twitter must not say that it is there.
+#[test]
+fn a_question_that_is_too_long_does_not_hold_the_breaker_closed() {
+    let (mut herd, mut client) = started(blake("1.0", &origin(free_addresses(1)[0])));
+    let long = "9".repeat(65_500);
+    wait_until("the breaker opens", || {
+        error_text(&ask(&mut client, &long, 1));
+        error_text(&ask(&mut client, "1", 1)).contains("times in a row")
+    });
+    for _ in 0..4 {
+        let error = error_text(&ask(&mut client, &long, 1));
+        assert!(error.contains("an address of at most"), "{error}");
+    }
+    let process = herd.process("Blake");
+    wait_until("the operator hears that Twitter is gone", || {
+        process
+            .said()
+            .contains("could not be reached 5 times in a row")
+    });
+    let said = process.said();
+    assert!(!said.contains("answers again"), "{said}");
+}
+
 // ---- the cache
 
 #[test]
@@ -264,19 +287,43 @@ fn an_answer_serves_those_who_ask_the_same_if_that_is_wanted() {
 
 // ---- length
 
+/// The longest address that is asked.
+const URL_BYTES_MAX: usize = 8_000;
+
 #[test]
 fn a_long_question_is_asked_and_a_long_head_is_read() {
     let x = "x".repeat(30_000);
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: {x}\r\n\r\n");
     let long = Answer::Raw((head + "{}").into_bytes());
     let twitter = StubTwitter::start(move |_| long.clone());
-    // An address has at most 65,534 bytes (the `http` crate); of a question with as many the stub
-    // cannot peek at the end.
     let (_herd, mut client) = started(blake("1.0", &origin(twitter.address)));
-    for (digits, is_asked) in [(50_000, true), (65_500, false)] {
-        client.say(&format!("IAMAT k +00.{}+000 2", "1".repeat(digits)));
+    let address = |latitude: &str, radius: &str| {
+        let url = twitter.url();
+        format!("{url}?q=&geocode={latitude}%2C0%2C{radius}km&rpp=2")
+    };
+    let room = URL_BYTES_MAX - address("0.", "7").len();
+    for (digits, is_asked) in [(room, true), (room + 1, false), (65_500, false)] {
+        let digits = "1".repeat(digits);
+        let before = twitter.requests().len();
+        client.say(&format!("IAMAT k +00.{digits}+000 2"));
         assert!(client.line().starts_with("AT Blake +"));
-        let json = ask(&mut client, "7", 2);
-        assert_eq!(json == "{}", is_asked, "{digits} digits: {json}");
+        let line = ask(&mut client, "7", 2);
+        let requests = twitter.requests();
+        match &requests[before..] {
+            [request] if is_asked => {
+                assert_eq!(line, "{}");
+                let target = format!("{}{}", origin(twitter.address), request.target());
+                assert_eq!(target, address(&format!("0.{digits}"), "7"));
+                assert_eq!(target.len(), URL_BYTES_MAX);
+            }
+            [] if !is_asked => {
+                let error = error_text(&line);
+                assert!(
+                    error.contains("an address of at most 8000 bytes"),
+                    "{error}"
+                );
+            }
+            other => panic!("{} digits, {} requests: {line}", digits.len(), other.len()),
+        }
     }
 }

@@ -17,6 +17,11 @@ pub const RADIUS_MILES_LIMIT_2: f64 = 25.0;
 
 const RADIUS_KM_LIMIT_2: f64 = RADIUS_MILES_LIMIT_2 * KILOMETRES_PER_MILE;
 
+/// The longest address that is asked: as long a one everybody should take (RFC 9110, section 4.1),
+/// and many servers take none that is longer. A client's line has room for eight times as many
+/// digits, and what waits for Twitter holds several copies of them.
+pub const URL_BYTES_MAX: usize = 8_000;
+
 /// The fewest results that API 2 lets itself be asked for.
 const RESULTS_MIN_2: u8 = 10;
 
@@ -114,7 +119,14 @@ impl Api {
         };
         let (url, _fragment) = url.split_once('#').unwrap_or((url, "")); // it is never sent
         let join = if url.contains('?') { '&' } else { '?' };
-        Ok(format!("{url}{join}{parameters}"))
+        let url = format!("{url}{join}{parameters}");
+        match url.len() {
+            ..=URL_BYTES_MAX => Ok(url),
+            bytes => Err(format!(
+                "Twitter is asked by an address of at most {URL_BYTES_MAX} bytes; the digits of \
+                 this location and radius make one of {bytes}"
+            )),
+        }
     }
 }
 
@@ -209,6 +221,39 @@ mod tests {
             &expansions=author_id,geo.place_id&user.fields=location,name,username\
             &place.fields=country_code,full_name,geo,place_type";
         assert_eq!(url.as_deref(), Ok(want));
+    }
+
+    #[test]
+    fn an_address_that_is_too_long_is_not_asked() {
+        let at = |location: &str, radius: &[u8]| {
+            let position = Position::parse(location.as_bytes()).expect("valid");
+            TweetQuery::new(position, radius, 7)
+        };
+        for api in [Api::V1_0, Api::V1_1, Api::V2] {
+            let url = |query: TweetQuery| api.search_url("http://h/s#part", &query);
+            let short = url(at("+27.1+086.1", b"1.1"));
+            let bytes = short.expect("it is short").len();
+            let room = URL_BYTES_MAX - bytes + 1;
+            for (length, good) in [(room, true), (room + 1, false), (65_480, false)] {
+                let digits = "1".repeat(length);
+                for query in [
+                    at(&format!("+27.{digits}+086.1"), b"1.1"),
+                    at(&format!("+27.1+086.{digits}"), b"1.1"),
+                    at("+27.1+086.1", format!("1.{digits}").as_bytes()),
+                ] {
+                    match (url(query), good) {
+                        (Ok(url), true) => assert_eq!(url.len(), URL_BYTES_MAX),
+                        (Err(why), false) => assert!(why.contains("at most 8000 bytes"), "{why}"),
+                        (got, _) => panic!("{}, {length} digits: {got:?}", api.name()),
+                    }
+                }
+            }
+            let zeros = [b"1.1", &[b'0'; 65_480][..]].concat(); // of which none is asked
+            assert_eq!(
+                url(at("+27.1+086.1", &zeros)).map(|url| url.len()),
+                Ok(bytes)
+            );
+        }
     }
 
     #[test]

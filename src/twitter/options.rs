@@ -12,11 +12,14 @@ use std::time::Duration;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
-use super::api::Api;
+use super::api::{Api, URL_BYTES_MAX};
 use super::credentials::Credentials;
 
 /// Where `herd twitter` listens unless told otherwise.
 pub const STAND_IN_ADDRESS: &str = "127.0.0.1:12599";
+
+/// The longest search address: a query that is added to it should have as much room.
+const SEARCH_BYTES_MAX: usize = URL_BYTES_MAX / 2;
 
 /// The environment's name for a file of certificates to trust instead of the built-in ones, known
 /// from OpenSSL and curl.
@@ -102,6 +105,9 @@ fn check_url(url: &str) -> Result<Uri, String> {
     let uri: Uri = url
         .parse()
         .map_err(|error| format!("it is no URL: {error}"))?;
+    if url.len() > SEARCH_BYTES_MAX {
+        return Err(format!("it is over {SEARCH_BYTES_MAX} bytes"));
+    }
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(host)) if !host.is_empty() => {}
         _ => return Err("http://HOST… or https://HOST… is wanted".to_owned()),
@@ -171,7 +177,11 @@ mod tests {
 
     #[test]
     fn search_addresses() {
+        let long = |bytes| format!("{:x<bytes$}", "http://127.0.0.1/");
+        let (longest, too_long) = (long(SEARCH_BYTES_MAX), long(SEARCH_BYTES_MAX + 1));
         for (url, good) in [
+            (longest.as_str(), true),
+            (too_long.as_str(), false),
             ("http://127.0.0.1:12599/search.json", true),
             ("https://search.twitter.com/search.json?lang=en", true),
             ("http://[::1]:80", true),
