@@ -252,6 +252,30 @@ fn a_question_that_is_too_long_does_not_hold_the_breaker_closed() {
     assert!(!said.contains("answers again"), "{said}");
 }
 
+/// Somebody else who answers is not Twitter.
+#[test]
+fn neither_a_proxy_nor_one_who_speaks_no_http_is_a_twitter_that_answers() {
+    let stub = StubTwitter::start(|request| match request.line.starts_with("CONNECT ") {
+        true => Answer::Full(502, Vec::new()),
+        false => Answer::Raw(b"SSH-2.0\r\n\r\n".to_vec()),
+    });
+    let mut behind = with_token(blake("2", "https://api.example.com"));
+    set(&mut behind, "HTTPS_PROXY", &origin(stub.address));
+    for (herd, why) in [
+        (behind, "CONNECT proxy failed"),
+        (blake("1.0", &origin(stub.address)), "protocol: "),
+    ] {
+        let (_herd, mut client) = started(herd);
+        for number in 0..5 {
+            let error = error_text(&ask(&mut client, "1", 1));
+            assert!(error.contains(why), "question {number}: {error}");
+        }
+        wait_until("it is left alone for a while", || {
+            error_text(&ask(&mut client, "1", 1)).contains("times in a row")
+        });
+    }
+}
+
 // ---- the cache
 
 #[test]
@@ -326,4 +350,20 @@ fn a_long_question_is_asked_and_a_long_head_is_read() {
             other => panic!("{} digits, {} requests: {line}", digits.len(), other.len()),
         }
     }
+}
+
+/// The longest line of a request is not a client's: Twitter may send us on to a longer address.
+#[test]
+fn a_long_redirect_is_followed() {
+    let elsewhere = format!("/elsewhere?{}", "9".repeat(32_000));
+    let location = elsewhere.clone();
+    let twitter = StubTwitter::start(move |request| match request.number {
+        0 => Answer::with(302, &[("Location", &location)], ""),
+        _ => Answer::ok("{\"well\":1}"),
+    });
+    let (_herd, mut client) = started(blake("1.0", &origin(twitter.address)));
+    assert_eq!(ask(&mut client, "1", 1), "{\"well\":1}");
+    let requests = twitter.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests[1].target() == elsewhere, "{}", requests[1].line);
 }

@@ -12,7 +12,8 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
 use super::answer;
-use super::credentials::Secret;
+use super::api::URL_BYTES_MAX;
+use super::credentials::{SECRET_BYTES_MAX, Secret};
 use super::limits::{FAIR_TIME, Outcome, pause_told};
 use super::options::Options;
 use crate::node::error_json;
@@ -30,9 +31,13 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// What a connection reads into. A head that is too long shows by its first byte too many.
 const INPUT_BYTES: usize = HEAD_BYTES_MAX + 1;
 
-/// What a connection writes from. A request's first line must fit in at once, and an address may
-/// have 65,534 bytes (`http::Uri`): as many digits as a client's line has room for.
-const OUTPUT_BYTES: usize = 66 * 1024;
+/// What a connection writes from. A request's first line must fit in at once, and each of its fields.
+/// The longest line is that of a redirect, which may add to the address as much as a head holds.
+const OUTPUT_BYTES: usize = HEAD_BYTES_MAX + URL_BYTES_MAX + 1024;
+
+// The longest field is a key and its secret: each byte is three when encoded by percent, and three
+// are four in Base64.
+const _: () = assert!(OUTPUT_BYTES >= 2 * 4 * SECRET_BYTES_MAX + 1024);
 
 /// What Twitter asked its clients to say of themselves.
 const USER_AGENT: &str = concat!("herd/", env!("CARGO_PKG_VERSION"));
@@ -59,7 +64,7 @@ impl Asker {
         url: &str,
         token: Option<&Secret>,
         deadline: Instant,
-    ) -> Result<Response<Body>, ureq::Error> {
+    ) -> Result<Response<Body>, Unanswered> {
         let once = || {
             let mut request = self.agent.get(url);
             if let Some(token) = token {
@@ -72,6 +77,7 @@ impl Asker {
             Err(error) if is_connection_lost(&error) && deadline > Instant::now() => once(),
             result => result,
         }
+        .map_err(Unanswered::from)
     }
 
     /// Sends a form to an address of Twitter's, with credentials.
@@ -81,13 +87,13 @@ impl Asker {
         authorization: String,
         form: &str,
         deadline: Instant,
-    ) -> Result<Response<Body>, ureq::Error> {
+    ) -> Result<Response<Body>, Unanswered> {
         let address = format!("{}{path}", self.options.origin);
         let request = self.agent.post(address);
         let request = request.header("authorization", authorization);
         let request = request.content_type("application/x-www-form-urlencoded;charset=UTF-8");
         let config = request.config().timeout_global(Some(left(deadline)));
-        config.build().send(form)
+        config.build().send(form).map_err(Unanswered::from)
     }
 
     /// What a response says, its body as one line. What is no JSON is an error.
@@ -105,7 +111,7 @@ impl Asker {
         };
         let line = body(response, BODY_BYTES_MAX).and_then(|body| {
             let line = self.one_line(status, &body, bound);
-            line.map_err(Failure::Other)
+            line.map_err(|why| Nonsense::of(response, why).into())
         });
         let line = match (line, outcome) {
             (Ok(line), _) => line,
@@ -144,13 +150,33 @@ pub(super) struct Reply {
     pub(super) is_good: bool,
 }
 
-/// Why Twitter said nothing that can be passed on.
+/// Why there is nothing of Twitter's to pass on.
+#[derive(Debug)]
 pub(super) enum Failure {
+    Unanswered(Unanswered),
+    Nonsense(Nonsense),
+}
+
+/// Why there was no response.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// The request did not come about, which says nothing of Twitter; in words.
+    NotAsked(String),
     TimedOut,
-    /// Nobody is there, or went away before an answer; in words.
+    /// Nobody is there, or went away before an answer, or nobody who shows that it is Twitter, or
+    /// who speaks HTTP; in words.
     Unreachable(String),
-    /// Somebody is there, but does not speak as Twitter does; in words.
-    Other(String),
+}
+
+/// Somebody has answered, but not as Twitter does; in words.
+#[derive(Debug)]
+pub(super) struct Nonsense(String);
+
+impl Nonsense {
+    /// What is wrong with a response: without one there is nothing to say this of.
+    pub(super) fn of(_: &Response<Body>, why: String) -> Nonsense {
+        Nonsense(why)
+    }
 }
 
 impl Failure {
@@ -162,31 +188,63 @@ impl Failure {
     /// What it says of asking on, when there were `had` for the answer.
     pub(super) fn outcome(&self, had: Duration) -> Outcome {
         match self {
-            Failure::TimedOut if had < FAIR_TIME => Outcome::CutShort,
-            Failure::TimedOut | Failure::Unreachable(_) => Outcome::Unreachable,
-            Failure::Other(_) => Outcome::Answered,
+            Failure::Unanswered(why) => why.outcome(had),
+            Failure::Nonsense(_) => Outcome::Answered,
+        }
+    }
+}
+
+impl Unanswered {
+    /// Never that somebody has answered.
+    fn outcome(&self, had: Duration) -> Outcome {
+        match self {
+            Unanswered::NotAsked(_) => Outcome::Inconclusive,
+            Unanswered::TimedOut if had < FAIR_TIME => Outcome::Inconclusive,
+            Unanswered::TimedOut | Unanswered::Unreachable(_) => Outcome::Unreachable,
         }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Unanswered::{NotAsked, TimedOut, Unreachable};
         match self {
-            Failure::TimedOut => f.write_str("it did not answer in time"),
-            Failure::Unreachable(why) | Failure::Other(why) => f.write_str(why),
+            Failure::Unanswered(TimedOut) => f.write_str("it did not answer in time"),
+            Failure::Unanswered(NotAsked(why) | Unreachable(why)) => f.write_str(why),
+            Failure::Nonsense(Nonsense(why)) => f.write_str(why),
         }
     }
 }
 
-impl From<ureq::Error> for Failure {
-    fn from(error: ureq::Error) -> Failure {
+impl From<Unanswered> for Failure {
+    fn from(why: Unanswered) -> Failure {
+        Failure::Unanswered(why)
+    }
+}
+
+impl From<Nonsense> for Failure {
+    fn from(why: Nonsense) -> Failure {
+        Failure::Nonsense(why)
+    }
+}
+
+/// Of a request that led to no response.
+impl From<ureq::Error> for Unanswered {
+    fn from(error: ureq::Error) -> Unanswered {
+        use ureq::Error::{
+            ConnectProxyFailed, LargeResponseHeader, Protocol, Rustls, Timeout, Tls,
+            TooManyRedirects,
+        };
+        let why = error.to_string();
         match error {
-            ureq::Error::Timeout(_) => Failure::TimedOut,
-            ureq::Error::BodyExceedsLimit(limit) => {
-                Failure::Other(format!("its answer is over {limit} bytes"))
+            Timeout(_) => Unanswered::TimedOut,
+            error if is_connection_lost(&error) => Unanswered::Unreachable(why),
+            ConnectProxyFailed(_) | Tls(_) | Rustls(_) => Unanswered::Unreachable(why),
+            Protocol(_) | LargeResponseHeader(..) | TooManyRedirects => {
+                Unanswered::Unreachable(why)
             }
-            error if is_connection_lost(&error) => Failure::Unreachable(error.to_string()),
-            other => Failure::Other(other.to_string()),
+            // What is known to be ours (`Http`, `BadUri`), and what is not known.
+            _ => Unanswered::NotAsked(why),
         }
     }
 }
@@ -224,12 +282,13 @@ fn agent(options: &Options) -> Agent {
 
 pub(super) fn body(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, Failure> {
     let body = response.body_mut().with_config().limit(limit);
-    body.read_to_vec()
-        .map_err(|error| match Failure::from(error) {
-            // Somebody was there, and has answered.
-            Failure::Unreachable(why) => Failure::Other(why),
-            other => other,
-        })
+    body.read_to_vec().map_err(|error| match error {
+        ureq::Error::Timeout(_) => Unanswered::TimedOut.into(),
+        ureq::Error::BodyExceedsLimit(limit) => {
+            Nonsense::of(response, format!("its answer is over {limit} bytes")).into()
+        }
+        other => Nonsense::of(response, other.to_string()).into(),
+    })
 }
 
 /// The time until `deadline`; ureq takes zero as no limit at all.
@@ -249,6 +308,61 @@ mod tests {
         let agent = agent(&options);
         let config = agent.config();
         let bytes = config.input_buffer_size() + config.output_buffer_size();
-        assert!(bytes <= 100 * 1024, "{bytes} bytes a connection");
+        assert!(bytes <= 75 * 1024, "{bytes} bytes a connection");
+    }
+
+    /// What `had` on hand says of a request that failed so.
+    fn outcome(error: ureq::Error, had: Duration) -> Outcome {
+        Failure::from(Unanswered::from(error)).outcome(had)
+    }
+
+    #[test]
+    fn an_address_that_http_does_not_know_as_one_says_nothing_of_twitter() {
+        let options = Options::new(Api::V1_0, None, None).expect("the stand-in wants nothing");
+        let asker = Asker::new(&options);
+        let deadline = Instant::now() + FAIR_TIME;
+        let long = format!("http://127.0.0.1:1/{}", "9".repeat(65_535));
+        for url in [
+            &long,
+            "http://",
+            "127.0.0.1:1",
+            "ftp://127.0.0.1:1/",
+            "http://h/ /",
+        ] {
+            let failed = asker.get(url, None, deadline).expect_err("nobody is asked");
+            let shown = &url[..url.len().min(40)];
+            assert!(
+                matches!(failed, Unanswered::NotAsked(_)),
+                "{shown}: {failed:?}"
+            );
+            let failed = Failure::from(failed);
+            assert_eq!(failed.outcome(FAIR_TIME), Outcome::Inconclusive, "{shown}");
+        }
+    }
+
+    #[test]
+    fn without_a_response_nobody_has_answered() {
+        use Outcome::{Inconclusive, Unreachable};
+        use ureq::Error;
+        let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for (error, want) in [
+            (Error::Io(refused()), Unreachable),
+            (Error::HostNotFound, Unreachable),
+            (Error::ConnectionFailed, Unreachable),
+            (Error::ConnectProxyFailed("502".to_owned()), Unreachable),
+            (Error::Tls("no certificate"), Unreachable),
+            (Error::LargeResponseHeader(40_000, 32_768), Unreachable),
+            (Error::TooManyRedirects, Unreachable),
+            (Error::Timeout(ureq::Timeout::Global), Unreachable),
+            (Error::BadUri("it has no host".to_owned()), Inconclusive),
+            (Error::InvalidProxyUrl, Inconclusive),
+            (Error::Other("what nobody knows".into()), Inconclusive),
+        ] {
+            let shown = error.to_string();
+            assert_eq!(outcome(error, FAIR_TIME), want, "{shown}");
+        }
+        let short = FAIR_TIME - Duration::from_millis(1);
+        let late = Error::Timeout(ureq::Timeout::Global);
+        assert_eq!(outcome(late, short), Inconclusive);
     }
 }

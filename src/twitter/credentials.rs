@@ -18,7 +18,7 @@ const SECRET: &str = "TWITTER_SECRET";
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// A longer token, key or secret is none.
-const SECRET_BYTES_MAX: usize = 4096;
+pub(super) const SECRET_BYTES_MAX: usize = 4096;
 
 /// A text that must not be seen. It has no `Display`, and its `Debug` says nothing.
 #[derive(Clone, PartialEq, Eq)]

@@ -38,14 +38,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 /// What came of a request, as far as it says whether to ask again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Somebody is there, whatever the answer.
+    /// There was a response, whatever it says.
     Answered,
     /// Too many questions. Not to be asked for so long, if it said.
     RateLimited(Option<Duration>),
-    /// Nobody could be reached, or nobody answered in a fair time.
+    /// Nobody could be reached, or nobody responded in a fair time.
     Unreachable,
-    /// There was too little time to tell.
-    CutShort,
+    /// It could not be asked, or there was too little time to tell.
+    Inconclusive,
 }
 
 /// A question that may be asked, or nobody's until [`Limits::record`] takes it back.
@@ -142,7 +142,7 @@ impl Limits {
             }
             // It did not say for how long: then as with one that is not there.
             Outcome::RateLimited(_) | Outcome::Unreachable => self.fail(permit, now),
-            Outcome::CutShort => {
+            Outcome::Inconclusive => {
                 if let (Breaker::Open { is_probing, .. }, true) =
                     (&mut self.breaker, permit.is_probe)
                 {
@@ -260,7 +260,7 @@ mod tests {
         /// A question is answered at once, by these words.
         Refused(&'static str),
     }
-    use Outcome::{Answered, CutShort, RateLimited, Unreachable};
+    use Outcome::{Answered, Inconclusive, RateLimited, Unreachable};
     use Step::{Asked, Refused};
 
     fn play(name: &str, steps: &[(u64, Step)]) {
@@ -362,12 +362,12 @@ mod tests {
         play(
             "too little time says nothing",
             &[
-                (0, Asked(CutShort)),
-                (0, Asked(CutShort)),
-                (0, Asked(CutShort)),
-                (0, Asked(CutShort)),
-                (0, Asked(CutShort)),
-                (0, Asked(CutShort)),
+                (0, Asked(Inconclusive)),
+                (0, Asked(Inconclusive)),
+                (0, Asked(Inconclusive)),
+                (0, Asked(Inconclusive)),
+                (0, Asked(Inconclusive)),
+                (0, Asked(Inconclusive)),
                 (0, Asked(Answered)),
             ],
         );
@@ -403,7 +403,7 @@ mod tests {
             another.contains("another question is trying it"),
             "{another}"
         );
-        limits.record(probe, CutShort, now);
+        limits.record(probe, Inconclusive, now);
         let probe = ask(&mut limits, now).expect("that one proved nothing");
         limits.record(probe, Answered, now);
         assert!((0..9).all(|_| ask(&mut limits, now).is_ok()));
@@ -466,7 +466,7 @@ mod tests {
             for (what, wait) in steps {
                 now = later(now, wait);
                 asked.extend(ask(&mut limits, now));
-                let outcome = [Unreachable, CutShort, RateLimited(None), RateLimited(Some(Duration::MAX))];
+                let outcome = [Unreachable, Inconclusive, RateLimited(None), RateLimited(Some(Duration::MAX))];
                 if wait % 3 > 0 && let Some(permit) = asked.pop() {
                     limits.record(permit, outcome[usize::from(what)], now);
                 }

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::api::percent_encoded;
-use super::asker::{Asker, Failure, Reply, body};
+use super::asker::{Asker, Failure, Nonsense, Reply, Unanswered, body};
 use super::credentials::{Credentials, Secret};
 
 /// The longest answer about a token taken in.
@@ -45,7 +45,7 @@ impl Tokens {
             return Ok(Token::Held(token.clone()));
         }
         if deadline <= Instant::now() {
-            return Err(Failure::TimedOut); // while another worker asked
+            return Err(Unanswered::TimedOut.into()); // while another worker asked
         }
         let token = obtain(asker, key, secret, deadline)?;
         if let Token::Held(token) = &token {
@@ -86,8 +86,9 @@ fn obtain(
         member("access_token").and_then(Secret::parse),
     ) {
         (Some("bearer"), Some(token)) => Ok(Token::Held(token)),
-        _ => Err(Failure::Other(
-            "it gave no bearer token for the key".to_owned(),
-        )),
+        _ => {
+            let why = "it gave no bearer token for the key";
+            Err(Nonsense::of(&response, why.to_owned()).into())
+        }
     }
 }
