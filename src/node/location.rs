@@ -93,7 +93,8 @@ pub fn plain_decimal(text: &[u8]) -> String {
         [b'.'] => &[][..],
         fraction => fraction,
     };
-    let mut plain = String::with_capacity(text.len());
+    // Not for the zeros: it may wait long for an answer.
+    let mut plain = String::with_capacity(b"-0".len() + whole.len() + fraction.len());
     if negative && !(whole.is_empty() && fraction.is_empty()) {
         plain.push('-');
     }
