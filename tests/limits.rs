@@ -864,7 +864,7 @@ fn a_record_expires_to_the_nanosecond_and_its_memory_is_given_back_in_time() {
     for client in 0..30_000 {
         solo.say(&format!("IAMAT c{client} +00+000 {time}"));
     }
-    solo.step_to(solo.now.mono + Duration::from_secs(SPAN_S));
+    solo.pass(Duration::from_secs(SPAN_S));
     assert!(solo.say("WHATSAT c7 1 0").starts_with("AT "), "just not");
     solo.step_to(solo.now.mono + Duration::from_nanos(1));
     assert_eq!(solo.say("WHATSAT c7 1 0"), "? WHATSAT c7 1 0");

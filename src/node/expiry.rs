@@ -4,11 +4,12 @@
 //! `Node` has one if it was told to forget. What is read is exact at any moment, since the table
 //! shows nothing that has expired; giving the memory back may take its time. A sweep goes through
 //! the table in slices, spread evenly over a while, so that no single pause is long and the cost
-//! is the same whether ten records expire or ten million.
+//! is the same whether ten records expire or ten million. A turn that comes late does all that is
+//! due, within a limit: else turns that are long, as they bring much, would give back ever less.
 
 use std::time::{Duration, Instant};
 
-use super::table::Table;
+use super::table::{ENTRIES_MAX, SLICE_ENTRIES_MAX, Table};
 use crate::time::{Now, Timestamp};
 
 /// A sweep of the whole table takes this share of the time that records are kept, so that
@@ -18,6 +19,10 @@ const SWEEP_SHARE: u32 = 16;
 /// ... but not less than this, which would be for nothing, nor more.
 const SWEEP_MIN: Duration = Duration::from_millis(500);
 const SWEEP_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// The most slices that are swept at once, however late it is: as much as any look into the feed, so
+/// that who sweeps once a turn gets ahead of what comes in one.
+const SLICES_MAX: usize = ENTRIES_MAX / SLICE_ENTRIES_MAX;
 
 /// How long records are kept, and how far the sweep has come.
 #[derive(Debug)]
@@ -65,11 +70,20 @@ impl Expiry {
         self.sweep_at
     }
 
-    /// Sweeps a slice of the table, if one is due.
+    /// Sweeps the slices of the table that are due, be it that several are, as where turns are long.
     pub fn sweep(&mut self, table: &mut Table, now: Now) {
-        if now.mono < self.sweep_at {
-            return;
+        for _ in 0..SLICES_MAX {
+            if now.mono < self.sweep_at {
+                return;
+            }
+            let step = self.sweep_slice(table);
+            self.sweep_at += step;
         }
+        self.sweep_at = self.sweep_at.max(now.mono); // what is late beyond that is let go
+    }
+
+    /// Sweeps a slice, and says how long after it the next is due.
+    fn sweep_slice(&mut self, table: &mut Table) -> Duration {
         self.slices = self.slices.max(table.sweep_slices());
         let reached = table.sweep(self.cursor);
         self.cursor = reached.unwrap_or(0);
@@ -78,6 +92,82 @@ impl Expiry {
         if reached.is_none() {
             self.slices = 0; // the next sweep begins
         }
-        self.sweep_at = now.after(whole / slices.saturating_add(1));
+        whole / slices.saturating_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::protocol::parse_at;
+    use crate::node::table::Source;
+
+    /// A table that forgets, and what it is told.
+    struct Told {
+        table: Table,
+        expiry: Expiry,
+        now: Now,
+        names: usize,
+    }
+
+    impl Told {
+        fn new(after: Duration) -> Told {
+            let now = Now {
+                mono: Instant::now(),
+                wall: Timestamp::new(1_000, 0),
+            };
+            Told {
+                table: Table::new((1, 2)),
+                expiry: Expiry::new(after, now),
+                now,
+                names: 0,
+            }
+        }
+
+        /// So many clients report of whom nobody has heard.
+        fn hear(&mut self, names: usize) {
+            let time = self.now.wall.seconds();
+            for name in self.names..self.names + names {
+                let line = format!("AT Blake +0.000000000 c{name} +00+000 {time}");
+                let location = parse_at(line.as_bytes()).expect("it is one");
+                let key = self.table.key(location.client);
+                assert!(self.table.accept(key, &location, Source::Own));
+            }
+            self.names += names;
+        }
+
+        /// Time passes, then comes the end of a turn.
+        fn pass(&mut self, seconds: u32) {
+            self.now.mono += Duration::from_secs(seconds.into());
+            self.now.wall = Timestamp::new(self.now.wall.seconds() + i64::from(seconds), 0);
+            self.table.expire_before(self.expiry.oldest(self.now));
+            self.expiry.sweep(&mut self.table, self.now);
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_by_what_is_alive_however_much_comes_in_a_turn() {
+        const NAMES: usize = 10 * SLICE_ENTRIES_MAX;
+        let mut told = Told::new(Duration::from_secs(4));
+        for turn in 1..40 {
+            told.hear(NAMES);
+            told.pass(1);
+            let alive = NAMES * turn.min(5);
+            let held = told.table.len();
+            assert!(held <= 2 * alive, "turn {turn}: {held} held, {alive} alive");
+        }
+        told.table.check_invariants();
+    }
+
+    #[test]
+    fn a_sweep_that_is_very_late_takes_a_bounded_piece_and_is_not_late_any_longer() {
+        let mut told = Told::new(Duration::from_secs(4));
+        told.hear(ENTRIES_MAX + 10 * SLICE_ENTRIES_MAX);
+        told.pass(3_600);
+        assert_eq!(told.table.len(), 10 * SLICE_ENTRIES_MAX);
+        assert_eq!(told.expiry.timeout(), told.now.mono);
+        told.pass(1);
+        assert!(told.table.is_empty());
+        assert!(told.expiry.timeout() > told.now.mono, "it is done");
     }
 }

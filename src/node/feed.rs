@@ -18,8 +18,8 @@
 
 use std::collections::VecDeque;
 
-/// The most entries of a segment: also the most that one append may have to sweep.
-const SEGMENT_ENTRIES_MAX: usize = 1024;
+/// The most entries of a segment: also the most that one append, or one slice, may have to sweep.
+pub const SEGMENT_ENTRIES_MAX: usize = 1024;
 
 /// No feed comes to this number, at a thousand million changes a second not within 200 years; what
 /// says so was put together by somebody. From here on there is always a next number.

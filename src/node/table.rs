@@ -16,6 +16,7 @@ use super::location::Location;
 use super::protocol::parse_at;
 use crate::time::Timestamp;
 
+pub use super::feed::SEGMENT_ENTRIES_MAX as SLICE_ENTRIES_MAX;
 pub use super::index::{HashKeys, Key};
 
 /// Lines up to this length lie in the record itself; longer ones are allocated apiece.
@@ -54,8 +55,12 @@ pub struct Change<'a> {
 const EXPIRED_MAX: usize = 1024;
 
 /// The most entries of the feed that one look passes, those included that have changed again since: it
-/// takes a few milliseconds. More than comes in a turn, so that who looks once a turn gets ahead.
-const ENTRIES_MAX: usize = 256 * 1024;
+/// takes a few milliseconds.
+///
+/// Who looks once a turn gets ahead, as fewer come in a turn: one reads 2 MiB, or 256 bytes of each
+/// connection that is ready, and no report is shorter than 18 bytes, nor one that has not expired
+/// shorter than 27. So 27,000 connections would have to be at it at once.
+pub const ENTRIES_MAX: usize = 256 * 1024;
 
 /// One record for each client.
 #[derive(Debug)]
