@@ -15,7 +15,7 @@ use herd::connection_id::ConnectionId;
 use herd::log::note;
 use herd::log::record::{self, Direction, Label, Stamp};
 use herd::node::protocol::Incarnation;
-use herd::node::{Action, Node, Seeds};
+use herd::node::{Action, LinkIndex, Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
@@ -984,6 +984,41 @@ fn what_was_refused_as_expired_is_asked_for_again_when_the_clock_is_set_back() {
     // What may have been refused before this counts still if the clock is set back further.
     solo.now.wall = Timestamp::new(right.seconds() - 1, 0);
     assert!(solo.node.handle_clock_set_back(solo.now));
+}
+
+#[test]
+fn a_hello_that_was_said_before_the_clock_was_set_back_asks_for_too_little() {
+    let mut solo = Solo::start_in(BESIDE_BOB, 1, Vec::new(), start(), true);
+    let (right, link) = (solo.now.wall, LinkIndex(0));
+    let bob = |serial| ConnectionId { serial, slot: 0 };
+    let hello = "HELLO herd/1 Bob Ann 00000000000000b0";
+    // Her clock is an hour ahead: what she is told she refuses, and it is marked.
+    solo.now.wall = Timestamp::new(right.seconds() + 3_600, 0);
+    solo.node.handle_connected(link, bob(1), solo.now);
+    solo.hear(bob(1), &format!("{hello} 1 - 0"));
+    let at = format!("AT Bob +0.000000000 kiwi +00+000 {}", right.seconds());
+    solo.hear(bob(1), &at);
+    solo.hear(bob(1), "MARK 1");
+    solo.node.handle_peer_lost(bob(1), "gone", solo.now);
+    // She has said in a new hello that she has it, and Bob has not answered.
+    solo.node.handle_connected(link, bob(2), solo.now);
+    solo.now.wall = right;
+    assert!(solo.node.handle_clock_set_back(solo.now));
+    let aborted = std::iter::from_fn(|| match solo.node.poll_action()? {
+        Action::Abort { connection, .. } => Some(Some(connection)),
+        _ => Some(None),
+    });
+    assert_eq!(Vec::from_iter(aborted.flatten()), [bob(2)]);
+    solo.hear(bob(2), &format!("{hello} 2 - 0"));
+    solo.hear(bob(2), "MARK 1");
+    solo.node.handle_peer_lost(bob(2), "gone", solo.now);
+    let (_, _, known) = solo.node.neighbours_known().next().expect("Bob");
+    assert_eq!(known, None, "he goes on from there: it counts for nothing");
+    solo.pass(Duration::from_secs(1));
+    solo.node.handle_connected(link, bob(3), solo.now);
+    solo.hear(bob(3), &format!("{hello} 3 - 0"));
+    solo.hear(bob(3), &at);
+    assert_eq!(solo.feed(), [(1, at)]);
 }
 
 #[test]

@@ -860,7 +860,11 @@ impl Node {
         let connections: Vec<_> = links
             .filter_map(|link| {
                 link.forget();
-                link.session.as_ref().map(|session| session.connection)
+                // A hello that is on its way has asked for what comes after a mark that holds no longer.
+                match link.dial {
+                    Dial::Presented { connection, .. } => Some(connection),
+                    _ => link.session.as_ref().map(|session| session.connection),
+                }
             })
             .collect();
         for connection in connections {
