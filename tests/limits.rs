@@ -1022,6 +1022,23 @@ fn a_hello_that_was_said_before_the_clock_was_set_back_asks_for_too_little() {
 }
 
 #[test]
+fn what_is_alive_when_the_clock_has_been_set_back_is_not_forgotten_by_the_time_before() {
+    let mut solo = Solo::start(1, Vec::new(), start(), true);
+    let right = solo.now.wall;
+    let at = solo.say(&format!("IAMAT kiwi +00+000 {}", right.seconds()));
+    solo.now.wall = Timestamp::new(right.seconds() + 3_600, 0);
+    solo.say("a turn at that time");
+    solo.now.wall = Timestamp::new(right.seconds() + 1, 0);
+    assert!(
+        !solo.node.handle_clock_set_back(solo.now),
+        "nothing is lost"
+    );
+    let end = solo.node.table().end();
+    solo.node.forget_expired(0, end); // the log passes over it at the next turn's beginning
+    assert_eq!(solo.feed(), [(1, at)]);
+}
+
+#[test]
 fn a_neighbour_that_asks_for_everything_gets_also_what_it_has_told_itself() {
     let mut solo = Solo::start_in(BESIDE_BOB, 1, Vec::new(), start(), false);
     let bob = |serial| ConnectionId { serial, slot: 0 };

@@ -851,6 +851,7 @@ impl Node {
     /// had expired may be news again: what was told meanwhile was not taken in, or was given up, and
     /// marked all the same, so that no mark of a neighbour holds, and each is asked anew.
     pub fn handle_clock_set_back(&mut self, now: Now) -> bool {
+        self.expire(now); // or the log, which comes first in a turn, would forget what lives again
         let oldest = self.expiry.as_ref().map(|expiry| expiry.oldest(now));
         let Some(oldest) = oldest.filter(|oldest| *oldest <= self.table.lost()) else {
             return false;
