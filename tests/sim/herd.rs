@@ -233,6 +233,7 @@ impl Herd {
             {
                 disk.note_gap(node, now);
                 self.hosts[index].doubt_marks();
+                self.hosts[index].heard.doubt(oldest);
                 self.touch_ways_of(index); // it connects anew
                 self.turn(index);
             }

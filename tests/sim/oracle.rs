@@ -125,8 +125,8 @@ pub struct Heard {
 #[derive(Debug, Default)]
 struct About {
     reports: Vec<Report>,
-    /// The most recent of them, by place in `reports`.
-    latest: Option<usize>,
+    /// The place of the most recent that was heard, unless it must be told again.
+    heard: Option<Rank>,
     /// The bound by which they have last expired.
     oldest: Option<i128>,
     /// Which of them may be held now, by place in `reports`; `None`: nothing may be held.
@@ -148,15 +148,7 @@ struct Report {
 impl About {
     /// Whether a report about the client has been heard that is as recent as this.
     fn has_heard(&self, rank: &Rank) -> bool {
-        self.latest
-            .is_some_and(|latest| self.reports[latest].rank >= *rank)
-    }
-
-    fn keep(&mut self, report: Report) {
-        if !self.has_heard(&report.rank) {
-            self.latest = Some(self.reports.len());
-        }
-        self.reports.push(report);
+        self.heard.as_ref().is_some_and(|heard| heard >= rank)
     }
 
     /// What has an effective time before `oldest` may be gone.
@@ -186,7 +178,7 @@ impl About {
         self.may_hold.clear();
         let mut places: Vec<_> = (0..self.reports.len()).collect();
         places.sort_by(|&a, &b| self.reports[b].rank.cmp(&self.reports[a].rank));
-        self.latest = places.first().copied();
+        self.heard = places.first().map(|&at| self.reports[at].rank.clone());
         places.retain(|&at| !self.reports[at].late);
         for at in places {
             self.may_hold.push(Some(at));
@@ -234,8 +226,9 @@ impl Heard {
             let is_better = |held: &Report| !held.late && held.rank >= rank;
             taken_in || !about.reports.iter().any(is_better)
         };
+        about.heard = about.heard.take().max(Some(rank.clone()));
         if kept {
-            about.keep(Report {
+            about.reports.push(Report {
                 place,
                 rank,
                 line: line.to_vec(),
@@ -244,6 +237,14 @@ impl Heard {
             });
         }
         effective
+    }
+
+    /// The clock is set back, by which what has an effective time before `oldest` had expired: so
+    /// that was refused or given up, and is to be told once more.
+    pub fn doubt(&mut self, oldest: i128) {
+        for about in self.about.values_mut() {
+            about.heard = about.heard.take().filter(|rank| rank.effective >= oldest);
+        }
     }
 
     /// What has an effective time before `oldest` is no longer shown, and may be gone.
@@ -285,6 +286,8 @@ impl Heard {
         let shows = |held: &Option<usize>| about.shown(*held, oldest) == line;
         if may_hold.iter().any(shows) {
             may_hold.retain(shows);
+            let seen = line.map(rank); // though it was doubted, it is there
+            about.heard = about.heard.take().max(seen);
             about.may_hold = may_hold;
             return Ok(());
         }
