@@ -39,6 +39,10 @@ pub const RETRY_MAX: Duration = Duration::from_millis(400);
 /// what is wrong then is not mended by trying.
 const REFUSED_RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// A session that ends before this has not lasted: the wait before the next grows as after dials that
+/// fail. Else a neighbour that stumbles over what we say would be told it sixty times a second.
+const LASTED: Duration = Duration::from_secs(1);
+
 /// So many of the lives that had to give way are remembered: enough for four servers of one name.
 const GAVE_WAY_MAX: usize = 8;
 
@@ -106,6 +110,7 @@ pub struct Session {
     pub connection: ConnectionId,
     /// The neighbour's incarnation and its hello's serial.
     peer: (Incarnation, u64),
+    begun_at: Instant,
     /// Everything up to this number of our feed has been sent, or need not be.
     pub cursor: u64,
     /// The last number we marked.
@@ -225,6 +230,8 @@ pub struct Link {
     attempts: u32,
     /// Of the last dials, how many were refused one after the other.
     refusals: u32,
+    /// Of the last sessions, how many have not lasted one after the other.
+    cut_short: u32,
     /// Whether our name is the smaller one.
     first: bool,
 }
@@ -246,6 +253,7 @@ impl Link {
             gave_way: VecDeque::new(),
             attempts: 0,
             refusals: 0,
+            cut_short: 0,
             first,
         }
     }
@@ -313,8 +321,13 @@ impl Link {
 
     /// Ends the session, and says when to dial again.
     pub fn session_lost(&mut self, now: Now, jitter: &mut SplitMix64) {
-        self.session = None;
-        let wait = retry_after(0, RETRY_MAX, jitter);
+        let session = self.session.take();
+        let lasted = session.is_none_or(|session| now.mono >= session.begun_at + LASTED);
+        if lasted {
+            self.cut_short = 0;
+        }
+        let wait = retry_after(self.cut_short, RETRY_MAX, jitter);
+        self.cut_short = self.cut_short.saturating_add(u32::from(!lasted));
         let wait = if self.first { wait } else { wait + YIELD };
         self.dial = Dial::Idle {
             retry_at: Some(now.after(wait)),
@@ -389,6 +402,7 @@ impl Link {
         self.session = Some(Session {
             connection,
             peer: (hello.incarnation, hello.serial),
+            begun_at: now.mono,
             cursor,
             marked: cursor,
             marked_at: now.mono,
@@ -576,6 +590,35 @@ mod tests {
         link.begin_session(CONNECTION, &hello(1, 1), 0, 0, now);
         link.session_lost(now, &mut SplitMix64(1));
         assert!(wait_after_dial(&mut link, true, now) <= RETRY_FIRST);
+    }
+
+    #[test]
+    fn sessions_that_do_not_last_are_begun_less_and_less_often_until_one_does() {
+        let now = start();
+        for own in ["A", "C"] {
+            let mut link = Link::new(&name(own), name("B"), now);
+            let longest = |times: u32| match own {
+                "A" => RETRY_FIRST * times,
+                _ => RETRY_FIRST * times + YIELD,
+            };
+            let mut wait_after_session = |lasts: Duration| {
+                let end = later(now, lasts);
+                link.begin_session(CONNECTION, &hello(1, 1), 0, 0, now);
+                link.session_lost(end, &mut SplitMix64(1));
+                let Dial::Idle { retry_at: Some(at) } = link.dial else {
+                    panic!("it is not dialled again: {link:?}");
+                };
+                at - end.mono
+            };
+            for _ in 0..3 {
+                let short = LASTED - Duration::from_nanos(1);
+                assert!(wait_after_session(short) <= longest(1), "once is nothing");
+                let waits = (0..20).map(|_| wait_after_session(Duration::ZERO));
+                let last = waits.last().expect("some");
+                assert!(last >= RETRY_MAX / 2 && last <= longest(20), "{last:?}");
+                assert!(wait_after_session(LASTED) <= longest(1));
+            }
+        }
     }
 
     #[test]
