@@ -566,7 +566,13 @@ fn unread_pipe(path: &Path) -> File {
 
 #[test]
 fn a_standard_error_that_nobody_reads_stops_nobody() {
-    let mut herd = Herd::new(PAIR);
+    // So many neighbours that what is told of each is never too often.
+    let names = Vec::from_iter((0..40).map(|number| format!("Bob{number}")));
+    let names = Vec::from_iter(names.iter().map(String::as_str));
+    let nobody: &[&str] = &[];
+    let mut links = vec![("Ann", &names[..])];
+    links.extend(names.iter().map(|name| (*name, nobody)));
+    let mut herd = Herd::new(&links);
     let path = herd.directory.path().join("unread");
     let pipe = unread_pipe(&path);
     let process = Process::start(herd.command("Ann"), path);
@@ -577,7 +583,8 @@ fn a_standard_error_that_nobody_reads_stops_nobody() {
     let mut come_and_go = |herd: &Herd, reason: &str| {
         hellos += 1;
         let address = herd.member("Ann").servers;
-        let (mut bob, _) = FakeNeighbour::introduced(address, ("Bob", "Ann"), 0xb0b, hellos, None);
+        let from_to = (names[hellos as usize % names.len()], "Ann");
+        let (mut bob, _) = FakeNeighbour::introduced(address, from_to, 0xb0b, hellos, None);
         bob.say(&format!("BYE {reason}"));
         bob.rest();
     };

@@ -379,8 +379,12 @@ impl Driver {
         }
     }
 
-    /// Lets the node know that time has passed, if it asked for that.
+    /// Lets the node know that time has passed, if it asked for that. Each link makes for a turn every
+    /// few seconds, be it up or down, so that nobody need be woken for what is said of it late.
     pub fn handle_timeout(&mut self) {
+        while let Some(text) = self.neighbours.untold(self.now.mono) {
+            self.operator.say(&text);
+        }
         let due = self.node.poll_timeout();
         if due.is_some_and(|at| at <= self.now.mono) {
             self.node.handle_timeout(self.now);
@@ -437,15 +441,11 @@ impl Driver {
                     self.tell_now_and_then(Matter::Askers, &text);
                 }
                 Action::LinkUp(link) => {
-                    let neighbour = self.neighbours.at(link);
-                    neighbour.reached();
-                    self.operator
-                        .say(&format!("link to {} is up", neighbour.name));
+                    self.neighbours.at(link).reached();
+                    self.say_changed(link, "up");
                 }
                 Action::LinkDown(link, reason) => {
-                    let neighbour = &self.neighbours.at(link).name;
-                    self.operator
-                        .say(&format!("link to {neighbour} is down: {reason}"));
+                    self.say_changed(link, &format!("down: {reason}"));
                 }
                 Action::Unreached(link, reason) => self.say_unreachable(link, &reason),
                 Action::Refused {
@@ -477,6 +477,13 @@ impl Driver {
         self.neighbours.at(link).dial = None;
         self.say_unreachable(link, reason);
         self.node.handle_dial_failed(link, self.now);
+    }
+
+    fn say_changed(&mut self, link: LinkIndex, state: &str) {
+        let now = self.now.mono;
+        if let Some(text) = self.neighbours.at(link).changed(state, now) {
+            self.operator.say(&text);
+        }
     }
 
     fn say_unreachable(&mut self, link: LinkIndex, reason: &str) {
