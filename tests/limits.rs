@@ -488,6 +488,10 @@ fn of_two_servers_of_one_name_one_is_linked_and_the_other_told_why_not() {
         linked.rest();
         linked = next;
     }
+    let told = "is down: a life of the neighbour is back that gave way before: are there two?\n";
+    wait_until("the operator hears that both live", || {
+        herd.process("Ann").said().matches(told).count() == 2
+    });
     for serial in 3..6 {
         let refusal = "BYE another server of that name is linked";
         assert_eq!(comes(0xb0b1, serial).rest(), [refusal]);

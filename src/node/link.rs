@@ -369,14 +369,20 @@ impl Link {
         self.session.as_ref().is_some_and(is_other) && times > 1
     }
 
-    /// Notes that the session gives way to the one that this hello begins.
-    pub fn give_way(&mut self, hello: &Hello) {
+    /// Notes that the session gives way to the one that this hello begins, and says why.
+    pub fn give_way(&mut self, hello: &Hello) -> &'static str {
         let life = self.session.as_ref().map(|session| session.peer.0);
-        if let Some(life) = life.filter(|life| *life != hello.incarnation) {
-            self.gave_way.push_back(life);
-            if self.gave_way.len() > GAVE_WAY_MAX {
-                self.gave_way.pop_front();
-            }
+        let Some(life) = life.filter(|life| *life != hello.incarnation) else {
+            return "the neighbour has connected anew";
+        };
+        let is_back = self.gave_way.contains(&hello.incarnation);
+        self.gave_way.push_back(life);
+        if self.gave_way.len() > GAVE_WAY_MAX {
+            self.gave_way.pop_front();
+        }
+        match is_back {
+            true => "a life of the neighbour is back that gave way before: are there two?",
+            false => "another life of the neighbour has connected",
         }
     }
 

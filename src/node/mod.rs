@@ -718,8 +718,7 @@ impl Node {
             }
             if let Some(session) = &self.link(index).session {
                 let old = session.connection;
-                self.link_mut(index).give_way(hello);
-                let reason = "the neighbour has connected anew";
+                let reason = self.link_mut(index).give_way(hello);
                 self.drop_peer(old, reason, now);
                 let reason = reason.to_owned();
                 let connection = old;
