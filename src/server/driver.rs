@@ -35,6 +35,12 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long after that who is still there may take to hear that it is over.
 const LAST_WORD_MAX: Duration = Duration::from_millis(500);
 
+/// Where records expire, a clock that is set back by this much or less is taken to stand still until it
+/// has caught up. There is always something that has just expired: so each such step, of which virtual
+/// machines make many, would end all links and have everything sent again. The node, its log and its
+/// replies go by one time still, which is what a replay relies on.
+const STEP_BACK_MAX: Duration = Duration::from_secs(1);
+
 /// What other threads tell the loop.
 pub enum Mail {
     /// What a worker has heard from Twitter.
@@ -368,6 +374,10 @@ impl Driver {
 
     /// Sets when all is that happens from here on.
     pub fn set_now(&mut self, now: Now) {
+        let now = match self.node.forgets_after() {
+            Some(_) => now.without_small_steps_back(self.now, STEP_BACK_MAX),
+            None => now,
+        };
         let before = std::mem::replace(&mut self.now, now);
         self.log.set_time(now);
         if now.wall < before.wall && self.node.handle_clock_set_back(now) {
