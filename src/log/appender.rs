@@ -30,13 +30,14 @@ impl<F> Appender<F> {
             len, is_regular, ..
         } = disk.status(&file)?;
         let mut last = *b"\n";
-        if is_regular && len > 0 {
-            disk.read_at(&file, len - 1, &mut last)?;
-        }
+        // Where it cannot be read it may be torn: to mark it as such harms nothing.
+        let torn = is_regular
+            && len > 0
+            && (disk.read_at(&file, len - 1, &mut last).is_err() || last != *b"\n");
         Ok(Appender {
             file,
             len,
-            torn: last != *b"\n",
+            torn,
             is_regular,
         })
     }

@@ -13,15 +13,13 @@ pub enum OpenError {
     InUse,
     /// It cannot be had; the server goes on without.
     Io(io::Error),
-    /// It is open, but what it held could not be read to the end.
-    Unread(io::Error),
 }
 
 impl From<OpenError> for io::Error {
     fn from(error: OpenError) -> io::Error {
         match error {
             OpenError::InUse => io::Error::other("another process writes it"),
-            OpenError::Io(error) | OpenError::Unread(error) => error,
+            OpenError::Io(error) => error,
         }
     }
 }

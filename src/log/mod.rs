@@ -98,7 +98,8 @@ impl<D: Disk> Log<D> {
     /// begins a life of the node. A record torn off at the end is marked as such and not believed.
     /// `progress` is told now and then how many bytes have been read of how many.
     ///
-    /// A log that was moved away, by a rotation that did not come to its end, is taken back.
+    /// A log that was moved away, by a rotation that did not come to its end, is taken back. One that
+    /// cannot be read to its end is replaced at once, since no start would read what is appended to it.
     ///
     /// # Errors
     /// [`OpenError::InUse`] if another process has it. After [`OpenError::Io`], the disk's, what could
@@ -119,11 +120,11 @@ impl<D: Disk> Log<D> {
         self.record(Direction::Note, Label::None, started.as_bytes());
         self.note_forgets(node);
         self.state = State::whole(end);
+        if self.rotation.is_log_unread() {
+            // The numbers of this life are not those that a later replay will give.
+            self.note_gap(node, "what stands before could not all be read");
+        }
         match opened {
-            Err(OpenError::Unread(_)) => {
-                // The numbers of this life are not those that a later replay will give.
-                self.note_gap(node, "what stands before could not all be read");
-            }
             Err(OpenError::Io(_)) => self.state = State::unavailable(now.mono), // the caller tells
             Ok(()) if self.options.fsync != Fsync::Never => {
                 self.sync_names(now); // it may be a new one
@@ -144,7 +145,11 @@ impl<D: Disk> Log<D> {
                 // Perhaps it can be read all the same, and tells of what was acknowledged.
                 let file = self.disk.open_to_read(&self.options.path);
                 match file.and_then(|file| Appender::new(&self.disk, file).map_err(OpenError::Io)) {
-                    Ok(out) => drop(self.replay(&out, node, progress)),
+                    Ok(out) => {
+                        if let Err(error) = self.replay(&out, node, progress) {
+                            self.tell_of_unread(&error);
+                        }
+                    }
                     Err(OpenError::InUse) => return Err(OpenError::InUse),
                     Err(_) => {}
                 }
@@ -158,7 +163,10 @@ impl<D: Disk> Log<D> {
         let len = out.len();
         let replayed = self.replay(&out, node, progress);
         let is_regular = self.out.insert(out).is_regular();
-        self.rotation.begins_with(replayed?);
+        match replayed {
+            Ok(checkpoint_bytes) => self.rotation.begins_with(checkpoint_bytes),
+            Err(error) => self.handle_unread(&error, now),
+        }
         if !is_regular {
             self.notices.push_back(Notice::NoFile);
             return Ok(());
@@ -169,31 +177,44 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Has the node recall what a file holds. Gives the length of the checkpoint with which it begins.
+    /// Has the node recall what a file holds, as far as it can be read. Gives the length of the
+    /// checkpoint with which it begins.
     fn replay(
         &mut self,
         out: &Appender<D::File>,
         node: &mut Node,
         mut progress: impl FnMut(u64, u64),
-    ) -> Result<u64, OpenError> {
+    ) -> io::Result<u64> {
         if !out.is_regular() {
             return Ok(0); // a device or a pipe has no past
         }
         let mut replay = Replay::new(out.len());
-        loop {
-            let step = replay.step(&self.disk, &out.file, |batch| node.recall(batch));
-            if !step.map_err(OpenError::Unread)? {
-                break;
+        let read = loop {
+            match replay.step(&self.disk, &out.file, |batch| node.recall(batch)) {
+                Ok(true) => progress(replay.at(), out.len()),
+                Ok(false) => break Ok(replay.checkpoint_bytes()),
+                Err(error) => break Err(error),
             }
-            progress(replay.at(), out.len());
-        }
+        };
         if let Some(stamp) = replay.last_stamp() {
             node.recall(&[Recalled::Last { stamp }]);
         }
         if replay.holes() > 0 {
             self.notices.push_back(Notice::Holes(replay.holes()));
         }
-        Ok(replay.checkpoint_bytes())
+        read
+    }
+
+    /// The log cannot be read to its end, and no start will read what is written behind that place. So
+    /// it is replaced, and stays beside the new one, for whoever can read it after all.
+    fn handle_unread(&mut self, error: &io::Error, now: Now) {
+        self.rotation.want_for_unread(now.mono);
+        self.tell_of_unread(error);
+    }
+
+    fn tell_of_unread(&mut self, error: &io::Error) {
+        let why = format!("{}: {error}", self.options.path.display());
+        self.notices.push_back(Notice::Unread(why));
     }
 
     // ---- records
@@ -384,11 +405,16 @@ impl<D: Disk> Log<D> {
             Some(Lack::Unread(replay)) => {
                 let Some(out) = &self.out else { return };
                 let step = replay.step(&self.disk, &out.file, |batch| node.recall_late(batch));
-                if !step.unwrap_or(false) {
-                    if replay.holes() > 0 {
-                        self.notices.push_back(Notice::Holes(replay.holes()));
-                    }
-                    self.state.open_anew(Lack::after(0));
+                if matches!(step, Ok(true)) {
+                    return;
+                }
+                if replay.holes() > 0 {
+                    self.notices.push_back(Notice::Holes(replay.holes()));
+                }
+                self.state.open_anew(Lack::after(0));
+                if let Err(error) = step {
+                    self.handle_unread(&error, now);
+                    self.state.leave_to_replacement();
                 }
             }
             // A log that is to be replaced in any case need not be written first.
@@ -448,8 +474,10 @@ impl<D: Disk> Log<D> {
         }
         self.state.recover();
         if is_new {
-            self.state.leave_to_replacement();
             self.rotation.want(now.mono);
+        }
+        if is_new || self.rotation.is_log_unread() {
+            self.state.leave_to_replacement();
         }
         match self.write() {
             Ok(()) => {

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 
 use super::appender::Appender;
 use super::disk::{Disk, OpenError};
-use super::options::Options;
 
 /// The ending of the file that is to replace the log.
 pub const NEW: &str = "new";
@@ -72,18 +71,18 @@ pub fn is_only_at<D: Disk>(disk: &D, log: &Appender<D::File>, path: &Path) -> io
     Ok(disk.status(&log.file)?.links == 1 && disk.is_at(&log.file, path))
 }
 
-/// Makes room for one more of those that are kept.
+/// Makes room for one more of those that are kept, `keep` of them at most.
 ///
 /// # Errors
 /// The disk's.
-pub fn make_room<D: Disk>(disk: &mut D, options: &Options) -> io::Result<()> {
-    let kept = |number: u32| beside(&options.path, &number.to_string());
-    let mut surplus = options.keep;
+pub fn make_room<D: Disk>(disk: &mut D, path: &Path, keep: u32) -> io::Result<()> {
+    let kept = |number: u32| beside(path, &number.to_string());
+    let mut surplus = keep;
     while disk.len_at(&kept(surplus)).is_some() {
-        drop_file(disk, &options.path, &kept(surplus));
+        drop_file(disk, path, &kept(surplus));
         surplus += 1; // fewer may be kept now than were
     }
-    for number in (1..options.keep).rev() {
+    for number in (1..keep).rev() {
         if disk.len_at(&kept(number)).is_some() {
             disk.rename(&kept(number), &kept(number + 1))?;
         }

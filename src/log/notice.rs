@@ -26,6 +26,8 @@ pub enum Notice {
     NoFile,
     /// So many lines of what was there at the start are no records.
     Holes(u64),
+    /// What it held could not be read to the end; the text says why.
+    Unread(String),
     /// It was cut short or deleted by somebody else.
     Spoilt,
     /// Another file has taken its name.
@@ -72,6 +74,11 @@ impl fmt::Display for Notice {
                 f,
                 "{lines} lines of the log are no records and what stood there is lost, but for what \
                  neighbours know, who are asked for everything"
+            ),
+            Notice::Unread(why) => write!(
+                f,
+                "the log could not be read to its end, what else it tells is lost but for what neighbours \
+                 know; it is kept when another has replaced it: {why}"
             ),
             Notice::Spoilt => f.write_str(
                 "the log was cut short or deleted while it was written; writing it anew",

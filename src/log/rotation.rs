@@ -42,6 +42,8 @@ pub struct Rotation<F> {
     checkpoint_bytes: u64,
     /// It is to be replaced though it is short: it cannot be relied on.
     wanted: bool,
+    /// It cannot be read to its end, and is kept whatever the options say.
+    unread: bool,
     /// After a failure: when to try again.
     retry_at: Option<Instant>,
     /// How often it has failed.
@@ -68,6 +70,7 @@ impl<F> Default for Rotation<F> {
             checkpoint: None,
             checkpoint_bytes: 0,
             wanted: false,
+            unread: false,
             retry_at: None,
             failures: 0,
         }
@@ -95,6 +98,19 @@ impl<F> Rotation<F> {
         self.wanted = true;
         self.retry_at = None;
         self.failures = 0;
+    }
+
+    /// Has it replaced from `at` on since it cannot be read to its end.
+    pub fn want_for_unread(&mut self, at: Instant) {
+        self.unread = true;
+        self.wanted = true;
+        self.retry_at = Some(at);
+        self.failures = 0;
+    }
+
+    /// Whether the log cannot be read to its end, so that what is written to it now is lost to a start.
+    pub fn is_log_unread(&self) -> bool {
+        self.unread
     }
 
     /// Whether the log is to be replaced whatever its length.
@@ -174,11 +190,12 @@ impl<F> Rotation<F> {
         if options.fsync != Fsync::Never {
             disk.sync(&new.file)?;
         }
+        let keep_max = options.keep.max(u32::from(self.unread));
         if let Some(old) = out
-            && options.keep > 0
+            && keep_max > 0
             && is_only_at(disk, old, &options.path)?
         {
-            make_room(disk, options)?;
+            make_room(disk, &options.path, keep_max)?;
             keep(disk, old, &options.path)?;
         }
         disk.rename(&beside(&options.path, NEW), &options.path)?;
@@ -186,6 +203,7 @@ impl<F> Rotation<F> {
         if let Some(old) = out.replace(new) {
             disk.close_later(old.file);
         }
+        self.unread = false;
         self.retry_at = None;
         self.failures = 0;
         Ok(Some(match std::mem::take(&mut self.wanted) {
@@ -202,8 +220,8 @@ impl<F> Rotation<F> {
         }
     }
 
-    /// Gives a checkpoint up; it is tried again, each time later. Says whether this is the first
-    /// time in a row.
+    /// Gives a checkpoint up; it is tried again, each time later unless everything hangs on it. Says
+    /// whether this is the first time in a row.
     pub fn put_off<D: Disk<File = F>>(
         &mut self,
         disk: &mut D,
@@ -212,7 +230,11 @@ impl<F> Rotation<F> {
     ) -> bool {
         self.begin_anew(disk, options);
         clear(disk, &options.path); // the file may be there though its checkpoint never began
-        let wait = RETRY_FIRST.saturating_mul(1 << self.failures.min(16));
+        let doublings = match self.unread {
+            true => 0, // until then a restart loses all that is acknowledged
+            false => self.failures.min(16),
+        };
+        let wait = RETRY_FIRST.saturating_mul(1 << doublings);
         self.retry_at = Some(now.after(wait.min(RETRY_MAX)));
         self.failures = self.failures.saturating_add(1);
         self.failures == 1

@@ -188,9 +188,10 @@ impl State {
         }
     }
 
-    /// What it lacks need not be written to it: a file that has everything is to take its place.
+    /// If it is written, what it lacks need not be written to it: a file that has everything is to take
+    /// its place.
     pub fn leave_to_replacement(&mut self) {
-        if let Some(Lack::Changes { committed, .. }) = self.lack() {
+        if let State::Lacking(Lack::Changes { committed, .. }) = self {
             *self = State::whole(*committed);
         }
     }

@@ -1,9 +1,12 @@
 //! The log over real files.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
 
 use super::cursor::PASSED_MAX;
+use super::disk::Status;
 use super::files::Files;
 use super::names::{NEW, OLD, beside};
 use super::rotation::RETRY_FIRST;
@@ -18,8 +21,8 @@ use crate::topology::Topology;
 const TIME: u64 = 1_353_118_103;
 
 /// A log with the node it recalls things to.
-struct Bench {
-    log: Log<Files>,
+struct Bench<D: Disk = Files> {
+    log: Log<D>,
     node: Node,
     now: Now,
     synced: Receiver<(Ticket, io::Result<()>)>,
@@ -47,16 +50,7 @@ fn options(path: &Path) -> Options {
 
 impl Bench {
     fn new(options: Options) -> Bench {
-        let (post, synced) = mpsc::channel();
-        let post = move |ticket, outcome| drop(post.send((ticket, outcome)));
-        let files = Files::new(post).expect("a thread");
-        let now = Now::read();
-        Bench {
-            log: Log::new(files, options),
-            node: node(1, now),
-            now,
-            synced,
-        }
+        Bench::over(|files| files, options)
     }
 
     fn opened(options: Options) -> Bench {
@@ -89,6 +83,22 @@ impl Bench {
         let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
         opened.expect("the log can be opened");
         bench
+    }
+}
+
+impl<D: Disk> Bench<D> {
+    /// One over a disk that is made of the real one.
+    fn over(disk: impl FnOnce(Files) -> D, options: Options) -> Bench<D> {
+        let (post, synced) = mpsc::channel();
+        let post = move |ticket, outcome| drop(post.send((ticket, outcome)));
+        let files = Files::new(post).expect("a thread");
+        let now = Now::read();
+        Bench {
+            log: Log::new(disk(files), options),
+            node: node(1, now),
+            now,
+            synced,
+        }
     }
 
     fn set_clock(&mut self, seconds: u64) {
@@ -418,6 +428,205 @@ fn an_old_log_that_comes_back_is_read_before_another_replaces_it() {
     ));
     drop(bench);
     assert_eq!(Bench::opened(options(&path)).known().len(), 5_001);
+}
+
+/// A disk on which one file cannot be read from a place on.
+#[derive(Debug)]
+struct BadSector {
+    files: Files,
+    /// The file's number.
+    inode: u64,
+    at: u64,
+}
+
+impl BadSector {
+    /// The file at `path` is spoilt from its middle on.
+    fn within(path: &Path) -> impl FnOnce(Files) -> BadSector {
+        let about = fs::metadata(path).expect("it is there");
+        let (inode, at) = (about.ino(), about.len() / 2);
+        move |files| BadSector { files, inode, at }
+    }
+}
+
+impl Disk for BadSector {
+    type File = <Files as Disk>::File;
+
+    fn read_at(&self, file: &Self::File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        if file.metadata()?.ino() != self.inode {
+            return self.files.read_at(file, at, bytes);
+        }
+        let most = bytes.len().min(self.at.saturating_sub(at) as usize);
+        match most {
+            0 => Err(io::Error::other("a bad sector")),
+            _ => self.files.read_at(file, at, &mut bytes[..most]),
+        }
+    }
+
+    fn open(&mut self, path: &Path) -> Result<Self::File, OpenError> {
+        self.files.open(path)
+    }
+    fn open_to_read(&mut self, path: &Path) -> Result<Self::File, OpenError> {
+        self.files.open_to_read(path)
+    }
+    fn create(&mut self, path: &Path) -> Result<Self::File, OpenError> {
+        self.files.create(path)
+    }
+    fn append(&mut self, file: &mut Self::File, bytes: &[u8]) -> io::Result<usize> {
+        self.files.append(file, bytes)
+    }
+    fn status(&self, file: &Self::File) -> io::Result<Status> {
+        self.files.status(file)
+    }
+    fn sync(&mut self, file: &Self::File) -> io::Result<()> {
+        self.files.sync(file)
+    }
+    fn sync_later(&mut self, file: &Self::File, ticket: Ticket) {
+        self.files.sync_later(file, ticket);
+    }
+    fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
+        self.files.sync_directory(path)
+    }
+    fn is_at(&self, file: &Self::File, path: &Path) -> bool {
+        self.files.is_at(file, path)
+    }
+    fn len_at(&self, path: &Path) -> Option<u64> {
+        self.files.len_at(path)
+    }
+    fn name_again(&mut self, file: &Self::File, path: &Path) -> io::Result<()> {
+        self.files.name_again(file, path)
+    }
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.files.rename(from, to)
+    }
+    fn remove_later(&mut self, path: &Path) {
+        self.files.remove_later(path);
+    }
+    fn close_later(&mut self, file: Self::File) {
+        self.files.close_later(file);
+    }
+    fn moved_away_last(&self, path: &Path) -> Option<PathBuf> {
+        self.files.moved_away_last(path)
+    }
+}
+
+/// A log of 100 clients.
+fn write_a_hundred(path: &Path) {
+    let mut bench = Bench::opened(options(path));
+    (0..100).for_each(|n| bench.report(&format!("client{n}"), 1));
+    bench.commit();
+}
+
+#[test]
+fn a_log_that_cannot_all_be_read_is_replaced_at_once_and_kept() {
+    for keep in [0, 2] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        write_a_hundred(&path);
+        let spoilt = text(&path);
+        let options = Options {
+            keep,
+            ..options(&path)
+        };
+        let mut bench = Bench::over(BadSector::within(&path), options.clone());
+        let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+        opened.expect("it can be written");
+        let clients = bench.known().len();
+        assert!((40..60).contains(&clients), "{clients}");
+        bench.report("kiwi", 1);
+        let notices = bench.settle();
+        let complete = Notice::Complete(clients + 1);
+        assert!(
+            matches!(&notices[..], [Notice::Unread(_), last] if *last == complete),
+            "{notices:?}"
+        );
+        let known = bench.known();
+        drop(bench);
+        // What is kept may be read one day, or by somebody else.
+        assert!(text(&beside(&path, "1")).starts_with(&spoilt), "{keep}");
+        let mut again = Bench::over(BadSector::within(&beside(&path, "1")), options);
+        let opened = again.log.open(&mut again.node, again.now, |_, _| {});
+        opened.expect("it can be written");
+        assert_eq!(again.known(), known, "keep: {keep}");
+    }
+}
+
+#[test]
+fn a_log_that_comes_back_and_cannot_all_be_read_is_replaced_at_once_and_kept() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let aside = path.with_extension("aside");
+    write_a_hundred(&path);
+    fs::rename(&path, &aside).expect("it is there");
+    fs::create_dir(&path).expect("nothing is there");
+    let mut bench = Bench::over(BadSector::within(&aside), options(&path));
+    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+    assert!(matches!(opened, Err(OpenError::Io(_))));
+    bench.report("kiwi", 1);
+    bench.commit();
+    fs::remove_dir(&path).expect("it is there");
+    fs::rename(&aside, &path).expect("it is there");
+    bench.later(RETRY);
+    let notices = bench.settle();
+    let known = bench.known();
+    assert!((40..60).contains(&known.len()), "{known:?}");
+    let complete = Notice::Complete(known.len());
+    assert!(
+        matches!(&notices[..], [Notice::Recovered(2), Notice::Unread(_), last] if *last == complete),
+        "{notices:?}"
+    );
+    drop(bench);
+    assert!(beside(&path, "1").exists());
+    assert_eq!(Bench::opened(options(&path)).known(), known);
+}
+
+/// Everything hangs on it: it does not wait for an hour, as one that was only too long may.
+#[test]
+fn replacing_a_log_that_cannot_all_be_read_is_tried_again_soon_however_often_it_fails() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    write_a_hundred(&path);
+    // A directory with something in it can be neither removed nor written over.
+    let in_the_way = [NEW, OLD].map(|name| beside(&path, name));
+    for directory in &in_the_way {
+        fs::create_dir_all(directory.join("x")).expect("nothing is there");
+    }
+    let mut bench = Bench::over(BadSector::within(&path), options(&path));
+    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+    opened.expect("it can be written");
+    assert!(matches!(
+        bench.settle()[..],
+        [Notice::Unread(_), Notice::NotRotated(_)]
+    ));
+    for _ in 0..10 {
+        bench.later(RETRY_FIRST);
+        assert!(bench.log.is_busy(bench.now), "it is tried again");
+        assert_eq!(bench.settle(), []);
+    }
+    fs::remove_dir_all(&in_the_way[0]).expect("it is there");
+    bench.later(RETRY_FIRST);
+    assert!(matches!(bench.settle()[..], [Notice::Complete(_)]));
+}
+
+/// Its last byte cannot either, which tells whether the last record is torn.
+#[test]
+fn a_log_of_which_nothing_can_be_read_is_replaced_too() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    write_a_hundred(&path);
+    let inode = fs::metadata(&path).expect("it is there").ino();
+    let at = 0;
+    let bad = |files| BadSector { files, inode, at };
+    let mut bench = Bench::over(bad, options(&path));
+    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+    opened.expect("it can be written");
+    bench.report("kiwi", 1);
+    assert!(matches!(
+        bench.settle()[..],
+        [Notice::Unread(_), Notice::Complete(1)]
+    ));
+    let known = bench.known();
+    drop(bench);
+    assert_eq!(Bench::opened(options(&path)).known(), known);
 }
 
 #[test]

@@ -152,9 +152,6 @@ pub fn open_log(
                 "{name} cannot use {path}: another process writes it"
             )));
         }
-        Err(OpenError::Unread(error)) => operator.say(&format!(
-            "what the log {path} held could not all be read: {error}"
-        )),
         Err(OpenError::Io(error)) => operator.say(&format!(
             "cannot use the log {path}, serving on without and trying again each second, {} clients \
              are known from it: {error}",

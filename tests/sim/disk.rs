@@ -8,7 +8,9 @@
 //!
 //! Behind a hole that a power failure left in a file records have no numbers any longer. What a
 //! restart must know then it finds by reading the lines that are whole: those in which the file
-//! system says no byte was lost, whatever they look like.
+//! system says no byte was lost, whatever they look like. So it does where a place in the file cannot
+//! be read any longer, up to which a restart must know everything: from then on it must have another
+//! log soon, and once it says so nothing may be lost again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -35,6 +37,8 @@ pub enum Crash {
     PowerLoss,
     /// The power failed, and then somebody made room by cutting off the log's beginning.
     PowerLossAndCut,
+    /// The power failed, and since then a place in the log cannot be read.
+    PowerLossAndSpoilt,
 }
 
 /// What a crash left.
@@ -96,6 +100,8 @@ pub struct Disk {
     unnamed: bool,
     /// Lines of the log with holes in them, of which the operator is to be told.
     untold_holes: u64,
+    /// The log cannot be read to its end, and the operator is to be told.
+    untold_unread: bool,
 }
 
 impl Disk {
@@ -120,6 +126,7 @@ impl Disk {
             unsynced: false,
             unnamed: false,
             untold_holes: 0,
+            untold_unread: false,
         }
     }
 
@@ -256,6 +263,11 @@ impl Disk {
         while let Some(notice) = self.log().poll_notice() {
             match notice {
                 Notice::Failing(_) => self.lacking = true,
+                Notice::Unread(_) => {
+                    assert!(self.untold_unread, "everything can be read");
+                    self.untold_unread = false;
+                    self.lacking = true; // a start will read nothing that is written now
+                }
                 Notice::NotSynced(_) => self.unsynced = true,
                 Notice::NamesNotSynced(_) => self.unnamed = true,
                 Notice::NamesSynced => self.unnamed = false,
@@ -343,7 +355,17 @@ impl Disk {
             self.gaps.insert(log);
             return Left::Some;
         }
-        left
+        if let Some(log) = log
+            && crash == Crash::PowerLossAndSpoilt
+        {
+            let at = dice.below(1 + self.files.len(log) as u64) as usize;
+            self.files.spoil(log, at);
+            self.gaps.insert(log);
+        }
+        match log.is_some_and(|log| !self.files.readable(log).1) {
+            true => Left::Some,
+            false => left,
+        }
     }
 
     /// A file has new holes from this place on: what is behind has no numbers any longer.
@@ -385,20 +407,22 @@ impl Disk {
         })
     }
 
-    /// The lines that a file had before the power failed, in order, as far as they are whole.
+    /// The lines that a file had before the power failed, in order, as far as they are whole and it can
+    /// be read.
     fn whole_lines(&self, file: Inode) -> Vec<Vec<u8>> {
-        let bytes = self.files.bytes_from(file, 0);
+        let (bytes, _) = self.files.readable(file);
         let lines = self.lines(file, &bytes);
         let whole = lines.filter(|(_, has_hole)| !has_hole);
         whole.map(|(line, _)| line.to_vec()).collect()
     }
 
-    /// How many lines of a file have a hole in them. What is behind the last LF is no line.
+    /// How many lines of a file have a hole in them, as far as it can be read. What is behind the last
+    /// LF is no line.
     fn lines_with_holes(&self, file: Inode) -> u64 {
         if self.files.holes(file).is_empty() {
             return 0;
         }
-        let bytes = self.files.bytes_from(file, 0);
+        let (bytes, _) = self.files.readable(file);
         let lines = self.lines(file, &bytes);
         lines.filter(|(_, has_hole)| *has_hole).count() as u64
     }
@@ -467,9 +491,10 @@ impl Disk {
     pub fn replay(&mut self, node: &mut Node, now: Now, left: Left) {
         let found = self.log_after_crash();
         self.untold_holes = found.map_or(0, |log| self.lines_with_holes(log));
+        self.untold_unread = found.is_some_and(|log| !self.files.readable(log).1);
         let mut log = Log::new(self.files.clone(), self.options.clone());
         let opened = log.open(node, now, |_, _| {});
-        opened.expect("a simulated disk can always be read");
+        opened.expect("a simulated disk can always be had");
         self.log = Some(log);
         let named = || self.files.at(self.path());
         self.current = found.or_else(named).expect("it was opened");
@@ -504,6 +529,10 @@ impl Disk {
         self.commit(node, now);
         let untold = self.untold_holes;
         assert_eq!(untold, 0, "lines with holes that nobody was told of");
+        assert!(
+            !self.untold_unread,
+            "nobody was told that it cannot be read"
+        );
     }
 }
 

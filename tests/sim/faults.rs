@@ -44,8 +44,11 @@ impl Herd {
                 self.hosts[host].doom = Some(doom);
             }
             12..16 if self.weather.power_fails => {
-                let cut = self.dice.below(2) == 0;
-                let crash = [Crash::PowerLoss, Crash::PowerLossAndCut][usize::from(cut)];
+                let crash = match self.dice.below(4) {
+                    0 | 1 => Crash::PowerLoss,
+                    2 => Crash::PowerLossAndCut,
+                    _ => Crash::PowerLossAndSpoilt,
+                };
                 self.crash(host, crash);
             }
             16..36 => self.boot_some(),

@@ -51,6 +51,8 @@ struct File {
     holes: Vec<Range<usize>>,
     /// A sync has failed: later ones no longer help.
     lost: bool,
+    /// This byte cannot be read, nor any other together with it.
+    spoilt: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -171,6 +173,21 @@ impl Files {
     /// Where a file reads as zeros since a power failure.
     pub fn holes(&self, inode: Inode) -> Vec<Range<usize>> {
         self.0.borrow().files[&inode].holes.clone()
+    }
+
+    /// One byte of a file can be read no longer.
+    pub fn spoil(&self, inode: Inode, at: usize) {
+        let state = &mut *self.0.borrow_mut();
+        let file = state.files.get_mut(&inode).expect("it is there");
+        file.spoilt = Some(at);
+    }
+
+    /// What a reader gets of a file who begins at its beginning, and whether that is all.
+    pub fn readable(&self, inode: Inode) -> (Vec<u8>, bool) {
+        let state = self.0.borrow();
+        let File { bytes, spoilt, .. } = &state.files[&inode];
+        let end = spoilt.map_or(bytes.len(), |at| at.min(bytes.len()));
+        (bytes[..end].to_vec(), end == bytes.len())
     }
 
     /// Somebody moves a file, or puts an empty one in its place too.
@@ -357,7 +374,21 @@ impl Disk for Files {
 
     fn read_at(&self, file: &Inode, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
         let state = self.0.borrow();
-        let rest = state.files[file].bytes.get(at as usize..).unwrap_or(&[]);
+        let at = at as usize;
+        let File {
+            bytes: held,
+            spoilt,
+            ..
+        } = &state.files[file];
+        let end = match *spoilt {
+            Some(spoilt) if spoilt < held.len() && spoilt == at => {
+                return Err(io::Error::other("the disk failed to read"));
+            }
+            // What stands before it is read first.
+            Some(spoilt) if at < spoilt => spoilt.min(held.len()),
+            _ => held.len(),
+        };
+        let rest = held.get(at..end).unwrap_or(&[]);
         let n = rest.len().min(bytes.len());
         bytes[..n].copy_from_slice(&rest[..n]);
         Ok(n)
