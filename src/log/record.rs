@@ -258,7 +258,10 @@ pub enum Line<'a> {
         recalled: Option<Recalled<'a>>,
     },
     /// The beginning of a record: the last that its life wrote, so that nothing is missing before it.
-    Torn,
+    Torn {
+        /// Its time, if so much of it was written.
+        stamp: Option<&'a [u8; STAMP_BYTES]>,
+    },
     /// Something else. One record at least was lost here: where the power failed, some file systems leave
     /// zeros, or what was there before.
     Hole,
@@ -269,7 +272,7 @@ impl<'a> Line<'a> {
     pub fn recalled(self) -> Option<Recalled<'a>> {
         match self {
             Line::Record { recalled, .. } => recalled,
-            Line::Torn => None,
+            Line::Torn { .. } => None,
             Line::Hole => Some(Recalled::Gap),
         }
     }
@@ -281,7 +284,8 @@ pub fn read(line: &mut [u8]) -> Line<'_> {
     let is_printable = is_plain || all(line, |byte| matches!(byte, b' '..=b'~'));
     if is_printable && !is_plain && line.ends_with(TORN) {
         // Or a client said so: that would be believed as little. But after zeros nobody knows what it ends.
-        return Line::Torn;
+        let stamp = line.first_chunk().filter(|stamp| is_stamp(stamp));
+        return Line::Torn { stamp };
     }
     match line.split_first_chunk_mut() {
         Some((stamp, rest)) if is_printable && is_stamp(stamp) => Line::Record {
@@ -366,6 +370,34 @@ mod tests {
 
     fn text(record: &[u8]) -> &str {
         std::str::from_utf8(record).expect("a record is ASCII")
+    }
+
+    #[test]
+    fn what_ends_as_torn_is_not_believed_but_for_its_time() {
+        const STAMP: &str = "2012-11-17T02:08:23.672266766Z";
+        for (line, timed) in [
+            (format!("{STAMP} < c1 a client says \\... torn"), true),
+            (
+                format!("{STAMP} > c1 AT Ann +0.000000000 kiwi +00+000 1\\... torn"),
+                true,
+            ),
+            (format!("{STAMP}\\... torn"), true),
+            (format!("{}\\... torn", &STAMP[..29]), false),
+            (
+                "and something that is long enough \\... torn".to_owned(),
+                false,
+            ),
+            ("\\... torn".to_owned(), false),
+        ] {
+            let mut bytes = line.clone().into_bytes();
+            let stamp = timed.then_some(STAMP.as_bytes());
+            match read(&mut bytes) {
+                Line::Torn { stamp: found } => {
+                    assert_eq!(found.map(<[u8; _]>::as_slice), stamp, "{line}");
+                }
+                other => panic!("{line}: {other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -123,8 +123,10 @@ impl Replay {
             let whole = !std::mem::take(&mut self.overlong) && lf <= RECORD_BYTES_MAX;
             let read = record::read(if whole { &mut line[..lf] } else { &mut [] });
             match read {
-                Line::Record { stamp, .. } => self.last_stamp = Some(*stamp),
-                Line::Torn => {}
+                Line::Record { stamp, .. } | Line::Torn { stamp: Some(stamp) } => {
+                    self.last_stamp = Some(*stamp);
+                }
+                Line::Torn { stamp: None } => {}
                 Line::Hole => self.holes += 1,
             }
             let Some(recalled) = read.recalled() else {

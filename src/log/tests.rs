@@ -430,6 +430,27 @@ fn an_old_log_that_comes_back_is_read_before_another_replaces_it() {
     assert_eq!(Bench::opened(options(&path)).known().len(), 5_001);
 }
 
+/// What had expired at the time of the last turn may be known again if the clock was set back since,
+/// whatever the last record of that turn looks like.
+#[test]
+fn a_last_record_that_ends_as_torn_tells_what_the_clock_showed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let span = Some(Duration::from_secs(100));
+    for (last, knows_again) in [
+        ("2012-11-17T02:00:00.000000000Z < c1 hello", false),
+        ("2012-11-17T03:00:00.000000000Z < c1 hello", true),
+        ("2012-11-17T03:00:00.000000000Z < c1 \\... torn", true),
+    ] {
+        let stamp = "2012-11-17T01:00:00.000000000Z";
+        let started = note::started(Incarnation(11), 0, 0);
+        let log = format!("{stamp} * - {started}\n{stamp} * - forgets after 100s\n{last}\n");
+        fs::write(&path, log).expect("it can be written");
+        let bench = Bench::forgetting(options(&path), span);
+        assert_eq!(bench.node.knows_again(), knows_again, "{last}");
+    }
+}
+
 /// A disk on which one file cannot be read from a place on.
 #[derive(Debug)]
 struct BadSector {
