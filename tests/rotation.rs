@@ -396,29 +396,35 @@ fn permit(path: &Path, mode: u32) {
     fs::set_permissions(path, permissions).expect("it is ours");
 }
 
+/// Ann's command, run by somebody who may do no more than the modes of files say.
+fn unprivileged(herd: &Herd) -> Command {
+    let home = herd.directory.path();
+    permit(home, 0o755);
+    permit(&herd.topology(), 0o444);
+    let command = herd.command("Ann");
+    if fs::metadata(home).expect("it is there").uid() != 0 {
+        return command;
+    }
+    // For the super-user there is nothing that may only be read. Nobody may not be allowed to go
+    // where the program is.
+    let program = home.join("herd");
+    fs::copy(command.get_program(), &program).expect("there is room");
+    permit(&program, 0o755);
+    let mut unprivileged = Command::new(program);
+    unprivileged.args(command.get_args()).uid(NOBODY);
+    unprivileged
+}
+
 #[test]
 fn a_log_that_may_only_be_read_is_known_and_written_again_when_it_may_be() {
     let mut herd = Herd::started(ALONE);
     let mut acknowledged = report(&herd, 0..100, 1);
     herd.kill("Ann");
-    let home = herd.directory.path().to_owned();
-    let (log, topology) = (herd.log_path("Ann"), herd.topology());
+    let log = herd.log_path("Ann");
     let logs = log.parent().expect("it is in a directory").to_owned();
-    permit(&home, 0o755);
-    permit(&topology, 0o444);
     permit(&logs, 0o555);
     permit(&log, 0o444);
-    let mut command = herd.command("Ann");
-    if fs::metadata(&log).expect("it is there").uid() == 0 {
-        // For the super-user there is nothing that may only be read. Nobody may not be allowed to go
-        // where the program is.
-        let program = home.join("herd");
-        fs::copy(command.get_program(), &program).expect("there is room");
-        permit(&program, 0o755);
-        let mut unprivileged = Command::new(program);
-        unprivileged.args(command.get_args()).uid(NOBODY);
-        command = unprivileged;
-    }
+    let command = unprivileged(&herd);
     herd.start_with("Ann", command);
     assert_eq!(said(&mut herd, "100 clients are known from it"), 1);
     held(&herd, "Ann", &acknowledged);
@@ -431,4 +437,43 @@ fn a_log_that_may_only_be_read_is_known_and_written_again_when_it_may_be() {
     herd.kill("Ann");
     herd.start("Ann");
     held(&herd, "Ann", &acknowledged);
+}
+
+/// As after a logrotate that ran as the super-user, and whose `create` did too.
+#[test]
+fn of_a_log_that_was_moved_away_nothing_is_lost_whatever_may_be_written() {
+    const READ: u32 = 0o444;
+    const WRITE: u32 = 0o666;
+    for (moved_away, empty) in [
+        (READ, None),
+        (READ, Some(READ)),
+        (READ, Some(WRITE)),
+        (WRITE, Some(READ)),
+    ] {
+        let mut herd = Herd::started(ALONE);
+        let mut acknowledged = report(&herd, 0..100, 1);
+        herd.kill("Ann");
+        let log = herd.log_path("Ann");
+        let moved = log.with_extension("log.1");
+        fs::rename(&log, &moved).expect("it is there");
+        permit(&moved, moved_away);
+        if let Some(mode) = empty {
+            fs::write(&log, "").expect("it is ours");
+            permit(&log, mode);
+        }
+        permit(log.parent().expect("it is in a directory"), 0o777);
+        let command = unprivileged(&herd);
+        herd.start_with("Ann", command);
+        held(&herd, "Ann", &acknowledged);
+        let named = said(&mut herd, "logs/Ann.log.1: Permission denied");
+        assert_eq!(named, usize::from(moved_away == READ), "{empty:?}");
+        acknowledged.extend(report(&herd, 100..110, 1));
+        wait_until("the log is complete", || {
+            said(&mut herd, "the log holds all 1") == 1
+        });
+        herd.kill("Ann");
+        let command = unprivileged(&herd);
+        herd.start_with("Ann", command);
+        held(&herd, "Ann", &acknowledged);
+    }
 }

@@ -15,6 +15,19 @@ pub enum OpenError {
     Io(io::Error),
 }
 
+impl OpenError {
+    /// The same, naming the file at `path`.
+    pub fn of(self, path: &Path) -> OpenError {
+        match self {
+            OpenError::InUse => OpenError::InUse,
+            OpenError::Io(error) => {
+                let text = format!("{}: {error}", path.display());
+                OpenError::Io(io::Error::new(error.kind(), text))
+            }
+        }
+    }
+}
+
 impl From<OpenError> for io::Error {
     fn from(error: OpenError) -> io::Error {
         match error {
@@ -82,6 +95,12 @@ pub trait Disk {
 
     /// The length of the file at `path`; `None` if there is none.
     fn len_at(&self, path: &Path) -> Option<u64>;
+
+    /// Whether `path` names something that is no regular file. A file system that knows no such thing
+    /// need not say so.
+    fn is_special_at(&self, _path: &Path) -> bool {
+        false
+    }
 
     /// Gives `file` the name `path`, at once and whether or not another has it.
     fn name_again(&mut self, file: &Self::File, path: &Path) -> io::Result<()>;

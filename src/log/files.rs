@@ -176,6 +176,10 @@ impl Disk for Files {
         fs::metadata(path).ok().map(|found| found.len())
     }
 
+    fn is_special_at(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|found| !found.is_file())
+    }
+
     fn name_again(&mut self, file: &Arc<File>, path: &Path) -> io::Result<()> {
         // A link takes no other's place, but a rename does.
         let link = beside(path, LINK);

@@ -40,6 +40,7 @@ use std::time::{Duration, Instant};
 
 use self::appender::Appender;
 use self::disk::{Disk, OpenError, Ticket};
+use self::names::Found;
 use self::note::GAP;
 use self::record::{Direction, Label};
 use self::replay::Replay;
@@ -140,24 +141,22 @@ impl<D: Disk> Log<D> {
         now: Now,
         progress: impl FnMut(u64, u64),
     ) -> Result<(), OpenError> {
-        let (out, is_taken_back) = match names::open(&mut self.disk, &self.options.path) {
+        let path = &self.options.path;
+        let Found { log: out, is_moved } = match names::open(&mut self.disk, path) {
+            Ok(found) => found,
+            Err(OpenError::InUse) => return Err(OpenError::InUse),
             Err(OpenError::Io(error)) => {
                 // Perhaps it can be read all the same, and tells of what was acknowledged.
-                let file = self.disk.open_to_read(&self.options.path);
-                match file.and_then(|file| Appender::new(&self.disk, file).map_err(OpenError::Io)) {
-                    Ok(out) => {
-                        if let Err(error) = self.replay(&out, node, progress) {
-                            self.tell_of_unread(&error);
-                        }
-                    }
+                match names::open_to_read(&mut self.disk, path) {
+                    Ok(found) => self.replay_unwritable(&found, node, now, progress),
                     Err(OpenError::InUse) => return Err(OpenError::InUse),
-                    Err(_) => {}
+                    Err(OpenError::Io(_)) => {}
                 }
                 return Err(OpenError::Io(error));
             }
-            opened => opened?,
         };
-        if is_taken_back {
+        names::clear(&mut self.disk, path);
+        if is_moved {
             self.rotation.want(now.mono);
         }
         let len = out.len();
@@ -175,6 +174,23 @@ impl<D: Disk> Log<D> {
             self.rotation.want(now.mono); // until then a restart cannot tell what neighbours know
         }
         Ok(())
+    }
+
+    /// Has the node recall what a log holds that may not be written. If it was moved away its place is
+    /// free: that is for a file that knows everything, and until there is one this stays the log.
+    fn replay_unwritable(
+        &mut self,
+        found: &Found<D::File>,
+        node: &mut Node,
+        now: Now,
+        progress: impl FnMut(u64, u64),
+    ) {
+        if let Err(error) = self.replay(&found.log, node, progress) {
+            self.tell_of_unread(&error);
+        }
+        if found.is_moved {
+            self.rotation.want(now.mono);
+        }
     }
 
     /// Has the node recall what a file holds, as far as it can be read. Gives the length of the
@@ -443,13 +459,12 @@ impl<D: Disk> Log<D> {
     fn try_again(&mut self, node: &Node, now: Now) {
         let mut is_new = false;
         if self.out.is_none() {
-            let opened = self.disk.open(&self.options.path);
-            match opened
-                .map_err(io::Error::from)
-                .and_then(|file| Appender::new(&self.disk, file))
-            {
-                Err(error) => return self.fail(&error, now),
-                Ok(out) => {
+            match names::open(&mut self.disk, &self.options.path) {
+                Err(error) => return self.fail(&error.into(), now),
+                Ok(Found { log: out, is_moved }) => {
+                    if is_moved {
+                        self.rotation.want(now.mono);
+                    }
                     is_new = out.is_regular() && out.is_empty();
                     if !is_new {
                         // Whatever it holds, it is not what we have written so far.

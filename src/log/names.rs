@@ -21,30 +21,59 @@ pub const NEW: &str = "new";
 /// The ending of a file that is about to be deleted.
 pub const OLD: &str = "old";
 
-/// Opens the log as a start finds it. If there is none, or an empty one, the file that was moved away
-/// last gets its name back, if it can, and is gone on in. Says whether that is so: it has another
-/// name too, and is to be replaced soon.
+/// The log as it was found.
+#[derive(Debug)]
+pub struct Found<F> {
+    /// It.
+    pub log: Appender<F>,
+    /// Whether it was moved away. Then it is to be replaced soon, since it has another name too.
+    pub is_moved: bool,
+}
+
+/// The file that is the log in place of the one at `path`, if none is there or an empty one: that which
+/// was moved away last.
+fn moved_away<D: Disk>(disk: &D, path: &Path) -> Option<PathBuf> {
+    let is_vacant = disk.len_at(path).is_none_or(|len| len == 0) && !disk.is_special_at(path);
+    is_vacant.then(|| disk.moved_away_last(path))?
+}
+
+/// Opens the log, which is made if there is none, nor one that was moved away. That gets its name
+/// back, if it can.
 ///
 /// # Errors
-/// Another process writes it; or the disk's.
-pub fn open<D: Disk>(disk: &mut D, path: &Path) -> Result<(Appender<D::File>, bool), OpenError> {
-    let file = disk.open(path)?;
-    clear(disk, path);
-    let out = Appender::new(disk, file).map_err(OpenError::Io)?;
-    let moved = match out.is_regular() && out.is_empty() {
-        true => disk.moved_away_last(path),
-        false => None,
+/// Another process writes it; or the disk's. Nothing was made then where a log can be read.
+pub fn open<D: Disk>(disk: &mut D, path: &Path) -> Result<Found<D::File>, OpenError> {
+    let Some(moved) = moved_away(disk, path) else {
+        let file = disk.open(path)?;
+        return found(disk, file, false);
     };
-    let Some(moved) = moved else {
-        return Ok((out, false));
-    };
-    let file = disk.open(&moved)?;
+    // Whoever has just begun there has it, though it is empty. Whether we could write it is no matter.
+    if disk.len_at(path).is_some()
+        && let Err(OpenError::InUse) = disk.open(path)
+    {
+        return Err(OpenError::InUse);
+    }
+    let file = disk.open(&moved).map_err(|error| error.of(&moved))?;
     if disk.name_again(&file, path).is_err() {
         // Perhaps this file system knows no second names.
         let _ = disk.rename(&moved, path);
     }
-    let out = Appender::new(disk, file).map_err(OpenError::Io)?;
-    Ok((out, true))
+    found(disk, file, true)
+}
+
+/// The same if it may not be written.
+///
+/// # Errors
+/// Another process writes it; or the disk's.
+pub fn open_to_read<D: Disk>(disk: &mut D, path: &Path) -> Result<Found<D::File>, OpenError> {
+    let moved = moved_away(disk, path);
+    let file = disk.open_to_read(moved.as_deref().unwrap_or(path))?;
+    found(disk, file, moved.is_some())
+}
+
+fn found<D: Disk>(disk: &D, file: D::File, is_moved: bool) -> Result<Found<D::File>, OpenError> {
+    let log = Appender::new(disk, file).map_err(OpenError::Io)?;
+    Ok(Found { log, is_moved })
 }
 
 /// Fails if somebody has put a file of their own in the log's place.
@@ -58,7 +87,9 @@ pub fn check_place<D: Disk>(
 ) -> io::Result<()> {
     let is_log = log.is_some_and(|log| disk.is_at(&log.file, path));
     match disk.len_at(path) {
-        Some(1..) if !is_log => Err(io::Error::other("another file has its name: move it away")),
+        Some(len) if !is_log && (len > 0 || disk.is_special_at(path)) => {
+            Err(io::Error::other("another file has its name: move it away"))
+        }
         _ => Ok(()),
     }
 }

@@ -51,10 +51,7 @@ impl fmt::Display for Notice {
                 )
             }
             Notice::NotRotated(why) => {
-                write!(
-                    f,
-                    "cannot begin a new log, writing on in the old one: {why}"
-                )
+                write!(f, "cannot begin a new log, staying with the old one: {why}")
             }
             Notice::NotSynced(why) => write!(
                 f,

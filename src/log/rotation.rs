@@ -140,8 +140,10 @@ impl<F> Rotation<F> {
     fn is_called_for(&self, out: Option<&Appender<F>>, options: &Options) -> bool {
         let max_bytes = options.max_bytes.max(MAX_BYTES_MIN);
         let max_bytes = max_bytes.max(2 * self.checkpoint_bytes);
-        let too_long = |out: &Appender<F>| self.wanted || out.len() >= max_bytes;
-        out.is_some_and(|out| out.is_regular() && too_long(out))
+        match out {
+            Some(out) => out.is_regular() && (self.wanted || out.len() >= max_bytes),
+            None => self.wanted,
+        }
     }
 
     fn is_due(&self, out: Option<&Appender<F>>, options: &Options, now: Now) -> bool {

@@ -451,32 +451,48 @@ fn a_last_record_that_ends_as_torn_tells_what_the_clock_showed() {
     }
 }
 
-/// A disk on which one file cannot be read from a place on.
+/// A disk on which one file cannot be read from a place on, or may not be written.
 #[derive(Debug)]
-struct BadSector {
+struct Ailing {
     files: Files,
     /// The file's number.
     inode: u64,
-    at: u64,
+    readable: u64,
+    is_writable: bool,
 }
 
-impl BadSector {
+impl Ailing {
     /// The file at `path` is spoilt from its middle on.
-    fn within(path: &Path) -> impl FnOnce(Files) -> BadSector {
+    fn spoilt(path: &Path) -> impl FnOnce(Files) -> Ailing {
         let about = fs::metadata(path).expect("it is there");
-        let (inode, at) = (about.ino(), about.len() / 2);
-        move |files| BadSector { files, inode, at }
+        move |files| Ailing {
+            files,
+            inode: about.ino(),
+            readable: about.len() / 2,
+            is_writable: true,
+        }
+    }
+
+    /// The file at `path` may only be read, as the super-user's.
+    fn unwritable(path: &Path) -> impl FnOnce(Files) -> Ailing {
+        let about = fs::metadata(path).expect("it is there");
+        move |files| Ailing {
+            files,
+            inode: about.ino(),
+            readable: about.len(),
+            is_writable: false,
+        }
     }
 }
 
-impl Disk for BadSector {
+impl Disk for Ailing {
     type File = <Files as Disk>::File;
 
     fn read_at(&self, file: &Self::File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
         if file.metadata()?.ino() != self.inode {
             return self.files.read_at(file, at, bytes);
         }
-        let most = bytes.len().min(self.at.saturating_sub(at) as usize);
+        let most = bytes.len().min(self.readable.saturating_sub(at) as usize);
         match most {
             0 => Err(io::Error::other("a bad sector")),
             _ => self.files.read_at(file, at, &mut bytes[..most]),
@@ -484,7 +500,11 @@ impl Disk for BadSector {
     }
 
     fn open(&mut self, path: &Path) -> Result<Self::File, OpenError> {
-        self.files.open(path)
+        let is_this = fs::metadata(path).is_ok_and(|about| about.ino() == self.inode);
+        match is_this && !self.is_writable {
+            true => Err(OpenError::Io(io::ErrorKind::PermissionDenied.into())),
+            false => self.files.open(path),
+        }
     }
     fn open_to_read(&mut self, path: &Path) -> Result<Self::File, OpenError> {
         self.files.open_to_read(path)
@@ -512,6 +532,9 @@ impl Disk for BadSector {
     }
     fn len_at(&self, path: &Path) -> Option<u64> {
         self.files.len_at(path)
+    }
+    fn is_special_at(&self, path: &Path) -> bool {
+        self.files.is_special_at(path)
     }
     fn name_again(&mut self, file: &Self::File, path: &Path) -> io::Result<()> {
         self.files.name_again(file, path)
@@ -548,7 +571,7 @@ fn a_log_that_cannot_all_be_read_is_replaced_at_once_and_kept() {
             keep,
             ..options(&path)
         };
-        let mut bench = Bench::over(BadSector::within(&path), options.clone());
+        let mut bench = Bench::over(Ailing::spoilt(&path), options.clone());
         let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
         opened.expect("it can be written");
         let clients = bench.known().len();
@@ -564,7 +587,7 @@ fn a_log_that_cannot_all_be_read_is_replaced_at_once_and_kept() {
         drop(bench);
         // What is kept may be read one day, or by somebody else.
         assert!(text(&beside(&path, "1")).starts_with(&spoilt), "{keep}");
-        let mut again = Bench::over(BadSector::within(&beside(&path, "1")), options);
+        let mut again = Bench::over(Ailing::spoilt(&beside(&path, "1")), options);
         let opened = again.log.open(&mut again.node, again.now, |_, _| {});
         opened.expect("it can be written");
         assert_eq!(again.known(), known, "keep: {keep}");
@@ -579,7 +602,7 @@ fn a_log_that_comes_back_and_cannot_all_be_read_is_replaced_at_once_and_kept() {
     write_a_hundred(&path);
     fs::rename(&path, &aside).expect("it is there");
     fs::create_dir(&path).expect("nothing is there");
-    let mut bench = Bench::over(BadSector::within(&aside), options(&path));
+    let mut bench = Bench::over(Ailing::spoilt(&aside), options(&path));
     let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
     assert!(matches!(opened, Err(OpenError::Io(_))));
     bench.report("kiwi", 1);
@@ -611,7 +634,7 @@ fn replacing_a_log_that_cannot_all_be_read_is_tried_again_soon_however_often_it_
     for directory in &in_the_way {
         fs::create_dir_all(directory.join("x")).expect("nothing is there");
     }
-    let mut bench = Bench::over(BadSector::within(&path), options(&path));
+    let mut bench = Bench::over(Ailing::spoilt(&path), options(&path));
     let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
     opened.expect("it can be written");
     assert!(matches!(
@@ -634,10 +657,12 @@ fn a_log_of_which_nothing_can_be_read_is_replaced_too() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("Blake.log");
     write_a_hundred(&path);
-    let inode = fs::metadata(&path).expect("it is there").ino();
-    let at = 0;
-    let bad = |files| BadSector { files, inode, at };
-    let mut bench = Bench::over(bad, options(&path));
+    let spoilt = Ailing::spoilt(&path);
+    let spoilt = |files| Ailing {
+        readable: 0,
+        ..spoilt(files)
+    };
+    let mut bench = Bench::over(spoilt, options(&path));
     let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
     opened.expect("it can be written");
     bench.report("kiwi", 1);
@@ -793,6 +818,83 @@ fn a_log_that_was_moved_away_before_the_end_is_taken_back() {
         [],
         "that is a person's"
     );
+}
+
+/// Its name is for a file that knows everything: were an empty one made there, and something written
+/// to it, a start would look no further.
+#[test]
+fn a_log_that_was_moved_away_and_may_only_be_read_is_known_and_replaced_at_once() {
+    for there in [false, true] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        let moved = beside(&path, "1");
+        write_a_hundred(&moved);
+        if there {
+            fs::write(&path, "").expect("it can be written");
+        }
+        let past = text(&moved);
+        let mut bench = Bench::over(Ailing::unwritable(&moved), options(&path));
+        let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+        let Err(OpenError::Io(error)) = opened else {
+            panic!("it may only be read, but {opened:?}");
+        };
+        let named = format!("{}: ", moved.display());
+        assert!(error.to_string().starts_with(&named), "{error}");
+        assert_eq!(bench.known().len(), 100);
+        bench.report("kiwi", 1);
+        bench.commit();
+        assert_eq!(
+            path.exists(),
+            there,
+            "nothing is there before it is complete"
+        );
+        assert_eq!(
+            bench.settle(),
+            [Notice::Recovered(2), Notice::Complete(101)]
+        );
+        let known = bench.known();
+        drop(bench);
+        assert_eq!(text(&moved), past, "it is left alone");
+        assert_eq!(Bench::opened(options(&path)).known(), known);
+    }
+}
+
+#[test]
+fn a_log_that_was_moved_away_is_taken_back_though_an_empty_one_may_not_be_written() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    write_a_hundred(&beside(&path, "1"));
+    fs::write(&path, "").expect("it can be written");
+    let mut bench = Bench::over(Ailing::unwritable(&path), options(&path));
+    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+    opened.expect("the one that was moved away may be written");
+    bench.report("kiwi", 1);
+    assert_eq!(bench.settle(), [Notice::Complete(101)]);
+    let known = bench.known();
+    drop(bench);
+    assert_eq!(Bench::opened(options(&path)).known(), known);
+}
+
+#[test]
+fn a_log_that_was_moved_away_and_comes_back_while_the_server_runs_is_read() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let logs = directory.path().join("logs");
+    let path = logs.join("Blake.log");
+    fs::write(&logs, "a file where a directory should be").expect("it can be written");
+    let mut bench = Bench::new(options(&path));
+    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+    assert!(matches!(opened, Err(OpenError::Io(_))));
+    bench.report("kiwi", 1);
+    bench.commit();
+    fs::remove_file(&logs).expect("it is there");
+    write_a_hundred(&beside(&path, "1"));
+    bench.later(RETRY);
+    let notices = bench.settle();
+    assert_eq!(notices.first(), Some(&Notice::Recovered(2)));
+    assert_eq!(notices.last(), Some(&Notice::Complete(101)));
+    let known = bench.known();
+    drop(bench);
+    assert_eq!(Bench::opened(options(&path)).known(), known);
 }
 
 #[test]
