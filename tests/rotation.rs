@@ -118,7 +118,7 @@ fn what_cannot_be_a_size_is_refused_in_a_word() {
     let herd = Herd::new(ALONE);
     for (arguments, wanted) in [
         (["--log-max-bytes", "much"], "not a number of bytes"),
-        (["--log-max-bytes", "-1"], "unexpected argument"),
+        (["--log-max-bytes", "-1"], "not a number of bytes"),
         (["--log-max-bytes", "10t"], "not a number of bytes"),
         (["--log-max-bytes", "99999999999G"], "not a number of bytes"),
         (["--log-keep", "x"], "a whole number is wanted"),
