@@ -108,14 +108,13 @@ pub fn is_only_at<D: Disk>(disk: &D, log: &Appender<D::File>, path: &Path) -> io
 /// The disk's.
 pub fn make_room<D: Disk>(disk: &mut D, path: &Path, keep: u32) -> io::Result<()> {
     let kept = |number: u32| beside(path, &number.to_string());
-    let mut surplus = keep;
-    while disk.len_at(&kept(surplus)).is_some() {
-        drop_file(disk, path, &kept(surplus));
-        surplus += 1; // fewer may be kept now than were
-    }
-    for number in (1..keep).rev() {
-        if disk.len_at(&kept(number)).is_some() {
-            disk.rename(&kept(number), &kept(number + 1))?;
+    // Counted from below: of those that may be kept most may never have been.
+    let there = (1..=u32::MAX).take_while(|number| disk.len_at(&kept(*number)).is_some());
+    let there = there.last().unwrap_or(0);
+    for number in (1..=there).rev() {
+        match number < keep {
+            true => disk.rename(&kept(number), &kept(number + 1))?,
+            false => drop_file(disk, path, &kept(number)), // fewer may be kept now than were
         }
     }
     Ok(())

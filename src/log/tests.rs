@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 use super::cursor::PASSED_MAX;
 use super::disk::Status;
@@ -746,6 +747,50 @@ fn a_long_log_is_replaced_by_one_that_knows_everything_under_the_same_numbers() 
     // Each of those that are kept is whole too.
     let kept = Bench::opened(options(&beside(&path, "2")));
     assert_eq!(kept.known().len(), 100);
+}
+
+/// They are counted on the loop, and each look costs a system call.
+#[test]
+fn as_many_may_be_kept_as_there_are_numbers() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::opened(Options {
+        keep: u32::MAX,
+        ..options(&path)
+    });
+    let kept = |number: u32| beside(&path, &number.to_string());
+    for rotation in 1..=5 {
+        bench.report(&format!("client{rotation}"), 1);
+        bench.log.rotation.want_now();
+        assert_eq!(bench.settle(), [Notice::Complete(rotation)]);
+    }
+    for number in 1..=6 {
+        assert_eq!(kept(number).exists(), number <= 5, "{number}");
+    }
+    // The oldest of them has the first client only.
+    let clients = |number| text(&kept(number)).matches(" AT Blake ").count();
+    assert_eq!((clients(5), clients(1)), (1, 5));
+    // A number that is free takes the one before it, and those behind stay.
+    fs::remove_file(kept(3)).expect("it is there");
+    bench.log.rotation.want_now();
+    bench.settle();
+    let there: Vec<_> = (1..=6).filter(|number| kept(*number).exists()).collect();
+    assert_eq!(there, [1, 2, 3, 4, 5]);
+    assert_eq!((clients(4), clients(5)), (2, 1));
+    // And those that are too many go.
+    bench.log.options.keep = 2;
+    bench.log.rotation.want_now();
+    bench.settle();
+    wait_until_gone(&[3, 4, 5].map(kept));
+    assert!(kept(2).exists() && kept(1).exists());
+}
+
+fn wait_until_gone(paths: &[PathBuf]) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while let Some(path) = paths.iter().find(|path| path.exists()) {
+        assert!(Instant::now() < until, "{} is there", path.display());
+        thread::yield_now();
+    }
 }
 
 #[test]
