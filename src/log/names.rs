@@ -9,6 +9,7 @@
 //! After a crash between any two of these `NAME.log` is a file that knows everything. `Rotation` and
 //! `Log` are the callers.
 
+use std::cmp::Ordering;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -112,9 +113,11 @@ pub fn make_room<D: Disk>(disk: &mut D, path: &Path, keep: u32) -> io::Result<()
     let there = (1..=u32::MAX).take_while(|number| disk.len_at(&kept(*number)).is_some());
     let there = there.last().unwrap_or(0);
     for number in (1..=there).rev() {
-        match number < keep {
-            true => disk.rename(&kept(number), &kept(number + 1))?,
-            false => drop_file(disk, path, &kept(number)), // fewer may be kept now than were
+        match number.cmp(&keep) {
+            // Fewer may be kept now than were. Nothing is in the way of these.
+            Ordering::Greater => disk.remove_later(&kept(number)),
+            Ordering::Equal => drop_file(disk, path, &kept(number)),
+            Ordering::Less => disk.rename(&kept(number), &kept(number + 1))?,
         }
     }
     Ok(())

@@ -777,7 +777,9 @@ fn as_many_may_be_kept_as_there_are_numbers() {
     let there: Vec<_> = (1..=6).filter(|number| kept(*number).exists()).collect();
     assert_eq!(there, [1, 2, 3, 4, 5]);
     assert_eq!((clients(4), clients(5)), (2, 1));
-    // And those that are too many go.
+    // And those that are too many go, each by itself: were they all moved to one name, each move but
+    // the first would wait until the one before is deleted.
+    fs::create_dir_all(beside(&path, OLD).join("x")).expect("nothing is there");
     bench.log.options.keep = 2;
     bench.log.rotation.want_now();
     bench.settle();
