@@ -333,6 +333,7 @@ impl<D: Disk> Log<D> {
         if let Some(error) = self.state.take_untold(now.after(RETRY)) {
             self.drop_records();
             self.tell_of_failure(&error, now);
+            self.shorten_after(&error, now);
         } else if let Some(at) = self.state.retry_at() {
             match now.mono < at {
                 true => self.drop_records(),
@@ -510,10 +511,18 @@ impl<D: Disk> Log<D> {
         if is_first {
             self.tell_of_failure(error, now);
         }
+        self.shorten_after(error, now);
+    }
+
+    /// A log that is longer than a file may be will not be written again, but a shorter one will.
+    fn shorten_after(&mut self, error: &io::Error, now: Now) {
+        if error.kind() == io::ErrorKind::FileTooLarge {
+            self.rotation.want(now.mono);
+        }
     }
 
     fn tell_of_failure(&mut self, error: &io::Error, now: Now) {
-        if self.rotation.is_under_way() {
+        if self.rotation.is_under_way() && error.kind() != io::ErrorKind::FileTooLarge {
             self.put_rotation_off(error, now); // its file may be what fills the disk
         }
         let why = format!("{}: {error}", self.options.path.display());

@@ -107,6 +107,13 @@ pub const WORD_OF_REFUSALS: Promise = Promise {
     why: "they tell of dials that fail, and of no more",
 };
 
+/// A log that has become as long as a file may be makes room for a shorter one.
+pub const SHORTER_LOG: Promise = Promise {
+    what: "a log that may grow no further is replaced by a shorter one",
+    not_by: &[Kin::Twisted, Kin::Node, Kin::Java],
+    why: "they begin another only when they are told to",
+};
+
 /// Says whether the server under test makes `promise`, and if not, who is let off what.
 ///
 /// A test of nothing else returns at once; one of other things too leaves out a part.
