@@ -477,3 +477,28 @@ fn of_a_log_that_was_moved_away_nothing_is_lost_whatever_may_be_written() {
         held(&herd, "Ann", &acknowledged);
     }
 }
+
+/// It is told of, and left alone; what comes after it needs a log all the same.
+#[test]
+fn a_log_that_was_moved_away_and_cannot_be_read_keeps_nobody_from_having_another() {
+    let mut herd = Herd::started(ALONE);
+    report(&herd, 0..100, 1);
+    herd.kill("Ann");
+    let log = herd.log_path("Ann");
+    let moved = log.with_extension("log.1");
+    fs::rename(&log, &moved).expect("it is there");
+    permit(&moved, 0);
+    permit(log.parent().expect("it is in a directory"), 0o777);
+    let command = unprivileged(&herd);
+    herd.start_with("Ann", command);
+    let words = "0 clients are known from it";
+    assert_eq!(said(&mut herd, words), 1);
+    assert_eq!(said(&mut herd, "logs/Ann.log.1: Permission denied"), 1);
+    let acknowledged = report(&herd, 100..110, 1);
+    wait_until("there is a log", || log.exists());
+    herd.kill("Ann");
+    let command = unprivileged(&herd);
+    herd.start_with("Ann", command);
+    held(&herd, "Ann", &acknowledged);
+    assert!(moved.exists());
+}

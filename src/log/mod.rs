@@ -146,12 +146,7 @@ impl<D: Disk> Log<D> {
             Ok(found) => found,
             Err(OpenError::InUse) => return Err(OpenError::InUse),
             Err(OpenError::Io(error)) => {
-                // Perhaps it can be read all the same, and tells of what was acknowledged.
-                match names::open_to_read(&mut self.disk, path) {
-                    Ok(found) => self.replay_unwritable(&found, node, now, progress),
-                    Err(OpenError::InUse) => return Err(OpenError::InUse),
-                    Err(OpenError::Io(_)) => {}
-                }
+                self.replay_unwritable(node, now, progress)?;
                 return Err(OpenError::Io(error));
             }
         };
@@ -176,21 +171,29 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Has the node recall what a log holds that may not be written. If it was moved away its place is
-    /// free: that is for a file that knows everything, and until there is one this stays the log.
+    /// Has the node recall what a log holds that cannot be written, if it can be read: it tells of what
+    /// was acknowledged. If it was moved away its place is free. That is for a file that knows
+    /// everything; until there is one this stays the log.
     fn replay_unwritable(
         &mut self,
-        found: &Found<D::File>,
         node: &mut Node,
         now: Now,
         progress: impl FnMut(u64, u64),
-    ) {
-        if let Err(error) = self.replay(&found.log, node, progress) {
-            self.tell_of_unread(&error);
-        }
-        if found.is_moved {
+    ) -> Result<(), OpenError> {
+        let path = &self.options.path;
+        if names::moved_away(&self.disk, path).is_some() {
             self.rotation.want(now.mono);
         }
+        match names::open_to_read(&mut self.disk, path) {
+            Err(OpenError::InUse) => return Err(OpenError::InUse),
+            Err(OpenError::Io(_)) => {} // the other error says more
+            Ok(past) => {
+                if let Err(error) = self.replay(&past, node, progress) {
+                    self.tell_of_unread(&error);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Has the node recall what a file holds, as far as it can be read. Gives the length of the

@@ -33,7 +33,7 @@ pub struct Found<F> {
 
 /// The file that is the log in place of the one at `path`, if none is there or an empty one: that which
 /// was moved away last.
-fn moved_away<D: Disk>(disk: &D, path: &Path) -> Option<PathBuf> {
+pub fn moved_away<D: Disk>(disk: &D, path: &Path) -> Option<PathBuf> {
     let is_vacant = disk.len_at(path).is_none_or(|len| len == 0) && !disk.is_special_at(path);
     is_vacant.then(|| disk.moved_away_last(path))?
 }
@@ -66,10 +66,10 @@ pub fn open<D: Disk>(disk: &mut D, path: &Path) -> Result<Found<D::File>, OpenEr
 ///
 /// # Errors
 /// Another process writes it; or the disk's.
-pub fn open_to_read<D: Disk>(disk: &mut D, path: &Path) -> Result<Found<D::File>, OpenError> {
+pub fn open_to_read<D: Disk>(disk: &mut D, path: &Path) -> Result<Appender<D::File>, OpenError> {
     let moved = moved_away(disk, path);
     let file = disk.open_to_read(moved.as_deref().unwrap_or(path))?;
-    found(disk, file, moved.is_some())
+    Appender::new(disk, file).map_err(OpenError::Io)
 }
 
 fn found<D: Disk>(disk: &D, file: D::File, is_moved: bool) -> Result<Found<D::File>, OpenError> {
