@@ -25,7 +25,7 @@ pub const OLD: &str = "old";
 /// The log as it was found.
 #[derive(Debug)]
 pub struct Found<F> {
-    /// It.
+    /// The file that is the log.
     pub log: Appender<F>,
     /// Whether it was moved away. Then it is to be replaced soon, since it has another name too.
     pub is_moved: bool,
