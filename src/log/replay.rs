@@ -132,6 +132,13 @@ impl Replay {
             let Some(recalled) = read.recalled() else {
                 continue;
             };
+            // A report is answered, then told to each neighbour: the same line again tells nothing new.
+            if let Recalled::At { line, .. } = recalled
+                && let Some(Recalled::At { line: last, .. }) = batch.last()
+                && line == *last
+            {
+                continue;
+            }
             let after = self.at - rest.len() as u64;
             batch.push(self.checkpoint.judge(recalled, after, self.len));
             if batch.len() == BATCH_RECORDS {
@@ -191,6 +198,25 @@ mod tests {
         {}
         recalled.push(format!("a checkpoint of {}", replay.checkpoint_bytes()));
         recalled
+    }
+
+    #[test]
+    fn what_is_told_again_at_once_is_recalled_once() {
+        let record = |second: u32, label: &str, client: &str| {
+            let stamp = format!("2012-11-17T02:08:{second:02}.672266766Z");
+            format!("{stamp} > {label} AT Blake +0.000000000 {client} +00+000 1\n")
+        };
+        let log = [
+            record(1, "c1", "kiwi"),
+            record(2, "s1:Bryant", "kiwi"),
+            record(2, "s2:Howard", "kiwi"),
+            record(3, "c1", "emu"),
+            record(4, "s1:Bryant", "kiwi"),
+            "2012-11-17T02:08:05.672266766Z * - gap: 1 record\n".to_owned(),
+            record(6, "s2:Howard", "kiwi"),
+        ];
+        let recalled = read(log.concat().as_bytes(), usize::MAX);
+        assert_eq!(recalled.len(), 5 + 1, "{recalled:#?}");
     }
 
     #[test]
