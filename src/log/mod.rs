@@ -49,7 +49,7 @@ use self::state::{Lack, Next, State};
 use self::sync::Sync;
 use self::turn::{BUFFER_BYTES_MAX, Turn};
 use crate::node::Node;
-use crate::node::history::Recalled;
+use crate::node::recall::Recalled;
 use crate::time::Now;
 
 pub use self::notice::Notice;

@@ -14,8 +14,8 @@
 
 use std::time::Duration;
 
-use crate::node::history::Recalled;
 use crate::node::protocol::{Incarnation, Mark, parse_number};
+use crate::node::recall::Recalled;
 use crate::time::parse_span;
 use crate::topology::ServerName;
 

@@ -13,8 +13,8 @@
 use chrono::{DateTime, Datelike};
 
 use super::note;
-use crate::node::history::Recalled;
 use crate::node::protocol::{LINK_LINE_BYTES_MAX, parse_number};
+use crate::node::recall::Recalled;
 use crate::time::{Timestamp, write_decimal, write_nanos};
 use crate::topology::ServerName;
 

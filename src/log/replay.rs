@@ -6,7 +6,7 @@ use std::io;
 
 use super::disk::Disk;
 use super::record::{self, Line, RECORD_BYTES_MAX, STAMP_BYTES};
-use crate::node::history::Recalled;
+use crate::node::recall::Recalled;
 use crate::node::table::PREFETCH_MAX;
 
 /// So much of a log is read at once.

@@ -10,93 +10,11 @@
 //! are right though records are missing: nothing counts before the log is seen to have its beginning.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use super::location::Location;
-use super::protocol::{Incarnation, Mark, parse_at};
+use super::protocol::{Incarnation, Mark};
 
 /// The most lives remembered; a neighbour that was away for longer is sent everything.
 const LIVES_MAX: usize = 64;
-
-/// What a record of the log recalls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recalled<'a> {
-    /// An `AT` line that the server itself or a neighbour vouched for.
-    At {
-        /// The line.
-        line: &'a [u8],
-        /// The record's time, as the log writes it: where reports expire, whether this one was
-        /// taken in hangs on when it came.
-        stamp: &'a [u8],
-    },
-    /// In the life that has just begun, or goes on after a gap, reports expire after this time.
-    Forgets(Duration),
-    /// A checkpoint begins, of about so many locations.
-    Expect(u64),
-    /// A location of a checkpoint, which had this number in the feed.
-    Held {
-        /// Its number.
-        number: u64,
-        /// The `AT` line.
-        line: &'a [u8],
-    },
-    /// An earlier life came to this number: said at the end of a checkpoint.
-    Life {
-        /// Its incarnation.
-        incarnation: Incarnation,
-        /// The last number it gave.
-        end: u64,
-    },
-    /// A checkpoint ends: all that the life knew that wrote it stands before this record.
-    Checkpoint {
-        /// Its incarnation.
-        incarnation: Incarnation,
-        /// The number its feed had come to.
-        end: u64,
-        /// How many locations the checkpoint has.
-        records: u64,
-    },
-    /// What a checkpoint knows of a neighbour.
-    Known {
-        /// Its name.
-        name: &'a [u8],
-        /// Which life of it was heard last.
-        life: Option<Incarnation>,
-        /// How much of its feed is known.
-        known: Option<Mark>,
-    },
-    /// A `HELLO` or `MARK` of a neighbour.
-    Neighbour {
-        /// Whose.
-        name: &'a [u8],
-        /// The line.
-        line: &'a [u8],
-    },
-    /// A life began: all that it knew then stands before this record.
-    Started {
-        /// Its incarnation.
-        incarnation: Incarnation,
-        /// The number its feed had come to.
-        end: u64,
-    },
-    /// Some records are missing here.
-    Gap,
-    /// All has been read; this is the time of the last record, as the log writes it.
-    Last {
-        /// The time.
-        stamp: &'a [u8],
-    },
-}
-
-impl<'a> Recalled<'a> {
-    /// The location that it tells of, if it tells of one.
-    pub fn location(&self) -> Option<Location<'a>> {
-        match self {
-            Recalled::At { line, .. } | Recalled::Held { line, .. } => parse_at(line),
-            _ => None,
-        }
-    }
-}
 
 /// Lives of this feed, the oldest first.
 #[derive(Debug, Default)]

@@ -14,17 +14,17 @@
 //!                    Ask Twitter
 //! ```
 
-pub mod history;
 pub mod link;
 pub mod location;
 pub mod protocol;
 pub mod questions;
+pub mod recall;
 pub mod table;
 
 mod expiry;
 mod feed;
+mod history;
 mod index;
-mod recall;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -32,14 +32,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::expiry::Expiry;
-use self::history::{History, Recalled};
+use self::history::History;
 use self::link::{Dial, HELLO_TIMEOUT, Link, Spoken};
 use self::location::Location;
 use self::protocol::{
     Command, Hello, Incarnation, LINK_LINE_BYTES_MAX, LinkLine, Mark, TweetQuery,
 };
 use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
-use self::recall::Recall;
+use self::recall::{Recall, Recalled};
 use self::table::{HashKeys, Key, Source, Table};
 use crate::connection_id::ConnectionId;
 use crate::random::SplitMix64;

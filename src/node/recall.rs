@@ -1,17 +1,98 @@
 //! What a log recalls of the lives before: which of their numbers and marks still hold.
 //!
 //! `Node` is the caller, and lends what it fills; the locations it takes in itself. Whatever in the
-//! log puts the numbers in doubt ends in [`Recall::distrust`]: then all is sent once more, and
+//! log puts the numbers in doubt ends in `Recall::distrust`: then all is sent once more, and
 //! nothing is lost.
 
 use std::time::Duration;
 
 use super::expiry::Expiry;
-use super::history::{History, Recalled};
+use super::history::History;
 use super::link::Link;
-use super::protocol::{Incarnation, LinkLine};
+use super::location::Location;
+use super::protocol::{Incarnation, LinkLine, Mark, parse_at};
 use super::table::Table;
 use crate::time::Timestamp;
+
+/// What a record of the log recalls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recalled<'a> {
+    /// An `AT` line that the server itself or a neighbour vouched for.
+    At {
+        /// The line.
+        line: &'a [u8],
+        /// The record's time, as the log writes it: where reports expire, whether this one was
+        /// taken in hangs on when it came.
+        stamp: &'a [u8],
+    },
+    /// In the life that has just begun, or goes on after a gap, reports expire after this time.
+    Forgets(Duration),
+    /// A checkpoint begins, of about so many locations.
+    Expect(u64),
+    /// A location of a checkpoint, which had this number in the feed.
+    Held {
+        /// Its number.
+        number: u64,
+        /// The `AT` line.
+        line: &'a [u8],
+    },
+    /// An earlier life came to this number: said at the end of a checkpoint.
+    Life {
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// The last number it gave.
+        end: u64,
+    },
+    /// A checkpoint ends: all that the life knew that wrote it stands before this record.
+    Checkpoint {
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// The number its feed had come to.
+        end: u64,
+        /// How many locations the checkpoint has.
+        records: u64,
+    },
+    /// What a checkpoint knows of a neighbour.
+    Known {
+        /// Its name.
+        name: &'a [u8],
+        /// Which life of it was heard last.
+        life: Option<Incarnation>,
+        /// How much of its feed is known.
+        known: Option<Mark>,
+    },
+    /// A `HELLO` or `MARK` of a neighbour.
+    Neighbour {
+        /// Whose.
+        name: &'a [u8],
+        /// The line.
+        line: &'a [u8],
+    },
+    /// A life began: all that it knew then stands before this record.
+    Started {
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// The number its feed had come to.
+        end: u64,
+    },
+    /// Some records are missing here.
+    Gap,
+    /// All has been read; this is the time of the last record, as the log writes it.
+    Last {
+        /// The time.
+        stamp: &'a [u8],
+    },
+}
+
+impl<'a> Recalled<'a> {
+    /// The location that it tells of, if it tells of one.
+    pub fn location(&self) -> Option<Location<'a>> {
+        match self {
+            Recalled::At { line, .. } | Recalled::Held { line, .. } => parse_at(line),
+            _ => None,
+        }
+    }
+}
 
 /// What records are taken into, in the log's order.
 pub struct Recall<'a> {
