@@ -1,7 +1,6 @@
 //! The servers that are measured, each a process of its own: started, read in /proc, ended.
 
 use std::fs;
-use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tempfile::TempDir;
@@ -124,8 +124,10 @@ pub fn cpu(process: u32) -> Result<Duration> {
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
         match fs::read_to_string(task?.path().join("schedstat")) {
             Ok(text) => living_ns += text.split(' ').next().unwrap_or("").parse::<u64>()?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // it has just ended
-            Err(error) => return Err(error.into()),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::NOENT | Errno::SRCH) => {} // it has just ended
+                _ => return Err(error.into()),
+            },
         }
     }
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
