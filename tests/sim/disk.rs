@@ -453,9 +453,11 @@ impl Disk {
 
     /// Records that no crash of this kind may take.
     fn must_be_left(&self, crash: Crash) -> u64 {
+        // A life that was killed just when a sync had failed could not say so, nor does the next know.
+        let is_synced = || !self.unsynced && !self.files.is_lost(self.current);
         let safe = match crash {
             Crash::Killed => true,
-            _ => self.options.fsync == Fsync::Always && !self.unsynced && !self.unnamed,
+            _ => self.options.fsync == Fsync::Always && is_synced() && !self.unnamed,
         };
         match safe && !self.lacking {
             true => self.committed,

@@ -182,6 +182,11 @@ impl Files {
         file.spoilt = Some(at);
     }
 
+    /// Whether a sync of a file has failed, so that no later one makes it safe.
+    pub fn is_lost(&self, inode: Inode) -> bool {
+        self.0.borrow().files[&inode].lost
+    }
+
     /// What a reader gets of a file who begins at its beginning, and whether that is all.
     pub fn readable(&self, inode: Inode) -> (Vec<u8>, bool) {
         let state = self.0.borrow();
