@@ -515,7 +515,7 @@ fn of_two_servers_of_one_name_one_is_linked_and_the_other_told_why_not() {
 #[test]
 fn at_a_stop_nobody_is_left_without_a_word() {
     const ANSWER_BYTES: usize = (4 << 20) - 2;
-    let answer = format!("\"{}\"", "x".repeat(ANSWER_BYTES));
+    let answer = format!("\"{}\"", "y".repeat(ANSWER_BYTES));
     let twitter = StubTwitter::start(move |request| {
         match request.parameters("geocode").concat().ends_with(",2km") {
             true => Answer::ok(answer.clone()),
@@ -537,7 +537,7 @@ fn at_a_stop_nobody_is_left_without_a_word() {
     slow.stream.peek(&mut [0]).expect("it is answered");
     twitter.wait_for_requests(2);
     wait_until("the slow one is owed its answer", || {
-        logged(&herd, "Ann", "xxx\\... ") == 1
+        logged(&herd, "Ann", "yy\\... ") == 1
     });
     let mut ann = herd.member_mut("Ann").process.take().expect("it runs");
     ann.signal(Signal::TERM);
