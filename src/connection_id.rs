@@ -1,4 +1,5 @@
-//! The name of a connection: unlike a slab's key or a descriptor, it never returns.
+//! The names of connections, and of replies that come late: unlike a slab's key or a descriptor, they
+//! never return.
 
 /// Names one connection for as long as the process lives.
 ///
@@ -11,3 +12,7 @@ pub struct ConnectionId {
     /// The place in its owner's slab. Reused.
     pub slot: usize,
 }
+
+/// Names a reply whose place among a connection's replies is kept until it comes, and never another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyId(pub u64);

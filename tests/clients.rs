@@ -27,6 +27,9 @@ const KIWI: &str = "IAMAT kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.10889338
 /// The longest line that can be a command.
 const LINE_BYTES_MAX: usize = 65_536;
 
+/// So much may be owed to a client before no more of its lines are handled.
+const OUTPUT_BYTES_MAX: usize = 256 << 10;
+
 /// So much more memory than before a server may take for clients that behave badly.
 const MEMORY_BYTES: u64 = 40 << 20;
 
@@ -386,8 +389,8 @@ fn ten_thousand_commands_may_come_in_one_write_and_are_answered_in_order() {
 #[test]
 fn replies_wait_in_order_behind_a_question_that_waits_for_twitter() {
     let (twitter, gate) = StubTwitter::gated(|request| {
-        let body = format!("{{\"number\":{}}}", request.number);
-        Answer::ok(body)
+        let geocode = request.parameters("geocode").concat();
+        Answer::ok(format!("{{\"at\":\"{geocode}\"}}"))
     });
     let herd = blake_asking(&twitter);
     let mut client = herd.client("Blake");
@@ -395,20 +398,18 @@ fn replies_wait_in_order_behind_a_question_that_waits_for_twitter() {
     let a = client.line();
     client.send(b"WHATSAT a 1 1\nIAMAT b +00+000 1\nno command\nWHATSAT a 2 1\nWHATSAT b 3 1\nx\n");
     assert_eq!(client.line(), a, "the first line does not wait for Twitter");
-    twitter.wait_for_requests(1);
-    assert!(
-        herd.ask("Blake", "WHATSAT b 1 1").starts_with("? "),
-        "what is behind the question is not done before it"
-    );
+    twitter.wait_for_requests(3);
+    let b = herd.at("Blake", "b");
+    assert!(b.is_some(), "what is behind the question is done before it");
     gate.open();
-    assert_eq!(client.line(), "{\"number\":0}");
-    let b = At::read(&client.line());
-    assert_eq!(b.client, "b");
+    assert_eq!(client.line(), "{\"at\":\"0,0,1km\"}");
+    let reply = client.line();
+    assert_eq!(Some(&reply), b.as_ref());
     assert_eq!(client.line(), "? no command");
     assert_eq!(client.line(), a);
-    assert_eq!(client.line(), "{\"number\":1}");
-    assert_eq!(client.line(), b.line);
-    assert_eq!(client.line(), "{\"number\":2}");
+    assert_eq!(client.line(), "{\"at\":\"0,0,2km\"}");
+    assert_eq!(client.line(), reply);
+    assert_eq!(client.line(), "{\"at\":\"0,0,3km\"}");
     assert_eq!(client.line(), "? x");
 }
 
@@ -426,7 +427,7 @@ fn a_client_that_half_closes_is_sent_all_it_is_owed() {
     let late = {
         let mut client = herd.client("Blake");
         client.send(b"IAMAT b +00+000 1\nWHATSAT b 3 1\nlast\n");
-        twitter.wait_for_requests(2);
+        twitter.wait_for_requests(3);
         client.end();
         client
     };
@@ -592,16 +593,20 @@ fn numbered(number: usize) -> String {
     format!("IAMAT {number}{} +00+000 1\n", "-".repeat(4000))
 }
 
-/// Writes numbered commands until the server has long taken none. Gives how many it has begun, and
-/// what is left of the last one.
-fn write_until_blocked(stream: &mut TcpStream, limit_bytes: usize) -> (usize, Vec<u8>) {
+/// Writes what `text` makes of 0, 1, 2 and so on until the server has long taken none. Gives how many
+/// it has begun, and what is left of the last one.
+fn write_until_blocked(
+    stream: &mut TcpStream,
+    limit_bytes: usize,
+    text: impl Fn(usize) -> String,
+) -> (usize, Vec<u8>) {
     let timeout = Duration::from_millis(300);
     stream
         .set_write_timeout(Some(timeout))
         .expect("it is not zero");
     let mut written = 0;
     for number in 0.. {
-        let line = numbered(number).into_bytes();
+        let line = text(number).into_bytes();
         let (mut done, mut blocked) = (0, 0);
         while done < line.len() {
             match stream.write(&line[done..]) {
@@ -642,7 +647,7 @@ fn a_client_that_never_reads_is_not_read_from_for_ever_and_loses_nothing() {
     let mut herd = blake();
     let mut client = herd.client("Blake");
     let before = herd.process("Blake").resident_bytes();
-    let (count, left) = write_until_blocked(&mut client.stream, 96 << 20);
+    let (count, left) = write_until_blocked(&mut client.stream, 96 << 20, numbered);
     let held = herd.process("Blake").resident_bytes();
     // The table has the locations, of course; the replies must not be there as well.
     let table = 2 * (count * numbered(0).len()) as u64;
@@ -665,30 +670,93 @@ fn a_client_that_never_reads_is_not_read_from_for_ever_and_loses_nothing() {
     client.expect_end();
 }
 
+/// A thousand short lines that are no commands, numbered.
+fn numbered_nonsense(number: usize) -> String {
+    (0..1_000)
+        .map(|line| format!("{number}.{line}\n"))
+        .collect()
+}
+
+fn expect_numbered_nonsense(client: &mut Client, count: usize) {
+    for line in (0..count)
+        .map(numbered_nonsense)
+        .collect::<String>()
+        .lines()
+    {
+        assert_eq!(client.line(), format!("? {line}"));
+    }
+}
+
 #[test]
-fn a_client_that_waits_for_twitter_is_not_read_from_meanwhile() {
+fn what_is_kept_back_behind_a_question_is_bounded_and_nothing_of_it_is_lost() {
+    type Text = fn(usize) -> String;
+    type Expect = fn(&mut Client, usize);
+    // Tens of thousands of short lines leave a collector more to find.
+    let kinds: [(Text, Expect, u64); 2] = [
+        (numbered, expect_numbered, 8 << 20),
+        (numbered_nonsense, expect_numbered_nonsense, MEMORY_BYTES),
+    ];
+    for (text, expect, most) in kinds {
+        let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
+        let mut herd = blake_asking(&twitter);
+        let mut client = herd.client("Blake");
+        client.say("IAMAT a +00+000 1");
+        let at = client.line();
+        let before = herd.process("Blake").resident_bytes();
+        client.say("WHATSAT a 1 1");
+        assert_eq!(client.line(), at);
+        twitter.wait_for_requests(1);
+        let logged = herd.log("Blake").len();
+        let (count, left) = write_until_blocked(&mut client.stream, 64 << 20, text);
+        let during = herd.process("Blake").resident_bytes();
+        assert!(
+            during < before + most,
+            "{during} bytes of memory, {before} before"
+        );
+        // The replies that it has made: more than would be if it waited, and no more than may be.
+        let log = herd.log("Blake");
+        let replies = log[logged..]
+            .lines()
+            .filter_map(|line| line.split_once(" > c1 "));
+        let kept: usize = replies.map(|(_, reply)| reply.len() + 1).sum();
+        let range = OUTPUT_BYTES_MAX / 2..OUTPUT_BYTES_MAX + 2 * LINE_BYTES_MAX;
+        assert!(range.contains(&kept), "{kept} bytes of replies are owed");
+        gate.open();
+        assert_eq!(client.line(), "{}");
+        let mut writer = client.stream.try_clone().expect("a second handle");
+        let writing = thread::spawn(move || writer.write_all(&left));
+        expect(&mut client, count);
+        let written = writing.join().expect("it does not panic");
+        written.expect("the server reads the rest");
+    }
+}
+
+#[test]
+fn the_copy_of_a_long_line_waits_behind_a_question_too() {
     let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
-    let mut herd = blake_asking(&twitter);
+    let herd = blake_asking(&twitter);
     let mut client = herd.client("Blake");
-    client.say("IAMAT a +00+000 1");
+    client.send(b"IAMAT a +00+000 1\nWHATSAT a 1 1\n");
     let at = client.line();
-    let before = herd.process("Blake").resident_bytes();
-    client.say("WHATSAT a 1 1");
     assert_eq!(client.line(), at);
-    twitter.wait_for_requests(1);
-    let (count, left) = write_until_blocked(&mut client.stream, 64 << 20);
-    let during = herd.process("Blake").resident_bytes();
-    assert!(
-        during < before + (8 << 20),
-        "{during} bytes of memory, {before} before"
-    );
-    gate.open();
-    assert_eq!(client.line(), "{}");
+    let line = noise((2 << 20) + 12_345); // more than may be kept
     let mut writer = client.stream.try_clone().expect("a second handle");
-    let writing = thread::spawn(move || writer.write_all(&left));
-    expect_numbered(&mut client, count);
-    let written = writing.join().expect("it does not panic");
-    written.expect("the server reads the rest");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            writer.write_all(&line).expect("the server reads on");
+            let last = b"\nWHATSAT a 2 1\n";
+            writer.write_all(last).expect("the server reads on");
+        });
+        wait_until("the copy has begun", || {
+            herd.log("Blake").contains(" > c1 ? ")
+        });
+        gate.open();
+        assert_eq!(client.line(), "{}");
+        let copy = client.line_bytes().expect("the copy");
+        assert_bytes(&copy, &[b"? ", &line[..]].concat(), "the copy");
+        assert_eq!(client.line(), at);
+        assert_eq!(client.line(), "{}");
+    });
 }
 
 // ---- many clients, and those that vanish
@@ -1070,7 +1138,7 @@ fn replies_under_way_still_leave_when_the_server_is_told_to_stop() {
 fn replies_that_a_slow_client_has_not_taken_yet_leave_whole_when_the_server_stops() {
     let mut herd = blake();
     let mut client = herd.client("Blake");
-    write_until_blocked(&mut client.stream, 96 << 20);
+    write_until_blocked(&mut client.stream, 96 << 20, numbered);
     herd.process("Blake").signal(Signal::TERM);
     let address = herd.member("Blake").clients;
     wait_until("it listens no longer", || {
@@ -1104,12 +1172,22 @@ fn a_twitter_that_hangs_holds_a_stopping_server_for_five_seconds_at_most() {
     let twitter = StubTwitter::start(|_| Answer::Never);
     let mut herd = blake_asking(&twitter);
     let mut client = herd.client("Blake");
-    client.send(b"IAMAT a +00+000 1\nWHATSAT a 1 1\n");
+    client.send(b"IAMAT a +00+000 1\nWHATSAT a 1 1\nbehind it\nWHATSAT a 2 1\nIAMAT b +00+000 1\n");
     let at = client.line();
     assert_eq!(client.line(), at);
-    twitter.wait_for_requests(1);
+    twitter.wait_for_requests(2);
+    wait_until("all of it has been handled", || {
+        herd.at("Blake", "b").is_some()
+    });
     let told = Instant::now();
     herd.process("Blake").signal(Signal::TERM);
+    let stops = "{\"error\":\"the server stops\"}";
+    assert_eq!(client.line(), stops);
+    assert_eq!(client.line(), "? behind it");
+    assert_eq!(client.line(), at);
+    assert_eq!(client.line(), stops);
+    assert_eq!(At::read(&client.line()).client, "b");
+    client.expect_end();
     let status = herd.process("Blake").wait();
     let took = told.elapsed();
     assert_eq!(status.code(), Some(0), "{status}");

@@ -21,13 +21,19 @@ mod support;
 use stand_in::StandIn;
 use stub_twitter::{Answer, Gate, Request, StubTwitter, response};
 use support::kin::{WORD_OF_REFUSALS, promised};
-use support::{Client, Herd, Process, free_addresses, wait_until};
+use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
 
 /// The longest body that is passed on.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// The most clients that may wait for Twitter at the same time.
+/// The most questions that may wait for Twitter at the same time.
 const QUESTIONS_MAX: usize = 1024;
+
+/// The most of them that may be of one client.
+const OF_ONE_CLIENT_MAX: usize = 16;
+
+/// The most that Twitter is asked at the same time.
+const REQUESTS_MAX: usize = 8;
 
 /// More questions than any sensible server asks at once.
 const MANY: usize = 64;
@@ -78,6 +84,28 @@ fn error_text(line: &str) -> String {
     assert_eq!(members, Some(1), "{line}");
     assert!(!error.is_empty(), "{line}");
     error.to_owned()
+}
+
+/// A Twitter that says which radius it was asked for, once the gate of that radius is open: those below
+/// `count` have one.
+fn gated_by_radius(count: usize) -> (StubTwitter, Vec<Gate>) {
+    let gates = Vec::from_iter((0..count).map(|_| Gate::closed()));
+    let held = gates.clone();
+    let twitter = StubTwitter::start(move |request| {
+        let radius = radius(request);
+        let answer = Answer::ok(format!("{{\"radius\":{radius}}}"));
+        match held.get(radius) {
+            Some(gate) => answer.after(gate),
+            None => answer,
+        }
+    });
+    (twitter, gates)
+}
+
+/// Waits until Blake's log has an answer of [`gated_by_radius`], whether or not it has left.
+fn wait_for_answer(herd: &Herd, radius: usize) {
+    let record = format!(" {{\"radius\":{radius}}}\n");
+    wait_until(&record, || herd.log("Blake").contains(&record));
 }
 
 fn shown(text: &str) -> String {
@@ -471,7 +499,18 @@ fn a_twitter_that_hangs_or_drips_is_given_up_after_ten_seconds_and_slows_nobody_
     });
     let herd = blake_asking(&twitter);
     let mut witness = located(&herd);
+    let mut several = herd.client("Blake");
     let asked = Instant::now();
+    // The time of each is its own: what waits behind another does not wait for longer.
+    several.send(b"WHATSAT k 1002 1\nWHATSAT k 1005 1\n");
+    let several = thread::spawn(move || {
+        for _ in 0..2 {
+            let at = several.line();
+            assert!(at.starts_with("AT Blake +"), "{at}");
+            error_text(&several.line());
+        }
+        asked.elapsed()
+    });
     // Most of these wait for others to be asked before them, which counts.
     let clients: Vec<_> = (0..MANY).map(|number| waiting(&herd, number)).collect();
     let answers: Vec<_> = clients
@@ -496,11 +535,13 @@ fn a_twitter_that_hangs_or_drips_is_given_up_after_ten_seconds_and_slows_nobody_
         slowest < Duration::from_secs(2),
         "another client waited {slowest:?}"
     );
+    let took = several.join().expect("its lines come in time");
+    let range = Duration::from_secs(9)..Duration::from_secs(20);
+    assert!(range.contains(&took), "two of one client took {took:?}");
     let mut late = Vec::new();
     for (number, answer) in answers.into_iter().enumerate() {
         let (took, line, client) = answer.join().expect("a line comes in time");
         error_text(&line);
-        let range = Duration::from_secs(9)..Duration::from_secs(20);
         assert!(range.contains(&took), "question {number} took {took:?}");
         late.push(client);
     }
@@ -591,11 +632,24 @@ fn with_1024_questions_waiting_the_surplus_is_answered_at_once_with_an_error() {
         client.say("no command");
         assert_eq!(client.line(), "? no command", "the connection stays");
     }
+    // Who waits has such an error too, and in its turn.
+    let waiting = &mut clients[QUESTIONS_MAX - 1];
+    waiting.say("WHATSAT k 3000 1");
+    wait_until("the surplus question is refused", || {
+        let log = herd.log("Blake");
+        let asked = log.lines().find(|line| line.ends_with(" WHATSAT k 3000 1"));
+        let label = asked.and_then(|line| line.split(' ').nth(2));
+        label.is_some_and(|label| log.contains(&format!(" > {label} {{\"error\":")))
+    });
     gate.open();
     for (number, client) in clients[..QUESTIONS_MAX].iter_mut().enumerate() {
         let line = client.line();
         assert_eq!(line, format!("{{\"radius\":{number}}}"), "it did wait");
     }
+    let waiting = &mut clients[QUESTIONS_MAX - 1];
+    let at = waiting.line();
+    assert!(at.starts_with("AT Blake +"), "{at}");
+    error_text(&waiting.line());
     let client = &mut clients[count - 1];
     assert_eq!(
         ask(client, "2000", 1),
@@ -606,6 +660,95 @@ fn with_1024_questions_waiting_the_surplus_is_answered_at_once_with_an_error() {
         let said = herd.process("Blake").said();
         let text = "Blake: questions are refused: 1024 clients wait for Twitter, all that may\n";
         assert_eq!(said.matches(text).count(), 1, "once is enough: {said}");
+    }
+}
+
+// ---- several questions of one client
+
+#[test]
+fn a_report_behind_a_question_is_known_everywhere_before_the_answer() {
+    let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
+    let mut herd = Herd::new(FIVE);
+    herd.twitter_url = twitter.url();
+    herd.start_all();
+    let mut client = located(&herd);
+    client.send(b"WHATSAT k 1 1\nIAMAT late +01+001 1\nno command\n");
+    let at = client.line();
+    assert!(at.starts_with("AT Blake +"), "{at}");
+    twitter.wait_for_requests(1);
+    let mut late = None;
+    wait_until("Metta has heard of it", || {
+        late = herd.at("Metta", "late");
+        late.is_some()
+    });
+    gate.open();
+    assert_eq!(client.line(), "{}");
+    assert_eq!(Some(client.line()), late);
+    assert_eq!(client.line(), "? no command");
+}
+
+#[test]
+fn questions_of_one_client_are_asked_side_by_side_and_answered_in_order() {
+    let (twitter, gates) = gated_by_radius(REQUESTS_MAX);
+    let herd = blake_asking(&twitter);
+    let mut client = located(&herd);
+    let lines = (0..REQUESTS_MAX).map(|n| format!("WHATSAT k {n} 1\nbehind {n}\n"));
+    client.send(lines.collect::<String>().as_bytes());
+    twitter.wait_for_requests(REQUESTS_MAX);
+    wait_until("all that is behind them is handled", || {
+        let last = format!(" ? behind {}\n", REQUESTS_MAX - 1);
+        herd.log("Blake").contains(&last)
+    });
+    for (radius, gate) in gates.iter().enumerate().rev() {
+        gate.open();
+        wait_for_answer(&herd, radius);
+    }
+    for number in 0..REQUESTS_MAX {
+        let at = client.line();
+        assert!(at.starts_with("AT Blake +"), "{at}");
+        assert_eq!(client.line(), format!("{{\"radius\":{number}}}"));
+        assert_eq!(client.line(), format!("? behind {number}"));
+    }
+}
+
+#[test]
+fn a_client_may_have_sixteen_questions_waiting() {
+    for first_is_answered in [true, false] {
+        let (twitter, gates) = gated_by_radius(OF_ONE_CLIENT_MAX);
+        let mut herd = Herd::new(&[("Blake", &["Bryant"]), ("Bryant", &[])]);
+        herd.twitter_url = twitter.url();
+        herd.start_all();
+        let mut client = located(&herd);
+        let line = |radius| format!("WHATSAT k {radius} 1\n");
+        let questions = (0..OF_ONE_CLIENT_MAX).map(line).collect::<String>();
+        client.send((questions + "IAMAT next +01+001 1\n").as_bytes());
+        twitter.wait_for_requests(REQUESTS_MAX);
+        let last = format!(" WHATSAT k {} 1\n", OF_ONE_CLIENT_MAX - 1);
+        wait_until("the sixteenth is taken up", || {
+            herd.log("Blake").contains(&last)
+        });
+        // Bryant hears what Blake takes in, in its order.
+        herd.ask("Blake", "IAMAT witness +00+000 1");
+        let heard = |name: &str| herd.log("Bryant").contains(&format!(" {name} +0"));
+        wait_until("Bryant hears of the witness", || heard("witness"));
+        assert!(!heard("next"), "the seventeenth line was taken up");
+        let mut asked = twitter
+            .requests()
+            .into_iter()
+            .map(|request| radius(&request));
+        let answered = asked.find(|&radius| (radius == 0) == first_is_answered);
+        let answered = answered.expect("the first has been asked, and others");
+        gates[answered].open();
+        wait_for_answer(&herd, answered);
+        wait_until("Bryant hears of the next", || heard("next"));
+        gates.iter().for_each(Gate::open);
+        for radius in 0..OF_ONE_CLIENT_MAX {
+            let at = client.line();
+            assert!(at.starts_with("AT Blake +"), "{at}");
+            assert_eq!(client.line(), format!("{{\"radius\":{radius}}}"));
+        }
+        let at = client.line();
+        assert!(at.ends_with(" next +01+001 1"), "{at}");
     }
 }
 

@@ -19,10 +19,10 @@
 
 pub mod connection;
 pub mod mailbox;
+pub mod output;
 
 mod connections;
 mod idle;
-mod output;
 mod timers;
 
 use std::collections::VecDeque;
@@ -43,7 +43,7 @@ use self::idle::Idle;
 use self::mailbox::Mailbox;
 use self::output::{Flushed, Spares};
 use self::timers::Timers;
-use crate::connection_id::ConnectionId;
+use crate::connection_id::{ConnectionId, ReplyId};
 use crate::line_buffer::Piece;
 
 /// The most bytes one connection may have read in one turn; then others are served.
@@ -64,7 +64,8 @@ const READ_SHARE_BYTES_MIN: usize = 256;
 /// The most connections accepted from one listener in one turn.
 const ACCEPT_BUDGET: usize = 256;
 
-/// A connection that owes its peer this much is not read any further until the peer takes some.
+/// A connection that owes its peer this much is not read any further until the peer takes some. What
+/// stays behind a reply that is not there yet is owed too.
 pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
 /// What is owed to all connections together; an answer that several are sent counts for each. Over
@@ -343,20 +344,32 @@ impl<M> Reactor<M> {
         }
     }
 
-    /// Closes the connection that has taken nothing for the longest, if anything is owed to any.
-    /// Somebody must pay for those who do not read, and it shall not be those who do.
+    /// Closes the connection that has taken nothing for the longest, if anything is owed to any; where
+    /// all take what they are sent, the one for which the most is kept back behind replies that are not
+    /// there yet. Somebody must pay for those who do not read, and it shall not be those who do.
     fn give_up_slowest(&mut self) -> bool {
         let owing = |id: &ConnectionId| {
             self.connections
                 .get(*id)
                 .is_some_and(|connection| !connection.output.is_empty())
         };
-        let Some(slowest) = self.timers.iter().find(owing) else {
-            return false;
-        };
         let most = OUTPUT_ALL_BYTES_MAX >> 20;
-        let reason = format!("over {most} MiB were owed to all, and it had taken none for longest");
-        self.doom(slowest, reason);
+        let slowest = self.timers.iter().find(owing);
+        if let Some(slowest) = slowest {
+            let why = "it had taken none for longest";
+            self.doom(
+                slowest,
+                format!("over {most} MiB were owed to all, and {why}"),
+            );
+        } else {
+            let keeping = self.connections.iter().filter(|c| !c.output.is_empty());
+            let Some(fullest) = keeping.max_by_key(|c| c.output.len()) else {
+                return false;
+            };
+            let (id, bytes) = (fullest.id, fullest.output.len());
+            let why = format!("{bytes} bytes of it stayed behind an answer for it");
+            self.doom(id, format!("over {most} MiB were owed to all, and {why}"));
+        }
         let text = format!("over {most} MiB of replies are not being read");
         self.events.push_back(Event::OutputFull(text));
         true
@@ -619,8 +632,17 @@ impl<M> Reactor<M> {
                     _ => {}
                 }
             }
+            Ok(Flushed::Awaiting) => {
+                let resume = connection.held && left < OUTPUT_BYTES_MAX / 2;
+                if connection.deadline.is_some() {
+                    self.set_deadline(id, None); // its peer does take what it is sent
+                }
+                if resume {
+                    self.mark_ready(id);
+                }
+            }
             Ok(Flushed::Blocked(taken)) => {
-                let resume = connection.held && connection.output.len() < OUTPUT_BYTES_MAX / 2;
+                let resume = connection.held && left < OUTPUT_BYTES_MAX / 2;
                 if taken > 0 || connection.deadline.is_none() {
                     self.set_deadline(id, Some(Instant::now() + STALL_MAX));
                 }
@@ -879,13 +901,21 @@ impl<M> Reactor<M> {
         }
     }
 
-    /// Queues bytes that others are sent too.
-    pub fn send_shared(&mut self, id: ConnectionId, bytes: Arc<[u8]>) {
+    /// Keeps a place for a reply that comes later: what is sent from now on stays behind it.
+    pub fn keep_place(&mut self, id: ConnectionId, reply: ReplyId) {
         if let Some(connection) = self.connections.get_mut(id)
             && connection.takes_output()
         {
-            self.owed += bytes.len();
-            connection.output.push_shared(bytes);
+            connection.output.keep_place(reply);
+        }
+    }
+
+    /// Puts `bytes`, which others may be sent too, in the place that was kept for them.
+    pub fn fill_place(&mut self, id: ConnectionId, reply: ReplyId, bytes: Arc<[u8]>) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            let before = connection.output.len();
+            connection.output.fill_place(reply, bytes);
+            self.owed += connection.output.len() - before;
             self.mark_dirty(id);
         }
     }
@@ -897,7 +927,7 @@ impl<M> Reactor<M> {
             .map_or(0, |c| OUTPUT_BYTES_MAX.saturating_sub(c.output.len()))
     }
 
-    /// Stops reading at once, writes what is owed, then closes.
+    /// Stops reading at once, writes what is owed, replies that are awaited included, then closes.
     pub fn lose(&mut self, id: ConnectionId, reason: &str) {
         if let Some(connection) = self.connections.get_mut(id)
             && connection.is_open()
@@ -1014,7 +1044,8 @@ mod tests {
     fn who_takes_nothing_for_five_minutes_is_given_up() {
         let (mut reactor, id, mut peer) = one_connection();
         let long: Arc<[u8]> = vec![b'x'; 64 << 20].into(); // more than any kernel takes
-        reactor.send_shared(id, Arc::clone(&long));
+        reactor.keep_place(id, ReplyId(1));
+        reactor.fill_place(id, ReplyId(1), long);
         reactor.flush();
         let first = Instant::now();
         reactor.expire(first + STALL_MAX - Duration::from_secs(10));

@@ -1,11 +1,14 @@
 //! What a connection still owes its peer: bytes queued in a turn, written once before sleeping.
 //!
 //! Each connection has one. Short replies are gathered in one buffer; a long answer that several
-//! clients wait for is shared by them, not copied. When all is written no bytes are held.
+//! clients wait for is shared by them, not copied. A reply that is not there yet has its place kept,
+//! and what is said after it stays behind. When all is written no bytes are held. Pure.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
+
+use crate::connection_id::ReplyId;
 
 /// A buffer that holds this much is not added to: bytes are freed a buffer at a time, so one that
 /// never empties, because its socket is slow, must not be the only one.
@@ -30,13 +33,17 @@ pub type Spares = Vec<Vec<u8>>;
 enum Chunk {
     Own(Vec<u8>),
     Shared(Arc<[u8]>),
+    /// The place of bytes that are to come.
+    Place(ReplyId),
 }
 
 impl Chunk {
-    fn as_bytes(&self) -> &[u8] {
+    /// Its bytes, if they are there.
+    fn as_bytes(&self) -> Option<&[u8]> {
         match self {
-            Chunk::Own(bytes) => bytes,
-            Chunk::Shared(bytes) => bytes,
+            Chunk::Own(bytes) => Some(bytes),
+            Chunk::Shared(bytes) => Some(bytes),
+            Chunk::Place(_) => None,
         }
     }
 }
@@ -47,7 +54,7 @@ pub struct Output {
     chunks: VecDeque<Chunk>,
     /// Bytes of the first chunk that have been written.
     written: usize,
-    /// Bytes not yet written.
+    /// Bytes that are there and not yet written.
     owed: usize,
 }
 
@@ -56,19 +63,21 @@ pub struct Output {
 pub enum Flushed {
     /// Nothing is owed any longer.
     All,
+    /// What comes next is not there yet.
+    Awaiting,
     /// The socket takes no more for now; the number is what it did take, in bytes.
     Blocked(usize),
 }
 
 impl Output {
-    /// Bytes not yet written.
+    /// Bytes that are there and not yet written.
     pub fn len(&self) -> usize {
         self.owed
     }
 
-    /// Whether everything is written.
+    /// Whether everything is written, and no place is kept.
     pub fn is_empty(&self) -> bool {
-        self.owed == 0
+        self.chunks.is_empty()
     }
 
     /// Queues `parts`, one after the other.
@@ -92,20 +101,32 @@ impl Output {
         *self = Output::default();
     }
 
-    /// Queues bytes that others wait for too.
-    pub fn push_shared(&mut self, bytes: Arc<[u8]>) {
-        self.owed += bytes.len();
-        self.chunks.push_back(Chunk::Shared(bytes));
+    /// Keeps a place for bytes that come later ([`Output::fill_place`]): what is queued from now on
+    /// stays behind them.
+    pub fn keep_place(&mut self, reply: ReplyId) {
+        self.chunks.push_back(Chunk::Place(reply));
     }
 
-    /// Writes until all is written or the socket takes no more.
+    /// Puts `bytes`, for which others may wait too, in the place that was kept for them, if one was.
+    pub fn fill_place(&mut self, reply: ReplyId, bytes: Arc<[u8]>) {
+        let is_its = |chunk: &&mut Chunk| matches!(chunk, Chunk::Place(id) if *id == reply);
+        if let Some(place) = self.chunks.iter_mut().find(is_its) {
+            self.owed += bytes.len();
+            *place = Chunk::Shared(bytes);
+        }
+    }
+
+    /// Writes until all is written, or the socket takes no more, or what comes next is awaited.
     ///
     /// # Errors
     /// Those of `to`, but for `WouldBlock` and `Interrupted`.
     pub fn flush(&mut self, to: &mut impl Write, spares: &mut Spares) -> io::Result<Flushed> {
         let before = self.owed;
         while let Some(chunk) = self.chunks.front() {
-            let rest = &chunk.as_bytes()[self.written..];
+            let Some(bytes) = chunk.as_bytes() else {
+                return Ok(Flushed::Awaiting);
+            };
+            let rest = &bytes[self.written..];
             if rest.is_empty() {
                 self.written = 0;
                 if let Some(Chunk::Own(mut buffer)) = self.chunks.pop_front()
@@ -180,7 +201,7 @@ mod tests {
             let held: usize = output
                 .chunks
                 .iter()
-                .map(|chunk| chunk.as_bytes().len())
+                .map(|chunk| chunk.as_bytes().map_or(0, <[u8]>::len))
                 .sum();
             assert!(
                 held <= output.len() + CHUNK_BYTES + line.len(),
@@ -211,29 +232,72 @@ mod tests {
         );
     }
 
+    /// What was queued, in order: the bytes, and whose place it is where they are not there yet.
+    #[derive(Default)]
+    struct Model(Vec<(Option<ReplyId>, Vec<u8>)>);
+
+    impl Model {
+        /// The bytes that are there, in all.
+        fn there(&self) -> usize {
+            let there = self.0.iter().filter(|(awaited, _)| awaited.is_none());
+            there.map(|(_, bytes)| bytes.len()).sum()
+        }
+
+        /// What may leave.
+        fn sendable(&self) -> Vec<u8> {
+            let ready = self.0.iter().take_while(|(awaited, _)| awaited.is_none());
+            ready.flat_map(|(_, bytes)| bytes.clone()).collect()
+        }
+
+        /// Fills one of the places that are kept, if any is.
+        fn fill(&mut self, which: usize, output: &mut Output) {
+            let mut kept: Vec<_> = self.0.iter_mut().filter(|(id, _)| id.is_some()).collect();
+            if let Some(which) = which.checked_rem(kept.len()) {
+                let (place, bytes) = &mut kept[which];
+                let reply = place.take().expect("it is kept");
+                output.fill_place(reply, bytes.as_slice().into());
+                output.fill_place(reply, b"once more".as_slice().into()); // nothing awaits that
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn bytes_leave_in_order_however_narrow_the_socket(
-            pushes in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 0..30)), 0..20),
+        fn bytes_leave_in_order_however_narrow_the_socket_and_whichever_comes_first(
+            steps in proptest::collection::vec((0..4_usize, proptest::collection::vec(any::<u8>(), 0..30)), 0..30),
             rooms in proptest::collection::vec(1..40_usize, 1..10),
         ) {
             let (mut output, mut spares) = (Output::default(), Spares::new());
             let mut narrow = Narrow { taken: Vec::new(), room: 0 };
-            let mut want = Vec::new();
+            let mut model = Model::default();
             let mut rooms = rooms.into_iter().cycle();
-            for (shared, bytes) in &pushes {
-                want.extend_from_slice(bytes);
-                match shared {
-                    true => output.push_shared(bytes.as_slice().into()),
-                    false => output.push(&[&bytes[..], b""], &mut spares),
+            for (number, (step, bytes)) in steps.into_iter().enumerate() {
+                match step {
+                    0 => {
+                        let reply = ReplyId(number as u64);
+                        output.keep_place(reply);
+                        model.0.push((Some(reply), bytes));
+                    }
+                    1 => model.fill(bytes.len(), &mut output),
+                    _ => {
+                        output.push(&[&bytes[..], b""], &mut spares);
+                        model.0.push((None, bytes));
+                    }
                 }
                 narrow.room = rooms.next().expect("it is a cycle");
                 output.flush(&mut narrow, &mut spares).expect("it only blocks");
-                prop_assert_eq!(output.len(), want.len() - narrow.taken.len());
+                prop_assert!(model.sendable().starts_with(&narrow.taken));
+                prop_assert_eq!(output.len(), model.there() - narrow.taken.len());
             }
             narrow.room = usize::MAX;
+            while model.0.iter().any(|(awaited, _)| awaited.is_some()) {
+                let flushed = output.flush(&mut narrow, &mut spares).expect("it has room");
+                prop_assert!(flushed == Flushed::Awaiting && !output.is_empty());
+                prop_assert_eq!(&narrow.taken, &model.sendable());
+                model.fill(0, &mut output);
+            }
             prop_assert_eq!(output.flush(&mut narrow, &mut spares).expect("it has room"), Flushed::All);
-            prop_assert_eq!(narrow.taken, want);
+            prop_assert_eq!(narrow.taken, model.sendable());
             prop_assert!(output.is_empty() && output.chunks.is_empty());
             prop_assert!(output.chunks.capacity() <= CHUNKS_KEPT);
         }

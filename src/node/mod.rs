@@ -38,10 +38,10 @@ use self::location::Location;
 use self::protocol::{
     Command, Hello, Incarnation, LINK_LINE_BYTES_MAX, LinkLine, Mark, TweetQuery,
 };
-use self::questions::{ANSWER_TIMEOUT, Asked, QuestionId, Questions};
+use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
 use self::recall::{Recall, Recalled};
 use self::table::{HashKeys, Key, Source, Table};
-use crate::connection_id::ConnectionId;
+use crate::connection_id::{ConnectionId, ReplyId};
 use crate::random::SplitMix64;
 use crate::time::Now;
 use crate::topology::{Member, ServerName, Topology};
@@ -64,10 +64,21 @@ pub enum Action<'a> {
         /// Whether the log should have it.
         spoken: Spoken,
     },
-    /// Say the line of JSON a client has waited for; the client's next line may now be handled.
+    /// Keep the place of a line that comes later, by [`Action::Answer`]: what is said to this client
+    /// from now on stays behind it.
+    Owe {
+        /// To whom.
+        to: ConnectionId,
+        /// Which reply it is.
+        reply: ReplyId,
+    },
+    /// Say the line of JSON for which a place was kept. The client's next line may now be handled, if
+    /// it had to wait.
     Answer {
         /// To whom.
         to: ConnectionId,
+        /// Which reply it is.
+        reply: ReplyId,
         /// The line, shared by all who asked the same.
         json: Arc<[u8]>,
     },
@@ -187,6 +198,8 @@ pub struct Node {
     /// By when those that came must have presented themselves, which is in the order they came.
     hello_deadlines: VecDeque<(Instant, ConnectionId)>,
     questions: Questions,
+    /// Counts the replies that had to come later.
+    replies: u64,
     jitter: SplitMix64,
     hellos: u64,
     /// Set when the server is on its way out: nobody is dialled any longer.
@@ -288,6 +301,7 @@ impl Node {
             peers: BTreeMap::new(),
             hello_deadlines: VecDeque::new(),
             questions: Questions::default(),
+            replies: 0,
             jitter: SplitMix64(seeds.jitter),
             hellos: 0,
             leaving: false,
@@ -416,9 +430,15 @@ impl Node {
         self.peers.keys().copied()
     }
 
-    /// Whether `client` waits for tweets: its next line must wait too.
-    pub fn is_waiting(&self, client: ConnectionId) -> bool {
-        self.questions.is_waiting(client)
+    /// Whether the next line of `client` may be handled: not while it waits for as many answers of
+    /// Twitter as one client may.
+    pub fn hears(&self, client: ConnectionId) -> bool {
+        self.questions.may_ask(client)
+    }
+
+    /// For how many answers of Twitter `client` waits.
+    pub fn waits_for(&self, client: ConnectionId) -> usize {
+        self.questions.asked_by(client).count()
     }
 
     /// Connections whose neighbours have not been sent everything yet.
@@ -481,10 +501,9 @@ impl Node {
         self.table.prefetch(keys);
     }
 
-    /// Handles a client's line. If the client waits for tweets afterwards ([`Node::is_waiting`]),
-    /// its next line must be kept back until its [`Action::Answer`].
+    /// Handles a line of a client that may be heard ([`Node::hears`]). If it may not afterwards, its
+    /// next line must be kept back until an [`Action::Answer`].
     pub fn handle_client_line(&mut self, client: ConnectionId, line: ClientLine<'_>, now: Now) {
-        debug_assert!(!self.is_waiting(client), "its lines are kept back");
         self.expire(now);
         let handled = match line.command {
             Some((command, key)) => self.handle_command(client, command, key, now),
@@ -550,7 +569,11 @@ impl Node {
     }
 
     fn ask(&mut self, client: ConnectionId, query: TweetQuery, now: Now) {
-        match self.questions.ask(client, query.clone(), now) {
+        self.replies += 1;
+        let reply = ReplyId(self.replies);
+        let asker = Asker { client, reply };
+        self.wishes.push(Action::Owe { to: client, reply });
+        match self.questions.ask(asker, query.clone(), now) {
             Asked::New(question) => self.wishes.push(Action::Ask {
                 question,
                 query,
@@ -559,7 +582,7 @@ impl Node {
             Asked::Joined => {}
             Asked::Full => {
                 let error = "too many questions are waiting for Twitter, ask again later";
-                self.answer(client, error_json(error));
+                self.answer(asker, error_json(error));
                 self.wishes.push(Action::TooManyAsk);
             }
         }
@@ -568,13 +591,24 @@ impl Node {
     /// Tells all who wait for Twitter that it is for nothing, and why.
     pub fn give_up_questions(&mut self, why: &str) {
         for asker in self.questions.askers() {
-            self.handle_client_lost(asker); // from the question only
-            self.answer(asker, error_json(why));
+            self.give_up_question(asker, why);
         }
     }
 
-    fn answer(&mut self, to: ConnectionId, json: Arc<[u8]>) {
-        self.wishes.push(Action::Answer { to, json });
+    fn give_up_question(&mut self, asker: Asker, why: &str) {
+        self.leave_question(asker);
+        self.answer(asker, error_json(why));
+    }
+
+    fn leave_question(&mut self, asker: Asker) {
+        if let Some(question) = self.questions.leave(asker) {
+            self.wishes.push(Action::Withdraw(question));
+        }
+    }
+
+    fn answer(&mut self, asker: Asker, json: Arc<[u8]>) {
+        let Asker { client: to, reply } = asker;
+        self.wishes.push(Action::Answer { to, reply, json });
     }
 
     /// Gives the answer to a question to all who wait for it. `json` is one line.
@@ -586,8 +620,8 @@ impl Node {
 
     /// Forgets a client that has gone.
     pub fn handle_client_lost(&mut self, client: ConnectionId) {
-        if let Some(question) = self.questions.leave(client) {
-            self.wishes.push(Action::Withdraw(question));
+        for asker in self.questions.asked_by(client).collect::<Vec<_>>() {
+            self.leave_question(asker);
         }
     }
 
@@ -886,12 +920,9 @@ impl Node {
     /// Does what is due: dials, marks, deadlines.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(asker) = self.questions.overdue(now) {
-            self.handle_client_lost(asker); // from the question only
             let seconds = ANSWER_TIMEOUT.as_secs();
-            self.answer(
-                asker,
-                error_json(&format!("Twitter did not answer within {seconds} seconds")),
-            );
+            let why = format!("Twitter did not answer within {seconds} seconds");
+            self.give_up_question(asker, &why);
         }
         while let Some(&(at, connection)) = self.hello_deadlines.front()
             && at <= now.mono

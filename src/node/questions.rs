@@ -1,13 +1,14 @@
 //! Who waits for which answer of Twitter, and for how long.
 //!
-//! `Node` is the only caller. Identical questions that are open at the same time are one; each
-//! asker has a deadline of its own; a question that nobody waits for any longer is withdrawn.
+//! `Node` is the only caller. A client may wait for several answers at a time, and be given them in
+//! any order. Identical questions that are open at the same time are one; each asker has a deadline of
+//! its own; a question that nobody waits for any longer is withdrawn.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::protocol::TweetQuery;
-use crate::connection_id::ConnectionId;
+use crate::connection_id::{ConnectionId, ReplyId};
 use crate::time::Now;
 
 /// How long a client waits for Twitter, queueing included, before it is told that there is none.
@@ -19,8 +20,11 @@ const JOIN_MAX: Duration = Duration::from_secs(5);
 
 const _: () = assert!(JOIN_MAX.as_secs() * 2 <= ANSWER_TIMEOUT.as_secs());
 
-/// The most clients that may wait for Twitter at the same time.
+/// The most replies that may wait for Twitter at the same time.
 pub const ASKERS_MAX: usize = 1024;
+
+/// The most of them that one client may wait for: its next line is not heard before one has come.
+pub const ASKERS_PER_CLIENT_MAX: usize = 16;
 
 /// With so many deadlines, the stale ones among them are dropped: answers may come by the million.
 const DEADLINES_MAX: usize = 2 * ASKERS_MAX;
@@ -29,23 +33,32 @@ const DEADLINES_MAX: usize = 2 * ASKERS_MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuestionId(pub u64);
 
+/// Who waits: a client, for one of the replies that it is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asker {
+    /// The client.
+    pub client: ConnectionId,
+    /// The reply.
+    pub reply: ReplyId,
+}
+
 /// All open questions.
 #[derive(Debug, Default)]
 pub struct Questions {
     asked: u64,
     open: BTreeMap<QuestionId, Question>,
     by_query: BTreeMap<TweetQuery, QuestionId>,
-    by_asker: BTreeMap<ConnectionId, (QuestionId, Instant)>,
+    by_asker: BTreeMap<Asker, (QuestionId, Instant)>,
     /// Deadlines in the order of asking, which is their order in time. One whose asker has been
-    /// answered, or asks again, is stale and passed over.
-    deadlines: VecDeque<(Instant, ConnectionId)>,
+    /// answered is stale and passed over.
+    deadlines: VecDeque<(Instant, Asker)>,
 }
 
 #[derive(Debug)]
 struct Question {
     query: TweetQuery,
     asked_at: Instant,
-    askers: Vec<ConnectionId>,
+    askers: Vec<Asker>,
 }
 
 /// What became of an attempt to ask.
@@ -60,14 +73,22 @@ pub enum Asked {
 }
 
 impl Questions {
-    /// Whether `asker` waits for an answer.
-    pub fn is_waiting(&self, asker: ConnectionId) -> bool {
-        self.by_asker.contains_key(&asker)
+    /// The replies that `client` waits for, in the order it asked.
+    pub fn asked_by(&self, client: ConnectionId) -> impl Iterator<Item = Asker> {
+        let asker = |reply| Asker { client, reply };
+        let all = asker(ReplyId(0))..=asker(ReplyId(u64::MAX));
+        self.by_asker.range(all).map(|(asker, _)| *asker)
+    }
+
+    /// Whether `client` may wait for one more.
+    pub fn may_ask(&self, client: ConnectionId) -> bool {
+        self.by_asker.len() < ASKERS_PER_CLIENT_MAX
+            || self.asked_by(client).count() < ASKERS_PER_CLIENT_MAX
     }
 
     /// Lets `asker`, who is not waiting yet, wait for the answer to `query`.
-    pub fn ask(&mut self, asker: ConnectionId, query: TweetQuery, now: Now) -> Asked {
-        debug_assert!(!self.is_waiting(asker), "a client that waits is not read");
+    pub fn ask(&mut self, asker: Asker, query: TweetQuery, now: Now) -> Asked {
+        debug_assert!(self.may_ask(asker.client), "its next line is kept back");
         if self.by_asker.len() >= ASKERS_MAX {
             return Asked::Full;
         }
@@ -101,7 +122,7 @@ impl Questions {
     }
 
     /// Closes a question and gives those who wait for it, in the order they asked.
-    pub fn close(&mut self, id: QuestionId) -> Vec<ConnectionId> {
+    pub fn close(&mut self, id: QuestionId) -> Vec<Asker> {
         let Some(question) = self.open.remove(&id) else {
             return Vec::new(); // everybody had given up
         };
@@ -115,7 +136,7 @@ impl Questions {
     }
 
     /// Forgets `asker`. Gives the question that nobody waits for any longer, if there is one now.
-    pub fn leave(&mut self, asker: ConnectionId) -> Option<QuestionId> {
+    pub fn leave(&mut self, asker: Asker) -> Option<QuestionId> {
         let (id, _) = self.by_asker.remove(&asker)?;
         let question = self.open.get_mut(&id).expect("by_asker names open ones");
         question.askers.retain(|&other| other != asker);
@@ -127,12 +148,12 @@ impl Questions {
     }
 
     /// All who wait.
-    pub fn askers(&self) -> Vec<ConnectionId> {
+    pub fn askers(&self) -> Vec<Asker> {
         self.by_asker.keys().copied().collect()
     }
 
     /// An asker whose time is up; it still waits until [`Questions::leave`].
-    pub fn overdue(&mut self, now: Now) -> Option<ConnectionId> {
+    pub fn overdue(&mut self, now: Now) -> Option<Asker> {
         self.drop_stale();
         let &(deadline, asker) = self.deadlines.front()?;
         (deadline <= now.mono).then_some(asker)
@@ -147,6 +168,10 @@ impl Questions {
     /// What always holds.
     pub fn check_invariants(&self) {
         assert!(self.by_asker.len() <= ASKERS_MAX, "too many wait");
+        for asker in self.by_asker.keys() {
+            let own = self.asked_by(asker.client).count();
+            assert!(own <= ASKERS_PER_CLIENT_MAX, "one waits for too many");
+        }
         let askers: usize = self.open.values().map(|open| open.askers.len()).sum();
         assert_eq!(askers, self.by_asker.len(), "askers without question");
         for (id, question) in &self.open {
@@ -186,6 +211,12 @@ mod tests {
         ConnectionId { serial, slot: 0 }
     }
 
+    /// A client that waits for one reply.
+    fn asker(serial: u64) -> Asker {
+        let (client, reply) = (client(serial), ReplyId(serial));
+        Asker { client, reply }
+    }
+
     fn query(radius: &[u8]) -> TweetQuery {
         let position = Position::parse(b"+27.5916+086.5640").expect("valid");
         TweetQuery::new(position, radius, 2)
@@ -201,72 +232,73 @@ mod tests {
     #[test]
     fn identical_questions_are_one() {
         let (mut questions, now) = (Questions::default(), Now::read());
-        let Asked::New(first) = questions.ask(client(1), query(b"100"), now) else {
+        let Asked::New(first) = questions.ask(asker(1), query(b"100"), now) else {
             panic!("it is the first");
         };
         assert_eq!(
-            questions.ask(client(2), query(b"0100.0"), now),
+            questions.ask(asker(2), query(b"0100.0"), now),
             Asked::Joined
         );
-        let Asked::New(second) = questions.ask(client(3), query(b"99"), now) else {
+        let Asked::New(second) = questions.ask(asker(3), query(b"99"), now) else {
             panic!("it is another");
         };
-        assert_eq!(questions.close(first), [client(1), client(2)]);
-        assert!(!questions.is_waiting(client(1)) && questions.is_waiting(client(3)));
+        assert_eq!(questions.close(first), [asker(1), asker(2)]);
+        let waits = |serial| questions.asked_by(client(serial)).next().is_some();
+        assert!(!waits(1) && waits(3));
         assert_eq!(questions.close(first), []);
-        let again = questions.ask(client(1), query(b"100"), now);
+        let again = questions.ask(asker(1), query(b"100"), now);
         assert!(matches!(again, Asked::New(id) if id != first && id != second));
     }
 
     #[test]
     fn a_question_that_has_waited_long_is_asked_anew() {
         let (mut questions, now) = (Questions::default(), Now::read());
-        let Asked::New(old) = questions.ask(client(1), query(b"1"), now) else {
+        let Asked::New(old) = questions.ask(asker(1), query(b"1"), now) else {
             panic!("it is the first");
         };
         assert_eq!(
-            questions.ask(client(2), query(b"1"), later(now, 4)),
+            questions.ask(asker(2), query(b"1"), later(now, 4)),
             Asked::Joined
         );
-        let Asked::New(new) = questions.ask(client(3), query(b"1"), later(now, 5)) else {
+        let Asked::New(new) = questions.ask(asker(3), query(b"1"), later(now, 5)) else {
             panic!("the old one has little time left");
         };
-        assert_eq!(questions.close(old), [client(1), client(2)]);
+        assert_eq!(questions.close(old), [asker(1), asker(2)]);
         assert_eq!(
-            questions.ask(client(4), query(b"1"), later(now, 6)),
+            questions.ask(asker(4), query(b"1"), later(now, 6)),
             Asked::Joined
         );
-        assert_eq!(questions.close(new), [client(3), client(4)]);
+        assert_eq!(questions.close(new), [asker(3), asker(4)]);
     }
 
     #[test]
     fn the_last_to_leave_takes_the_question_along() {
         let (mut questions, now) = (Questions::default(), Now::read());
-        let Asked::New(id) = questions.ask(client(1), query(b"1"), now) else {
+        let Asked::New(id) = questions.ask(asker(1), query(b"1"), now) else {
             panic!("it is the first");
         };
-        questions.ask(client(2), query(b"1"), now);
-        assert_eq!(questions.leave(client(1)), None);
-        assert_eq!(questions.leave(client(1)), None);
-        assert_eq!(questions.leave(client(2)), Some(id));
+        questions.ask(asker(2), query(b"1"), now);
+        assert_eq!(questions.leave(asker(1)), None);
+        assert_eq!(questions.leave(asker(1)), None);
+        assert_eq!(questions.leave(asker(2)), Some(id));
         assert_eq!(questions.close(id), []);
     }
 
     #[test]
     fn each_asker_has_a_deadline_of_its_own() {
         let (mut questions, now) = (Questions::default(), Now::read());
-        questions.ask(client(1), query(b"1"), now);
-        questions.ask(client(2), query(b"1"), later(now, 4));
+        questions.ask(asker(1), query(b"1"), now);
+        questions.ask(asker(2), query(b"1"), later(now, 4));
         assert_eq!(questions.overdue(later(now, 9)), None);
-        assert_eq!(questions.overdue(later(now, 10)), Some(client(1)));
-        assert_eq!(questions.leave(client(1)), None);
+        assert_eq!(questions.overdue(later(now, 10)), Some(asker(1)));
+        assert_eq!(questions.leave(asker(1)), None);
         assert_eq!(questions.overdue(later(now, 13)), None);
         // Who asks again waits anew; the old deadline is stale.
-        questions.leave(client(2));
-        questions.ask(client(2), query(b"1"), later(now, 8));
+        questions.leave(asker(2));
+        questions.ask(asker(2), query(b"1"), later(now, 8));
         assert_eq!(questions.overdue(later(now, 17)), None);
-        assert_eq!(questions.overdue(later(now, 18)), Some(client(2)));
-        questions.leave(client(2));
+        assert_eq!(questions.overdue(later(now, 18)), Some(asker(2)));
+        questions.leave(asker(2));
         assert_eq!(questions.overdue(later(now, 99)), None);
         assert_eq!(questions.timeout(), None);
     }
@@ -275,26 +307,26 @@ mod tests {
     fn only_so_many_may_wait() {
         let (mut questions, now) = (Questions::default(), Now::read());
         for serial in 0..ASKERS_MAX as u64 {
-            assert_ne!(questions.ask(client(serial), query(b"1"), now), Asked::Full);
+            assert_ne!(questions.ask(asker(serial), query(b"1"), now), Asked::Full);
         }
-        let another = client(ASKERS_MAX as u64);
+        let another = asker(ASKERS_MAX as u64);
         assert_eq!(questions.ask(another, query(b"1"), now), Asked::Full);
-        questions.leave(client(0));
+        questions.leave(asker(0));
         assert_eq!(questions.ask(another, query(b"1"), now), Asked::Joined);
     }
 
     #[test]
     fn deadlines_of_those_who_were_answered_do_not_pile_up() {
         let (mut questions, now) = (Questions::default(), Now::read());
-        questions.ask(client(1), query(b"1"), now);
+        questions.ask(asker(1), query(b"1"), now);
         for _ in 0..10 * DEADLINES_MAX {
-            let Asked::New(id) = questions.ask(client(2), query(b"2"), now) else {
+            let Asked::New(id) = questions.ask(asker(2), query(b"2"), now) else {
                 panic!("it was answered");
             };
             questions.close(id);
             assert!(questions.deadlines.len() <= DEADLINES_MAX);
         }
         let overdue = questions.overdue(later(now, 10));
-        assert_eq!(overdue, Some(client(1)), "who waits is not forgotten");
+        assert_eq!(overdue, Some(asker(1)), "who waits is not forgotten");
     }
 }

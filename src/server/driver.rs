@@ -231,7 +231,7 @@ impl Driver {
         // A neighbour is heard though it does not read: its lines have no replies, and its
         // backlog is a cursor.
         let wanted = match role {
-            CLIENT => !self.node.is_waiting(id) && self.reactor.takes_replies(id),
+            CLIENT => self.node.hears(id) && self.reactor.takes_replies(id),
             _ => self.reactor.is_open(id),
         };
         wanted && self.phase == Phase::Serving
@@ -424,11 +424,14 @@ impl Driver {
                     }
                     self.reactor.send(to, &[line, b"\n"]);
                 }
-                Action::Answer { to, json } => {
+                Action::Owe { to, reply } => {
+                    self.reactor.keep_place(to, reply);
+                    self.reactor.send(to, &[b"\n"]);
+                }
+                Action::Answer { to, reply, json } => {
                     let label = Label::Client(to.serial);
                     self.log.record(Direction::Out, label, &json);
-                    self.reactor.send_shared(to, json);
-                    self.reactor.send(to, &[b"\n"]);
+                    self.reactor.fill_place(to, reply, json);
                     self.reactor.resume(to);
                 }
                 Action::Dial(link) => dials.push(link),
@@ -586,8 +589,8 @@ impl Driver {
         }
     }
 
-    /// Told to stop, closes clients that wait for nothing, and at last, when no client is left or the
-    /// time is over, the links.
+    /// Told to stop, closes the clients once they have what they are owed, and at last, when no client
+    /// is left or the time is over, the links.
     pub fn drain(&mut self) {
         match self.phase {
             Phase::Serving => return,
@@ -609,9 +612,7 @@ impl Driver {
         }
         let clients = self.reactor.ids(CLIENT);
         for &id in &clients {
-            if !self.node.is_waiting(id) {
-                self.reactor.lose(id, "the server stops");
-            }
+            self.reactor.lose(id, "the server stops");
         }
         if clients.is_empty() || matches!(self.phase, Phase::Ending(_)) {
             for role in [ACCEPTED, DIALLED] {

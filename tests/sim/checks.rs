@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
 use herd::node::LinkIndex;
+use herd::node::questions::ASKERS_PER_CLIENT_MAX;
 
+use crate::clients::Client;
 use crate::costs::Hello;
 use crate::herd::Herd;
 use crate::network::{FAR, NEAR, Way};
@@ -111,16 +113,16 @@ impl Herd {
             peers, connections,
             "host {index}: peers it knows, and those there are"
         );
-        let waiting = host
-            .clients
-            .keys()
-            .filter(|id| node.is_waiting(**id))
-            .count();
-        let questions = host.questions.len();
-        let excess = questions > waiting;
+        let waits: Vec<_> = host.clients.keys().map(|id| node.waits_for(*id)).collect();
+        let most = waits.iter().max().copied().unwrap_or_default();
         assert!(
-            !excess,
-            "host {index}: {questions} questions for {waiting} clients"
+            most <= ASKERS_PER_CLIENT_MAX,
+            "host {index}: one waits for {most} answers"
+        );
+        let (questions, waiting) = (host.questions.len(), waits.iter().sum::<usize>());
+        assert!(
+            questions <= waiting,
+            "host {index}: {questions} questions for {waiting} replies"
         );
         // Exactly what the oracle says is held: so nothing acknowledged is lost, and no record
         // goes back in time.
@@ -446,7 +448,7 @@ impl Herd {
                 0,
                 "host {index} has a backlog left"
             );
-            let owed: usize = host.clients.values().map(|client| client.owed.len()).sum();
+            let owed: usize = host.clients.values().map(Client::owed).sum();
             assert_eq!(owed, 0, "host {index} owes replies");
             let is_lacking = host.disk.is_lacking();
             assert!(!is_lacking, "host {index}: its log lacks something");

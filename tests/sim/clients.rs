@@ -1,11 +1,13 @@
 //! The clients: what they say, how they behave, and what they are owed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use herd::connection_id::ConnectionId;
+use herd::connection_id::{ConnectionId, ReplyId};
 use herd::line_buffer::{LineBuffer, Piece};
 use herd::log::record::Direction;
+use herd::net::output::{Output, Spares};
 use herd::node::protocol::{LINE_BYTES_MAX, TweetQuery};
 use herd::random::SplitMix64;
 
@@ -33,10 +35,19 @@ pub enum Said {
 #[derive(Default)]
 pub struct Client {
     input: LineBuffer,
-    /// The commands whose replies have not come, oldest first.
-    pub owed: VecDeque<Owed>,
+    /// The commands that have not been handled, oldest first.
+    owed: VecDeque<Owed>,
+    /// A question that was handled, and whose place among the replies is to be kept next.
+    asks: Option<Question>,
+    /// Those that Twitter is to answer.
+    asked: BTreeMap<ReplyId, Question>,
+    /// What it is to be sent, in this order.
+    due: VecDeque<Due>,
+    output: Output,
     /// Its end has arrived.
     ended: bool,
+    /// Its end has been read: it is closed when it has all that it is owed.
+    closing: bool,
     /// Its end is on its way: it will say nothing more.
     leaving: bool,
     pub stalled: bool,
@@ -60,10 +71,28 @@ pub enum Owed {
         bound: u64,
         line: Vec<u8>,
     },
-    /// Then the answer to this: latitude, longitude, radius and bound.
-    Tweets { query: [f64; 4], since: Duration },
     /// Anything else: a copy.
     Copy(Vec<u8>),
+}
+
+/// A question to Twitter, and when it was asked.
+struct Question {
+    /// Latitude, longitude, radius and bound.
+    query: [f64; 4],
+    since: Duration,
+}
+
+/// A line that a client is to be sent, once it is known.
+enum Due {
+    Line(Vec<u8>),
+    Answer(ReplyId),
+}
+
+impl Client {
+    /// How many replies it has not been sent.
+    pub fn owed(&self) -> usize {
+        self.owed.len() + self.due.len()
+    }
 }
 
 /// What clients say: few names and few moments, so that reports meet.
@@ -111,20 +140,7 @@ impl Script {
     fn compose(&mut self, wall: i128, dice: &mut SplitMix64) -> (Vec<u8>, Owed) {
         match dice.below(100) {
             0..65 => self.report(wall, dice),
-            65..88 => {
-                let client = self.names[dice.below(self.names.len() as u64) as usize].clone();
-                let radius = ["1", "01.0", "0.5", "100"][dice.below(4) as usize].to_owned();
-                let bound = [0, 5, 100][dice.below(3) as usize];
-                let tail = format!(" {radius}\t{bound}\r");
-                let line = [b"WHATSAT ", &client[..], tail.as_bytes()].concat();
-                let owed = Owed::Question {
-                    client,
-                    radius,
-                    bound,
-                    line: line.clone(),
-                };
-                (line, owed)
-            }
+            65..88 => self.question(dice),
             _ => {
                 let line = match dice.below(7) {
                     0 => format!("AT Blake +0.000000000 c1 +10-010 {wall}").into_bytes(),
@@ -138,6 +154,22 @@ impl Script {
                 (line.clone(), Owed::Copy(line))
             }
         }
+    }
+
+    /// A question about somebody, heard of or not.
+    fn question(&self, dice: &mut SplitMix64) -> (Vec<u8>, Owed) {
+        let client = self.names[dice.below(self.names.len() as u64) as usize].clone();
+        let radius = ["1", "01.0", "0.5", "100"][dice.below(4) as usize].to_owned();
+        let bound = [0, 5, 100][dice.below(3) as usize];
+        let tail = format!(" {radius}\t{bound}\r");
+        let line = [b"WHATSAT ", &client[..], tail.as_bytes()].concat();
+        let owed = Owed::Question {
+            client,
+            radius,
+            bound,
+            line: line.clone(),
+        };
+        (line, owed)
     }
 
     /// One of many reports in a row, each more recent than the one before.
@@ -213,8 +245,10 @@ impl Herd {
             return;
         };
         let bursts = self.weather.busy && self.dice.below(5) == 0;
+        let asks = !bursts && self.dice.below(40) == 0; // often more than may be asked at a time
         let lines = match self.dice.below(8) {
             _ if bursts => 500 + self.dice.below(1_000),
+            _ if asks => 10 + self.dice.below(30),
             0 => 1 + self.dice.below(12),
             _ => 1,
         };
@@ -223,6 +257,8 @@ impl Herd {
         for _ in 0..lines {
             let (line, owed) = if bursts {
                 self.script.hasty_report(seconds)
+            } else if asks {
+                self.script.question(&mut self.dice)
             } else {
                 self.script.compose(seconds, &mut self.dice)
             };
@@ -339,7 +375,7 @@ impl Herd {
         let mut chunk = bytes;
         let is_read = |herd: &mut Herd| {
             let stalled = herd.client(host, id).stalled;
-            !stalled && !herd.hosts[host].node().is_waiting(id)
+            !stalled && herd.hosts[host].node().hears(id)
         };
         let mut read = is_read(self);
         while read && let Some(piece) = input.next(&mut chunk, LINE_BYTES_MAX) {
@@ -361,21 +397,23 @@ impl Herd {
         if read && client.ended {
             let owed = client.owed.len();
             assert_eq!(owed, 0, "host {host} closes a client that is owed replies");
-            self.hosts[host].clients.remove(&id);
-            self.hosts[host].node().handle_client_lost(id);
+            client.closing = true;
         }
     }
 
-    /// A reply: it must be the one that is due, to the byte. `record` is the number of its record.
-    pub fn client_hears(&mut self, index: usize, id: ConnectionId, line: &[u8], record: u64) {
+    /// A reply: it must be that to the command which was handled, to the byte. `record` is the number of
+    /// its record.
+    pub fn client_is_told(&mut self, index: usize, id: ConnectionId, line: &[u8], record: u64) {
         let (wall, oldest) = (self.wall(index), self.oldest(index));
         let host = &mut self.hosts[index];
         let Some(client) = host.clients.get_mut(&id) else {
             return; // it has vanished
         };
         let shown = line.escape_ascii();
-        let due = client.owed.pop_front();
-        let due = due.unwrap_or_else(|| panic!("nothing is owed, but came: {shown}"));
+        client.due.push_back(Due::Line(line.to_vec()));
+        client.output.push(&[line, b"\n"], &mut Spares::new());
+        let owed = client.owed.pop_front();
+        let owed = owed.unwrap_or_else(|| panic!("nothing is owed, but came: {shown}"));
         let expect = |want: &[u8]| {
             let want_shown = want.escape_ascii();
             assert!(
@@ -383,7 +421,7 @@ impl Herd {
                 "host {index} owes {want_shown}, but came: {shown}"
             );
         };
-        match due {
+        match owed {
             Owed::Report {
                 client,
                 location,
@@ -416,19 +454,80 @@ impl Herd {
                     let radius = radius.parse().expect("a number");
                     let query = [latitude, longitude, radius, bound as f64];
                     let since = self.now;
-                    client.owed.push_front(Owed::Tweets { query, since });
+                    client.asks = Some(Question { query, since });
                 }
             }
-            Owed::Tweets { query, since } => {
-                let waited = self.now - since;
-                assert!(waited <= TWEETS_WITHIN, "tweets after {waited:?}: {shown}");
-                let late = waited == TWEETS_WITHIN && line.starts_with(b"{\"error\":");
-                assert!(
-                    late || asked(line) == Some(query),
-                    "about {query:?}: {shown}"
-                );
-            }
             Owed::Copy(line) => expect(&[b"? ", &line[..]].concat()),
+        }
+    }
+
+    /// The place of an answer is to be kept: that of the question which was just handled.
+    pub fn client_is_owed(&mut self, index: usize, id: ConnectionId, reply: ReplyId) {
+        let client = self.client(index, id);
+        let question = client.asks.take().expect("it has asked just now");
+        client.asked.insert(reply, question);
+        client.due.push_back(Due::Answer(reply));
+        client.output.keep_place(reply);
+        client.output.push(&[b"\n"], &mut Spares::new());
+    }
+
+    /// An answer of Twitter's, or that there is none: to a question that waits, and in time.
+    pub fn client_is_answered(
+        &mut self,
+        index: usize,
+        id: ConnectionId,
+        reply: ReplyId,
+        json: Arc<[u8]>,
+    ) {
+        let now = self.now;
+        let Some(client) = self.hosts[index].clients.get_mut(&id) else {
+            return; // it has vanished
+        };
+        let shown = json.escape_ascii();
+        let question = client.asked.remove(&reply);
+        let Question { query, since } = question.expect("nobody is answered twice");
+        let waited = now - since;
+        assert!(waited <= TWEETS_WITHIN, "tweets after {waited:?}: {shown}");
+        let late = waited == TWEETS_WITHIN && json.starts_with(b"{\"error\":");
+        assert!(
+            late || asked(&json) == Some(query),
+            "about {query:?}: {shown}"
+        );
+        let is_its = |due: &&mut Due| matches!(due, Due::Answer(id) if *id == reply);
+        let due = client.due.iter_mut().find(is_its);
+        *due.expect("its place was kept") = Due::Line(json.to_vec());
+        client.output.fill_place(reply, json);
+    }
+
+    /// Clients take what has come for them: replies leave in the order of the commands, and none that
+    /// is there stays behind.
+    pub fn clients_take(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        for client in host.clients.values_mut().filter(|client| !client.stalled) {
+            let mut taken = Vec::new();
+            let flushed = client.output.flush(&mut taken, &mut Spares::new());
+            flushed.expect("memory takes all");
+            for line in taken.split_inclusive(|byte| *byte == b'\n') {
+                let shown = line.escape_ascii();
+                match client.due.pop_front() {
+                    Some(Due::Line(due)) => {
+                        let want = [&due[..], b"\n"].concat();
+                        assert!(line == want, "came in place of another: {shown}");
+                    }
+                    _ => panic!("came before an answer: {shown}"),
+                }
+            }
+            let next = client.due.front();
+            assert!(
+                matches!(next, None | Some(Due::Answer(_))),
+                "host {index} keeps a reply back"
+            );
+        }
+        let done = |client: &Client| client.closing && client.output.is_empty();
+        let done = host.clients.iter().filter(|(_, client)| done(client));
+        for id in done.map(|(id, _)| *id).collect::<Vec<_>>() {
+            host.clients.remove(&id);
+            host.node().handle_client_lost(id);
         }
     }
 }

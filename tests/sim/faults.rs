@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use herd::node::questions::ASKERS_PER_CLIENT_MAX;
+
 use crate::checks::State;
+use crate::clients::Client;
 use crate::disk::Crash;
 use crate::files::Ailment;
 use crate::herd::Herd;
@@ -245,12 +248,12 @@ impl Herd {
             self.elapse(Duration::from_secs(1));
             self.check();
         }
-        // And ten for each question that a client has put behind others.
+        // And ten for each sixteen questions that a client has put behind others.
         let owed = |herd: &Herd| {
             let clients = herd.hosts.iter().flat_map(|host| host.clients.values());
-            clients.map(|client| client.owed.len()).max().unwrap_or(0)
+            clients.map(Client::owed).max().unwrap_or(0)
         };
-        for _ in 0..owed(self) {
+        for _ in 0..owed(self).div_ceil(ASKERS_PER_CLIENT_MAX) {
             self.elapse(Duration::from_secs(11));
             self.check();
         }

@@ -2,9 +2,10 @@
 //! simulation knows of it beside.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use herd::connection_id::ConnectionId;
+use herd::connection_id::{ConnectionId, ReplyId};
 use herd::line_buffer::LineBuffer;
 use herd::node::link::Spoken;
 use herd::node::protocol::TweetQuery;
@@ -252,7 +253,8 @@ impl Host {
                 line,
                 spoken,
             } => Deed::Say(to, link, line.to_vec(), spoken),
-            Action::Answer { to, json } => Deed::Answer(to, json.to_vec()),
+            Action::Owe { to, reply } => Deed::Owe(to, reply),
+            Action::Answer { to, reply, json } => Deed::Answer(to, reply, json),
             Action::Dial(link) => Deed::Dial(link),
             Action::Undial(link) => Deed::Undial(link),
             Action::Lose { connection, .. } => Deed::Close(connection, false),
@@ -272,7 +274,8 @@ impl Host {
 #[derive(Debug)]
 pub enum Deed {
     Say(ConnectionId, Option<LinkIndex>, Vec<u8>, Spoken),
-    Answer(ConnectionId, Vec<u8>),
+    Owe(ConnectionId, ReplyId),
+    Answer(ConnectionId, ReplyId, Arc<[u8]>),
     Dial(LinkIndex),
     Undial(LinkIndex),
     Close(ConnectionId, bool),

@@ -199,9 +199,10 @@ impl Herd {
         while let Some(deed) = self.hosts[index].next_deed() {
             match deed {
                 Deed::Say(id, link, line, spoken) => self.say(index, id, link, line, spoken),
-                Deed::Answer(id, json) => {
-                    let record = self.record_client(index, Direction::Out, id, &json);
-                    self.client_hears(index, id, &json, record);
+                Deed::Owe(id, reply) => self.client_is_owed(index, id, reply),
+                Deed::Answer(id, reply, json) => {
+                    self.record_client(index, Direction::Out, id, &json);
+                    self.client_is_answered(index, id, reply, json);
                     let moment = self.hosts[index].moment(index);
                     self.agenda.plan(self.now, Event::Resume(moment, id));
                 }
@@ -254,7 +255,7 @@ impl Herd {
         self.trace(index, &line);
         if self.hosts[index].clients.contains_key(&id) {
             let record = self.record_client(index, Direction::Out, id, &line);
-            return self.client_hears(index, id, &line, record);
+            return self.client_is_told(index, id, &line, record);
         }
         if self.hosts[index]
             .peers
@@ -311,6 +312,7 @@ impl Herd {
 
     /// What the turn has said leaves.
     fn let_go(&mut self, index: usize) {
+        self.clients_take(index);
         for outgoing in std::mem::take(&mut self.hosts[index].outbox) {
             let host = &mut self.hosts[index];
             let (Outgoing::Line(id, _) | Outgoing::Close(id, _)) = outgoing;

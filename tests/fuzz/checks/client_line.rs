@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use herd::connection_id::ReplyId;
 use herd::line_buffer::{LineBuffer, Piece};
 use herd::node::protocol::{
     Command, LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, LinkLine, TweetQuery, parse_at,
@@ -34,7 +35,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn check_replies(node: &mut Node, model: &mut Model, line: &[u8], now: Now) {
-    let (replies, asked) = replies(node);
+    let (replies, owed, asked) = replies(node);
     let [reply] = &replies[..] else {
         panic!("{} replies to {}", replies.len(), line.escape_ascii());
     };
@@ -55,26 +56,34 @@ fn check_replies(node: &mut Node, model: &mut Model, line: &[u8], now: Now) {
     };
     let escaped = |bytes: &[u8]| bytes.escape_ascii().to_string();
     assert_eq!(escaped(reply), escaped(&want));
-    assert_eq!(node.is_waiting(CLIENT), asks);
-    assert_eq!(asked.is_some(), asks);
-    if let Some((question, query)) = asked {
+    assert_eq!(node.waits_for(CLIENT), usize::from(asks));
+    assert_eq!((owed.is_some(), asked.is_some()), (asks, asks));
+    if let Some((reply, (question, query))) = owed.zip(asked) {
         check_query(&query);
         let json: Arc<[u8]> = Arc::from(&b"{}"[..]);
         node.handle_answer(question, &json);
-        let answer = Action::Answer { to: CLIENT, json };
+        let to = CLIENT;
+        let answer = Action::Answer { to, reply, json };
         assert_eq!(node.poll_action(), Some(answer));
         assert_eq!(node.poll_action(), None);
     }
 }
 
-/// What the server says, and asks of Twitter.
-fn replies(node: &mut Node) -> (Vec<Vec<u8>>, Option<(QuestionId, TweetQuery)>) {
-    let (mut replies, mut asked) = (Vec::new(), None);
+/// A question, and what is asked.
+type Asked = (QuestionId, TweetQuery);
+
+/// What the server says, what it owes after that, and what it asks of Twitter.
+fn replies(node: &mut Node) -> (Vec<Vec<u8>>, Option<ReplyId>, Option<Asked>) {
+    let (mut replies, mut owed, mut asked) = (Vec::new(), None, None);
     while let Some(action) = node.poll_action() {
         match action {
             Action::Send { to, line, .. } => {
                 assert_eq!(to, CLIENT);
                 replies.push(line.to_vec());
+            }
+            Action::Owe { to, reply } => {
+                assert_eq!((to, replies.len()), (CLIENT, 1), "behind the AT line");
+                assert_eq!(owed.replace(reply), None, "two answers for one line");
             }
             Action::Ask {
                 question, query, ..
@@ -85,7 +94,7 @@ fn replies(node: &mut Node) -> (Vec<Vec<u8>>, Option<(QuestionId, TweetQuery)>) 
             other => panic!("nobody wanted {other:?}"),
         }
     }
-    (replies, asked)
+    (replies, owed, asked)
 }
 
 /// What is found in a line is what stands there.

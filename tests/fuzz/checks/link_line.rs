@@ -193,7 +193,7 @@ impl Server {
                     Action::Dial(LinkIndex(index)) => self.dials[usize::from(index)] = true,
                     Action::Undial(LinkIndex(index)) => self.dials[usize::from(index)] = false,
                     Action::Ask { question, .. } => asked.push(question),
-                    Action::Answer { .. } | Action::Withdraw(_) => {}
+                    Action::Owe { .. } | Action::Answer { .. } | Action::Withdraw(_) => {}
                     Action::LinkUp(_) | Action::LinkDown(..) => {}
                     Action::Unreached(..) | Action::Refused { .. } | Action::TooManyAsk => {}
                 }
