@@ -30,6 +30,7 @@ import java.time.format.DateTimeFormatter;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Deque;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
@@ -89,6 +90,7 @@ public final class Herd {
     static final int UNREACHABLE_MS = 2_000;
 
     static final int ASKERS_MAX = 1_024;
+    static final int CLIENT_QUESTIONS_MAX = 16; // of one client; the line after them waits
     static final int REQUESTS_MAX = 8;
     static final int ANSWER_MS = 10_000;
     static final int JOIN_MS = 5_000;
@@ -726,6 +728,11 @@ public final class Herd {
             return isOpen();
         }
 
+        /** Whether nothing more is to be said unless the peer says more. */
+        boolean isSettled() {
+            return true;
+        }
+
         /** Bytes not yet taken. */
         int owed() {
             return out.size();
@@ -785,7 +792,7 @@ public final class Herd {
                     overlong = whole ? 0 : overlong;
                 }
             }
-            if (ended && isWilling()) {
+            if (ended && isWilling() && isSettled()) {
                 handleLast();
             }
             updateInterest();
@@ -897,11 +904,27 @@ public final class Herd {
         }
     }
 
-    /** A phone, say. */
-    static final class Client extends Connection {
-        /** What it waits for. */
+    /** The place of an answer among a client's replies. */
+    static final class Place {
+        final Client client;
+        /** What it waits for; null once it is answered. */
         Question question;
         Timer deadline;
+        private String answer;
+        /** What was said behind it meanwhile. */
+        private final StringBuilder behind = new StringBuilder(0);
+
+        Place(Client client) {
+            this.client = client;
+        }
+    }
+
+    /** A phone, say. */
+    static final class Client extends Connection {
+        /** The first of them has no answer yet. */
+        private final Deque<Place> places = new ArrayDeque<>(0);
+        private int unanswered;
+        private int kept; // bytes in `places`
 
         Client(Server server, SocketChannel channel, SelectionKey key) {
             super(server, channel, key, 'c', LINE_BYTES_MAX);
@@ -910,7 +933,29 @@ public final class Herd {
 
         @Override
         boolean isWilling() {
-            return isOpen() && question == null && !server.stopping && owed() < OUTPUT_BYTES_MAX;
+            return isOpen() && unanswered < CLIENT_QUESTIONS_MAX && !server.stopping
+                    && owed() < OUTPUT_BYTES_MAX;
+        }
+
+        @Override
+        boolean isSettled() {
+            return places.isEmpty();
+        }
+
+        @Override
+        int owed() {
+            return super.owed() + kept;
+        }
+
+        /** What is said behind an answer that has not come is kept until it has. */
+        @Override
+        void send(String text) {
+            if (places.isEmpty()) {
+                super.send(text);
+            } else {
+                places.getLast().behind.append(text);
+                kept += text.length();
+            }
         }
 
         @Override
@@ -948,7 +993,10 @@ public final class Herd {
                         return false;
                     }
                     say(report.line);
-                    server.twitter.ask(this, report.location(), plainDecimal(fields.group(3)),
+                    Place place = new Place(this);
+                    places.add(place);
+                    unanswered++;
+                    server.twitter.ask(place, report.location(), plainDecimal(fields.group(3)),
                             Integer.parseInt(bound.group(1)));
                     return true;
                 default:
@@ -956,12 +1004,37 @@ public final class Herd {
             }
         }
 
-        /** The line it has waited for. */
-        void answer(String json) {
-            deadline.cancel();
-            question = null;
-            say(json);
-            serve();
+        /** Fills a place; all that waited for nothing else leaves. */
+        void answer(Place place, String json) {
+            cancel(place.deadline);
+            place.question = null;
+            unanswered--;
+            if (!isOpen()) {
+                return;
+            }
+            server.log.line('>', label(), json);
+            place.answer = json + "\n";
+            kept += place.answer.length();
+            while (isAnswered(places.peek())) {
+                Place first = places.remove();
+                kept -= first.answer.length() + first.behind.length();
+                super.send(first.answer);
+                super.send(first.behind.toString());
+            }
+        }
+
+        private static boolean isAnswered(Place place) {
+            return place != null && place.answer != null;
+        }
+
+        /** Answers what waits by an error. */
+        void giveUp(String why) {
+            for (Place place : new ArrayList<>(places)) {
+                if (!isAnswered(place)) {
+                    server.twitter.leave(place);
+                    answer(place, errorJson(why));
+                }
+            }
         }
 
         @Override
@@ -988,7 +1061,7 @@ public final class Herd {
         @Override
         void handleClosed() {
             super.handleClosed();
-            server.twitter.leave(this);
+            places.forEach(server.twitter::leave);
         }
     }
 
@@ -1396,7 +1469,7 @@ public final class Herd {
         final String query;
         final int bound;
         final long askedAt = mono();
-        final Set<Client> askers = new LinkedHashSet<>();
+        final Set<Place> askers = new LinkedHashSet<>();
         final Body body = new Body();
         /** Null until it is asked. */
         CompletableFuture<HttpResponse<byte[]>> exchange;
@@ -1472,9 +1545,9 @@ public final class Herd {
             this.url = url.replaceFirst("(?s)#.*", "");
         }
 
-        void ask(Client asker, String location, String radius, int bound) {
+        void ask(Place asker, String location, String radius, int bound) {
             if (askers >= ASKERS_MAX) {
-                asker.say(errorJson("too many questions are waiting for Twitter, ask again later"));
+                asker.client.answer(asker, errorJson("too many questions are waiting for Twitter, ask again later"));
                 return;
             }
             Matcher parts = IS_LOCATION.matcher(location);
@@ -1492,13 +1565,14 @@ public final class Herd {
             askers++;
             asker.deadline = server.after(ANSWER_MS, () -> {
                 leave(asker);
-                asker.answer(errorJson("Twitter did not answer within " + ANSWER_MS / 1000 + " seconds"));
+                asker.client.answer(asker, errorJson("Twitter did not answer within " + ANSWER_MS / 1000 + " seconds"));
+                asker.client.serve();
             });
             dispatch();
         }
 
         /** The last to leave takes the question along. */
-        void leave(Client asker) {
+        void leave(Place asker) {
             Question question = asker.question;
             if (question == null || !question.askers.remove(asker)) {
                 return;
@@ -1535,8 +1609,9 @@ public final class Herd {
             running--;
             open.remove(question.query, question);
             askers -= question.askers.size();
-            for (Client asker : question.askers) {
-                asker.answer(json);
+            for (Place asker : question.askers) {
+                asker.client.answer(asker, json);
+                asker.client.serve();
             }
             dispatch();
         }
@@ -2121,21 +2196,30 @@ public final class Herd {
             note("told to stop");
             listeners.forEach(Listener::close);
             links.values().forEach(Link::giveUpDial);
-            after(DRAIN_MS, this::exit);
+            after(DRAIN_MS, this::giveUp);
         }
 
         /** Closes clients that wait for nothing; when none is left, the links; then ends. */
         private void drain() {
             boolean clients = connections.stream().anyMatch(Client.class::isInstance);
             for (Connection connection : new ArrayList<>(connections)) {
-                boolean waits = connection instanceof Client client && client.question != null;
-                if (!waits && (!clients || connection instanceof Client)) {
+                if (connection.isSettled() && (!clients || connection instanceof Client)) {
                     connection.lose("the server stops");
                 }
             }
             if (connections.isEmpty()) {
                 exit();
             }
+        }
+
+        /** Who still waits for Twitter is told so; then all have a moment to read their last. */
+        private void giveUp() {
+            for (Connection connection : connections) {
+                if (connection instanceof Client client) {
+                    client.giveUp("the server stops");
+                }
+            }
+            after(2 * LINGER_MS, this::exit);
         }
 
         private void exit() {

@@ -40,6 +40,7 @@ const TICK_MS = 100;
 const UNREACHABLE_MS = 2_000;
 
 const ASKERS_MAX = 1_024;
+const CLIENT_QUESTIONS_MAX = 16; // of one client; the line after them waits for an answer
 const REQUESTS_MAX = 8;
 const ANSWER_MS = 10_000;
 const JOIN_MS = 5_000;
@@ -475,6 +476,11 @@ class Connection {
     return this.reason === '';
   }
 
+  /** Whether nothing more is to be said unless the peer says more. */
+  isSettled() {
+    return true;
+  }
+
   /** Bytes not yet taken. */
   owed() {
     return this.out.length + this.socket.writableLength;
@@ -502,7 +508,7 @@ class Connection {
     }
     if (this.queued > INPUT_BYTES_MAX) this.socket.pause();
     else if (this.socket.isPaused()) this.socket.resume();
-    if (this.ended && this.queue.length === 0 && this.isWilling()) this.handleLast();
+    if (this.ended && this.queue.length === 0 && this.isWilling() && this.isSettled()) this.handleLast();
   }
 
   /** @param {string} text @param {boolean} whole whether the line ends with it */
@@ -606,22 +612,50 @@ class Connection {
   }
 }
 
+/**
+ * The place of an answer among a client's replies.
+ * @typedef {object} Place
+ * @property {Client} client
+ * @property {Question | null} question what it waits for, until it is answered
+ * @property {NodeJS.Timeout | undefined} deadline
+ * @property {string} answer empty until it has come
+ * @property {string} behind what was said behind it meanwhile
+ */
+
 /** A phone, say. */
 class Client extends Connection {
   /** @param {Server} server @param {net.Socket} socket */
   constructor(server, socket) {
     super(server, socket, 'c', LINE_BYTES_MAX);
-    /** @type {Question | null} what it waits for */
-    this.question = null;
-    /** @type {NodeJS.Timeout | undefined} */
-    this.deadline = undefined;
+    /** @type {Place[]} of which the first has no answer yet */
+    this.places = [];
+    this.unanswered = 0;
+    this.kept = 0; // bytes in `places`
     this.logOpened();
   }
 
   /** @override */
   isWilling() {
-    const { server } = this;
-    return !this.question && !server.stopping && super.isWilling() && this.owed() < OUTPUT_BYTES_MAX;
+    if (this.unanswered >= CLIENT_QUESTIONS_MAX || this.server.stopping) return false;
+    return super.isWilling() && this.owed() < OUTPUT_BYTES_MAX;
+  }
+
+  /** @override */
+  isSettled() {
+    return this.places.length === 0;
+  }
+
+  /** @override */
+  owed() {
+    return super.owed() + this.kept;
+  }
+
+  /** What is said behind an answer that has not come is kept until it has. @override @param {string} text */
+  send(text) {
+    const last = this.places.at(-1);
+    if (!last) return super.send(text);
+    last.behind += text;
+    this.kept += text.length;
   }
 
   /** @override @param {string} line */
@@ -648,17 +682,42 @@ class Client extends Connection {
     const report = server.table.reports.get(name);
     if (command !== 'WHATSAT' || !IS_RADIUS.test(second) || bound > 100 || !report) return false;
     this.say(report.line);
-    server.twitter.ask(this, report.location, plainDecimal(second), bound);
+    /** @type {Place} */
+    const place = { client: this, question: null, deadline: undefined, answer: '', behind: '' };
+    this.places.push(place);
+    this.unanswered++;
+    server.twitter.ask(place, report.location, plainDecimal(second), bound);
     return true;
   }
 
-  /** The line it has waited for. @param {string} json */
-  answer(json) {
-    clearTimeout(this.deadline);
-    this.question = null;
-    this.say(json);
+  /** Fills a place; all that waited for nothing else leaves. @param {Place} place @param {string} json */
+  answer(place, json) {
+    clearTimeout(place.deadline);
+    place.question = null;
+    this.unanswered--;
+    if (this.reason !== '') return;
+    this.server.log.line('>', this.label(), json);
+    place.answer = `${json}\n`;
+    this.kept += place.answer.length;
+    while (this.places[0]?.answer) {
+      const { answer, behind } = /** @type {Place} */ (this.places.shift());
+      this.kept -= answer.length + behind.length;
+      super.send(answer + behind);
+    }
+  }
+
+  /** An answer may have made room. */
+  goOn() {
     this.serve();
     this.server.leaveIfDone();
+  }
+
+  /** Answers what waits by an error. @param {string} why */
+  giveUp(why) {
+    for (const place of this.places.filter((place) => !place.answer)) {
+      this.server.twitter.leave(place);
+      this.answer(place, errorJson(why));
+    }
   }
 
   /** @override @param {string} piece @param {boolean} first @param {boolean} last */
@@ -685,7 +744,7 @@ class Client extends Connection {
   /** @override */
   handleClose() {
     super.handleClose();
-    this.server.twitter.leave(this);
+    for (const place of this.places) this.server.twitter.leave(place);
     this.server.leaveIfDone();
   }
 }
@@ -1004,7 +1063,7 @@ class Link {
  * @property {string} query
  * @property {number} bound
  * @property {number} askedAt
- * @property {Set<Client>} askers
+ * @property {Set<Place>} askers
  * @property {http.ClientRequest | null} request
  */
 
@@ -1027,10 +1086,11 @@ class Twitter {
     this.askers = 0;
   }
 
-  /** @param {Client} client @param {string} location @param {string} radius @param {number} bound */
-  ask(client, location, radius, bound) {
+  /** @param {Place} place @param {string} location @param {string} radius @param {number} bound */
+  ask(place, location, radius, bound) {
+    const { client } = place;
     if (this.askers >= ASKERS_MAX) {
-      return client.say(errorJson('too many questions are waiting for Twitter, ask again later'));
+      return client.answer(place, errorJson('too many questions are waiting for Twitter, ask again later'));
     }
     const [latitude, longitude] = location.replace('/', '').split(/(?!^)(?=[+-])/).map(plainDecimal);
     const query = `q=&geocode=${latitude}%2C${longitude}%2C${radius}km&rpp=${bound}`;
@@ -1040,21 +1100,22 @@ class Twitter {
       this.open.set(query, question);
       this.waiting.add(question);
     }
-    question.askers.add(client);
-    client.question = question;
+    question.askers.add(place);
+    place.question = question;
     this.askers++;
-    client.deadline = setTimeout(() => {
-      this.leave(client);
-      client.answer(errorJson(`Twitter did not answer within ${ANSWER_MS / 1000} seconds`));
+    place.deadline = setTimeout(() => {
+      this.leave(place);
+      client.answer(place, errorJson(`Twitter did not answer within ${ANSWER_MS / 1000} seconds`));
+      client.goOn();
     }, ANSWER_MS);
     this.#dispatch();
   }
 
-  /** The last to leave takes the question along. @param {Client} client */
-  leave(client) {
-    clearTimeout(client.deadline);
-    const { question } = client;
-    if (!question?.askers.delete(client)) return;
+  /** The last to leave takes the question along. @param {Place} place */
+  leave(place) {
+    clearTimeout(place.deadline);
+    const { question } = place;
+    if (!question?.askers.delete(place)) return;
     this.askers--;
     if (question.askers.size > 0) return;
     this.#close(question);
@@ -1079,7 +1140,10 @@ class Twitter {
           this.running--;
           this.#close(question);
           this.askers -= question.askers.size;
-          for (const client of question.askers) client.answer(json);
+          for (const place of question.askers) {
+            place.client.answer(place, json);
+            place.client.goOn();
+          }
           this.#dispatch();
         });
     }
@@ -1413,7 +1477,7 @@ class Server {
     this.note('told to stop');
     for (const listener of this.listeners) listener.close();
     for (const link of this.links.values()) link.giveUpDial();
-    setTimeout(() => this.#exit(), DRAIN_MS);
+    setTimeout(() => this.#giveUp(), DRAIN_MS);
     this.leaveIfDone();
   }
 
@@ -1424,10 +1488,20 @@ class Server {
     const clients = connections.filter((connection) => connection instanceof Client);
     const next = clients.length ? clients : connections;
     for (const connection of next) {
-      if (!(connection instanceof Client && connection.question)) connection.lose('the server stops');
+      if (connection.isSettled()) connection.lose('the server stops');
     }
     if (connections.length === 0) this.#exit();
     else if (clients.length === 0) setTimeout(() => this.leaveIfDone(), 10); // peers do not call
+  }
+
+  /** Who still waits for Twitter is told so; then all have a moment to read their last. */
+  #giveUp() {
+    this.tick();
+    for (const connection of this.connections) {
+      if (connection instanceof Client) connection.giveUp('the server stops');
+    }
+    setTimeout(() => this.#exit(), 2 * LINGER_MS);
+    this.leaveIfDone();
   }
 
   #exit() {

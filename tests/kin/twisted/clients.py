@@ -1,5 +1,7 @@
 """What clients say, and what they are told."""
 
+from collections import deque
+
 from twisted.internet import reactor as _reactor
 from twisted.python import log
 
@@ -8,9 +10,22 @@ from connection import Lines
 
 MYPY = False
 if MYPY:
-    from typing import Any
+    from typing import Any, Deque
+    from herd import Herd
 
 reactor = _reactor  # type: Any
+
+QUESTIONS_MAX = 16  # of one client; the line after them waits until one has been answered
+KEPT_BYTES_MAX = 256 * 1024  # of replies behind an answer, before no more lines are handled
+
+
+class Place(object):
+    """The place of an answer among the replies, and what was said behind it meanwhile."""
+
+    def __init__(self):
+        # type: () -> None
+        self.answer = b""  # until it has come
+        self.behind = bytearray()
 
 
 class Client(Lines):
@@ -18,11 +33,22 @@ class Client(Lines):
 
     line_bytes_max = lines.LINE_BYTES_MAX
     _overlong_bytes = 0
-    is_waiting = False  # for Twitter
+    _kept_bytes = 0  # of answers and replies in `_places`
+
+    def __init__(self, herd):
+        # type: (Herd) -> None
+        Lines.__init__(self, herd)
+        self._places = deque()  # type: Deque[Place] # of which the first has no answer yet
+        self._unanswered = 0
 
     def is_held(self):
         # type: () -> bool
-        return self.is_waiting or self.full
+        return (self.full or self._unanswered >= QUESTIONS_MAX
+                or self._kept_bytes >= KEPT_BYTES_MAX or self.herd.leaving)
+
+    def is_waiting(self):
+        # type: () -> bool
+        return bool(self._places)
 
     def line_received(self, line):
         # type: (bytes) -> None
@@ -36,19 +62,36 @@ class Client(Lines):
         if question is not None and question[0] in self.herd.table:
             location = self.herd.table[question[0]]
             self.send(location.line)
-            self.is_waiting = True
-            place = (location.latitude, location.longitude)
-            answer = self.herd.twitter.ask(self, place, question[1], question[2])
-            answer.addCallback(self._answered).addErrback(lambda reason: log.err(reason))
+            place = Place()
+            self._places.append(place)
+            self._unanswered += 1
+            at = (location.latitude, location.longitude)
+            answer = self.herd.twitter.ask(place, at, question[1], question[2])
+            answer.addCallback(self._answered, place).addErrback(lambda reason: log.err(reason))
         else:
             self.send(b"? " + line)
 
-    def _answered(self, json):
+    def write(self, data):
         # type: (bytes) -> None
-        self.is_waiting = False
+        """What is said behind an answer that has not come is kept until it has."""
+        if self._places:
+            self._places[-1].behind += data
+            self._kept_bytes += len(data)
+        else:
+            Lines.write(self, data)
+
+    def _answered(self, json, place):
+        # type: (bytes, Place) -> None
+        self._unanswered -= 1
         self.herd.set_time()
         if not self.closing:
-            self.send(json)
+            self.record(b">", json)
+            place.answer = json + b"\n"
+            self._kept_bytes += len(place.answer)
+            while self._places and self._places[0].answer:
+                first = self._places.popleft()
+                self._kept_bytes -= len(first.answer) + len(first.behind)
+                Lines.write(self, first.answer + bytes(first.behind))
             # From a line's handling, its loop goes on; from Twitter's answer, we do.
             reactor.callLater(0, self._go_on_later)
         self.herd.flush()
@@ -57,7 +100,7 @@ class Client(Lines):
         # type: () -> None
         self.herd.set_time()
         self.go_on()
-        if self.herd.leaving and not self.is_waiting:
+        if self.herd.leaving and not self.is_waiting():
             self.lose("the server stops")
         self.herd.flush()
 
@@ -79,6 +122,13 @@ class Client(Lines):
         # type: () -> None
         self.lose("closed by the client")
 
+    def give_up(self, why):
+        # type: (str) -> None
+        """Answers what waits by this error."""
+        for place in list(self._places):
+            self.herd.twitter.give_up(place, why)
+
     def lost(self, why):
         # type: (str) -> None
-        self.herd.twitter.leave(self)
+        for place in self._places:
+            self.herd.twitter.leave(place)

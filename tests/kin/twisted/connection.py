@@ -87,7 +87,8 @@ class Lines(protocol.Protocol, object):
                 break
             if self._out_bytes > OUT_BYTES:
                 self.herd.flush()  # and then see whether the transport is full
-        if self.ended and not self.closing and not self.waiting_lines and not self.is_held():
+        done = self.ended and not self.waiting_lines and not self.is_held()
+        if done and not self.closing and not self.is_waiting():
             if self._kept:
                 self.record(b"*", ("%d bytes after the last LF were discarded"
                                    % len(self._kept)).encode("ascii"))
@@ -106,6 +107,11 @@ class Lines(protocol.Protocol, object):
     def is_held(self):
         # type: () -> bool
         """Whether the next line must wait."""
+        return False
+
+    def is_waiting(self):
+        # type: () -> bool
+        """Whether something is still to be said to a peer that has ended."""
         return False
 
     def line_received(self, line):

@@ -19,6 +19,7 @@ from twisted.python import log
 
 import lines
 from clients import Client
+from connection import LINGER
 from journal import InUse, Journal, wall_nanos
 from links import Link, Peer
 from table import Table
@@ -311,7 +312,7 @@ class Herd(object):
         for link in self.links.values():
             link.stopTrying()
         self._drained = Deferred()
-        reactor.callLater(DRAIN_MAX, self._stop)
+        reactor.callLater(DRAIN_MAX, self._give_up)
         self._drain()
         return self._drained
 
@@ -319,7 +320,7 @@ class Herd(object):
         # type: () -> None
         clients = [one for one in self._lines if isinstance(one, Client)]
         for client in clients:
-            if not client.is_waiting:
+            if not client.is_waiting():
                 client.lose("the server stops")
         if not clients:
             for peer in list(self._lines):
@@ -327,6 +328,13 @@ class Herd(object):
         self.flush()
         if not self._lines:
             self._stop()
+
+    def _give_up(self):
+        # type: () -> None
+        """Who still waits for Twitter is told so; then all have a moment to read their last."""
+        for client in [one for one in self._lines if isinstance(one, Client)]:
+            client.give_up("the server stops")
+        reactor.callLater(2 * LINGER, self._stop)
 
     def _stop(self):
         # type: () -> None

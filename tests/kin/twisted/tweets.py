@@ -21,7 +21,7 @@ if MYPY:
 BODY_BYTES_MAX = 4 << 20
 ANSWER_TIMEOUT = 10.0  # seconds, from a client's question on
 JOIN_MAX = 5.0  # a question open for longer is asked anew, so that who joins has time left
-WAITING_MAX = 1024  # clients
+WAITING_MAX = 1024  # questions of clients
 REQUESTS_MAX = 8  # at a time
 
 _URL = re.compile(r"(https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#:@\[\]]+)(?::[0-9]{1,5})?)(/[^\s?#]*)?"
@@ -207,7 +207,7 @@ class Twitter(object):
 
     def ask(self, asker, place, radius, bound):
         # type: (Any, Tuple[bytes, bytes], bytes, int) -> defer.Deferred[bytes]
-        """A line of JSON, whatever happens. `asker` has no other question open."""
+        """A line of JSON, whatever happens. `asker` stands for this question alone."""
         if len(self._asked) >= WAITING_MAX:
             return defer.succeed(error_line("too many questions are waiting for Twitter"))
         query = (plain_decimal(place[0]), plain_decimal(place[1]), plain_decimal(radius), bound)
@@ -244,9 +244,14 @@ class Twitter(object):
 
     def _overdue(self, asker):
         # type: (Any) -> None
+        self.give_up(asker, "Twitter did not answer within 10 seconds")
+
+    def give_up(self, asker, why):
+        # type: (Any, str) -> None
+        """Answers an asker that still waits by an error."""
         answer = self.leave(asker)
         if answer is not None:
-            answer.callback(error_line("Twitter did not answer within 10 seconds"))
+            answer.callback(error_line(why))
 
     def _close(self, question):
         # type: (_Question) -> None
