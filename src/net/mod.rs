@@ -367,7 +367,7 @@ impl<M> Reactor<M> {
                 return false;
             };
             let (id, bytes) = (fullest.id, fullest.output.len());
-            let why = format!("{bytes} bytes of it stayed behind an answer for it");
+            let why = format!("{bytes} bytes were kept back for it");
             self.doom(id, format!("over {most} MiB were owed to all, and {why}"));
         }
         let text = format!("over {most} MiB of replies are not being read");
@@ -989,6 +989,24 @@ mod tests {
         }
     }
 
+    /// So many more connections to the same, and the peers' ends.
+    fn more_connections(reactor: &mut Reactor<()>, count: usize) -> (Vec<ConnectionId>, Vec<Peer>) {
+        let bound = reactor.listeners[0].socket.local_addr();
+        let bound = bound.expect("it listens");
+        let (mut ids, mut peers) = (Vec::new(), Vec::new());
+        while ids.len() < count {
+            peers.push(Peer::connect(bound).expect("it listens"));
+            reactor.turn(None).expect("the poll works");
+            while let Some(event) = reactor.poll_event() {
+                match event {
+                    Event::Made(id, ROLE) => ids.push(id),
+                    event => panic!("unexpected: {event:?}"),
+                }
+            }
+        }
+        (ids, peers)
+    }
+
     fn lost(reactor: &mut Reactor<()>) -> Option<String> {
         match reactor.poll_event() {
             Some(Event::Lost { reason, .. }) => Some(reason),
@@ -1072,20 +1090,7 @@ mod tests {
     #[test]
     fn what_is_kept_of_all_is_bounded_and_who_holds_the_most_is_given_up() {
         let (mut reactor, little, _peer) = one_connection();
-        let bound = reactor.listeners[0].socket.local_addr();
-        let bound = bound.expect("it listens");
-        let mut ids = Vec::new();
-        let mut peers = Vec::new();
-        while ids.len() < 3 {
-            peers.push(Peer::connect(bound).expect("it listens"));
-            reactor.turn(None).expect("the poll works");
-            while let Some(event) = reactor.poll_event() {
-                match event {
-                    Event::Made(id, ROLE) => ids.push(id),
-                    event => panic!("unexpected: {event:?}"),
-                }
-            }
-        }
+        let (ids, _peers) = more_connections(&mut reactor, 3);
         let mebibytes = |count: usize| vec![b'x'; count << 20];
         reactor.hold(little, &mebibytes(1));
         reactor.hold(ids[0], &mebibytes(80));
@@ -1112,6 +1117,31 @@ mod tests {
         reactor.hold(ids[0], &mebibytes(1));
         reactor.abort(ids[2], "enough");
         assert_eq!(reactor.kept, 0);
+    }
+
+    #[test]
+    fn where_all_take_what_they_are_sent_who_has_the_most_kept_back_is_given_up() {
+        let (mut reactor, little, _peer) = one_connection();
+        let (ids, _peers) = more_connections(&mut reactor, 1);
+        let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
+        for (id, answers) in [(little, 1), (much, 3)] {
+            reactor.keep_place(id, ReplyId(0));
+            for answer in 1..=answers {
+                reactor.keep_place(id, ReplyId(answer));
+                reactor.fill_place(id, ReplyId(answer), Arc::clone(&long));
+            }
+        }
+        assert_eq!(reactor.owed, OUTPUT_ALL_BYTES_MAX);
+        reactor.flush();
+        assert_eq!(lost(&mut reactor), None, "there is just room enough");
+        reactor.send(little, &[b"x"]);
+        reactor.flush();
+        let reason = lost(&mut reactor).expect("one is given up");
+        let want = "over 256 MiB were owed to all, and 201326592 bytes were kept back for it";
+        assert_eq!(reason, want);
+        assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
+        assert_eq!((lost(&mut reactor), reactor.owed), (None, (64 << 20) + 1));
+        assert!(reactor.is_open(little));
     }
 
     #[test]
