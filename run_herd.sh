@@ -80,7 +80,7 @@ stop_herd() {
     ids=$(still_running "$ids")
     stop_these "$ids"
     rm -f -- "$LOG_DIR"/*.pid
-    if [[ -n $ids ]]; then say "Stopped:$ids"; else say "The herd is not running"; fi
+    if [[ -n $ids ]]; then say "Stopped:$ids"; else say "The herd with its logs in $LOG_DIR is not running"; fi
 }
 
 # Stops only when what is to start instead is at hand.
