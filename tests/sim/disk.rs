@@ -11,17 +11,24 @@
 //! system says no byte was lost, whatever they look like. So it does where a place in the file cannot
 //! be read any longer, up to which a restart must know everything: from then on it must have another
 //! log soon, and once it says so nothing may be lost again.
+//!
+//! A sync that nobody waits for takes as many turns as the dice say: where little happens, easily the
+//! twenty seconds within which all must be in order once a herd is healed. So from then on it is done by
+//! the next turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use herd::log::disk::Disk as _;
 use herd::log::record::{Direction, Label};
 use herd::log::{Fsync, Log, Notice, Options};
-use herd::node::Node;
+use herd::node::protocol::Incarnation;
+use herd::node::{Node, Seeds};
 use herd::random::SplitMix64;
-use herd::time::Now;
+use herd::time::{Now, Timestamp};
+use herd::topology::Topology;
 
 use crate::files::{Ailment, Files, Inode};
 
@@ -98,6 +105,8 @@ pub struct Disk {
     unsynced: bool,
     /// The names could not be synced.
     unnamed: bool,
+    /// Its faults are over, for good.
+    healed: bool,
     /// Lines of the log with holes in them, of which the operator is to be told.
     untold_holes: u64,
     /// The log cannot be read to its end, and the operator is to be told.
@@ -125,6 +134,7 @@ impl Disk {
             gaps: BTreeSet::new(),
             unsynced: false,
             unnamed: false,
+            healed: false,
             untold_holes: 0,
             untold_unread: false,
         }
@@ -166,6 +176,12 @@ impl Disk {
     /// From now on the disk has this ailment, or none.
     pub fn ail(&self, ailment: Ailment) {
         self.files.ail(ailment);
+    }
+
+    /// From now on nothing ails the disk, nor does any sync keep the log waiting.
+    pub fn heal(&mut self) {
+        self.ail(Ailment::None);
+        self.healed = true;
     }
 
     /// Sets the time of the records that follow.
@@ -229,10 +245,10 @@ impl Disk {
 
     /// Lets the log do what it does beside the turns.
     pub fn work(&mut self, node: &mut Node, now: Now, dice: &mut SplitMix64) {
-        if dice.below(3) == 0
-            && let Some((ticket, synced)) = self.files.finish_a_sync()
-        {
+        let mut finishes = dice.below(3) == 0 || self.healed;
+        while finishes && let Some((ticket, synced)) = self.files.finish_a_sync() {
             self.log().handle_synced(ticket, synced, now);
+            finishes = self.healed;
         }
         // At least once a turn, as `Server` does: what a turn has added the next one counts on.
         for _ in 0..dice.below(4).max(1) {
@@ -568,4 +584,50 @@ fn unescape(mut text: &[u8]) -> Vec<u8> {
         bytes.push(byte);
         text = rest;
     }
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_replaced_at_once_when_the_disk_is_healed() {
+    /// What has failed is tried again within this.
+    const RETRY: Duration = Duration::from_secs(5);
+    /// One to begin a new file, one to find it on the disk.
+    const TURNS: usize = 2;
+    let topology = Topology::parse(b"Ann h:1 h:2\n").expect("a topology");
+    let mut now = Now {
+        mono: Instant::now(),
+        wall: Timestamp::new(1_353_118_103, 0),
+    };
+    let start = |life: u64, now: Now| {
+        let seeds = Seeds {
+            incarnation: Incarnation(life),
+            hash_keys: (1, 2),
+            jitter: 3,
+        };
+        Node::new(&topology.members()[0], &topology, seeds, now)
+    };
+    let mut unread = 0;
+    for seed in 0..100 {
+        let mut dice = SplitMix64(seed);
+        let mut disk = Disk::new(&mut dice);
+        disk.replay(&mut start(1, now), now, Left::UpTo(0));
+        let left = disk.crash(Crash::PowerLossAndSpoilt, &mut dice);
+        let mut node = start(2, now);
+        disk.replay(&mut node, now, left);
+        if !disk.is_lacking() {
+            continue; // nothing is left, or it can be read
+        }
+        unread += 1;
+        disk.ail(Ailment::Unsynced);
+        for _ in 0..dice.below(10) {
+            now.mono += RETRY;
+            disk.work(&mut node, now, &mut dice);
+        }
+        disk.heal();
+        now.mono += RETRY;
+        for _ in 0..TURNS {
+            disk.work(&mut node, now, &mut dice);
+        }
+        assert!(!disk.is_lacking(), "seed {seed}");
+    }
+    assert!(unread > 20, "{unread} logs could not be read");
 }

@@ -230,7 +230,7 @@ impl Herd {
                 self.set_clock(host, 0);
             }
             self.hosts[host].doom = None;
-            self.hosts[host].disk.ail(Ailment::None);
+            self.hosts[host].disk.heal();
             if self.hosts[host].dead {
                 self.crash(host, Crash::Killed);
             } else if self.hosts[host].node.is_none() {
