@@ -7,6 +7,8 @@
 //! insertion and the growth of a shard read and write the index only, and none of the records, each
 //! of which, with millions of clients, is memory to wait for.
 
+use std::sync::LazyLock;
+
 use siphasher::sip::SipHasher13;
 
 /// How many tables the index is split into. Each grows on its own, so that no single insertion
@@ -15,6 +17,19 @@ const SHARDS: usize = 256;
 
 /// How finely the hash space is dealt out to the shards.
 const SHARES: usize = 4096;
+
+/// To which shard each share of the hash space belongs.
+///
+/// A shard grows by a tenth when it is full. Equal shards would all do so within a few thousand
+/// insertions of each other, each leaving memory that none of the others has a use for. So they
+/// are unequal: the last gets twice the share of the first, and those between rise evenly in the
+/// logarithm, so that they grow one after the other, each into the size that another has left.
+static SHARD_OF: LazyLock<[u8; SHARES]> = LazyLock::new(|| {
+    std::array::from_fn(|share| {
+        let place = (share as f64 + 0.5) / SHARES as f64;
+        (SHARDS as f64 * (1.0 + place).log2()) as u8
+    })
+});
 
 /// Keys of the hash, from outside: who does not know them cannot aim for collisions.
 pub type HashKeys = (u64, u64);
@@ -47,26 +62,16 @@ impl Key {
 #[derive(Debug)]
 pub struct Index {
     shards: Box<[Shard; SHARDS]>,
-    /// To which shard each share of the hash space belongs.
-    ///
-    /// A shard grows by a tenth when it is full. Equal shards would all do so within a few thousand
-    /// insertions of each other, each leaving memory that none of the others has a use for. So they
-    /// are unequal: the last gets twice the share of the first, and those between rise evenly in the
-    /// logarithm, so that they grow one after the other, each into the size that another has left.
-    shard_of: Box<[u8; SHARES]>,
+    shard_of: &'static [u8; SHARES],
     keys: HashKeys,
 }
 
 impl Index {
     /// An empty one.
     pub fn new(keys: HashKeys) -> Index {
-        let shard_of = |share: usize| {
-            let place = (share as f64 + 0.5) / SHARES as f64;
-            (SHARDS as f64 * (1.0 + place).log2()) as u8
-        };
         Index {
             shards: Box::new(std::array::from_fn(|_| Shard::default())),
-            shard_of: Box::new(std::array::from_fn(shard_of)),
+            shard_of: &SHARD_OF,
             keys,
         }
     }
