@@ -29,6 +29,7 @@ use herd::node::{Node, Seeds};
 use herd::random::SplitMix64;
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
+use memchr::{memchr, memchr_iter};
 
 use crate::files::{Ailment, Files, Inode};
 
@@ -111,6 +112,8 @@ pub struct Disk {
     untold_holes: u64,
     /// The log cannot be read to its end, and the operator is to be told.
     untold_unread: bool,
+    /// The time of the records that follow, if it has been set since the last commit.
+    time: Option<(Instant, Timestamp)>,
 }
 
 impl Disk {
@@ -137,6 +140,7 @@ impl Disk {
             healed: false,
             untold_holes: 0,
             untold_unread: false,
+            time: None,
         }
     }
 
@@ -186,7 +190,11 @@ impl Disk {
 
     /// Sets the time of the records that follow.
     pub fn set_time(&mut self, now: Now) {
-        self.log().set_time(now);
+        let time = Some((now.mono, now.wall));
+        if self.time != time {
+            self.log().set_time(now);
+            self.time = time;
+        }
     }
 
     /// Adds a record to the turn's and gives its number.
@@ -206,6 +214,7 @@ impl Disk {
     /// Hands the turn's records to the kernel.
     pub fn commit(&mut self, node: &Node, now: Now) {
         let before = self.files.len(self.current);
+        self.time = None;
         self.log().commit(node, now);
         let was_lacking = self.lacking;
         if !self.files.is_dead() {
@@ -228,11 +237,12 @@ impl Disk {
             });
         }
         let mut end = before;
-        for line in written.split_inclusive(|&byte| byte == b'\n') {
-            end += line.len();
+        for lf in memchr_iter(b'\n', written) {
+            let line = &written[end - before..lf];
+            end = before + lf + 1;
             // Notes and what was written again are the log's own.
-            let direction = line.split(|&byte| byte == b' ').nth(1);
-            if line.ends_with(b"\n") && matches!(direction, Some(b"<" | b">")) {
+            let direction = memchr(b' ', line).map(|space| &line[space + 1..]);
+            if matches!(direction, Some([b'<' | b'>', b' ', ..])) {
                 self.committed += 1;
                 places.push(Place {
                     end,
