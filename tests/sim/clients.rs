@@ -431,10 +431,11 @@ impl Herd {
                     &host.name, wall, &client, &location, &digits,
                 ));
                 let effective = host.heard.hear(line, record, oldest);
-                host.costs.hear(line, None);
+                let digest = host.costs.hear(line, None);
                 let made = Made {
                     at: self.now,
                     effective,
+                    digest,
                 };
                 self.made.entry(line.to_vec()).or_insert(made);
             }

@@ -16,9 +16,11 @@
 //! exactly 2·L - (S - 1) a change: the tests ask for equality then.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use herd::connection_id::ConnectionId;
+
+use crate::hash::{Stir, Stirred};
 
 /// A life of a server, as its hello names it.
 pub type Life = Vec<u8>;
@@ -38,6 +40,9 @@ pub struct Hello {
 impl Hello {
     /// Reads `HELLO herd/1 <from> <to> <incarnation> <serial> <known> <number>`.
     pub fn read(line: &[u8]) -> Option<Hello> {
+        if !line.starts_with(b"HELLO ") {
+            return None; // as nearly all
+        }
         let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
         let [b"HELLO", b"herd/1", _, _, life, serial, known, number] = fields[..] else {
             return None;
@@ -61,8 +66,9 @@ fn read_number(digits: &[u8]) -> u64 {
     digits.parse().expect("digits")
 }
 
-fn digest(line: &[u8]) -> u64 {
-    let mut digest = DefaultHasher::new();
+/// By which a line is remembered here.
+pub fn digest(line: &[u8]) -> u64 {
+    let mut digest = Stir::default();
     line.hash(&mut digest);
     digest.finish()
 }
@@ -75,7 +81,7 @@ struct Session {
     count: u64,
     /// The neighbour's hello.
     hello: Hello,
-    said: HashSet<u64>,
+    said: HashSet<u64, Stirred>,
     unmarked: Vec<u64>,
 }
 
@@ -84,10 +90,10 @@ struct Session {
 pub struct Costs {
     sessions: BTreeMap<ConnectionId, Session>,
     /// For each neighbour: the mark that covers what was said to it.
-    marked: BTreeMap<usize, HashMap<u64, u64>>,
+    marked: BTreeMap<usize, HashMap<u64, u64, Stirred>>,
     /// From which neighbour each line was heard first, and in which of the lives counted in
     /// `heads`; `None`: from a client or the log.
-    first: HashMap<u64, Option<(usize, u64)>>,
+    first: HashMap<u64, Option<(usize, u64)>, Stirred>,
     /// The life in which each neighbour last presented itself, and how often that has changed.
     heads: BTreeMap<usize, (Life, u64)>,
     /// Lives whose numbers have not changed since: none before the last loss of records.
@@ -114,9 +120,10 @@ impl Costs {
         }
     }
 
-    /// These lines may have been forgotten, and may come again as if for the first time.
-    pub fn forget<'a>(&mut self, lines: impl Iterator<Item = &'a Vec<u8>>) {
-        let lines: HashSet<u64> = lines.map(|line| digest(line)).collect();
+    /// The lines with these digests may have been forgotten, and may come again as if for the first
+    /// time.
+    pub fn forget(&mut self, lines: impl Iterator<Item = u64>) {
+        let lines: HashSet<u64, Stirred> = lines.collect();
         for (_, from) in self
             .first
             .iter_mut()
@@ -149,7 +156,7 @@ impl Costs {
             neighbour,
             count: *count,
             hello,
-            said: HashSet::new(),
+            said: HashSet::default(),
             unmarked: Vec::new(),
         };
         self.sessions.insert(id, session);
@@ -160,11 +167,13 @@ impl Costs {
         self.sessions.get(&id).map(|session| &session.hello)
     }
 
-    /// A report came in, over a link or from a client.
-    pub fn hear(&mut self, line: &[u8], by: Option<ConnectionId>) {
+    /// A report came in, over a link or from a client. Gives its digest.
+    pub fn hear(&mut self, line: &[u8], by: Option<ConnectionId>) -> u64 {
         let session = by.and_then(|id| self.sessions.get(&id));
         let from = session.map(|session| (session.neighbour, session.count));
-        self.first.entry(digest(line)).or_insert(from);
+        let digest = digest(line);
+        self.first.entry(digest).or_insert(from);
+        digest
     }
 
     /// A report leaves on a link.

@@ -16,6 +16,7 @@ use crate::agenda::{Agenda, Event, Moment};
 use crate::checks::Fences;
 use crate::clients::Script;
 use crate::disk::{Crash, Disk, Left};
+use crate::hash::Stirred;
 use crate::host::{Host, Peer, random_room};
 use crate::network::{End, Network, Parcel};
 use crate::oracle::{self, NEVER};
@@ -58,6 +59,8 @@ fn some_forget(seed: u64) -> Option<Duration> {
 pub struct Made {
     pub at: Duration,
     pub effective: i128,
+    /// That of [`costs::digest`](crate::costs::digest).
+    pub digest: u64,
 }
 
 /// The herd and its network.
@@ -76,7 +79,7 @@ pub struct Herd {
     /// Since when each way and its ends have been left alone.
     pub fences: Fences,
     /// Every `AT` line that a server has made.
-    pub made: HashMap<Vec<u8>, Made>,
+    pub made: HashMap<Vec<u8>, Made, Stirred>,
     /// Since when nothing has been amiss.
     pub healed: Duration,
     dials: u64,
@@ -159,7 +162,7 @@ impl Herd {
             script: Script::new(&mut dice),
             network,
             agenda: Agenda::default(),
-            made: HashMap::new(),
+            made: HashMap::default(),
             healed: Duration::ZERO,
             dials: 0,
             digest: DefaultHasher::new(),
@@ -192,7 +195,10 @@ impl Herd {
     fn wall_nanos(&self, host: usize) -> i64 {
         let seconds = EPOCH_SECONDS + self.now.as_secs() as i64 + self.hosts[host].skew_seconds;
         let nanos = seconds * SECOND + i64::from(self.now.subsec_nanos());
-        nanos - nanos.rem_euclid(self.clock_step)
+        match self.clock_step {
+            1 => nanos,
+            step => nanos - nanos.rem_euclid(step),
+        }
     }
 
     /// Both clocks of a host.
@@ -222,10 +228,10 @@ impl Herd {
         self.hosts[index].skew_seconds = skew_seconds;
         self.hosts[index].clock_set = self.now;
         if self.wall(index) < before && oldest != NEVER {
-            let made = self.made.iter();
-            let expired = made.filter(|(_, made)| made.effective < oldest);
+            let made = self.made.values();
+            let expired = made.filter(|made| made.effective < oldest);
             let costs = &mut self.hosts[index].costs;
-            costs.forget(expired.map(|(line, _)| line));
+            costs.forget(expired.map(|made| made.digest));
             let now = self.clock(index);
             let Host { disk, node, .. } = &mut self.hosts[index];
             if let Some(node) = node

@@ -13,6 +13,7 @@
 //! | `disk`, `files` | its log: the real one, over a simulated disk |
 //! | `rotation` | one log, and a crash at every point of its rotation |
 //! | `network`, `agenda`, `topology` | wires, time, shapes |
+//! | `hash` | a quick hash for what the judges remember |
 //! | `faults` | what befalls a herd, and healing |
 //! | `oracle`, `costs`, `checks` | the judges: what is held, what may be said, what must hold |
 
@@ -23,6 +24,7 @@ mod costs;
 mod disk;
 mod faults;
 mod files;
+mod hash;
 mod herd;
 mod host;
 mod network;
