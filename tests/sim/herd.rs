@@ -227,6 +227,7 @@ impl Herd {
         self.hosts[index].heard.expire(oldest);
         self.hosts[index].skew_seconds = skew_seconds;
         self.hosts[index].clock_set = self.now;
+        self.hosts[index].turns += 1;
         if self.wall(index) < before && oldest != NEVER {
             let made = self.made.values();
             let expired = made.filter(|made| made.effective < oldest);

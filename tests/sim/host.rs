@@ -87,6 +87,8 @@ pub struct Host {
     pub costs: Costs,
     /// Something has happened to it since it was last checked.
     pub touched: bool,
+    /// Counts its turns, and how often its clock was set: only then does it change.
+    pub turns: u64,
 }
 
 /// A connection to another server.
@@ -146,6 +148,7 @@ impl Host {
             up: BTreeMap::new(),
             costs: Costs::default(),
             touched: false,
+            turns: 0,
         }
     }
 

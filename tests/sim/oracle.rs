@@ -4,7 +4,12 @@
 //! of its own. It must never use `Location`, `Table` or `Timestamp`: what both get wrong in the
 //! same way would go unseen.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::rc::Rc;
+
+use memchr::memchr_iter;
 
 /// Nanoseconds of a second.
 pub const SECOND: i128 = 1_000_000_000;
@@ -18,36 +23,68 @@ pub const NEVER: i128 = i128::MIN;
 /// > whichever is earlier. The latest effective time wins; ties fall to the latest time of
 /// > receipt, then to the server's name, then to the location, then to the time's digits, the
 /// > greater by bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank {
-    effective: i128,
-    receipt: i128,
-    server: Vec<u8>,
-    location: Vec<u8>,
-    digits: Vec<u8>,
+#[derive(Clone, Copy, Debug)]
+pub struct Rank<'l> {
+    times: Times,
+    line: &'l [u8],
 }
 
-impl Rank {
+/// What decides first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Times {
+    effective: i128,
+    receipt: i128,
+}
+
+impl<'l> Rank<'l> {
     /// The time by which it is judged, in nanoseconds.
     pub fn effective(&self) -> i128 {
-        self.effective
+        self.times.effective
+    }
+
+    /// What decides where the times do not.
+    fn rest(&self) -> [&'l [u8]; 3] {
+        let [server, _, _, location, digits] = fields(self.line);
+        [server, location, digits]
     }
 }
 
+impl Ord for Rank<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_time = self.times.cmp(&other.times);
+        by_time.then_with(|| match self.line == other.line {
+            true => Ordering::Equal,
+            false => self.rest().cmp(&other.rest()),
+        })
+    }
+}
+
+impl PartialOrd for Rank<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Rank<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Rank<'_> {}
+
 /// The fields of an `AT` line after `AT`: server, difference, client, location, time.
 fn fields(line: &[u8]) -> [&[u8]; 5] {
-    let mut fields = line.split(|&byte| byte == b' ');
-    let first_seven = [(); 7].map(|()| fields.next());
-    match first_seven {
-        [
-            Some(b"AT"),
-            Some(server),
-            Some(difference),
-            Some(client),
-            Some(location),
-            Some(time),
-            None,
-        ] => [server, difference, client, location, time],
+    let mut spaces = memchr_iter(b' ', line);
+    let first_five = [(); 5].map(|()| spaces.next());
+    match (first_five, spaces.next()) {
+        ([Some(a), Some(b), Some(c), Some(d), Some(e)], None) if line[..a] == *b"AT" => [
+            &line[a + 1..b],
+            &line[b + 1..c],
+            &line[c + 1..d],
+            &line[d + 1..e],
+            &line[e + 1..],
+        ],
         _ => panic!("no AT line: {}", line.escape_ascii()),
     }
 }
@@ -63,8 +100,8 @@ pub fn location(line: &[u8]) -> &[u8] {
 }
 
 /// Where an `AT` line stands among those about the same client.
-pub fn rank(line: &[u8]) -> Rank {
-    let [server, difference, _, location, digits] = fields(line);
+pub fn rank(line: &[u8]) -> Rank<'_> {
+    let [_, difference, _, _, digits] = fields(line);
     let time = nanos(digits);
     let difference = match difference.split_first() {
         Some((b'+', magnitude)) => nanos(magnitude),
@@ -72,22 +109,30 @@ pub fn rank(line: &[u8]) -> Rank {
         _ => panic!("a difference without sign: {}", line.escape_ascii()),
     };
     let receipt = time + difference;
-    Rank {
-        effective: if time < receipt { time } else { receipt },
-        receipt,
-        server: server.to_vec(),
-        location: location.to_vec(),
-        digits: digits.to_vec(),
-    }
+    let effective = if time < receipt { time } else { receipt };
+    let times = Times { effective, receipt };
+    Rank { times, line }
 }
 
 /// A decimal number of seconds, in nanoseconds.
 pub fn nanos(text: &[u8]) -> i128 {
-    let text = std::str::from_utf8(text).expect("digits");
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    assert!(fraction.len() <= 9, "{text}");
-    let number = |digits: &str| i128::from(digits.parse::<u64>().expect("digits"));
-    number(whole) * SECOND + number(fraction) * 10_i128.pow(9 - fraction.len() as u32)
+    let point = text.iter().position(|&byte| byte == b'.');
+    let (whole, fraction) = match point {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, &b"0"[..]),
+    };
+    let shown = text.escape_ascii();
+    assert!(fraction.len() <= 9, "{shown}");
+    let number = |digits: &[u8]| {
+        assert!(!digits.is_empty(), "no digits: {shown}");
+        digits.iter().fold(0_u64, |number, byte| {
+            assert!(byte.is_ascii_digit(), "no digit: {shown}");
+            let number = number.checked_mul(10).expect("a number of 64 bits");
+            number + u64::from(byte - b'0')
+        })
+    };
+    let fraction = number(fraction) * 10_u64.pow(9 - fraction.len() as u32);
+    i128::from(number(whole)) * SECOND + i128::from(fraction)
 }
 
 /// The reply that `server` owes a client for its IAMAT when its clock shows `wall` nanoseconds.
@@ -96,9 +141,12 @@ pub fn reply(server: &str, wall: i128, client: &[u8], location: &str, digits: &s
     let sign = if difference < 0 { '-' } else { '+' };
     let size = difference.unsigned_abs();
     let (seconds, rest) = (size / SECOND as u128, size % SECOND as u128);
-    let head = format!("AT {server} {sign}{seconds}.{rest:09} ");
-    let tail = format!(" {location} {digits}");
-    [head.as_bytes(), client, tail.as_bytes()].concat()
+    let seconds = u64::try_from(seconds).expect("a difference of seconds of 18 digits");
+    let mut line = Vec::with_capacity(100 + client.len());
+    write!(line, "AT {server} {sign}{seconds}.{:09} ", rest as u32).expect("it is memory");
+    line.extend_from_slice(client);
+    write!(line, " {location} {digits}").expect("it is memory");
+    line
 }
 
 /// What one server has heard, from its clients and over its links, and so what it may hold.
@@ -125,20 +173,41 @@ pub struct Heard {
 #[derive(Debug, Default)]
 struct About {
     reports: Vec<Report>,
-    /// The place of the most recent that was heard, unless it must be told again.
-    heard: Option<Rank>,
+    /// The most recent that was heard, unless it must be told again.
+    heard: Option<Said>,
+    /// The most recent of `reports` that had not expired when they came.
+    best: Option<usize>,
     /// The bound by which they have last expired.
     oldest: Option<i128>,
     /// Which of them may be held now, by place in `reports`; `None`: nothing may be held.
     may_hold: Vec<Option<usize>>,
 }
 
+/// A line that was said, read once.
+#[derive(Clone, Debug)]
+struct Said {
+    times: Times,
+    line: Rc<[u8]>,
+}
+
+impl Said {
+    fn rank(&self) -> Rank<'_> {
+        Rank {
+            times: self.times,
+            line: &self.line,
+        }
+    }
+
+    fn effective(&self) -> i128 {
+        self.times.effective
+    }
+}
+
 #[derive(Debug)]
 struct Report {
     /// The number of its record.
     place: u64,
-    rank: Rank,
-    line: Vec<u8>,
+    said: Said,
     /// It had expired when it came, so it was not taken in.
     late: bool,
     /// It has expired since, in some turn.
@@ -147,8 +216,17 @@ struct Report {
 
 impl About {
     /// Whether a report about the client has been heard that is as recent as this.
-    fn has_heard(&self, rank: &Rank) -> bool {
-        self.heard.as_ref().is_some_and(|heard| heard >= rank)
+    fn has_heard(&self, rank: &Rank<'_>) -> bool {
+        self.heard
+            .as_ref()
+            .is_some_and(|heard| heard.rank() >= *rank)
+    }
+
+    /// This has been heard, at whatever place.
+    fn note(&mut self, said: &Said) {
+        if !self.has_heard(&said.rank()) {
+            self.heard = Some(said.clone());
+        }
     }
 
     /// What has an effective time before `oldest` may be gone.
@@ -157,10 +235,10 @@ impl About {
             return; // and what has come since had not expired
         }
         for report in &mut self.reports {
-            report.expired |= report.rank.effective < oldest;
+            report.expired |= report.said.effective() < oldest;
         }
         let mut held = self.may_hold.iter().flatten();
-        let may_be_gone = held.any(|&at| self.reports[at].rank.effective < oldest);
+        let may_be_gone = held.any(|&at| self.reports[at].said.effective() < oldest);
         if may_be_gone && !self.may_hold.contains(&None) {
             self.may_hold.push(None);
         }
@@ -169,7 +247,40 @@ impl About {
     /// What is shown where this is held.
     fn shown(&self, held: Option<usize>, oldest: i128) -> Option<&[u8]> {
         let report = &self.reports[held?];
-        (report.rank.effective >= oldest).then_some(&report.line)
+        (report.said.effective() >= oldest).then_some(&report.said.line)
+    }
+
+    /// What is shown. `Err` says what it must be, or may be, if that is something else.
+    fn see(&mut self, line: Option<&[u8]>, oldest: i128) -> Result<(), String> {
+        self.expire(oldest);
+        let mut may_hold = std::mem::take(&mut self.may_hold);
+        let shows = |held: &Option<usize>| self.shown(*held, oldest) == line;
+        if may_hold.iter().any(shows) {
+            may_hold.retain(shows);
+            if let (Some(_), Some(seen)) = (line, may_hold[0]) {
+                let seen = self.reports[seen].said.clone();
+                self.note(&seen); // though it was doubted, it is there
+            }
+            self.may_hold = may_hold;
+            return Ok(());
+        }
+        let shown = may_hold.iter().map(|held| match self.shown(*held, oldest) {
+            Some(line) => line.escape_ascii().to_string(),
+            None => "nothing".to_owned(),
+        });
+        Err(Vec::from_iter(shown.collect::<BTreeSet<_>>()).join(" or "))
+    }
+
+    /// What must be held, whatever has expired.
+    fn must_hold(&self) -> Option<&[u8]> {
+        match self.may_hold[..] {
+            [Some(at)] => Some(&self.reports[at].said.line),
+            _ => None,
+        }
+    }
+
+    fn may_be_held(&self) -> bool {
+        self.may_hold.iter().any(Option::is_some)
     }
 
     /// After a restart the most recent that has been taken in is held, or if that has ever expired
@@ -177,9 +288,11 @@ impl About {
     fn recall(&mut self) {
         self.may_hold.clear();
         let mut places: Vec<_> = (0..self.reports.len()).collect();
-        places.sort_by(|&a, &b| self.reports[b].rank.cmp(&self.reports[a].rank));
-        self.heard = places.first().map(|&at| self.reports[at].rank.clone());
+        let rank = |at: usize| self.reports[at].said.rank();
+        places.sort_by(|&a, &b| rank(b).cmp(&rank(a)));
+        self.heard = places.first().map(|&at| self.reports[at].said.clone());
         places.retain(|&at| !self.reports[at].late);
+        self.best = places.first().copied();
         for at in places {
             self.may_hold.push(Some(at));
             if !self.reports[at].expired {
@@ -205,9 +318,9 @@ impl Heard {
     /// before `oldest` has expired. Gives its effective time.
     pub fn hear(&mut self, line: &[u8], place: u64, oldest: i128) -> i128 {
         let rank = rank(line);
-        let effective = rank.effective;
+        let effective = rank.effective();
         self.expired_before = self.expired_before.max(oldest);
-        let about = self.about.entry(client(line).to_vec()).or_default();
+        let about = self.about_mut(client(line));
         if about.may_hold.is_empty() {
             about.may_hold.push(None);
         }
@@ -217,33 +330,51 @@ impl Heard {
             !about.has_heard(&rank) // so that it is known to have been heard
         } else {
             let (reports, at) = (&about.reports, about.reports.len());
-            let loses = |held: &Option<usize>| held.is_none_or(|held| reports[held].rank < rank);
+            let loses =
+                |held: &Option<usize>| held.is_none_or(|held| reports[held].said.rank() < rank);
             let before = about.may_hold.len();
             about.may_hold.retain(|held| !loses(held));
             let taken_in = about.may_hold.len() < before;
             about.may_hold.extend(taken_in.then_some(Some(at)));
             // The log has all that is held: a restart knows what is better, or neither.
-            let is_better = |held: &Report| !held.late && held.rank >= rank;
-            taken_in || !about.reports.iter().any(is_better)
+            let best = about.best.map(|best| about.reports[best].said.rank());
+            let is_best = best.is_none_or(|best| best < rank);
+            if is_best {
+                about.best = Some(at);
+            }
+            taken_in || is_best
         };
-        about.heard = about.heard.take().max(Some(rank.clone()));
-        if kept {
-            about.reports.push(Report {
+        let is_ahead = !about.has_heard(&rank);
+        if kept || is_ahead {
+            let said = Said {
+                times: rank.times,
+                line: line.into(),
+            };
+            if is_ahead {
+                about.heard = Some(said.clone());
+            }
+            about.reports.extend(kept.then_some(Report {
                 place,
-                rank,
-                line: line.to_vec(),
+                said,
                 late,
                 expired: false,
-            });
+            }));
         }
         effective
+    }
+
+    fn about_mut(&mut self, client: &[u8]) -> &mut About {
+        if !self.about.contains_key(client) {
+            self.about.insert(client.to_vec(), About::default());
+        }
+        self.about.get_mut(client).expect("it is there now")
     }
 
     /// The clock is set back, by which what has an effective time before `oldest` had expired: so
     /// that was refused or given up, and is to be told once more.
     pub fn doubt(&mut self, oldest: i128) {
         for about in self.about.values_mut() {
-            about.heard = about.heard.take().filter(|rank| rank.effective >= oldest);
+            about.heard = about.heard.take().filter(|said| said.effective() >= oldest);
         }
     }
 
@@ -262,11 +393,11 @@ impl Heard {
         for about in self.about.values_mut() {
             let (reports, may_hold) = (&about.reports, &mut about.may_hold);
             for held in may_hold.iter_mut() {
-                *held = held.filter(|&at| reports[at].rank.effective >= before);
+                *held = held.filter(|&at| reports[at].said.effective() >= before);
             }
             may_hold.sort_unstable();
             may_hold.dedup();
-            left += usize::from(may_hold.iter().any(Option::is_some));
+            left += usize::from(about.may_be_held());
         }
         left
     }
@@ -274,56 +405,58 @@ impl Heard {
     /// What is shown of `client`. `Err` says what it must be, or may be, if that is something else.
     pub fn see(&mut self, client: &[u8], line: Option<&[u8]>, oldest: i128) -> Result<(), String> {
         self.expired_before = self.expired_before.max(oldest);
-        let Some(about) = self
-            .about
-            .get_mut(client)
-            .filter(|a| !a.may_hold.is_empty())
-        else {
-            return line.map_or(Ok(()), |_| Err("nothing".to_owned()));
-        };
-        about.expire(oldest);
-        let mut may_hold = std::mem::take(&mut about.may_hold);
-        let shows = |held: &Option<usize>| about.shown(*held, oldest) == line;
-        if may_hold.iter().any(shows) {
-            may_hold.retain(shows);
-            let seen = line.map(rank); // though it was doubted, it is there
-            about.heard = about.heard.take().max(seen);
-            about.may_hold = may_hold;
-            return Ok(());
+        match self.about.get_mut(client) {
+            Some(about) if !about.may_hold.is_empty() => about.see(line, oldest),
+            _ => line.map_or(Ok(()), |_| Err("nothing".to_owned())),
         }
-        let shown = may_hold
-            .iter()
-            .map(|held| match about.shown(*held, oldest) {
-                Some(line) => line.escape_ascii().to_string(),
-                None => "nothing".to_owned(),
-            });
-        Err(Vec::from_iter(shown.collect::<BTreeSet<_>>()).join(" or "))
+    }
+
+    /// The same for all of whom something may be held, of whom `shown` says what is. Gives of how many
+    /// that is something.
+    pub fn see_all<'t>(
+        &mut self,
+        shown: impl Fn(&[u8]) -> Option<&'t [u8]>,
+        oldest: i128,
+    ) -> Result<usize, (Option<&'t [u8]>, String)> {
+        let mut count = 0;
+        for (client, about) in &mut self.about {
+            if about.may_be_held() {
+                self.expired_before = self.expired_before.max(oldest);
+                let line = shown(client);
+                about.see(line, oldest).map_err(|may_be| (line, may_be))?;
+                count += usize::from(line.is_some());
+            }
+        }
+        Ok(count)
     }
 
     /// What must be held of `client`, whatever has expired.
     pub fn must_hold(&self, client: &[u8]) -> Option<&[u8]> {
-        let about = self.about.get(client)?;
-        match about.may_hold[..] {
-            [Some(at)] => Some(&about.reports[at].line),
-            _ => None,
-        }
+        self.about.get(client)?.must_hold()
+    }
+
+    /// All that must be held, whatever has expired, by client.
+    pub fn must_be_held(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let all = self.about.iter();
+        all.filter_map(|(client, about)| Some((&client[..], about.must_hold()?)))
     }
 
     /// Whether this has been heard, or something more recent about the same client, be it that it
     /// has been forgotten, or was not taken in, or would not be.
     pub fn has_heard(&self, line: &[u8], oldest: i128) -> bool {
-        let rank = rank(line);
         let about = self.about.get(client(line));
-        rank.effective < self.vague_before.max(oldest)
-            || about.is_some_and(|about| about.has_heard(&rank))
+        let heard = about.and_then(|about| about.heard.as_ref());
+        if heard.is_some_and(|heard| *heard.line == *line) {
+            return true;
+        }
+        let rank = rank(line);
+        rank.effective() < self.vague_before.max(oldest)
+            || heard.is_some_and(|heard| heard.rank() >= rank)
     }
 
     /// Those of whom something may be held.
     pub fn clients(&self) -> impl Iterator<Item = &[u8]> {
-        let known = self
-            .about
-            .iter()
-            .filter(|(_, about)| about.may_hold.iter().any(Option::is_some));
+        let known = self.about.iter().filter(|(_, about)| about.may_be_held());
         known.map(|(client, _)| &client[..])
     }
 

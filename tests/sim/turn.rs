@@ -41,6 +41,7 @@ impl Herd {
         self.perform(host, None);
         self.flood(host);
         self.hosts[host].touched = true;
+        self.hosts[host].turns += 1;
         let doom = self.hosts[host].doom;
         if doom == Some(Doom::InCommit) {
             self.hosts[host].disk.doom(&mut self.dice);
