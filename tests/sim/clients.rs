@@ -173,7 +173,7 @@ impl Script {
     }
 
     /// One of many reports in a row, each more recent than the one before.
-    fn hasty_report(&mut self, wall: i128) -> (Vec<u8>, Owed) {
+    fn hasty_report(&mut self, wall: i64) -> (Vec<u8>, Owed) {
         self.hasty += 1;
         let client = format!("hasty{}", self.hasty % 3).into_bytes();
         let location = "+10-010".to_owned();
@@ -228,8 +228,15 @@ impl Script {
 }
 
 fn iamat(gap: &str, client: Vec<u8>, location: String, digits: String) -> (Vec<u8>, Owed) {
-    let tail = format!("{gap}{location} {digits}");
-    let line = [b"IAMAT ", &client[..], tail.as_bytes()].concat();
+    let line = [
+        b"IAMAT ",
+        &client[..],
+        gap.as_bytes(),
+        location.as_bytes(),
+        b" ",
+        digits.as_bytes(),
+    ]
+    .concat();
     let owed = Owed::Report {
         client,
         location,
@@ -256,7 +263,7 @@ impl Herd {
         let mut bytes = Vec::new();
         for _ in 0..lines {
             let (line, owed) = if bursts {
-                self.script.hasty_report(seconds)
+                self.script.hasty_report(seconds as i64)
             } else if asks {
                 self.script.question(&mut self.dice)
             } else {

@@ -123,7 +123,10 @@ impl Costs {
     /// The lines with these digests may have been forgotten, and may come again as if for the first
     /// time.
     pub fn forget(&mut self, lines: impl Iterator<Item = u64>) {
-        let lines: HashSet<u64, Stirred> = lines.collect();
+        let mut forgotten = HashSet::<u64, Stirred>::default();
+        forgotten.reserve(lines.size_hint().1.unwrap_or(0));
+        forgotten.extend(lines);
+        let lines = forgotten;
         for (_, from) in self
             .first
             .iter_mut()

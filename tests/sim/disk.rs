@@ -220,8 +220,13 @@ impl Disk {
         if !self.files.is_dead() {
             self.take_notices();
         }
-        let written = self.files.bytes_from(self.current, before);
-        self.note_written(&written, before, was_lacking || self.lacking);
+        let lacking = was_lacking || self.lacking;
+        if self.files.len(self.current) != before || lacking {
+            let written = self.files.bytes_from(self.current, before);
+            self.note_written(&written, before, lacking);
+        } else {
+            self.told.entry(self.current).or_default();
+        }
     }
 
     /// Notes where the records ended that were just written.

@@ -6,7 +6,6 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::rc::Rc;
 
 use memchr::memchr_iter;
@@ -142,11 +141,16 @@ pub fn reply(server: &str, wall: i128, client: &[u8], location: &str, digits: &s
     let size = difference.unsigned_abs();
     let (seconds, rest) = (size / SECOND as u128, size % SECOND as u128);
     let seconds = u64::try_from(seconds).expect("a difference of seconds of 18 digits");
-    let mut line = Vec::with_capacity(100 + client.len());
-    write!(line, "AT {server} {sign}{seconds}.{:09} ", rest as u32).expect("it is memory");
-    line.extend_from_slice(client);
-    write!(line, " {location} {digits}").expect("it is memory");
-    line
+    let head = format!("AT {server} {sign}{seconds}.{:09} ", rest as u32);
+    [
+        head.as_bytes(),
+        client,
+        b" ",
+        location.as_bytes(),
+        b" ",
+        digits.as_bytes(),
+    ]
+    .concat()
 }
 
 /// What one server has heard, from its clients and over its links, and so what it may hold.
