@@ -1050,6 +1050,42 @@ fn what_is_alive_when_the_clock_has_been_set_back_is_not_forgotten_by_the_time_b
 }
 
 #[test]
+fn what_had_expired_at_a_start_does_not_live_again_when_the_clock_is_set_back() {
+    let start = start();
+    let bob = ConnectionId { serial: 0, slot: 0 };
+    let mut first = Solo::start(1, Vec::new(), start, true);
+    let at = first.say(&format!("IAMAT kiwi +00+000 {}", first.seconds()));
+    let later = |seconds: i64| Now {
+        wall: Timestamp::new(start.wall.seconds() + seconds, 0),
+        ..start
+    };
+    // The clock is an hour ahead, and the second life's marks tell Bob that he has all there is.
+    let second = Solo::start_in(BESIDE_BOB, 2, first.log, later(3_600), true);
+    let mut third = Solo::start_in(BESIDE_BOB, 3, second.log, later(3_601), true);
+    assert_eq!(third.node.table().len(), 1, "nobody has looked at it yet");
+    let emu = third.say(&format!("IAMAT emu +00+000 {}", third.seconds()));
+    third.now = later(3_600 + 1 - SPAN_S as i64);
+    assert!(third.node.handle_clock_set_back(third.now));
+    third.now = later(10);
+    assert!(third.node.handle_clock_set_back(third.now));
+    assert_eq!(third.feed(), [(2, emu.clone())]);
+    assert_eq!(third.say("WHATSAT kiwi 1 0"), "? WHATSAT kiwi 1 0");
+    third.node.handle_accepted(bob, third.now);
+    let hello = "HELLO herd/1 Bob Ann 00000000000000b0 1 0000000000000002 1";
+    third.hear(bob, hello);
+    assert_eq!(third.tell(bob), [emu]);
+    // Whoever has it tells it anew, and from then on it is there like any other.
+    third.hear(bob, &at);
+    third.now = later(20);
+    third.say("a turn");
+    third.now = later(3_600);
+    third.say("a turn");
+    third.now = later(15);
+    assert!(!third.node.handle_clock_set_back(third.now));
+    assert!(third.say("WHATSAT kiwi 1 0").starts_with(&at));
+}
+
+#[test]
 fn a_neighbour_that_asks_for_everything_gets_also_what_it_has_told_itself() {
     let mut solo = Solo::start_in(BESIDE_BOB, 1, Vec::new(), start(), false);
     let bob = |serial| ConnectionId { serial, slot: 0 };

@@ -889,6 +889,9 @@ impl Node {
         let Some(oldest) = oldest.filter(|oldest| *oldest <= self.table.lost()) else {
             return false;
         };
+        if let Some(expiry) = &mut self.expiry {
+            expiry.forget_recalled(&mut self.table, now);
+        }
         self.table.set_lost(oldest); // what is older than that stays lost
         let links = self.links.iter_mut();
         let connections: Vec<_> = links
