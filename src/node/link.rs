@@ -706,6 +706,19 @@ mod tests {
         assert_eq!(session.due_mark(now), Some((4097, Spoken::News)));
     }
 
+    /// Else no record of the log would tell when it was passed over, and a start whose clock has been
+    /// set back meanwhile would not see that it knows it again.
+    #[test]
+    fn a_mark_of_what_was_only_passed_over_is_news() {
+        let now = start();
+        let mut link = Link::new(&name("A"), name("B"), now);
+        link.begin_session(CONNECTION, &hello(1, 1), 3, 5, now);
+        let session = link.session.as_mut().expect("it has begun");
+        session.skip_to(5);
+        let now = later(now, MARK_EVERY);
+        assert_eq!(session.due_mark(now), Some((5, Spoken::News)));
+    }
+
     #[test]
     fn a_line_that_comes_slowly_is_no_silence_and_one_that_drips_is() {
         let now = start();

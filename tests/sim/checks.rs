@@ -181,7 +181,9 @@ impl Herd {
         for change in node.table().changes_after(0) {
             let shown = change.line.escape_ascii();
             assert!(
-                change.number > *number || host.heard.has_heard(change.line, oldest),
+                change.number > *number
+                    || host.heard.has_heard(change.line, oldest)
+                    || other.may_be_untold(change.line),
                 "host {index} claims up to {number} of host {neighbour}'s feed, and lacks {shown}"
             );
         }
@@ -239,7 +241,7 @@ impl Herd {
         for change in node.table().changes_after(0) {
             let shown = change.line.escape_ascii();
             assert!(
-                heard.has_heard(change.line, oldest),
+                heard.has_heard(change.line, oldest) || self.hosts[host].may_be_untold(change.line),
                 "host {host} has nothing to say, but host {other} has not heard {shown}"
             );
         }

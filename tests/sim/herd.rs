@@ -224,7 +224,7 @@ impl Herd {
     /// notes that others may know more of what it did than its log: as `Server` does.
     pub fn set_clock(&mut self, index: usize, skew_seconds: i64) {
         let (before, oldest) = (self.wall(index), self.oldest(index));
-        self.hosts[index].heard.expire(oldest);
+        self.hosts[index].expire(oldest);
         self.hosts[index].skew_seconds = skew_seconds;
         self.hosts[index].clock_set = self.now;
         self.hosts[index].turns += 1;
@@ -276,8 +276,10 @@ impl Herd {
             host.know_again(); // the clock was set back since
         }
         let recalled = node.table().changes_after(0).map(|change| change.line);
+        let recalled = Vec::from_iter(recalled);
         let life = seeds.incarnation.to_string().into_bytes();
-        host.costs.boot(life, recalled);
+        host.costs.boot(life, recalled.iter().copied());
+        host.recall(recalled.into_iter(), node.lives().count() > 1);
         host.node = Some(node);
         host.life += 1;
         host.clock_set = self.now;
@@ -304,7 +306,7 @@ impl Herd {
         if host.node.is_none() {
             return;
         }
-        host.heard.expire(oldest);
+        host.expire(oldest);
         if crash == Crash::Killed {
             for peer in host.peers.values() {
                 let (now, agenda) = (self.now, &mut self.agenda);

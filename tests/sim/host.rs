@@ -1,7 +1,7 @@
 //! One server of a simulated herd: its node, its disk, its clock, its connections, and what the
 //! simulation knows of it beside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::agenda::Moment;
 use crate::clients::Client;
 use crate::costs::{Claim, Costs, Life};
 use crate::disk::{Crash, Disk, Left};
-use crate::oracle::Heard;
+use crate::oracle::{self, Heard, NEVER};
 
 /// A wire takes at least this much: less than a socket, so that neighbours are often too slow.
 const ROOM_BYTES_MIN: u64 = 500;
@@ -78,6 +78,13 @@ pub struct Host {
     /// Numbers of records up to which no mark counts, since a life that began there, or whose clock was
     /// set back there, may know again what had expired: unless a power failure takes that away.
     void: Vec<u64>,
+    /// What had an effective time before this had expired at some time of its life.
+    expired_before: i128,
+    /// What its last life knew to have expired and no record is left of: it is known again, though
+    /// marks of that life cover it and tell nobody so. The README does not promise that it is told.
+    untold_before: i128,
+    /// The lines that it knew at its start of which that is so.
+    untold: BTreeSet<Vec<u8>>,
     /// Nobody has cut its log's beginning off: what it knows is exactly what the disk has left.
     pub whole: bool,
     /// What its last crash has left on its disk.
@@ -144,6 +151,9 @@ impl Host {
             heard: Heard::default(),
             marks: BTreeMap::new(),
             void: Vec::new(),
+            expired_before: NEVER,
+            untold_before: NEVER,
+            untold: BTreeSet::new(),
             whole: true,
             up: BTreeMap::new(),
             costs: Costs::default(),
@@ -187,6 +197,7 @@ impl Host {
         self.outbox.clear();
         self.up.clear();
         let has_gap = self.disk.has_gap();
+        let last = self.disk.last();
         let left = self.disk.crash(crash, dice);
         self.left = left;
         let has_gap = has_gap || self.disk.has_gap(); // it may be another file now
@@ -196,6 +207,15 @@ impl Host {
         let number = match left {
             Left::UpTo(number) | Left::AtLeast(number) => number,
             Left::Some => 0,
+        };
+        let has_lost_said = match left {
+            Left::UpTo(number) => crash != Crash::Killed && number < last,
+            Left::AtLeast(_) | Left::Some => true,
+        };
+        let expired_before = std::mem::replace(&mut self.expired_before, NEVER);
+        self.untold_before = match has_lost_said {
+            true => expired_before,
+            false => NEVER, // what has left has its record
         };
         match left {
             Left::Some => self.heard.clear(),
@@ -207,6 +227,30 @@ impl Host {
         self.void.retain(|at| *at <= number);
         // Where nothing else is left of such a life nobody knows whether its note of a gap is.
         self.whole &= crash == Crash::Killed || self.void.last() != Some(&number);
+    }
+
+    /// What has an effective time before `oldest` has expired.
+    pub fn expire(&mut self, oldest: i128) {
+        self.expired_before = self.expired_before.max(oldest);
+        self.heard.expire(oldest);
+    }
+
+    /// A life begins, and recalls these lines. If it `trusts` no mark of a life before it tells all.
+    pub fn recall<'a>(&mut self, recalled: impl Iterator<Item = &'a [u8]>, trusts: bool) {
+        let recalled: BTreeSet<_> = recalled.collect();
+        self.untold.retain(|line| recalled.contains(&line[..]));
+        let before = std::mem::replace(&mut self.untold_before, NEVER);
+        let untold = |line: &&&[u8]| oracle::rank(line).effective() < before;
+        self.untold
+            .extend(recalled.iter().filter(untold).map(|line| line.to_vec()));
+        if !trusts {
+            self.untold.clear();
+        }
+    }
+
+    /// Whether a neighbour may never be told this line.
+    pub fn may_be_untold(&self, line: &[u8]) -> bool {
+        self.untold.contains(line)
     }
 
     /// It knows again what had expired: no mark that its log tells of counts.
