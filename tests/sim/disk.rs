@@ -552,6 +552,11 @@ impl Disk {
                     .for_each(|places| *places = vec![Place::VAGUE]);
                 let places = Place::whole(end, self.last);
                 self.told.insert(self.current, places);
+                if !node.recalls_from_the_beginning() {
+                    // It ends within its checkpoint, say, and until it is replaced no start will see
+                    // where it began.
+                    self.gaps.insert(self.current);
+                }
             }
         }
         if !self.files.holes(self.current).is_empty() {
