@@ -109,6 +109,21 @@ impl Connection {
         self.state == State::Open
     }
 
+    /// Whether it takes the place of another: until it is closed, or has said its last and no answer is
+    /// awaited for it.
+    pub fn counts_as_open(&self) -> bool {
+        match self.state {
+            State::Open => true,
+            State::Losing(_) => self.output.awaits(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is owed anything.
+    pub fn owes(&self) -> bool {
+        !self.output.is_empty()
+    }
+
     /// Whether nothing is under way on it: nothing to read that we know of, nothing owed.
     pub fn is_quiet(&self) -> bool {
         let busy = self.ready || self.dirty || self.readable || self.held;

@@ -69,8 +69,15 @@ const ACCEPT_BUDGET: usize = 256;
 pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
 /// What is owed to all connections together; an answer that several are sent counts for each. Over
-/// it, who has taken nothing for the longest is given up.
+/// it, who has taken nothing for `UNREAD_MAX` is given up; if that is too little, who is owed the most,
+/// be it that it reads slowly or that much stays behind an answer for it, ...
 pub const OUTPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// ... until only so much is left: who is owed the most is found by looking at all.
+const OUTPUT_ALL_BYTES_LEFT: usize = OUTPUT_ALL_BYTES_MAX / 8 * 7;
+
+/// Who could have taken some for so long, and did not, does not read.
+const UNREAD_MAX: Duration = Duration::from_secs(5);
 
 /// What is kept of the input of all connections together, since a line's end has not come or its
 /// turn has not. In memory it may take twice as much, as buffers double. Over it, who holds the most
@@ -307,7 +314,8 @@ impl<M> Reactor<M> {
         self.events.is_empty() && self.connections.len() == self.doomed.len()
     }
 
-    /// How many connections of `role`, which a listener has, are open and not about to close.
+    /// How many connections of `role`, which a listener has, are open and not about to close: who has
+    /// said its last and waits for an answer still counts.
     pub fn open_len(&self, role: Role) -> usize {
         let listener = self.listeners.iter().find(|listener| listener.role == role);
         listener.map_or(0, |listener| listener.open)
@@ -338,41 +346,45 @@ impl<M> Reactor<M> {
             self.flush_one(id);
         }
         self.dirty = dirty; // its memory serves the next turn
-        while self.owed > OUTPUT_ALL_BYTES_MAX && self.give_up_slowest() {}
+        if self.owed > OUTPUT_ALL_BYTES_MAX {
+            self.give_up_readers(Instant::now());
+        }
         if self.kept > INPUT_ALL_BYTES_MAX {
             self.give_up_fullest();
         }
     }
 
-    /// Closes the connection that has taken nothing for the longest, if anything is owed to any; where
-    /// all take what they are sent, the one for which the most is kept back behind replies that are not
-    /// there yet. Somebody must pay for those who do not read, and it shall not be those who do.
-    fn give_up_slowest(&mut self) -> bool {
-        let owing = |id: &ConnectionId| {
-            self.connections
-                .get(*id)
-                .is_some_and(|connection| !connection.output.is_empty())
-        };
+    /// Closes connections until there is room again: those that do not read, the longest first, then
+    /// those that are owed the most. Somebody must pay, and it shall not be who reads what little it is
+    /// owed.
+    fn give_up_readers(&mut self, now: Instant) {
         let most = OUTPUT_ALL_BYTES_MAX >> 20;
-        let slowest = self.timers.iter().find(owing);
-        if let Some(slowest) = slowest {
-            let why = "it had taken none for longest";
-            self.doom(
-                slowest,
-                format!("over {most} MiB were owed to all, and {why}"),
-            );
-        } else {
-            let keeping = self.connections.iter().filter(|c| !c.output.is_empty());
-            let Some(fullest) = keeping.max_by_key(|c| c.output.len()) else {
-                return false;
-            };
-            let (id, bytes) = (fullest.id, fullest.output.len());
-            let why = format!("{bytes} bytes were kept back for it");
-            self.doom(id, format!("over {most} MiB were owed to all, and {why}"));
+        let begun = |(deadline, id): (Instant, ConnectionId)| {
+            let unread = self.connections.get(id).is_some_and(Connection::owes);
+            (unread && deadline + UNREAD_MAX <= now + STALL_MAX).then_some(id)
+        };
+        let unread: Vec<_> = self.timers.iter().filter_map(begun).collect();
+        let why = format!("over {most} MiB were owed to all, and it had long taken none");
+        for id in unread {
+            if self.owed > OUTPUT_ALL_BYTES_MAX {
+                self.doom(id, why.clone());
+            }
         }
-        let text = format!("over {most} MiB of replies are not being read");
+        if self.owed > OUTPUT_ALL_BYTES_MAX {
+            let owing = self.connections.iter().filter(|c| c.owes());
+            let mut owing: Vec<_> = owing.map(|c| (c.output.len(), c.id)).collect();
+            owing.sort_unstable_by(|one, other| other.cmp(one)); // of equals the last to come first
+            for (bytes, id) in owing {
+                if self.owed <= OUTPUT_ALL_BYTES_LEFT {
+                    break;
+                }
+                let reason =
+                    format!("over {most} MiB were owed to all, {bytes} bytes of it to this one");
+                self.doom(id, reason);
+            }
+        }
+        let text = format!("over {most} MiB of replies wait to be read");
         self.events.push_back(Event::OutputFull(text));
-        true
     }
 
     /// Closes the connections of whose input the most is kept, until there is room for a while.
@@ -695,7 +707,7 @@ impl<M> Reactor<M> {
         }
         let made = connection.state != State::Dialling;
         let role = connection.role;
-        let open = connection.is_open();
+        let open = connection.counts_as_open();
         self.owed -= connection.output.len();
         connection.output.clear();
         connection.input.release();
@@ -832,11 +844,16 @@ impl<M> Reactor<M> {
 
     /// Holds a connection's input back; `chunk` is what has been read and not been handled. It is
     /// ready again when its output has drained, or when [`Reactor::resume`] says so. Of one that is
-    /// about to close nothing is kept.
+    /// about to close nothing is kept; one whose peer takes nothing any more is closed.
     pub fn hold(&mut self, id: ConnectionId, chunk: &[u8]) {
-        if let Some(connection) = self.connections.get_mut(id)
-            && connection.is_open()
-        {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if connection.gone {
+            // Nobody waits for what its lines are answered.
+            return self.doom(id, "reset before its lines were handled".to_owned());
+        }
+        if connection.is_open() {
             connection.input.keep(chunk);
             connection.count_kept(connection.input.held(), &mut self.kept);
             connection.held = true;
@@ -913,9 +930,16 @@ impl<M> Reactor<M> {
     /// Puts `bytes`, which others may be sent too, in the place that was kept for them.
     pub fn fill_place(&mut self, id: ConnectionId, reply: ReplyId, bytes: Arc<[u8]>) {
         if let Some(connection) = self.connections.get_mut(id) {
-            let before = connection.output.len();
+            let (before, open, role) = (
+                connection.output.len(),
+                connection.counts_as_open(),
+                connection.role,
+            );
             connection.output.fill_place(reply, bytes);
             self.owed += connection.output.len() - before;
+            if open && !connection.counts_as_open() {
+                self.count_open(role, false);
+            }
             self.mark_dirty(id);
         }
     }
@@ -935,8 +959,10 @@ impl<M> Reactor<M> {
             connection.state = State::Losing(reason.to_owned());
             connection.input.release();
             connection.count_kept(0, &mut self.kept);
-            let role = connection.role;
-            self.count_open(role, false);
+            let (role, open) = (connection.role, connection.counts_as_open());
+            if !open {
+                self.count_open(role, false);
+            }
             self.mark_dirty(id); // with nothing owed the flush finds it done
         }
     }
@@ -1120,12 +1146,14 @@ mod tests {
     }
 
     #[test]
-    fn where_all_take_what_they_are_sent_who_has_the_most_kept_back_is_given_up() {
+    fn who_has_the_most_kept_back_is_given_up_before_who_reads() {
         let (mut reactor, little, _peer) = one_connection();
         let (ids, _peers) = more_connections(&mut reactor, 1);
         let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
         for (id, answers) in [(little, 1), (much, 3)] {
-            reactor.keep_place(id, ReplyId(0));
+            if id == much {
+                reactor.keep_place(id, ReplyId(0)); // the other has just taken some
+            }
             for answer in 1..=answers {
                 reactor.keep_place(id, ReplyId(answer));
                 reactor.fill_place(id, ReplyId(answer), Arc::clone(&long));
@@ -1134,14 +1162,42 @@ mod tests {
         assert_eq!(reactor.owed, OUTPUT_ALL_BYTES_MAX);
         reactor.flush();
         assert_eq!(lost(&mut reactor), None, "there is just room enough");
-        reactor.send(little, &[b"x"]);
+        let taken = OUTPUT_ALL_BYTES_MAX - reactor.owed;
+        reactor.send(little, &[&vec![b'x'; taken + 1]]);
         reactor.flush();
         let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB were owed to all, and 201326592 bytes were kept back for it";
+        let want = "over 256 MiB were owed to all, 201326592 bytes of it to this one";
         assert_eq!(reason, want);
         assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
         assert_eq!((lost(&mut reactor), reactor.owed), (None, (64 << 20) + 1));
         assert!(reactor.is_open(little));
+    }
+
+    #[test]
+    fn who_has_long_taken_nothing_is_given_up_before_who_is_owed_more() {
+        let (mut reactor, slow, _peer) = one_connection();
+        let (ids, _peers) = more_connections(&mut reactor, 1);
+        let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
+        reactor.keep_place(much, ReplyId(0));
+        for (id, answers) in [(slow, 1), (much, 4)] {
+            for answer in 1..=answers {
+                reactor.keep_place(id, ReplyId(answer));
+                reactor.fill_place(id, ReplyId(answer), Arc::clone(&long));
+            }
+        }
+        for id in [slow, much] {
+            reactor.flush_one(id);
+        }
+        assert!(reactor.owed > OUTPUT_ALL_BYTES_MAX);
+        reactor.give_up_readers(Instant::now() + UNREAD_MAX);
+        let reason = lost(&mut reactor).expect("one is given up");
+        let want = "over 256 MiB were owed to all, and it had long taken none";
+        assert_eq!(reason, want);
+        assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
+        assert_eq!(
+            (lost(&mut reactor), reactor.owed),
+            (None, OUTPUT_ALL_BYTES_MAX)
+        );
     }
 
     #[test]

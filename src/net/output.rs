@@ -80,12 +80,20 @@ impl Output {
         self.chunks.is_empty()
     }
 
+    /// Whether a place is kept for bytes that are to come.
+    pub fn awaits(&self) -> bool {
+        let is_place = |chunk| matches!(chunk, &Chunk::Place(_));
+        self.chunks.iter().any(is_place)
+    }
+
     /// Queues `parts`, one after the other.
     pub fn push(&mut self, parts: &[&[u8]], spares: &mut Spares) {
         let fits = |chunk: &Chunk| matches!(chunk, Chunk::Own(own) if own.len() < CHUNK_BYTES);
         if !self.chunks.back().is_some_and(fits) {
-            let buffer = spares.pop().unwrap_or_default();
-            self.chunks.push_back(Chunk::Own(buffer));
+            // Only the first is soon empty again: what is behind a place may stay, and a short line must
+            // not stay in a large buffer.
+            let spare = spares.pop_if(|_| self.chunks.is_empty());
+            self.chunks.push_back(Chunk::Own(spare.unwrap_or_default()));
         }
         let Some(Chunk::Own(buffer)) = self.chunks.back_mut() else {
             unreachable!("one has just been pushed");
@@ -230,6 +238,18 @@ mod tests {
             kept <= SPARES_MAX * SPARE_BYTES_MAX,
             "{kept} bytes are kept"
         );
+    }
+
+    #[test]
+    fn what_stays_behind_a_place_takes_no_large_buffer() {
+        let mut spares = Spares::from_iter((0..3).map(|_| Vec::with_capacity(100)));
+        let mut output = Output::default();
+        output.push(&[b"AT"], &mut spares);
+        for reply in 0..10 {
+            output.keep_place(ReplyId(reply));
+            output.push(&[b"\n"], &mut spares);
+        }
+        assert_eq!(spares.len(), 2, "the first only takes one");
     }
 
     /// What was queued, in order: the bytes, and whose place it is where they are not there yet.

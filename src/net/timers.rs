@@ -31,8 +31,8 @@ impl Timers {
     }
 
     /// Those with a deadline, the earliest first.
-    pub fn iter(&self) -> impl Iterator<Item = ConnectionId> {
-        self.deadlines.iter().map(|&(_, id)| id)
+    pub fn iter(&self) -> impl Iterator<Item = (Instant, ConnectionId)> {
+        self.deadlines.iter().copied()
     }
 
     /// Takes one whose deadline has come.

@@ -111,7 +111,7 @@ pub enum Action<'a> {
     },
     /// Nobody waits for this answer any longer.
     Withdraw(QuestionId),
-    /// So many clients wait for Twitter that another was turned away.
+    /// So many questions wait for Twitter that another was turned away.
     TooManyAsk,
     /// A link is up: worth a word to the operator.
     LinkUp(LinkIndex),

@@ -171,7 +171,7 @@ impl Driver {
             Event::OutputFull(error) => {
                 self.tell_now_and_then(
                     Matter::Output,
-                    &format!("the slowest readers are closed: {error}"),
+                    &format!("those who do not read, or are owed the most, are closed: {error}"),
                 );
             }
             Event::InputFull(error) => {
@@ -449,8 +449,9 @@ impl Driver {
                 } => self.pool.ask(question, query, deadline, self.now),
                 Action::Withdraw(question) => self.pool.withdraw(question),
                 Action::TooManyAsk => {
-                    let text = format!("{ASKERS_MAX} clients wait for Twitter, all that may");
-                    let text = format!("questions are refused: {text}");
+                    let text = format!(
+                        "questions are refused: {ASKERS_MAX} wait for Twitter, all that may"
+                    );
                     self.tell_now_and_then(Matter::Askers, &text);
                 }
                 Action::LinkUp(link) => {

@@ -429,6 +429,7 @@ impl Client {
             let mut bytes = [0; 65_536];
             match self.stream.read(&mut bytes) {
                 Ok(0) => return None,
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => return None,
                 Ok(n) => self.read.extend_from_slice(&bytes[..n]),
                 // Where there is a time-out, even a machine that was stopped for a while is one.
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
