@@ -359,11 +359,11 @@ impl<M> Reactor<M> {
     /// owed.
     fn give_up_readers(&mut self, now: Instant) {
         let most = OUTPUT_ALL_BYTES_MAX >> 20;
-        let begun = |(deadline, id): (Instant, ConnectionId)| {
-            let unread = self.connections.get(id).is_some_and(Connection::owes);
-            (unread && deadline + UNREAD_MAX <= now + STALL_MAX).then_some(id)
+        let long_unread = |(deadline, id): (Instant, ConnectionId)| {
+            let owes = self.connections.get(id).is_some_and(Connection::owes);
+            (owes && deadline + UNREAD_MAX <= now + STALL_MAX).then_some(id)
         };
-        let unread: Vec<_> = self.timers.iter().filter_map(begun).collect();
+        let unread: Vec<_> = self.timers.iter().filter_map(long_unread).collect();
         let why = format!("over {most} MiB were owed to all, and it had long taken none");
         for id in unread {
             if self.owed > OUTPUT_ALL_BYTES_MAX {
