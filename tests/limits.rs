@@ -15,6 +15,7 @@ use herd::connection_id::ConnectionId;
 use herd::log::note;
 use herd::log::record::{self, Direction, Label, Stamp};
 use herd::node::protocol::Incarnation;
+use herd::node::recall::Prepared;
 use herd::node::{Action, LinkIndex, Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
@@ -808,7 +809,8 @@ impl Solo {
             .filter(|r| !r.is_empty())
         {
             if let Some(recalled) = record::read(record).recalled() {
-                node.recall(&[recalled]);
+                let prepared = Prepared::new(recalled, node.table().hasher());
+                node.recall(&mut [prepared]);
             }
         }
         let (incarnation, end) = node.begin_life();

@@ -6,8 +6,8 @@ use std::io;
 
 use super::disk::Disk;
 use super::record::{self, Line, RECORD_BYTES_MAX, STAMP_BYTES};
-use crate::node::recall::Recalled;
-use crate::node::table::PREFETCH_MAX;
+use crate::node::recall::{Prepared, Recalled};
+use crate::node::table::{Hasher, PREFETCH_MAX};
 
 /// So much of a log is read at once.
 const SLICE_BYTES: usize = 256 * 1024;
@@ -21,6 +21,8 @@ const RECORD_BYTES_MIN: u64 = 64;
 /// How far the reading of one file has come.
 #[derive(Debug)]
 pub struct Replay {
+    /// For the table into which it is read.
+    hasher: Hasher,
     /// How long the file was when the reading began.
     len: u64,
     /// Bytes read.
@@ -48,9 +50,10 @@ struct Seen {
 }
 
 impl Replay {
-    /// The reading of a file of `len` bytes.
-    pub fn new(len: u64) -> Replay {
+    /// The reading of a file of `len` bytes, for a table whose keys `hasher` makes.
+    pub fn new(len: u64, hasher: Hasher) -> Replay {
         Replay {
+            hasher,
             len,
             at: 0,
             bytes: Vec::new(),
@@ -91,7 +94,7 @@ impl Replay {
         &mut self,
         disk: &D,
         file: &D::File,
-        take: impl FnMut(&[Recalled<'_>]),
+        take: impl FnMut(&mut [Prepared<'_>]),
     ) -> io::Result<bool> {
         self.step_by(SLICE_BYTES, disk, file, take)
     }
@@ -101,7 +104,7 @@ impl Replay {
         slice: usize,
         disk: &D,
         file: &D::File,
-        mut take: impl FnMut(&[Recalled<'_>]),
+        mut take: impl FnMut(&mut [Prepared<'_>]),
     ) -> io::Result<bool> {
         // What is appended meanwhile we know.
         let slice = (self.len - self.at).min(slice as u64) as usize;
@@ -116,7 +119,7 @@ impl Replay {
         self.at += n as u64;
         let end = self.kept + n;
         let mut rest = &mut self.bytes[..end];
-        let mut batch = Vec::with_capacity(BATCH_RECORDS);
+        let mut batch: Vec<Prepared<'_>> = Vec::with_capacity(BATCH_RECORDS);
         while let Some(lf) = memchr::memchr(b'\n', rest) {
             let (line, after) = rest.split_at_mut(lf + 1);
             rest = after;
@@ -134,19 +137,20 @@ impl Replay {
             };
             // A report is answered, then told to each neighbour: the same line again tells nothing new.
             if let Recalled::At { line, .. } = recalled
-                && let Some(Recalled::At { line: last, .. }) = batch.last()
+                && let Some(Recalled::At { line: last, .. }) = batch.last().map(Prepared::recalled)
                 && line == *last
             {
                 continue;
             }
             let after = self.at - rest.len() as u64;
-            batch.push(self.checkpoint.judge(recalled, after, self.len));
+            let recalled = self.checkpoint.judge(recalled, after, self.len);
+            batch.push(Prepared::new(recalled, self.hasher));
             if batch.len() == BATCH_RECORDS {
-                take(&batch);
+                take(&mut batch);
                 batch.clear();
             }
         }
-        take(&batch);
+        take(&mut batch);
         self.overlong |= rest.len() > RECORD_BYTES_MAX;
         self.kept = if self.overlong { 0 } else { rest.len() };
         self.bytes.copy_within(end - self.kept..end, 0);
@@ -179,6 +183,7 @@ mod tests {
 
     use super::super::files::Files;
     use super::*;
+    use crate::node::table::Table;
 
     /// What a log of `bytes` recalls, read by `slice` bytes at once.
     fn read(bytes: &[u8], slice: usize) -> Vec<String> {
@@ -187,10 +192,12 @@ mod tests {
         fs::write(&path, bytes).expect("it can be written");
         let mut files = Files::new(|_, _| {}).expect("a thread");
         let file = files.open(&path).expect("it can be opened");
-        let mut replay = Replay::new(bytes.len() as u64);
+        let hasher = Table::new((1, 2)).hasher();
+        let mut replay = Replay::new(bytes.len() as u64, hasher);
         let mut recalled = Vec::new();
-        let mut take = |batch: &[Recalled<'_>]| {
-            recalled.extend(batch.iter().map(|recalled| format!("{recalled:?}")));
+        let mut take = |batch: &mut [Prepared<'_>]| {
+            let all = batch.iter().map(Prepared::recalled);
+            recalled.extend(all.map(|recalled| format!("{recalled:?}")));
         };
         while replay
             .step_by(slice, &files, &file, &mut take)

@@ -119,7 +119,8 @@ impl<D: Disk> Bench<D> {
         let held = record::read(&mut held)
             .recalled()
             .expect("it is vouched for");
-        self.node.recall_late(&[held]);
+        let hasher = self.node.table().hasher();
+        self.node.recall_late(&mut [Prepared::new(held, hasher)]);
         let label = Label::Client(1);
         self.log.record(Direction::Out, label, line.as_bytes());
     }

@@ -39,8 +39,8 @@ use self::protocol::{
     Command, Hello, Incarnation, LINK_LINE_BYTES_MAX, LinkLine, Mark, TweetQuery,
 };
 use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
-use self::recall::{Recall, Recalled};
-use self::table::{HashKeys, Key, Source, Table};
+use self::recall::{Prepared, Recall};
+use self::table::{HashKeys, Key, PREFETCH_MAX, Source, Table};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::random::SplitMix64;
 use crate::time::Now;
@@ -310,7 +310,7 @@ impl Node {
     }
 
     /// Lets records be forgotten `after` their effective time, by the clock of each turn. Without
-    /// it none ever is. A restart must recall it of this life ([`Recalled::Forgets`]).
+    /// it none ever is. A restart must recall it of this life ([`recall::Recalled::Forgets`]).
     pub fn forget_after(&mut self, after: Duration, now: Now) {
         let expiry = Expiry::new(after, now);
         self.table.set_lost(expiry.oldest_at_start());
@@ -327,14 +327,11 @@ impl Node {
     ///
     /// A report is judged by the time when it came, not by that of the replay: what was news then
     /// has a number, though it has expired since.
-    pub fn recall(&mut self, batch: &[Recalled<'_>]) {
-        let read = self.read_recalled(batch);
-        let mut recall = self.recalling();
-        for (recalled, location) in batch.iter().zip(read) {
-            recall.take_in(recalled);
-            if let Some((key, location)) = location {
-                recall.table.accept(key, &location, Source::Own);
-            }
+    pub fn recall(&mut self, records: &mut [Prepared<'_>]) {
+        for batch in records.chunks_mut(PREFETCH_MAX) {
+            self.prefetch(batch.iter_mut().filter_map(Prepared::key_mut));
+            let mut recall = self.recalling();
+            batch.iter().for_each(|prepared| recall.take_in(prepared));
         }
     }
 
@@ -349,22 +346,15 @@ impl Node {
         }
     }
 
-    /// The locations that a batch tells of, each of which is about to be looked for. All are read
-    /// before the first is taken in, so that the table waits for many at a time.
-    fn read_recalled<'a>(&self, batch: &[Recalled<'a>]) -> Vec<Option<(Key, Location<'a>)>> {
-        let locations = batch.iter().map(Recalled::location);
-        let keyed = |location: Location<'a>| (self.table.key(location.client), location);
-        let mut read: Vec<_> = locations.map(|location| location.map(keyed)).collect();
-        self.table
-            .prefetch(read.iter_mut().flatten().map(|(key, _)| key));
-        read
-    }
-
     /// The same for a log that can be read only now that the server runs: its locations are taken
     /// in like a client's, the rest says nothing any longer.
-    pub fn recall_late(&mut self, batch: &[Recalled<'_>]) {
-        for (key, location) in self.read_recalled(batch).into_iter().flatten() {
-            self.table.accept(key, &location, Source::Own);
+    pub fn recall_late(&mut self, records: &mut [Prepared<'_>]) {
+        for batch in records.chunks_mut(PREFETCH_MAX) {
+            self.prefetch(batch.iter_mut().filter_map(Prepared::key_mut));
+            let table = &mut self.table;
+            batch
+                .iter()
+                .for_each(|prepared| prepared.take_in_location(table));
         }
     }
 

@@ -1,8 +1,7 @@
 //! What a log recalls of the lives before: which of their numbers and marks still hold.
 //!
-//! `Node` is the caller, and lends what it fills; the locations it takes in itself. Whatever in the
-//! log puts the numbers in doubt ends in `Recall::distrust`: then all is sent once more, and
-//! nothing is lost.
+//! `Node` is the caller, and lends what it fills. Whatever in the log puts the numbers in doubt ends
+//! in `Recall::distrust`: then all is sent once more, and nothing is lost.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::history::History;
 use super::link::Link;
 use super::location::Location;
 use super::protocol::{Incarnation, LinkLine, Mark, parse_at};
-use super::table::Table;
+use super::table::{Hasher, Key, Source, Table};
 use crate::time::Timestamp;
 
 /// What a record of the log recalls.
@@ -86,10 +85,46 @@ pub enum Recalled<'a> {
 
 impl<'a> Recalled<'a> {
     /// The location that it tells of, if it tells of one.
-    pub fn location(&self) -> Option<Location<'a>> {
+    fn location(&self) -> Option<Location<'a>> {
         match self {
             Recalled::At { line, .. } | Recalled::Held { line, .. } => parse_at(line),
             _ => None,
+        }
+    }
+}
+
+/// What a record recalls, read as far as it can be without what it is taken into.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    recalled: Recalled<'a>,
+    /// The location that it tells of, and where the table has its client.
+    location: Option<(Key, Location<'a>)>,
+}
+
+impl<'a> Prepared<'a> {
+    /// For a table whose keys `hasher` makes.
+    pub fn new(recalled: Recalled<'a>, hasher: Hasher) -> Prepared<'a> {
+        let location = recalled.location();
+        Prepared {
+            recalled,
+            location: location.map(|location| (hasher.key(location.client), location)),
+        }
+    }
+
+    /// What it was made of.
+    pub fn recalled(&self) -> &Recalled<'a> {
+        &self.recalled
+    }
+
+    /// Where the table has its client, if it tells of a location.
+    pub fn key_mut(&mut self) -> Option<&mut Key> {
+        self.location.as_mut().map(|(key, _)| key)
+    }
+
+    /// Takes in the location that it tells of, if it does, and nothing else.
+    pub fn take_in_location(&self, table: &mut Table) {
+        if let Some((key, location)) = &self.location {
+            table.accept(*key, location, Source::Own);
         }
     }
 }
@@ -111,9 +146,9 @@ pub struct Recall<'a> {
 }
 
 impl Recall<'_> {
-    /// Takes in a record, but for the location that it may tell of.
-    pub fn take_in(&mut self, recalled: &Recalled<'_>) {
-        match *recalled {
+    /// Takes in a record.
+    pub fn take_in(&mut self, prepared: &Prepared<'_>) {
+        match *prepared.recalled() {
             Recalled::At { stamp, .. } => {
                 if let Some(after) = *self.recalled_expiry
                     && let Some(came) = Timestamp::parse_utc(stamp)
@@ -167,6 +202,7 @@ impl Recall<'_> {
             }
             Recalled::Last { stamp } => self.take_in_last_time(stamp),
         }
+        prepared.take_in_location(self.table);
     }
 
     /// Begins the life `incarnation`: all that is known now has been recalled. Gives the number that
