@@ -105,13 +105,26 @@ impl Index {
 
     /// Makes room for so many more.
     pub fn reserve(&mut self, more: usize) {
-        let mut shares = [0_usize; SHARDS];
+        for (shard, part) in self.deal_out(more) {
+            shard.reserve(part);
+        }
+    }
+
+    /// Makes room for so many that are to be loaded into an index that has never had any.
+    pub fn reserve_to_load(&mut self, records: usize) {
+        for (shard, part) in self.deal_out(records) {
+            shard.loaded.reserve(part + part / 32); // by chance some get a few more
+        }
+    }
+
+    /// Each shard with the part that falls to it of so many entries.
+    fn deal_out(&mut self, entries: usize) -> impl Iterator<Item = (&mut Shard, usize)> {
+        let mut shares = [0; SHARDS];
         for &shard in self.shard_of.iter() {
             shares[usize::from(shard)] += 1;
         }
-        for (shard, shares) in self.shards.iter_mut().zip(shares) {
-            shard.reserve(more * shares / SHARES);
-        }
+        let parts = shares.map(|shares: usize| entries * shares / SHARES);
+        self.shards.iter_mut().zip(parts)
     }
 
     /// The slot under `key` that is the right one, as `is_right` says.
@@ -137,6 +150,34 @@ impl Index {
             tag: key.tag(),
             slot,
         });
+    }
+
+    /// Puts a slot under `key`, to be found once [`Index::settle`] has been called.
+    pub fn load(&mut self, key: Key, slot: u32) {
+        let shard = self.shard(key);
+        self.shards[shard].loaded.push(Entry {
+            tag: key.tag(),
+            slot,
+        });
+    }
+
+    /// Inserts what was loaded, one shard after the other, each of which is small enough to be near.
+    /// Where several are of one client, as `is_same` says, the first is. Gives the others, those of one
+    /// client in the order in which they were loaded.
+    pub fn settle(&mut self, is_same: impl Fn(u32, u32) -> bool) -> Vec<u32> {
+        let mut others = Vec::new();
+        for shard in self.shards.iter_mut() {
+            let loaded = std::mem::take(&mut shard.loaded);
+            shard.reserve(loaded.len());
+            for entry in loaded {
+                let is_known = |slot| is_same(slot, entry.slot);
+                match shard.find(entry.tag, is_known) {
+                    None => shard.insert(entry),
+                    Some(_) => others.push(entry.slot),
+                }
+            }
+        }
+        others
     }
 
     /// Takes a slot away that is under `key`.
@@ -188,6 +229,8 @@ struct Shard {
     entries: Vec<Entry>,
     homes: usize,
     len: usize,
+    /// What is still to be inserted.
+    loaded: Vec<Entry>,
 }
 
 impl Shard {

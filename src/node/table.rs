@@ -76,6 +76,8 @@ pub struct Table {
     oldest: Timestamp,
     /// The latest effective time of what was given up or not taken in, since it had expired.
     lost: Timestamp,
+    /// How many more may be loaded. While it is not 0 the index knows nothing yet.
+    loadable: usize,
 }
 
 #[derive(Debug)]
@@ -222,6 +224,7 @@ impl Table {
             feed: Feed::default(),
             oldest: Timestamp::MIN,
             lost: Timestamp::MIN,
+            loadable: 0,
         }
     }
 
@@ -257,10 +260,75 @@ impl Table {
     }
 
     /// Makes room for so many more records at once, so that the index need not grow, and be dealt
-    /// out anew, again and again on the way.
-    pub fn reserve(&mut self, records: usize) {
+    /// out anew, again and again on the way. If they are the first, they may be loaded.
+    pub fn expect(&mut self, records: usize) {
         self.records.reserve(records);
-        self.index.reserve(records);
+        if self.records.is_empty() && self.oldest == Timestamp::MIN {
+            self.index.reserve_to_load(records);
+            self.loadable = records;
+        } else {
+            self.index.reserve(records);
+        }
+    }
+
+    /// Takes a report in like [`Table::accept`], but as long as no more come than were expected it is
+    /// not looked for: most likely all are of different clients. [`Table::settle`] must be called before
+    /// anything else is looked for.
+    ///
+    /// Of millions each look-up is memory to wait for. Here records are only written one after the
+    /// other, and the index is filled a small part at a time.
+    ///
+    /// A report that is not news takes a number, too.
+    pub fn load(&mut self, key: Key, location: &Location<'_>, source: Source) {
+        if self.loadable == 0 {
+            self.accept(key, location, source);
+            return;
+        }
+        let slot = self.place(location, source);
+        self.index.load(key, slot);
+        self.append(slot);
+        self.loadable -= 1;
+        if self.loadable == 0 {
+            self.settle_loaded();
+        }
+    }
+
+    /// Lets what was loaded be found. Of each client the most recent report stays.
+    pub fn settle(&mut self) {
+        if self.loadable > 0 {
+            self.loadable = 0;
+            self.settle_loaded();
+        }
+    }
+
+    fn settle_loaded(&mut self) {
+        let records = &self.records;
+        let client = |slot: u32| records[slot as usize].client();
+        let others = self.index.settle(|a, b| client(a) == client(b));
+        if others.is_empty() {
+            return;
+        }
+        for slot in others {
+            let record = &self.records[slot as usize];
+            let key = self.key(record.client());
+            let held = self.find(key, record.client());
+            let held = held.expect("another of the same client is in the index");
+            let is_news = self.records[held as usize].recency_of(&record.location());
+            let older = match is_news == Ordering::Greater {
+                true => {
+                    self.index.remove(key, held);
+                    self.index.insert(key, slot);
+                    held
+                }
+                false => slot,
+            };
+            self.records[older as usize].clear();
+            self.free.push(older);
+        }
+        let mut cursor = 0;
+        while let Some(reached) = self.sweep(cursor) {
+            cursor = reached; // more than half of the feed may be of them
+        }
     }
 
     /// Lets the feed go on after `number`, which no entry need have. `false`, and nothing is done,
@@ -286,6 +354,9 @@ impl Table {
     /// Here each step is taken for all of them before the next, in loads that do not depend on each
     /// other, so that the processor waits for many at a time.
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k mut Key>) {
+        if self.loadable > 0 {
+            return; // nothing will be looked up
+        }
         let mut near: [Option<&mut Key>; PREFETCH_MAX] = [const { None }; PREFETCH_MAX];
         let mut bits = 0;
         for (near, key) in near.iter_mut().zip(keys) {
@@ -341,16 +412,22 @@ impl Table {
                 slot
             }
         };
+        self.append(slot);
+        true
+    }
+
+    /// Appends to the feed that the record in `slot` has changed.
+    fn append(&mut self, slot: u32) {
         let held = self.len();
         let records = &self.records;
         let latest = |slot: u32| records[slot as usize].number;
         let number = self.feed.append(slot, held, latest);
         self.records[slot as usize].number = number;
-        true
     }
 
     /// What always holds, at the price of a look at everything.
     pub fn check_invariants(&self) {
+        assert_eq!(self.loadable, 0, "what was loaded is not found");
         let latest = |slot: u32| self.records[slot as usize].number;
         self.feed.check_invariants(self.len(), latest);
         let indexed = self.index.len();
@@ -370,6 +447,7 @@ impl Table {
     }
 
     fn find(&self, key: Key, client: &[u8]) -> Option<u32> {
+        debug_assert_eq!(self.loadable, 0, "what was loaded is not found");
         let likely = self.records.get(key.likely as usize);
         if likely.is_some_and(|record| record.client() == client) {
             return Some(key.likely);
@@ -735,6 +813,25 @@ mod tests {
         assert_eq!(taken, [0, ENTRIES_MAX - 1000, 2000]);
     }
 
+    #[test]
+    fn of_few_clients_that_are_loaded_again_and_again_little_remains() {
+        const LINES: usize = 20_000;
+        const CLIENTS: usize = 10;
+        let mut table = Table::new((1, 2));
+        table.expect(LINES);
+        let mut load = |line: usize| {
+            let line = report(&format!("c{}", line % CLIENTS), line as i64);
+            let location = parse_at(line.as_bytes()).expect("it is one");
+            table.load(table.key(location.client), &location, Source::Own);
+        };
+        (0..LINES).for_each(&mut load);
+        table.check_invariants();
+        let latest = (LINES - CLIENTS..LINES).map(|line| line as i64);
+        let latest = latest.map(|time| report(&format!("c{}", time % CLIENTS as i64), time));
+        assert_eq!(contents(&table), latest.collect::<Vec<_>>());
+        assert_eq!(table.len(), CLIENTS);
+    }
+
     fn updates() -> impl Strategy<Value = Vec<String>> {
         // Few values for each field, so that ties of every depth occur.
         let update = (0..5, 0..3, -2..3_i32, 0..2, 0..4, 0..2).prop_map(
@@ -843,6 +940,35 @@ mod tests {
             again.extend(repeated.iter().map(|index| index.get(&lines).clone()));
             prop_assert_eq!(contents(&table_with(&lines)), contents(&table_with(&shuffled)));
             prop_assert_eq!(contents(&table_with(&lines)), contents(&table_with(&again)));
+        }
+
+        /// As a checkpoint is, each with its number, though few clients are in it only once.
+        #[test]
+        fn what_is_loaded_is_as_if_each_were_accepted(
+            lines in updates(),
+            expected in 1..80_usize,
+            settled in 0..60_usize,
+        ) {
+            let (mut loaded, mut accepted) = (Table::new((1, 2)), Table::new((3, 4)));
+            loaded.expect(expected);
+            for (before, line) in lines.iter().enumerate() {
+                if before == settled {
+                    loaded.settle();
+                }
+                let location = parse_at(line.as_bytes()).expect(line);
+                for table in [&mut loaded, &mut accepted] {
+                    prop_assert!(table.advance(2 * before as u64));
+                }
+                loaded.load(loaded.key(location.client), &location, Source::Own);
+                accept(&mut accepted, line, Source::Own);
+            }
+            loaded.settle();
+            loaded.check_invariants();
+            prop_assert!(loaded.changes_after(0).eq(accepted.changes_after(0)));
+            for line in &lines {
+                let client = parse_at(line.as_bytes()).expect(line).client;
+                prop_assert_eq!(loaded.location(client), accepted.location(client));
+            }
         }
 
         #[test]
