@@ -273,7 +273,7 @@ impl<'a> Line<'a> {
         match self {
             Line::Record { recalled, .. } => recalled,
             Line::Torn { .. } => None,
-            Line::Hole => Some(Recalled::Gap),
+            Line::Hole => Some(Recalled::Hole),
         }
     }
 }
@@ -532,7 +532,7 @@ mod tests {
             &format!("2012-11-17T02:08:23.672266766Z > c1 AT {zeros}00 1"),
             &format!("{zeros}2012-11-17T02:08:23.672266766Z < s1:Bryant MARK 7"),
         ] {
-            assert_recalls(format!("{line}\n").as_bytes(), Some(Recalled::Gap));
+            assert_recalls(format!("{line}\n").as_bytes(), Some(Recalled::Hole));
         }
     }
 

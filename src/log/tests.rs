@@ -214,6 +214,41 @@ fn a_log_that_was_cut_is_not_whole() {
     }
 }
 
+/// What stands twice makes up for what is lost: numbers are as many as before, but others.
+#[test]
+fn behind_a_hole_no_life_is_believed_until_the_log_has_been_replaced() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let (one, two) = (Incarnation(11), Incarnation(12));
+    let stamp = "2012-11-17T02:08:23.672266766Z";
+    let at = |client| format!("AT Blake +0.000000000 {client} +00+000 1");
+    let records = [
+        format!("* - {}", note::started(one, 0, 0)),
+        format!("> c1 {}", at("kiwi")),
+        format!("> c1 {}", at("emu")),
+        format!("> s1:Bryant {}", at("kiwi")),
+        format!("* - {}", note::started(two, 2, 2)),
+    ];
+    let lines = records.map(|record| format!("{stamp} {record}\n"));
+    fs::write(&path, lines.concat()).expect("it can be written");
+    let bench = Bench::opened(options(&path));
+    assert_eq!(bench.node.lives().count(), 3);
+    drop(bench);
+
+    let hole = "\0".repeat(lines[1].len() - 1) + "\n";
+    let lines = [&lines[0], &hole, &lines[2], &lines[3], &lines[4]];
+    fs::write(&path, lines.map(String::as_str).concat()).expect("it can be written");
+    let mut bench = Bench::opened(options(&path));
+    assert_eq!(bench.node.table().end(), 2, "as the second life says");
+    assert_eq!(bench.node.lives().count(), 1, "but not with these numbers");
+    let notices = bench.settle();
+    assert!(notices.contains(&Notice::Holes(1)), "{notices:?}");
+    assert!(notices.contains(&Notice::Complete(2)), "{notices:?}");
+    drop(bench);
+    let bench = Bench::opened(options(&path));
+    assert_eq!(bench.node.lives().count(), 2, "the life before, and this");
+}
+
 /// What had expired and was swept, and so is in the checkpoint only, must not come back from there:
 /// reports that were news to the server would not be to a replay.
 #[test]

@@ -8,6 +8,7 @@
 //! life that says it began at another number than the replay has come to, for then somebody has
 //! cut the log. A checkpoint gives its records their numbers, so in what is left of one the numbers
 //! are right though records are missing: nothing counts before the log is seen to have its beginning.
+//! Nor after a hole, which a power failure may have made when the lives told of after it were over.
 
 use std::collections::VecDeque;
 
@@ -36,6 +37,12 @@ impl History {
     /// this, all of it.
     pub fn see_beginning(&mut self) {
         self.has_beginning = true;
+    }
+
+    /// Notes that some of what a later life knew when it began may have stood before this, and is lost.
+    /// That it came to the same number then says nothing: other records may have taken those numbers.
+    pub fn lose_beginning(&mut self) {
+        self.has_beginning = false;
     }
 
     /// Whether the log is seen to have its beginning.

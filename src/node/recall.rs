@@ -74,8 +74,11 @@ pub enum Recalled<'a> {
         /// The number its feed had come to.
         end: u64,
     },
-    /// Some records are missing here.
+    /// Some records are missing here, as the life knew that went on after them.
     Gap,
+    /// Records that stood here are lost. Whoever wrote what follows may have known them: a power failure
+    /// takes what was not synced, wherever it is.
+    Hole,
     /// All has been read; this is the time of the last record, as the log writes it.
     Last {
         /// The time.
@@ -211,6 +214,11 @@ impl Recall<'_> {
             }
             Recalled::Gap => {
                 self.expire_nothing(); // unless the log says so next
+                self.distrust();
+            }
+            Recalled::Hole => {
+                self.expire_nothing();
+                self.history.lose_beginning();
                 self.distrust();
             }
             Recalled::Last { stamp } => self.take_in_last_time(stamp),
