@@ -36,7 +36,7 @@ use self::history::History;
 use self::link::{Dial, HELLO_TIMEOUT, Link, Spoken};
 use self::location::Location;
 use self::protocol::{
-    Command, Hello, Incarnation, LINK_LINE_BYTES_MAX, LinkLine, Mark, TweetQuery,
+    Command, Hello, Incarnation, LINK_LINE_BYTES_MAX, LinkLine, Mark, TweetQuery, error_json,
 };
 use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
 use self::recall::{Prepared, Recall};
@@ -1027,10 +1027,4 @@ impl Node {
 /// Why a connection ends on which nobody has presented himself.
 fn no_hello() -> String {
     format!("no HELLO within {} seconds", HELLO_TIMEOUT.as_secs())
-}
-
-/// A line of JSON in the shape of Twitter's own errors.
-pub fn error_json(message: &str) -> Arc<[u8]> {
-    let text = serde_json::Value::from(message);
-    format!("{{\"error\":{text}}}").into_bytes().into()
 }

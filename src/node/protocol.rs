@@ -4,6 +4,7 @@
 //! client's lines is the assignment's; that of the links is described in the README.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::location::{Location, Position, plain_decimal};
 use crate::time::{Difference, SECONDS_DIGITS_MAX, Timestamp, digits, write_decimal};
@@ -370,6 +371,12 @@ pub fn parse_number(text: &[u8]) -> Option<u64> {
     let is_number = text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| is_number)?;
     text.parse().ok()
+}
+
+/// A line of JSON in the shape of Twitter's own errors.
+pub fn error_json(message: &str) -> Arc<[u8]> {
+    let text = serde_json::Value::from(message);
+    format!("{{\"error\":{text}}}").into_bytes().into()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::api::URL_BYTES_MAX;
 use super::credentials::{SECRET_BYTES_MAX, Secret};
 use super::limits::{FAIR_TIME, Outcome, pause_told};
 use super::options::Options;
-use crate::node::error_json;
+use crate::node::protocol::error_json;
 use crate::time::Timestamp;
 
 /// A connection to Twitter must be made within this time.

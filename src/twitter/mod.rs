@@ -37,8 +37,7 @@ pub use self::options::{Options, STAND_IN_ADDRESS};
 use self::tokens::Tokens;
 pub use self::worker::Answer;
 use self::worker::{Job, Worker};
-use crate::node::error_json;
-use crate::node::protocol::TweetQuery;
+use crate::node::protocol::{TweetQuery, error_json};
 use crate::node::questions::QuestionId;
 use crate::time::Now;
 
