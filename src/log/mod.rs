@@ -210,7 +210,7 @@ impl<D: Disk> Log<D> {
         let hasher = node.table().hasher();
         let mut replay = Replay::new(out.len(), hasher);
         let read = loop {
-            match replay.stride(&self.disk, &out.file, |records| node.recall(records)) {
+            match replay.step(&self.disk, &out.file, |batch| node.recall(batch)) {
                 Ok(true) => progress(replay.at(), out.len()),
                 Ok(false) => break Ok(replay.checkpoint_bytes()),
                 Err(error) => break Err(error),
@@ -425,7 +425,7 @@ impl<D: Disk> Log<D> {
         match self.state.lack() {
             Some(Lack::Unread(replay)) => {
                 let Some(out) = &self.out else { return };
-                let step = replay.step(&self.disk, &out.file, |records| node.recall_late(records));
+                let step = replay.step(&self.disk, &out.file, |batch| node.recall_late(batch));
                 if matches!(step, Ok(true)) {
                     return;
                 }

@@ -1,32 +1,19 @@
 //! Reading a log again: what its records recall, in the order in which they were written.
 //!
-//! `Log` makes one and turns it: at the start in long stretches, whose lines a thread reads while the
-//! node takes in those before them; once the server runs in slices.
+//! `Log` makes one and turns it, all at once at the start, or in slices while the server runs.
 
 use std::io;
-use std::iter;
-use std::sync::mpsc;
-use std::thread;
 
 use super::disk::Disk;
 use super::record::{self, Line, RECORD_BYTES_MAX, STAMP_BYTES};
 use crate::node::recall::{Prepared, Recalled};
-use crate::node::table::Hasher;
+use crate::node::table::{Hasher, PREFETCH_MAX};
 
-/// So much of a log is read at once while the server runs.
+/// So much of a log is read at once.
 const SLICE_BYTES: usize = 256 * 1024;
 
-/// So much of it is read at once at the start.
-const STRETCH_BYTES: usize = 8 * 1024 * 1024;
-
-/// What lines of so many bytes recall is handed on together: little enough to stay near.
-const BATCH_BYTES: usize = 256 * 1024;
-
-/// So many batches are read ahead.
-const BATCHES_AHEAD: usize = 2;
-
-/// For less than this no thread is begun.
-const READ_AHEAD_FROM: usize = 4 * BATCH_BYTES;
+/// What records recall is handed on so many at a time: as many as the node can look up ahead.
+const BATCH_RECORDS: usize = PREFETCH_MAX;
 
 /// No record of a location is shorter.
 const RECORD_BYTES_MIN: u64 = 64;
@@ -34,123 +21,16 @@ const RECORD_BYTES_MIN: u64 = 64;
 /// How far the reading of one file has come.
 #[derive(Debug)]
 pub struct Replay {
+    /// For the table into which it is read.
+    hasher: Hasher,
+    /// How long the file was when the reading began.
+    len: u64,
     /// Bytes read.
     at: u64,
     /// What is read, after what has no end yet of what was read before.
     bytes: Vec<u8>,
     /// Bytes that have no end yet.
     kept: usize,
-    lines: Lines,
-}
-
-impl Replay {
-    /// The reading of a file of `len` bytes, for a table whose keys `hasher` makes.
-    pub fn new(len: u64, hasher: Hasher) -> Replay {
-        Replay {
-            at: 0,
-            bytes: Vec::new(),
-            kept: 0,
-            lines: Lines {
-                hasher,
-                len,
-                at: 0,
-                overlong: false,
-                checkpoint: Seen::default(),
-                holes: 0,
-                last_stamp: None,
-            },
-        }
-    }
-
-    /// Bytes read so far.
-    pub fn at(&self) -> u64 {
-        self.at
-    }
-
-    /// How long the checkpoint is with which the file begins, as far as it has been read.
-    pub fn checkpoint_bytes(&self) -> u64 {
-        self.lines.checkpoint.bytes
-    }
-
-    /// How many lines are no records, as far as it has been read.
-    pub fn holes(&self) -> u64 {
-        self.lines.holes
-    }
-
-    /// The time of the last record, as far as it has been read.
-    pub fn last_stamp(&self) -> Option<&[u8]> {
-        self.lines.last_stamp.as_ref().map(<[u8; _]>::as_slice)
-    }
-
-    /// Reads a slice and hands what it recalls to `take`, many records at a time. Says whether there
-    /// may be more. A last line without LF is torn, and not believed.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn step<D: Disk>(
-        &mut self,
-        disk: &D,
-        file: &D::File,
-        take: impl FnMut(&mut [Prepared<'_>]),
-    ) -> io::Result<bool> {
-        self.step_by(SLICE_BYTES, usize::MAX, disk, file, take)
-    }
-
-    /// The same of a long stretch, as fast as can be: with a thread, if there is one to be had.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn stride<D: Disk>(
-        &mut self,
-        disk: &D,
-        file: &D::File,
-        take: impl FnMut(&mut [Prepared<'_>]),
-    ) -> io::Result<bool> {
-        self.step_by(STRETCH_BYTES, READ_AHEAD_FROM, disk, file, take)
-    }
-
-    /// Reads up to `most` bytes, their lines with a thread if those have `ahead_from` bytes at least.
-    fn step_by<D: Disk>(
-        &mut self,
-        most: usize,
-        ahead_from: usize,
-        disk: &D,
-        file: &D::File,
-        mut take: impl FnMut(&mut [Prepared<'_>]),
-    ) -> io::Result<bool> {
-        // What is appended meanwhile we know.
-        let most = (self.lines.len - self.at).min(most as u64) as usize;
-        let most = self.kept + most;
-        if self.bytes.len() < most {
-            self.bytes.resize(most, 0);
-        }
-        let n = match disk.read_at(file, self.at, &mut self.bytes[self.kept..most]) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
-            read => read?,
-        };
-        self.at += n as u64;
-        let end = self.kept + n;
-        let last = memchr::memrchr(b'\n', &self.bytes[..end]);
-        let whole = &mut self.bytes[..last.map_or(0, |lf| lf + 1)];
-        let whole_bytes = whole.len();
-        if whole_bytes < ahead_from || !self.lines.read_ahead(whole, &mut take) {
-            self.lines.read(whole, &mut take);
-        }
-        self.kept = self.lines.keep(end - whole_bytes);
-        self.bytes.copy_within(end - self.kept..end, 0);
-        Ok(n > 0)
-    }
-}
-
-/// The lines of a file, and what those have told that have been read.
-#[derive(Debug)]
-struct Lines {
-    /// For the table into which they are read.
-    hasher: Hasher,
-    /// How long the file was when the reading began.
-    len: u64,
-    /// Where in it the next line begins, or what comes next of one that is too long.
-    at: u64,
     /// Whether we are inside a line that is too long to be a record.
     overlong: bool,
     checkpoint: Seen,
@@ -169,51 +49,80 @@ struct Seen {
     bytes: u64,
 }
 
-impl Lines {
-    /// Reads the next lines, and hands on what they recall.
-    fn read(&mut self, whole: &mut [u8], take: &mut impl FnMut(&mut [Prepared<'_>])) {
-        let mut records = Vec::new();
-        for batch in batches(whole) {
-            self.prepare(batch, &mut records);
-            take(&mut records);
-            records.clear();
+impl Replay {
+    /// The reading of a file of `len` bytes, for a table whose keys `hasher` makes.
+    pub fn new(len: u64, hasher: Hasher) -> Replay {
+        Replay {
+            hasher,
+            len,
+            at: 0,
+            bytes: Vec::new(),
+            kept: 0,
+            overlong: false,
+            checkpoint: Seen::default(),
+            holes: 0,
+            last_stamp: None,
         }
     }
 
-    /// The same, but a thread reads those that are handed on next. `false`, and nothing is done, if
-    /// there is no thread to be had.
-    fn read_ahead(&mut self, whole: &mut [u8], take: &mut impl FnMut(&mut [Prepared<'_>])) -> bool {
-        let (prepared, to_take) = mpsc::sync_channel(BATCHES_AHEAD);
-        let (taken, free) = mpsc::channel();
-        let batches = batches(whole);
-        let prepare = move || {
-            for batch in batches {
-                let mut records = free.try_recv().unwrap_or_default();
-                self.prepare(batch, &mut records);
-                if prepared.send(records).is_err() {
-                    return; // the taking has panicked
-                }
-            }
-        };
-        thread::scope(|scope| {
-            let thread = thread::Builder::new().name("replay".to_owned());
-            let is_there = thread.spawn_scoped(scope, prepare).is_ok();
-            for mut records in to_take {
-                take(&mut records);
-                records.clear();
-                let _ = taken.send(records); // it has come to the end, and needs no more
-            }
-            is_there
-        })
+    /// Bytes read so far.
+    pub fn at(&self) -> u64 {
+        self.at
     }
 
-    /// Reads the lines of a batch.
-    fn prepare<'a>(&mut self, batch: &'a mut [u8], records: &mut Vec<Prepared<'a>>) {
-        let mut rest = batch;
+    /// How long the checkpoint is with which the file begins, as far as it has been read.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        self.checkpoint.bytes
+    }
+
+    /// How many lines are no records, as far as it has been read.
+    pub fn holes(&self) -> u64 {
+        self.holes
+    }
+
+    /// The time of the last record, as far as it has been read.
+    pub fn last_stamp(&self) -> Option<&[u8]> {
+        self.last_stamp.as_ref().map(<[u8; _]>::as_slice)
+    }
+
+    /// Reads a slice and hands what it recalls to `take`, many records at a time. Says whether there
+    /// may be more. A last line without LF is torn, and not believed.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn step<D: Disk>(
+        &mut self,
+        disk: &D,
+        file: &D::File,
+        take: impl FnMut(&mut [Prepared<'_>]),
+    ) -> io::Result<bool> {
+        self.step_by(SLICE_BYTES, disk, file, take)
+    }
+
+    fn step_by<D: Disk>(
+        &mut self,
+        slice: usize,
+        disk: &D,
+        file: &D::File,
+        mut take: impl FnMut(&mut [Prepared<'_>]),
+    ) -> io::Result<bool> {
+        // What is appended meanwhile we know.
+        let slice = (self.len - self.at).min(slice as u64) as usize;
+        let most = self.kept + slice;
+        if self.bytes.len() < most {
+            self.bytes.resize(most, 0);
+        }
+        let n = match disk.read_at(file, self.at, &mut self.bytes[self.kept..most]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            read => read?,
+        };
+        self.at += n as u64;
+        let end = self.kept + n;
+        let mut rest = &mut self.bytes[..end];
+        let mut batch: Vec<Prepared<'_>> = Vec::with_capacity(BATCH_RECORDS);
         while let Some(lf) = memchr::memchr(b'\n', rest) {
             let (line, after) = rest.split_at_mut(lf + 1);
             rest = after;
-            self.at += line.len() as u64;
             let whole = !std::mem::take(&mut self.overlong) && lf <= RECORD_BYTES_MAX;
             let read = record::read(if whole { &mut line[..lf] } else { &mut [] });
             match read {
@@ -228,38 +137,25 @@ impl Lines {
             };
             // A report is answered, then told to each neighbour: the same line again tells nothing new.
             if let Recalled::At { line, .. } = recalled
-                && let Some(Recalled::At { line: last, .. }) =
-                    records.last().map(Prepared::recalled)
+                && let Some(Recalled::At { line: last, .. }) = batch.last().map(Prepared::recalled)
                 && line == *last
             {
                 continue;
             }
-            let recalled = self.checkpoint.judge(recalled, self.at, self.len);
-            records.push(Prepared::new(recalled, self.hasher));
+            let after = self.at - rest.len() as u64;
+            let recalled = self.checkpoint.judge(recalled, after, self.len);
+            batch.push(Prepared::new(recalled, self.hasher));
+            if batch.len() == BATCH_RECORDS {
+                take(&mut batch);
+                batch.clear();
+            }
         }
+        take(&mut batch);
+        self.overlong |= rest.len() > RECORD_BYTES_MAX;
+        self.kept = if self.overlong { 0 } else { rest.len() };
+        self.bytes.copy_within(end - self.kept..end, 0);
+        Ok(n > 0)
     }
-
-    /// Of `bytes` that have no end yet, says how many are to be kept until it comes: of a line that is
-    /// too long none.
-    fn keep(&mut self, bytes: usize) -> usize {
-        self.overlong |= bytes > RECORD_BYTES_MAX;
-        if !self.overlong {
-            return bytes;
-        }
-        self.at += bytes as u64;
-        0
-    }
-}
-
-/// Whole lines, so many at a time that they have [`BATCH_BYTES`].
-fn batches(mut lines: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
-    iter::from_fn(move || {
-        let most = BATCH_BYTES.min(lines.len());
-        let last = memchr::memchr(b'\n', lines.get(most.checked_sub(1)?..)?)?;
-        let (batch, rest) = std::mem::take(&mut lines).split_at_mut(most + last);
-        lines = rest;
-        Some(batch)
-    })
 }
 
 impl Seen {
@@ -291,11 +187,6 @@ mod tests {
 
     /// What a log of `bytes` recalls, read by `slice` bytes at once.
     fn read(bytes: &[u8], slice: usize) -> Vec<String> {
-        read_ahead(bytes, slice, usize::MAX)
-    }
-
-    /// The same, with a thread where lines have `ahead_from` bytes at least.
-    fn read_ahead(bytes: &[u8], slice: usize, ahead_from: usize) -> Vec<String> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("Blake.log");
         fs::write(&path, bytes).expect("it can be written");
@@ -309,42 +200,11 @@ mod tests {
             recalled.extend(all.map(|recalled| format!("{recalled:?}")));
         };
         while replay
-            .step_by(slice, ahead_from, &files, &file, &mut take)
+            .step_by(slice, &files, &file, &mut take)
             .expect("it can be read")
         {}
-        let (holes, last) = (replay.holes(), replay.last_stamp());
-        recalled.push(format!("{holes} holes, the last record of {last:?}"));
         recalled.push(format!("a checkpoint of {}", replay.checkpoint_bytes()));
         recalled
-    }
-
-    #[test]
-    fn a_log_is_read_alike_with_a_thread_and_without() {
-        let mut log = Vec::new();
-        let records = 4 * READ_AHEAD_FROM / 100;
-        for number in 1..=records {
-            let (minute, second) = (number / 60 % 60, number % 60);
-            let stamp = format!("2012-11-17T02:{minute:02}:{second:02}.672266766Z");
-            let client = "x".repeat(number % 50);
-            let at = format!("AT Blake +0.000000000 client{number}{client} +00+000 1");
-            log.extend_from_slice(format!("{stamp} = #{number} {at}\n").as_bytes());
-            match number % 10_000 {
-                0 => log.extend_from_slice(b"no record\n"),
-                5_000 => {
-                    log.extend(std::iter::repeat_n(b'y', RECORD_BYTES_MAX + 100));
-                    log.push(b'\n');
-                }
-                _ => {}
-            }
-        }
-        let checkpoint = "checkpoint, incarnation 00000000000000ff at";
-        let note = format!("* - {checkpoint} {records}, {records} records\n* - torn");
-        log.extend_from_slice(format!("2012-11-17T03:00:00.000000000Z {note}").as_bytes());
-        let want = read(&log, SLICE_BYTES);
-        assert!(want.len() > records, "all are recalled");
-        for stretch in [STRETCH_BYTES, READ_AHEAD_FROM + 1] {
-            assert_eq!(read_ahead(&log, stretch, READ_AHEAD_FROM), want);
-        }
     }
 
     #[test]
@@ -363,7 +223,7 @@ mod tests {
             record(6, "s2:Howard", "kiwi"),
         ];
         let recalled = read(log.concat().as_bytes(), usize::MAX);
-        assert_eq!(recalled.len(), 5 + 2, "{recalled:#?}");
+        assert_eq!(recalled.len(), 5 + 1, "{recalled:#?}");
     }
 
     #[test]
@@ -393,7 +253,7 @@ mod tests {
         let whole = read(&log, usize::MAX);
         assert_eq!(
             whole.len(),
-            100 + 1 + 1 + 3 + 2 + 2,
+            100 + 1 + 1 + 3 + 2 + 1,
             "nothing too long, nothing torn"
         );
         let holes = whole.iter().filter(|recalled| *recalled == "Hole");
