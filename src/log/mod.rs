@@ -165,7 +165,7 @@ impl<D: Disk> Log<D> {
             self.notices.push_back(Notice::NoFile);
             return Ok(());
         }
-        if len > 0 && !node.recalls_from_the_beginning() {
+        if len > 0 && !node.recalls_whole_log() {
             self.rotation.want(now.mono); // until then a restart cannot tell what neighbours know
         }
         Ok(())
@@ -431,6 +431,7 @@ impl<D: Disk> Log<D> {
                 }
                 if replay.holes() > 0 {
                     self.notices.push_back(Notice::Holes(replay.holes()));
+                    self.rotation.want(now.mono);
                 }
                 self.state.open_anew(Lack::after(0));
                 if let Err(error) = step {

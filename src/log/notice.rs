@@ -67,11 +67,17 @@ impl fmt::Display for Notice {
             Notice::NoFile => {
                 f.write_str("the log is no regular file, and a restart will know nothing")
             }
-            Notice::Holes(lines) => write!(
-                f,
-                "{lines} lines of the log are no records and what stood there is lost, but for what \
-                 neighbours know, who are asked for everything"
-            ),
+            Notice::Holes(lines) => {
+                let lines = match lines {
+                    1 => "a line of the log is no record".to_owned(),
+                    _ => format!("{lines} lines of the log are no records"),
+                };
+                write!(
+                    f,
+                    "{lines} and what stood there is lost, but for what neighbours know, who are asked \
+                     for everything; the log is replaced"
+                )
+            }
             Notice::Unread(why) => write!(
                 f,
                 "the log could not be read to its end, what else it tells is lost but for what neighbours \

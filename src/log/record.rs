@@ -296,6 +296,13 @@ pub fn read(line: &mut [u8]) -> Line<'_> {
     }
 }
 
+/// Whether the end of a log, without LF, is the beginning of a record. Otherwise, once a mark that it is
+/// torn has been put behind it, it is read as a [`Line::Hole`].
+pub fn is_torn(end: &[u8]) -> bool {
+    let is_short = end.len() + TORN.len() <= RECORD_BYTES_MAX;
+    is_short && all(end, |byte| matches!(byte, b' '..=b'~'))
+}
+
 /// What a restart learns from a record, if anything.
 ///
 /// `AT` lines are believed in our replies to clients, in what neighbours told us and we told them,

@@ -154,6 +154,12 @@ impl Replay {
         self.overlong |= rest.len() > RECORD_BYTES_MAX;
         self.kept = if self.overlong { 0 } else { rest.len() };
         self.bytes.copy_within(end - self.kept..end, 0);
+        if n == 0 && (self.overlong || !record::is_torn(&self.bytes[..self.kept])) {
+            // Power failures leave zeros at the end most often.
+            self.holes += 1;
+            take(&mut [Prepared::new(Recalled::Hole, self.hasher)]);
+            (self.kept, self.overlong) = (0, false);
+        }
         Ok(n > 0)
     }
 }

@@ -249,6 +249,42 @@ fn behind_a_hole_no_life_is_believed_until_the_log_has_been_replaced() {
     assert_eq!(bench.node.lives().count(), 2, "the life before, and this");
 }
 
+/// Wherever the hole is: before the beginning, or at the end, where it is no line yet.
+#[test]
+fn a_start_says_that_the_log_has_a_hole_and_the_next_that_it_has_none() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let stamp = "2012-11-17T02:08:23.672266766Z";
+    let started = format!("{stamp} * - {}\n", note::started(Incarnation(11), 0, 0));
+    let report = format!("{stamp} > c1 AT Blake +0.000000000 kiwi +00+000 1\n");
+    let torn = format!("{stamp} > c1 AT Blake +0.000");
+    let zeros = "\0".repeat(4096);
+    let long = "x".repeat(record::RECORD_BYTES_MAX + 1);
+    for (log, holes) in [
+        (format!("{started}{report}"), 0),
+        (format!("{started}{report}{torn}"), 0),
+        (format!("\n{started}{report}"), 1),
+        (format!("{started}{report}{zeros}"), 1),
+        (format!("{started}{report}{torn}{zeros}"), 1),
+        (format!("{started}{report}{long}"), 1),
+        (format!("{started}{zeros}\n{report}{zeros}"), 2),
+    ] {
+        fs::write(&path, &log).expect("it can be written");
+        let mut bench = Bench::opened(options(&path));
+        assert_eq!(bench.known().len(), 1);
+        let lives = if holes == 0 { 2 } else { 1 };
+        assert_eq!(bench.node.lives().count(), lives);
+        let notices = bench.settle();
+        let want = [Notice::Holes(holes), Notice::Complete(1)];
+        assert_eq!(notices, if holes == 0 { &[][..] } else { &want });
+        drop(bench);
+        let mut bench = Bench::opened(options(&path));
+        assert_eq!(bench.known().len(), 1);
+        assert_eq!(bench.node.lives().count(), lives + 1);
+        assert_eq!(bench.settle(), []);
+    }
+}
+
 /// What had expired and was swept, and so is in the checkpoint only, must not come back from there:
 /// reports that were news to the server would not be to a replay.
 #[test]
@@ -419,11 +455,18 @@ fn a_log_that_cannot_be_had_is_said_once_and_tried_again() {
 /// A log of 5,000 clients that cannot be had at the start, is back when one more has reported, and
 /// is written again but has not been read.
 fn come_back(path: &Path) -> Bench {
+    come_back_with(path, b"")
+}
+
+/// The same, with something at its end.
+fn come_back_with(path: &Path, end: &[u8]) -> Bench {
     let aside = path.with_extension("aside");
     let mut bench = Bench::opened(options(path));
     (0..5_000).for_each(|n| bench.report(&format!("old{n}"), 1));
     bench.commit();
     drop(bench);
+    let log = [&fs::read(path).expect("it is there"), end].concat();
+    fs::write(path, log).expect("it can be written");
     fs::rename(path, &aside).expect("it is there");
     fs::create_dir(path).expect("nothing is there");
     let mut bench = Bench::new(options(path));
@@ -446,6 +489,19 @@ fn an_old_log_that_comes_back_while_the_server_runs_is_read() {
     assert_eq!(bench.settle(), [Notice::Complete(5_001)]);
     drop(bench);
     assert_eq!(Bench::opened(options(&path)).known().len(), 5_001);
+}
+
+#[test]
+fn an_old_log_that_comes_back_with_a_hole_is_replaced_at_once() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = come_back_with(&path, b"\0\0\0\n");
+    let notices = bench.settle();
+    assert!(notices.contains(&Notice::Holes(1)), "{notices:?}");
+    drop(bench);
+    let mut bench = Bench::opened(options(&path));
+    assert_eq!(bench.known().len(), 5_001);
+    assert_eq!(bench.commit(), []);
 }
 
 #[test]

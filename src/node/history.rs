@@ -8,7 +8,8 @@
 //! life that says it began at another number than the replay has come to, for then somebody has
 //! cut the log. A checkpoint gives its records their numbers, so in what is left of one the numbers
 //! are right though records are missing: nothing counts before the log is seen to have its beginning.
-//! Nor after a hole, which a power failure may have made when the lives told of after it were over.
+//! Nor does anything if it has a hole, which a power failure may have made when the lives that are told
+//! of after it were over.
 
 use std::collections::VecDeque;
 
@@ -23,6 +24,8 @@ pub struct History {
     lives: VecDeque<Life>,
     /// The log has its beginning: a life that knew nothing yet, or a checkpoint, whole.
     has_beginning: bool,
+    /// The log has a hole.
+    has_hole: bool,
 }
 
 #[derive(Debug)]
@@ -39,15 +42,15 @@ impl History {
         self.has_beginning = true;
     }
 
-    /// Notes that some of what a later life knew when it began may have stood before this, and is lost.
-    /// That it came to the same number then says nothing: other records may have taken those numbers.
-    pub fn lose_beginning(&mut self) {
-        self.has_beginning = false;
+    /// Notes that the log has a hole. A life told of after it may have known what stood there: that it
+    /// began at the number that is come to says nothing, since other records may have taken the numbers.
+    pub fn see_hole(&mut self) {
+        self.has_hole = true;
     }
 
-    /// Whether the log is seen to have its beginning.
-    pub fn has_beginning(&self) -> bool {
-        self.has_beginning
+    /// Whether the log is seen to have its beginning, and no hole.
+    pub fn is_of_whole_log(&self) -> bool {
+        self.has_beginning && !self.has_hole
     }
 
     /// Notes that a life begins when the feed has come to `end`. No life before it can have come

@@ -358,10 +358,10 @@ impl Node {
         }
     }
 
-    /// Whether what was recalled goes back to the beginning: a life that knew nothing yet, or a
-    /// checkpoint, whole. Otherwise somebody has cut the log.
-    pub fn recalls_from_the_beginning(&self) -> bool {
-        self.history.has_beginning()
+    /// Whether what was recalled goes back to the beginning, a life that knew nothing yet, or a
+    /// checkpoint, whole, and has no hole. Otherwise somebody has cut the log, or the power has failed.
+    pub fn recalls_whole_log(&self) -> bool {
+        self.history.is_of_whole_log()
     }
 
     /// Whether records may be known that had expired in the life before. Then what the log says

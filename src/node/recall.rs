@@ -207,7 +207,7 @@ impl Recall<'_> {
                 if end == 0 && self.table.end() == 0 {
                     self.history.see_beginning(); // it knew nothing yet
                 }
-                match self.history.has_beginning() && end == self.table.end() {
+                match self.history.is_of_whole_log() && end == self.table.end() {
                     true => self.history.begin(incarnation, end),
                     false => self.distrust(),
                 }
@@ -218,7 +218,7 @@ impl Recall<'_> {
             }
             Recalled::Hole => {
                 self.expire_nothing();
-                self.history.lose_beginning();
+                self.history.see_hole();
                 self.distrust();
             }
             Recalled::Last { stamp } => self.take_in_last_time(stamp),
@@ -235,7 +235,7 @@ impl Recall<'_> {
         if let Some(expiry) = self.expiry {
             self.table.set_lost(expiry.oldest_at_start()); // a life before may have lost what is older
         }
-        if !self.history.has_beginning() {
+        if !self.history.is_of_whole_log() {
             self.distrust();
         }
         self.history.begin(incarnation, end);

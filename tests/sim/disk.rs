@@ -453,9 +453,17 @@ impl Disk {
         if self.files.holes(file).is_empty() {
             return 0;
         }
-        let (bytes, _) = self.files.readable(file);
+        let (bytes, is_all) = self.files.readable(file);
         let lines = self.lines(file, &bytes);
-        lines.filter(|(_, has_hole)| *has_hole).count() as u64
+        let whole = lines.filter(|(_, has_hole)| *has_hole).count() as u64;
+        // What stands behind the last LF is no line yet, and a life will make one of it.
+        let end = bytes.iter().rposition(|&byte| byte == b'\n');
+        let end = end.map_or(0, |lf| lf + 1)..bytes.len();
+        let holes = self.files.holes(file);
+        let is_torn = holes
+            .iter()
+            .all(|hole| hole.end <= end.start || hole.start >= end.end);
+        whole + u64::from(is_all && !is_torn)
     }
 
     /// The lines of a file, without their LF, and whether they have a hole in them.
@@ -552,7 +560,7 @@ impl Disk {
                     .for_each(|places| *places = vec![Place::VAGUE]);
                 let places = Place::whole(end, self.last);
                 self.told.insert(self.current, places);
-                if !node.recalls_from_the_beginning() {
+                if !node.recalls_whole_log() {
                     // It ends within its checkpoint, say, and until it is replaced no start will see
                     // where it began.
                     self.gaps.insert(self.current);
