@@ -47,6 +47,8 @@ struct Seen {
     held: u64,
     /// Where it ended.
     bytes: u64,
+    /// A record has passed: it can begin no longer.
+    is_late: bool,
 }
 
 impl Replay {
@@ -168,11 +170,13 @@ impl Seen {
     /// Takes note of what a record recalls that ends at the byte `after`, in a file of `len` bytes.
     /// Gives what is to be believed of it.
     fn judge<'a>(&mut self, recalled: Recalled<'a>, after: u64, len: u64) -> Recalled<'a> {
+        let is_late = std::mem::replace(&mut self.is_late, true);
         match recalled {
             Recalled::Held { .. } => self.held += 1,
             // Whatever it says, there cannot be more than would fit.
             Recalled::Expect(records) => {
-                return Recalled::Expect(records.min(len / RECORD_BYTES_MIN));
+                let most = if is_late { 0 } else { len / RECORD_BYTES_MIN };
+                return Recalled::Expect(records.min(most));
             }
             // It is whole only if every record of it is there: somebody may have cut the log.
             Recalled::Checkpoint { records, .. } if records != self.held => return Recalled::Gap,
@@ -282,6 +286,24 @@ mod tests {
             RECORD_BYTES_MAX + 1,
         ] {
             assert_eq!(read(&log, slice), whole, "sliced by {slice}");
+            let behind = [&b"x".repeat(2 * RECORD_BYTES_MAX)[..], b"\n", &log].concat();
+            let checkpoint = 2 * RECORD_BYTES_MAX + 1 + checkpoint;
+            let want = format!("a checkpoint of {checkpoint}");
+            assert_eq!(read(&behind, slice).last(), Some(&want));
         }
+    }
+
+    #[test]
+    fn no_more_records_are_expected_than_would_fit() {
+        let expect = |records: u64| {
+            let note = format!("checkpoint of {records} records begins");
+            format!("2012-11-17T02:08:23.672266766Z * - {note}\n")
+        };
+        let log = expect(u64::MAX).repeat(20);
+        let most = log.len() as u64 / RECORD_BYTES_MIN;
+        let recalled = read(log.as_bytes(), usize::MAX);
+        assert_eq!(recalled[0], format!("Expect({most})"));
+        assert_eq!(recalled[1], "Expect(0)", "a checkpoint begins a file only");
+        assert_eq!(read(expect(1).as_bytes(), usize::MAX)[0], "Expect(1)");
     }
 }

@@ -103,28 +103,16 @@ impl Index {
         usize::from(self.shard_of[(key.hash >> 40) as usize % SHARES])
     }
 
-    /// Makes room for so many more.
-    pub fn reserve(&mut self, more: usize) {
-        for (shard, part) in self.deal_out(more) {
-            shard.reserve(part);
-        }
-    }
-
-    /// Makes room for so many that are to be loaded into an index that has never had any.
-    pub fn reserve_to_load(&mut self, records: usize) {
-        for (shard, part) in self.deal_out(records) {
-            shard.loaded.reserve(part + part / 32); // by chance some get a few more
-        }
-    }
-
-    /// Each shard with the part that falls to it of so many entries.
-    fn deal_out(&mut self, entries: usize) -> impl Iterator<Item = (&mut Shard, usize)> {
-        let mut shares = [0; SHARDS];
+    /// Makes room for so many that are to be loaded.
+    pub fn reserve(&mut self, entries: usize) {
+        let mut shares = [0_usize; SHARDS];
         for &shard in self.shard_of.iter() {
             shares[usize::from(shard)] += 1;
         }
-        let parts = shares.map(|shares: usize| entries * shares / SHARES);
-        self.shards.iter_mut().zip(parts)
+        for (shard, shares) in self.shards.iter_mut().zip(shares) {
+            let part = entries * shares / SHARES;
+            shard.loaded.reserve(part + part / 32); // by chance some get a few more
+        }
     }
 
     /// The slot under `key` that is the right one, as `is_right` says.

@@ -259,15 +259,12 @@ impl Table {
         self.feed.end()
     }
 
-    /// Makes room for so many more records at once, so that the index need not grow, and be dealt
-    /// out anew, again and again on the way. If they are the first, they may be loaded.
+    /// Makes room for so many records, which may be loaded if they are the first.
     pub fn expect(&mut self, records: usize) {
-        self.records.reserve(records);
         if self.records.is_empty() && self.oldest == Timestamp::MIN {
-            self.index.reserve_to_load(records);
-            self.loadable = records;
-        } else {
+            self.records.reserve(records);
             self.index.reserve(records);
+            self.loadable = records;
         }
     }
 
@@ -284,6 +281,10 @@ impl Table {
             self.accept(key, location, source);
             return;
         }
+        debug_assert!(
+            key.is_same(self.key(location.client)),
+            "another client's key"
+        );
         let slot = self.place(location, source);
         self.index.load(key, slot);
         self.append(slot);
