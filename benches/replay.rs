@@ -5,7 +5,7 @@
 //! been rotated, of clients that move, most of them heard here, some by the neighbour. A start is
 //! timed from the process's beginning until it answers a client.
 //!
-//! Beside it the lines of the same file are counted in three ways, on one thread: as most programs do
+//! Beside it the lines of the same file are counted in three ways: as most programs do
 //! (`BufRead::lines`, a `String` each); into one buffer (`read_until`); and as `wc -l` does, which does
 //! not look at lines at all (64 KiB at once, LFs counted by SIMD). The file is in the page cache each
 //! time, and a round before them all is not counted: the host of a virtual machine has to find the
