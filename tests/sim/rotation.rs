@@ -92,7 +92,8 @@ impl Server {
                 return false;
             }
             while let Some(notice) = self.log.poll_notice() {
-                if let Notice::Rotated(_) = notice {
+                // A log that has ended in zeros is replaced whatever its length.
+                if let Notice::Rotated(_) | Notice::Complete(_) = notice {
                     return true;
                 }
             }
