@@ -15,7 +15,6 @@ use herd::connection_id::ConnectionId;
 use herd::log::note;
 use herd::log::record::{self, Direction, Label, Stamp};
 use herd::node::protocol::Incarnation;
-use herd::node::recall::Prepared;
 use herd::node::{Action, LinkIndex, Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
@@ -809,8 +808,7 @@ impl Solo {
             .filter(|r| !r.is_empty())
         {
             if let Some(recalled) = record::read(record).recalled() {
-                let prepared = Prepared::new(recalled, node.table().hasher());
-                node.recall(&mut [prepared]);
+                node.recall(&[recalled]);
             }
         }
         let (incarnation, end) = node.begin_life();

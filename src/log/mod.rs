@@ -49,7 +49,7 @@ use self::state::{Lack, Next, State};
 use self::sync::Sync;
 use self::turn::{BUFFER_BYTES_MAX, Turn};
 use crate::node::Node;
-use crate::node::recall::{Prepared, Recalled};
+use crate::node::recall::Recalled;
 use crate::time::Now;
 
 pub use self::notice::Notice;
@@ -207,8 +207,7 @@ impl<D: Disk> Log<D> {
         if !out.is_regular() {
             return Ok(0); // a device or a pipe has no past
         }
-        let hasher = node.table().hasher();
-        let mut replay = Replay::new(out.len(), hasher);
+        let mut replay = Replay::new(out.len());
         let read = loop {
             match replay.step(&self.disk, &out.file, |batch| node.recall(batch)) {
                 Ok(true) => progress(replay.at(), out.len()),
@@ -217,7 +216,7 @@ impl<D: Disk> Log<D> {
             }
         };
         if let Some(stamp) = replay.last_stamp() {
-            node.recall(&mut [Prepared::new(Recalled::Last { stamp }, hasher)]);
+            node.recall(&[Recalled::Last { stamp }]);
         }
         if replay.holes() > 0 {
             self.notices.push_back(Notice::Holes(replay.holes()));
@@ -475,7 +474,7 @@ impl<D: Disk> Log<D> {
                     if !is_new {
                         // Whatever it holds, it is not what we have written so far.
                         self.state.open_anew(match out.is_regular() {
-                            true => Lack::Unread(Replay::new(out.len(), node.table().hasher())),
+                            true => Lack::Unread(Replay::new(out.len())),
                             false => Lack::after(0),
                         });
                     }

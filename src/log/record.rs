@@ -199,7 +199,7 @@ pub fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     for &byte in bytes {
         match byte {
             b'\\' => out.extend_from_slice(b"\\\\"),
-            b' '..=b'~' => out.push(byte),
+            _ if is_printable(byte) => out.push(byte),
             _ => {
                 let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
                 out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
@@ -208,9 +208,14 @@ pub fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
+/// Whether it is printable ASCII, as every byte of a record is.
+fn is_printable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
+}
+
 /// Whether nothing need be escaped.
 fn is_plain(bytes: &[u8]) -> bool {
-    all(bytes, |byte| matches!(byte, b' '..=b'~') && byte != b'\\')
+    all(bytes, |byte| is_printable(byte) && byte != b'\\')
 }
 
 /// Whether all are good. This is on every line's path, so it is done many bytes at a time: without an
@@ -281,14 +286,14 @@ impl<'a> Line<'a> {
 /// Reads a line of a log, without its LF. A record's text is unescaped in place.
 pub fn read(line: &mut [u8]) -> Line<'_> {
     let is_plain = is_plain(line);
-    let is_printable = is_plain || all(line, |byte| matches!(byte, b' '..=b'~'));
-    if is_printable && !is_plain && line.ends_with(TORN) {
+    let is_text = is_plain || all(line, is_printable);
+    if is_text && !is_plain && line.ends_with(TORN) {
         // Or a client said so: that would be believed as little. But after zeros nobody knows what it ends.
         let stamp = line.first_chunk().filter(|stamp| is_stamp(stamp));
         return Line::Torn { stamp };
     }
     match line.split_first_chunk_mut() {
-        Some((stamp, rest)) if is_printable && is_stamp(stamp) => Line::Record {
+        Some((stamp, rest)) if is_text && is_stamp(stamp) => Line::Record {
             stamp,
             recalled: recall(stamp, rest, is_plain),
         },
@@ -300,7 +305,7 @@ pub fn read(line: &mut [u8]) -> Line<'_> {
 /// torn has been put behind it, it is read as a [`Line::Hole`].
 pub fn is_torn(end: &[u8]) -> bool {
     let is_short = end.len() + TORN.len() <= RECORD_BYTES_MAX;
-    is_short && all(end, |byte| matches!(byte, b' '..=b'~'))
+    is_short && all(end, is_printable)
 }
 
 /// What a restart learns from a record, if anything.

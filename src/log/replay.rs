@@ -6,8 +6,8 @@ use std::io;
 
 use super::disk::Disk;
 use super::record::{self, Line, RECORD_BYTES_MAX, STAMP_BYTES};
-use crate::node::recall::{Prepared, Recalled};
-use crate::node::table::{Hasher, PREFETCH_MAX};
+use crate::node::recall::Recalled;
+use crate::node::table::PREFETCH_MAX;
 
 /// So much of a log is read at once.
 const SLICE_BYTES: usize = 256 * 1024;
@@ -21,8 +21,6 @@ const RECORD_BYTES_MIN: u64 = 64;
 /// How far the reading of one file has come.
 #[derive(Debug)]
 pub struct Replay {
-    /// For the table into which it is read.
-    hasher: Hasher,
     /// How long the file was when the reading began.
     len: u64,
     /// Bytes read.
@@ -52,10 +50,9 @@ struct Seen {
 }
 
 impl Replay {
-    /// The reading of a file of `len` bytes, for a table whose keys `hasher` makes.
-    pub fn new(len: u64, hasher: Hasher) -> Replay {
+    /// The reading of a file of `len` bytes.
+    pub fn new(len: u64) -> Replay {
         Replay {
-            hasher,
             len,
             at: 0,
             bytes: Vec::new(),
@@ -96,7 +93,7 @@ impl Replay {
         &mut self,
         disk: &D,
         file: &D::File,
-        take: impl FnMut(&mut [Prepared<'_>]),
+        take: impl FnMut(&[Recalled<'_>]),
     ) -> io::Result<bool> {
         self.step_by(SLICE_BYTES, disk, file, take)
     }
@@ -106,7 +103,7 @@ impl Replay {
         slice: usize,
         disk: &D,
         file: &D::File,
-        mut take: impl FnMut(&mut [Prepared<'_>]),
+        mut take: impl FnMut(&[Recalled<'_>]),
     ) -> io::Result<bool> {
         // What is appended meanwhile we know.
         let slice = (self.len - self.at).min(slice as u64) as usize;
@@ -121,7 +118,7 @@ impl Replay {
         self.at += n as u64;
         let end = self.kept + n;
         let mut rest = &mut self.bytes[..end];
-        let mut batch: Vec<Prepared<'_>> = Vec::with_capacity(BATCH_RECORDS);
+        let mut batch: Vec<Recalled<'_>> = Vec::with_capacity(BATCH_RECORDS);
         while let Some(lf) = memchr::memchr(b'\n', rest) {
             let (line, after) = rest.split_at_mut(lf + 1);
             rest = after;
@@ -139,27 +136,26 @@ impl Replay {
             };
             // A report is answered, then told to each neighbour: the same line again tells nothing new.
             if let Recalled::At { line, .. } = recalled
-                && let Some(Recalled::At { line: last, .. }) = batch.last().map(Prepared::recalled)
+                && let Some(Recalled::At { line: last, .. }) = batch.last()
                 && line == *last
             {
                 continue;
             }
             let after = self.at - rest.len() as u64;
-            let recalled = self.checkpoint.judge(recalled, after, self.len);
-            batch.push(Prepared::new(recalled, self.hasher));
+            batch.push(self.checkpoint.judge(recalled, after, self.len));
             if batch.len() == BATCH_RECORDS {
-                take(&mut batch);
+                take(&batch);
                 batch.clear();
             }
         }
-        take(&mut batch);
+        take(&batch);
         self.overlong |= rest.len() > RECORD_BYTES_MAX;
         self.kept = if self.overlong { 0 } else { rest.len() };
         self.bytes.copy_within(end - self.kept..end, 0);
         if n == 0 && (self.overlong || !record::is_torn(&self.bytes[..self.kept])) {
             // Power failures leave zeros at the end most often.
             self.holes += 1;
-            take(&mut [Prepared::new(Recalled::Hole, self.hasher)]);
+            take(&[Recalled::Hole]);
             (self.kept, self.overlong) = (0, false);
         }
         Ok(n > 0)
@@ -193,7 +189,6 @@ mod tests {
 
     use super::super::files::Files;
     use super::*;
-    use crate::node::table::Table;
 
     /// What a log of `bytes` recalls, read by `slice` bytes at once.
     fn read(bytes: &[u8], slice: usize) -> Vec<String> {
@@ -202,12 +197,10 @@ mod tests {
         fs::write(&path, bytes).expect("it can be written");
         let mut files = Files::new(|_, _| {}).expect("a thread");
         let file = files.open(&path).expect("it can be opened");
-        let hasher = Table::new((1, 2)).hasher();
-        let mut replay = Replay::new(bytes.len() as u64, hasher);
+        let mut replay = Replay::new(bytes.len() as u64);
         let mut recalled = Vec::new();
-        let mut take = |batch: &mut [Prepared<'_>]| {
-            let all = batch.iter().map(Prepared::recalled);
-            recalled.extend(all.map(|recalled| format!("{recalled:?}")));
+        let mut take = |batch: &[Recalled<'_>]| {
+            recalled.extend(batch.iter().map(|recalled| format!("{recalled:?}")));
         };
         while replay
             .step_by(slice, &files, &file, &mut take)

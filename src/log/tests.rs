@@ -119,8 +119,7 @@ impl<D: Disk> Bench<D> {
         let held = record::read(&mut held)
             .recalled()
             .expect("it is vouched for");
-        let hasher = self.node.table().hasher();
-        self.node.recall_late(&mut [Prepared::new(held, hasher)]);
+        self.node.recall_late(&[held]);
         let label = Label::Client(1);
         self.log.record(Direction::Out, label, line.as_bytes());
     }

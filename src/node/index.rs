@@ -34,23 +34,6 @@ static SHARD_OF: LazyLock<[u8; SHARES]> = LazyLock::new(|| {
 /// Keys of the hash, from outside: who does not know them cannot aim for collisions.
 pub type HashKeys = (u64, u64);
 
-/// Makes the keys of one index, and needs nothing else of it.
-///
-/// SipHash-1-3 (Aumasson and Bernstein, 2012): keyed, made for tables that strangers fill.
-#[derive(Clone, Copy, Debug)]
-pub struct Hasher(HashKeys);
-
-impl Hasher {
-    /// The key of a name.
-    pub fn key(self, client: &[u8]) -> Key {
-        let Hasher((low, high)) = self;
-        Key {
-            hash: SipHasher13::new_with_keys(low, high).hash(client),
-            likely: NO_SLOT,
-        }
-    }
-}
-
 /// Stands where there is no slot: memory ends long before there are so many.
 const NO_SLOT: u32 = u32::MAX;
 
@@ -80,7 +63,7 @@ impl Key {
 pub struct Index {
     shards: Box<[Shard; SHARDS]>,
     shard_of: &'static [u8; SHARES],
-    hasher: Hasher,
+    keys: HashKeys,
 }
 
 impl Index {
@@ -89,13 +72,18 @@ impl Index {
         Index {
             shards: Box::new(std::array::from_fn(|_| Shard::default())),
             shard_of: &SHARD_OF,
-            hasher: Hasher(keys),
+            keys,
         }
     }
 
-    /// What makes its keys.
-    pub fn hasher(&self) -> Hasher {
-        self.hasher
+    /// The key of a name, by SipHash-1-3 (Aumasson and Bernstein, 2012): keyed, made for tables that
+    /// strangers fill.
+    pub fn key(&self, client: &[u8]) -> Key {
+        let (low, high) = self.keys;
+        Key {
+            hash: SipHasher13::new_with_keys(low, high).hash(client),
+            likely: NO_SLOT,
+        }
     }
 
     /// The share is in the high bits: a shard uses the lowest.

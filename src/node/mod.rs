@@ -39,7 +39,7 @@ use self::protocol::{
     Command, Hello, Incarnation, LINK_LINE_BYTES_MAX, LinkLine, Mark, TweetQuery, error_json,
 };
 use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
-use self::recall::{Prepared, Recall};
+use self::recall::{Prepared, Recall, Recalled};
 use self::table::{HashKeys, Key, PREFETCH_MAX, Source, Table};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::random::SplitMix64;
@@ -310,7 +310,7 @@ impl Node {
     }
 
     /// Lets records be forgotten `after` their effective time, by the clock of each turn. Without
-    /// it none ever is. A restart must recall it of this life ([`recall::Recalled::Forgets`]).
+    /// it none ever is. A restart must recall it of this life ([`Recalled::Forgets`]).
     pub fn forget_after(&mut self, after: Duration, now: Now) {
         let expiry = Expiry::new(after, now);
         self.table.set_lost(expiry.oldest_at_start());
@@ -327,11 +327,11 @@ impl Node {
     ///
     /// A report is judged by the time when it came, not by that of the replay: what was news then
     /// has a number, though it has expired since.
-    pub fn recall(&mut self, records: &mut [Prepared<'_>]) {
-        for batch in records.chunks_mut(PREFETCH_MAX) {
-            self.prefetch(batch.iter_mut().filter_map(Prepared::key_mut));
+    pub fn recall(&mut self, records: &[Recalled<'_>]) {
+        for batch in records.chunks(PREFETCH_MAX) {
+            let prepared = Prepared::all(batch, &self.table);
             let mut recall = self.recalling();
-            batch.iter().for_each(|prepared| recall.take_in(prepared));
+            prepared.iter().for_each(|record| recall.take_in(record));
         }
     }
 
@@ -348,13 +348,11 @@ impl Node {
 
     /// The same for a log that can be read only now that the server runs: its locations are taken
     /// in like a client's, the rest says nothing any longer.
-    pub fn recall_late(&mut self, records: &mut [Prepared<'_>]) {
-        for batch in records.chunks_mut(PREFETCH_MAX) {
-            self.prefetch(batch.iter_mut().filter_map(Prepared::key_mut));
-            let table = &mut self.table;
-            batch
-                .iter()
-                .for_each(|prepared| prepared.take_in_location(table));
+    pub fn recall_late(&mut self, records: &[Recalled<'_>]) {
+        for batch in records.chunks(PREFETCH_MAX) {
+            for record in Prepared::all(batch, &self.table) {
+                record.take_in_location(&mut self.table);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::history::History;
 use super::link::Link;
 use super::location::Location;
 use super::protocol::{Incarnation, LinkLine, Mark, parse_at};
-use super::table::{Hasher, Key, Source, Table};
+use super::table::{Key, Source, Table};
 use crate::time::Timestamp;
 
 /// What a record of the log recalls.
@@ -96,7 +96,7 @@ impl<'a> Recalled<'a> {
     }
 }
 
-/// What a record recalls, read as far as it can be without what it is taken into.
+/// What a record recalls, with what it needs of the table brought near.
 #[derive(Debug)]
 pub struct Prepared<'a> {
     recalled: Recalled<'a>,
@@ -105,23 +105,19 @@ pub struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// For a table whose keys `hasher` makes.
-    pub fn new(recalled: Recalled<'a>, hasher: Hasher) -> Prepared<'a> {
-        let location = recalled.location();
-        Prepared {
-            recalled,
-            location: location.map(|location| (hasher.key(location.client), location)),
-        }
-    }
-
-    /// What it was made of.
-    pub fn recalled(&self) -> &Recalled<'a> {
-        &self.recalled
-    }
-
-    /// Where the table has its client, if it tells of a location.
-    pub fn key_mut(&mut self) -> Option<&mut Key> {
-        self.location.as_mut().map(|(key, _)| key)
+    /// Prepares records for `table`, [`PREFETCH_MAX`](super::table::PREFETCH_MAX) at most.
+    pub fn all(records: &[Recalled<'a>], table: &Table) -> Vec<Prepared<'a>> {
+        let prepared = records.iter().map(|&recalled| {
+            let location = recalled.location();
+            Prepared {
+                recalled,
+                location: location.map(|location| (table.key(location.client), location)),
+            }
+        });
+        let mut all: Vec<_> = prepared.collect();
+        let locations = all.iter_mut().filter_map(|each| each.location.as_mut());
+        table.prefetch(locations.map(|(key, _)| key));
+        all
     }
 
     /// Takes in the location that it tells of, if it does, and nothing else.
@@ -158,7 +154,7 @@ pub struct Recall<'a> {
 impl Recall<'_> {
     /// Takes in a record.
     pub fn take_in(&mut self, prepared: &Prepared<'_>) {
-        let recalled = *prepared.recalled();
+        let recalled = prepared.recalled;
         if !matches!(recalled, Recalled::Held { .. }) {
             self.table.settle();
         }

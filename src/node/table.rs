@@ -17,7 +17,7 @@ use super::protocol::parse_at;
 use crate::time::Timestamp;
 
 pub use super::feed::SEGMENT_ENTRIES_MAX as SLICE_ENTRIES_MAX;
-pub use super::index::{HashKeys, Hasher, Key};
+pub use super::index::{HashKeys, Key};
 
 /// Lines up to this length lie in the record itself; longer ones are allocated apiece.
 ///
@@ -338,14 +338,9 @@ impl Table {
         self.feed.advance(number)
     }
 
-    /// What makes the keys by which it looks for clients.
-    pub fn hasher(&self) -> Hasher {
-        self.index.hasher()
-    }
-
     /// Where to look for `client`.
     pub fn key(&self, client: &[u8]) -> Key {
-        self.hasher().key(client)
+        self.index.key(client)
     }
 
     /// Brings near what a look-up of each of these clients will need, of the first
@@ -582,7 +577,7 @@ impl Table {
 
 /// Gives a record's slot back.
 fn forget(records: &mut [Record], index: &mut Index, free: &mut Vec<u32>, slot: u32) {
-    let key = index.hasher().key(records[slot as usize].client());
+    let key = index.key(records[slot as usize].client());
     index.remove(key, slot);
     records[slot as usize].clear();
     free.push(slot);
