@@ -45,6 +45,8 @@ struct Seen {
     held: u64,
     /// Where it ended.
     bytes: u64,
+    /// The file begins with it.
+    has_begun: bool,
     /// A record has passed: it can begin no longer.
     is_late: bool,
 }
@@ -171,11 +173,15 @@ impl Seen {
             Recalled::Held { .. } => self.held += 1,
             // Whatever it says, there cannot be more than would fit.
             Recalled::Expect(records) => {
+                self.has_begun |= !is_late;
                 let most = if is_late { 0 } else { len / RECORD_BYTES_MIN };
                 return Recalled::Expect(records.min(most));
             }
-            // It is whole only if every record of it is there: somebody may have cut the log.
-            Recalled::Checkpoint { records, .. } if records != self.held => return Recalled::Gap,
+            // The life that wrote it knew its records and nothing else. Somebody may have cut the log, or
+            // put two together.
+            Recalled::Checkpoint { records, .. } if !self.has_begun || records != self.held => {
+                return Recalled::Hole;
+            }
             Recalled::Checkpoint { .. } => self.bytes = after,
             _ => {}
         }
@@ -234,6 +240,7 @@ mod tests {
         let stamp = "2012-11-17T02:08:23.672266766Z";
         let mut log = Vec::new();
         let mut add = |record: &str| log.extend_from_slice(record.as_bytes());
+        add(&format!("{stamp} * - checkpoint of 100 records begins\n"));
         for number in 1..=100 {
             add(&format!(
                 "{stamp} = #{number} AT Blake +0.000000000 c\\\\{number}\\xff +00+000 1\n"
@@ -256,15 +263,15 @@ mod tests {
         let whole = read(&log, usize::MAX);
         assert_eq!(
             whole.len(),
-            100 + 1 + 1 + 3 + 2 + 1,
+            1 + 100 + 1 + 1 + 3 + 2 + 1,
             "nothing too long, nothing torn"
         );
         let holes = whole.iter().filter(|recalled| *recalled == "Hole");
         assert_eq!(holes.count(), 2, "what was too long may have been records");
         assert!(
-            whole[6].contains("number: 7") && whole[6].contains("99, 92, 55, 255, 32"),
+            whole[7].contains("number: 7") && whole[7].contains("99, 92, 55, 255, 32"),
             "{}",
-            whole[6]
+            whole[7]
         );
         assert_eq!(whole.last(), Some(&format!("a checkpoint of {checkpoint}")));
         let short = &log[..checkpoint + 200];
@@ -280,9 +287,11 @@ mod tests {
         ] {
             assert_eq!(read(&log, slice), whole, "sliced by {slice}");
             let behind = [&b"x".repeat(2 * RECORD_BYTES_MAX)[..], b"\n", &log].concat();
-            let checkpoint = 2 * RECORD_BYTES_MAX + 1 + checkpoint;
-            let want = format!("a checkpoint of {checkpoint}");
-            assert_eq!(read(&behind, slice).last(), Some(&want));
+            let of_behind = read(&behind, slice);
+            assert_eq!(
+                of_behind.last().map(String::as_str),
+                Some("a checkpoint of 0")
+            );
         }
     }
 

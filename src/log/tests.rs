@@ -172,14 +172,15 @@ fn a_checkpoint_without_its_end_is_not_whole() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("Blake.log");
     let (one, two, three) = (Incarnation(11), Incarnation(12), Incarnation(13));
-    let life = note::life(one, 4);
+    let (begins, life) = (note::begins(0), note::life(one, 4));
     for (notes, lives) in [
-        (&[life.clone(), note::checkpoint(two, 4, 0)][..], 3),
-        (&[life.clone(), note::checkpoint(two, 3, 0)], 2),
-        (std::slice::from_ref(&life), 1),
-        (&[life.clone(), note::started(three, 0, 0)], 2),
+        (vec![&begins, &life, &note::checkpoint(two, 4, 0)], 3),
+        (vec![&begins, &life, &note::checkpoint(two, 3, 0)], 2),
+        (vec![&begins, &life], 1),
+        (vec![&begins, &life, &note::started(three, 0, 0)], 2),
+        (vec![&life, &note::checkpoint(two, 4, 0)], 1),
     ] {
-        let record = |note: &String| format!("2012-11-17T02:08:23.672266766Z * - {note}\n");
+        let record = |note: &&String| format!("2012-11-17T02:08:23.672266766Z * - {note}\n");
         fs::write(&path, notes.iter().map(record).collect::<String>()).expect("it can be written");
         let bench = Bench::opened(options(&path));
         assert_eq!(bench.node.lives().count(), lives, "{notes:?}");
@@ -196,15 +197,21 @@ fn a_log_that_was_cut_is_not_whole() {
     let held = format!("= #2 {kiwi}");
     let came = format!("> c1 {kiwi}");
     let started = |life, end| format!("* - {}", note::started(life, end, 1));
+    let begins = format!("* - {}", note::begins(1));
     let checkpoint = |records| format!("* - {}", note::checkpoint(one, 2, records));
     for (records, lives) in [
-        ([held.clone(), checkpoint(1), started(two, 2)], 3),
-        ([held.clone(), checkpoint(2), started(two, 2)], 1), // its beginning is gone
-        ([started(one, 0), came.clone(), started(two, 1)], 3),
-        ([started(one, 0), came.clone(), started(two, 2)], 1), // something between is
-        ([started(one, 0), came.clone(), started(two, 0)], 1), // or was put there
+        (vec![&begins, &held, &checkpoint(1), &started(two, 2)], 3),
+        (vec![&begins, &held, &checkpoint(2), &started(two, 2)], 1), // a record of it is gone
+        (vec![&held, &checkpoint(1), &started(two, 2)], 1),          // its beginning is
+        (
+            vec![&came, &begins, &held, &checkpoint(1), &started(two, 2)],
+            1,
+        ), // it was another log's end
+        (vec![&started(one, 0), &came, &started(two, 1)], 3),
+        (vec![&started(one, 0), &came, &started(two, 2)], 1), // something between is gone
+        (vec![&started(one, 0), &came, &started(two, 0)], 1), // or was put there
     ] {
-        let line = |record: &String| format!("2012-11-17T02:08:23.672266766Z {record}\n");
+        let line = |record: &&String| format!("2012-11-17T02:08:23.672266766Z {record}\n");
         let log: String = records.iter().map(line).collect();
         fs::write(&path, &log).expect("it can be written");
         let bench = Bench::opened(options(&path));
@@ -246,6 +253,30 @@ fn behind_a_hole_no_life_is_believed_until_the_log_has_been_replaced() {
     drop(bench);
     let bench = Bench::opened(options(&path));
     assert_eq!(bench.node.lives().count(), 2, "the life before, and this");
+}
+
+/// Who wrote what follows may have been told to forget nothing.
+#[test]
+fn behind_a_gap_or_a_hole_nothing_expires_until_the_log_says_so() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let stamp = "2012-11-17T02:08:23.672266766Z";
+    let started = format!("{stamp} * - {}\n", note::started(Incarnation(11), 0, 0));
+    let forgets = format!("{stamp} * - {}\n", note::forgets(Duration::from_secs(60)));
+    let gap = format!("{stamp} * - {GAP}1 record\n");
+    let hole = format!("{}\n", "\0".repeat(100));
+    let old = format!("{stamp} > c1 AT Blake +0.000000000 kiwi +00+000 1\n");
+    for (behind, known) in [
+        (String::new(), 0),
+        (gap.clone(), 1),
+        (hole.clone(), 1),
+        (gap + &forgets, 0),
+        (hole + &forgets, 0),
+    ] {
+        fs::write(&path, [&*started, &forgets, &behind, &old].concat()).expect("it can be written");
+        let bench = Bench::opened(options(&path));
+        assert_eq!(bench.known().len(), known, "{behind}");
+    }
 }
 
 /// Wherever the hole is: before the beginning, or at the end, where it is no line yet.
