@@ -154,7 +154,7 @@ impl<D: Disk> Log<D> {
         if is_moved {
             self.rotation.want(now.mono);
         }
-        let len = out.len();
+        let has_past = out.is_regular() && !out.is_empty();
         let replayed = self.replay(&out, node, progress);
         let is_regular = self.out.insert(out).is_regular();
         match replayed {
@@ -165,7 +165,10 @@ impl<D: Disk> Log<D> {
             self.notices.push_back(Notice::NoFile);
             return Ok(());
         }
-        if len > 0 && !node.recalls_whole_log() {
+        if has_past && !node.recalls_whole_log() {
+            if self.notices.is_empty() {
+                self.notices.push_back(Notice::NotWhole); // and nothing that explains it
+            }
             self.rotation.want(now.mono); // until then a restart cannot tell what neighbours know
         }
         Ok(())

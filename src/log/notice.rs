@@ -26,6 +26,8 @@ pub enum Notice {
     NoFile,
     /// So many lines of what was there at the start are no records.
     Holes(u64),
+    /// It has lost its beginning, or was put together of several.
+    NotWhole,
     /// What it held could not be read to the end; the text says why.
     Unread(String),
     /// It was cut short or deleted by somebody else.
@@ -78,6 +80,10 @@ impl fmt::Display for Notice {
                      for everything; the log is replaced"
                 )
             }
+            Notice::NotWhole => f.write_str(
+                "the log has lost its beginning, or was put together of several; neighbours are asked for \
+                 everything, and it is replaced",
+            ),
             Notice::Unread(why) => write!(
                 f,
                 "the log could not be read to its end, what else it tells is lost but for what neighbours \

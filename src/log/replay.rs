@@ -45,8 +45,6 @@ struct Seen {
     held: u64,
     /// Where it ended.
     bytes: u64,
-    /// The file begins with it.
-    has_begun: bool,
     /// A record has passed: it can begin no longer.
     is_late: bool,
 }
@@ -171,17 +169,14 @@ impl Seen {
         let is_late = std::mem::replace(&mut self.is_late, true);
         match recalled {
             Recalled::Held { .. } => self.held += 1,
+            // The life that wrote it knew its records and nothing else: somebody has put two logs together.
+            Recalled::Expect(_) if is_late => return Recalled::Hole,
             // Whatever it says, there cannot be more than would fit.
             Recalled::Expect(records) => {
-                self.has_begun |= !is_late;
-                let most = if is_late { 0 } else { len / RECORD_BYTES_MIN };
-                return Recalled::Expect(records.min(most));
+                return Recalled::Expect(records.min(len / RECORD_BYTES_MIN));
             }
-            // The life that wrote it knew its records and nothing else. Somebody may have cut the log, or
-            // put two together.
-            Recalled::Checkpoint { records, .. } if !self.has_begun || records != self.held => {
-                return Recalled::Hole;
-            }
+            // It is whole only if every record of it is there: somebody may have cut the log.
+            Recalled::Checkpoint { records, .. } if records != self.held => return Recalled::Hole,
             Recalled::Checkpoint { .. } => self.bytes = after,
             _ => {}
         }
@@ -287,11 +282,9 @@ mod tests {
         ] {
             assert_eq!(read(&log, slice), whole, "sliced by {slice}");
             let behind = [&b"x".repeat(2 * RECORD_BYTES_MAX)[..], b"\n", &log].concat();
-            let of_behind = read(&behind, slice);
-            assert_eq!(
-                of_behind.last().map(String::as_str),
-                Some("a checkpoint of 0")
-            );
+            let checkpoint = 2 * RECORD_BYTES_MAX + 1 + checkpoint;
+            let want = format!("a checkpoint of {checkpoint}");
+            assert_eq!(read(&behind, slice).last(), Some(&want));
         }
     }
 
@@ -305,7 +298,7 @@ mod tests {
         let most = log.len() as u64 / RECORD_BYTES_MIN;
         let recalled = read(log.as_bytes(), usize::MAX);
         assert_eq!(recalled[0], format!("Expect({most})"));
-        assert_eq!(recalled[1], "Expect(0)", "a checkpoint begins a file only");
+        assert_eq!(recalled[1], "Hole", "a checkpoint begins a file only");
         assert_eq!(read(expect(1).as_bytes(), usize::MAX)[0], "Expect(1)");
     }
 }

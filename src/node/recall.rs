@@ -203,7 +203,10 @@ impl Recall<'_> {
                 if end == 0 && self.table.end() == 0 {
                     self.history.see_beginning(); // it knew nothing yet
                 }
-                match self.history.is_of_whole_log() && end == self.table.end() {
+                if end != self.table.end() {
+                    self.history.see_hole(); // or it was another log's life
+                }
+                match self.history.is_of_whole_log() {
                     true => self.history.begin(incarnation, end),
                     false => self.distrust(),
                 }

@@ -307,7 +307,7 @@ impl Disk {
                     self.follow();
                     self.become_whole();
                 }
-                Notice::Recovered(_) | Notice::NotRotated(_) => {}
+                Notice::Recovered(_) | Notice::NotRotated(_) | Notice::NotWhole => {}
                 Notice::Holes(lines) => {
                     assert_eq!(lines, self.untold_holes, "lines with holes");
                     self.untold_holes = 0;

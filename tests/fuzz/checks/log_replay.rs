@@ -172,8 +172,13 @@ impl<'a> Life<'a> {
         loop {
             self.log.commit(&self.node, self.now);
             while let Some(notice) = self.log.poll_notice() {
-                let expected = matches!(notice, Notice::Complete(_) | Notice::Holes(_));
-                assert!(expected, "{notice}");
+                assert!(
+                    matches!(
+                        notice,
+                        Notice::Complete(_) | Notice::Holes(_) | Notice::NotWhole
+                    ),
+                    "{notice}"
+                );
             }
             if self.log.is_busy(self.now) {
                 self.log.work(&mut self.node, self.now);
