@@ -44,7 +44,7 @@ use self::names::Found;
 use self::note::GAP;
 use self::record::{Direction, Label};
 use self::replay::Replay;
-use self::rotation::{Hands, Rotation, Why};
+use self::rotation::{Cause, Hands, Rotation};
 use self::state::{Lack, Next, State};
 use self::sync::Sync;
 use self::turn::{BUFFER_BYTES_MAX, Turn};
@@ -121,7 +121,7 @@ impl<D: Disk> Log<D> {
         self.record(Direction::Note, Label::None, started.as_bytes());
         self.note_forgets(node);
         self.state = State::whole(end);
-        if self.rotation.is_log_unread() {
+        if self.rotation.wanted() == Some(Cause::Unread) {
             // The numbers of this life are not those that a later replay will give.
             self.note_gap(node, "what stands before could not all be read");
         }
@@ -152,7 +152,7 @@ impl<D: Disk> Log<D> {
         };
         names::clear(&mut self.disk, path);
         if is_moved {
-            self.rotation.want(now.mono);
+            self.rotation.want(Cause::Moved, now.mono);
         }
         let has_past = out.is_regular() && !out.is_empty();
         let replayed = self.replay(&out, node, progress);
@@ -169,7 +169,7 @@ impl<D: Disk> Log<D> {
             if self.notices.is_empty() {
                 self.notices.push_back(Notice::NotWhole); // and nothing that explains it
             }
-            self.rotation.want(now.mono); // until then a restart cannot tell what neighbours know
+            self.rotation.want(Cause::Doubt, now.mono);
         }
         Ok(())
     }
@@ -185,7 +185,7 @@ impl<D: Disk> Log<D> {
     ) -> Result<(), OpenError> {
         let path = &self.options.path;
         if names::moved_away(&self.disk, path).is_some() {
-            self.rotation.want(now.mono);
+            self.rotation.want(Cause::Moved, now.mono);
         }
         match names::open_to_read(&mut self.disk, path) {
             Err(OpenError::InUse) => return Err(OpenError::InUse),
@@ -230,7 +230,7 @@ impl<D: Disk> Log<D> {
     /// The log cannot be read to its end, and no start will read what is written behind that place. So
     /// it is replaced, and stays beside the new one, for whoever can read it after all.
     fn handle_unread(&mut self, error: &io::Error, now: Now) {
-        self.rotation.want_for_unread(now.mono);
+        self.rotation.want(Cause::Unread, now.mono);
         self.tell_of_unread(error);
     }
 
@@ -309,10 +309,11 @@ impl<D: Disk> Log<D> {
         untold
             || match &self.state {
                 State::Whole { .. } => rotation(),
-                State::Lacking(_) => true,
+                State::Lacking(Lack::Unread(_)) => true,
+                State::Lacking(Lack::Changes { .. }) => !self.is_taken_over(now) || rotation(),
                 State::Failing { lack, .. } => match lack {
                     Lack::Unread(_) => true,
-                    Lack::Changes { .. } => self.rotation.is_wanted() && rotation(),
+                    Lack::Changes { .. } => self.is_taken_over(now) && rotation(),
                 },
             }
     }
@@ -322,7 +323,7 @@ impl<D: Disk> Log<D> {
         let is_written = !self.is_failing();
         let sync = self.sync.poll_timeout(is_written);
         let rotation = self.rotation.poll_timeout(self.out.as_ref(), &self.options);
-        let rotation = rotation.filter(|_| is_written || self.rotation.is_wanted());
+        let rotation = rotation.filter(|_| is_written || self.rotation.wanted().is_some());
         let due = [self.state.retry_at(), sync, rotation];
         due.into_iter().flatten().min()
     }
@@ -377,8 +378,7 @@ impl<D: Disk> Log<D> {
             return;
         }
         let Some(out) = &self.out else { return };
-        if out.is_spoilt(&self.disk) && !self.rotation.is_wanted() {
-            self.rotation.want(now.mono);
+        if out.is_spoilt(&self.disk) && self.rotation.want(Cause::Lacking, now.mono) {
             self.notices.push_back(Notice::Spoilt);
         }
         let mut ticket = None;
@@ -406,7 +406,7 @@ impl<D: Disk> Log<D> {
     /// everything is written anew.
     fn handle_outcome(&mut self, synced: io::Result<()>, now: Now) {
         if synced.is_err() {
-            self.rotation.want(now.after(RETRY));
+            self.rotation.want(Cause::Lacking, now.after(RETRY));
         }
         let told = self.sync.handle_outcome(&synced, &self.options.path);
         self.notices.extend(told);
@@ -424,6 +424,7 @@ impl<D: Disk> Log<D> {
     /// writing what the log lacks, replacing it. To be called when nothing is left to commit.
     pub fn work(&mut self, node: &mut Node, now: Now) {
         let is_failing = self.is_failing();
+        let is_taken_over = self.is_taken_over(now);
         match self.state.lack() {
             Some(Lack::Unread(replay)) => {
                 let Some(out) = &self.out else { return };
@@ -433,7 +434,7 @@ impl<D: Disk> Log<D> {
                 }
                 if replay.holes() > 0 {
                     self.notices.push_back(Notice::Holes(replay.holes()));
-                    self.rotation.want(now.mono);
+                    self.rotation.want(Cause::Doubt, now.mono);
                 }
                 self.state.open_anew(Lack::after(0));
                 if let Err(error) = step {
@@ -442,11 +443,8 @@ impl<D: Disk> Log<D> {
                 }
             }
             // A log that is to be replaced in any case need not be written first.
-            Some(Lack::Changes { .. }) if is_failing => {
-                if self.rotation.is_wanted() {
-                    self.rotate(node, now);
-                }
-            }
+            Some(Lack::Changes { .. }) if is_taken_over => self.rotate(node, now),
+            Some(Lack::Changes { .. }) if is_failing => {}
             Some(Lack::Changes { committed, cursor }) if cursor.has_ended() => {
                 self.state = State::whole(*committed);
                 self.notices.push_back(Notice::Complete(node.table().len()));
@@ -462,25 +460,29 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    fn is_taken_over(&self, now: Now) -> bool {
+        (self.rotation).takes_over(self.out.as_ref(), &self.options, now)
+    }
+
     // ---- failure and recovery
 
     fn try_again(&mut self, node: &Node, now: Now) {
-        let mut is_new = false;
         if self.out.is_none() {
             match names::open(&mut self.disk, &self.options.path) {
                 Err(error) => return self.fail(&error.into(), now),
                 Ok(Found { log: out, is_moved }) => {
                     if is_moved {
-                        self.rotation.want(now.mono);
+                        self.rotation.want(Cause::Moved, now.mono);
                     }
-                    is_new = out.is_regular() && out.is_empty();
-                    if !is_new {
-                        // Whatever it holds, it is not what we have written so far.
-                        self.state.open_anew(match out.is_regular() {
+                    if out.is_regular() && out.is_empty() {
+                        self.rotation.want(Cause::Doubt, now.mono); // no life begins in it
+                    }
+                    // Whatever it holds, it is not what we have written so far.
+                    self.state
+                        .open_anew(match out.is_regular() && !out.is_empty() {
                             true => Lack::Unread(Replay::new(out.len())),
                             false => Lack::after(0),
                         });
-                    }
                     self.out = Some(out);
                 }
             }
@@ -496,10 +498,7 @@ impl<D: Disk> Log<D> {
             }
         }
         self.state.recover();
-        if is_new {
-            self.rotation.want(now.mono);
-        }
-        if is_new || self.rotation.is_log_unread() {
+        if self.rotation.wanted() == Some(Cause::Unread) {
             self.state.leave_to_replacement();
         }
         match self.write() {
@@ -524,7 +523,7 @@ impl<D: Disk> Log<D> {
     /// A log that is longer than a file may be will not be written again, but a shorter one will.
     fn shorten_after(&mut self, error: &io::Error, now: Now) {
         if error.kind() == io::ErrorKind::FileTooLarge {
-            self.rotation.want(now.mono);
+            self.rotation.want(Cause::Lacking, now.mono);
         }
     }
 
@@ -568,8 +567,8 @@ impl<D: Disk> Log<D> {
         let clients = node.table().len();
         match step {
             Ok(None) => return,
-            Ok(Some(Why::Length)) => self.notices.push_back(Notice::Rotated(clients)),
-            Ok(Some(Why::Distrust)) => self.notices.push_back(Notice::Complete(clients)),
+            Ok(Some(Cause::Length)) => self.notices.push_back(Notice::Rotated(clients)),
+            Ok(Some(_)) => self.notices.push_back(Notice::Complete(clients)),
             Err(error) => return self.put_rotation_off(&error, now),
         }
         if self.is_failing() {
@@ -604,7 +603,7 @@ impl<D: Disk> Log<D> {
                 if self.disk.len_at(&path).is_some_and(|len| len > 0) {
                     return self.notices.push_back(Notice::Foreign(path));
                 }
-                self.rotation.want_now();
+                self.rotation.want_now(Cause::Moved);
                 // If it cannot have it, because it was deleted or this file system knows no second
                 // names, a start meanwhile looks for what was moved away.
                 let _ = self.disk.name_again(&out.file, &path);

@@ -95,12 +95,10 @@ pub fn check_place<D: Disk>(
     }
 }
 
-/// Whether the log has its own name and no other. Otherwise somebody has moved it away.
-///
-/// # Errors
-/// The disk's.
-pub fn is_only_at<D: Disk>(disk: &D, log: &Appender<D::File>, path: &Path) -> io::Result<bool> {
-    Ok(disk.status(&log.file)?.links == 1 && disk.is_at(&log.file, path))
+/// Whether the log has its own name, and not that of the newest of those that are kept, which a rotation
+/// that did not come to its end may have given it.
+pub fn is_to_be_kept<D: Disk>(disk: &D, log: &Appender<D::File>, path: &Path) -> bool {
+    disk.is_at(&log.file, path) && !disk.is_at(&log.file, &beside(path, "1"))
 }
 
 /// Makes room for one more of those that are kept, `keep` of them at most.

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use super::appender::Appender;
 use super::checkpoint::{Checkpoint, Step};
 use super::disk::{Disk, Ticket};
-use super::names::{NEW, beside, check_place, clear, is_only_at, keep, make_room};
+use super::names::{NEW, beside, check_place, clear, is_to_be_kept, keep, make_room};
 use super::options::{Fsync, Options};
 use super::record::Stamp;
 use crate::node::Node;
 use crate::time::Now;
 
-/// A checkpoint that failed is tried again after this long; it doubles up to [`RETRY_MAX`], since
-/// one that fails for want of room may take the log's own.
+/// A checkpoint that failed is tried again after this long; unless everything hangs on it that doubles up to
+/// [`RETRY_MAX`], since one that fails for want of room may take the log's own.
 pub const RETRY_FIRST: Duration = Duration::from_secs(5);
 
 /// The longest wait before a checkpoint is tried again.
@@ -25,13 +25,19 @@ const RETRY_MAX: Duration = Duration::from_secs(3600);
 /// A log shorter than this is not replaced for its length.
 const MAX_BYTES_MIN: u64 = 4096;
 
-/// Why a log was replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// It was too long.
+/// Why a log is replaced; what stands further down weighs more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// It is too long.
     Length,
-    /// It could not be relied on.
-    Distrust,
+    /// All is in it, but a restart cannot tell by it what neighbours know.
+    Doubt,
+    /// Somebody has moved it away: it has another name already.
+    Moved,
+    /// A restart, or one after a power failure, would not find in it what is acknowledged now.
+    Lacking,
+    /// It cannot be read to its end: nor would a restart here. It is kept whatever the options say.
+    Unread,
 }
 
 /// When the log is to be replaced, and how far that has come.
@@ -40,10 +46,8 @@ pub struct Rotation<F> {
     checkpoint: Option<Checkpoint<F>>,
     /// How long the checkpoint is with which the log begins.
     checkpoint_bytes: u64,
-    /// It is to be replaced though it is short: it cannot be relied on.
-    wanted: bool,
-    /// It cannot be read to its end, and is kept whatever the options say.
-    unread: bool,
+    /// Why it is to be replaced whatever its length, if it is.
+    wanted: Option<Cause>,
     /// After a failure: when to try again.
     retry_at: Option<Instant>,
     /// How often it has failed.
@@ -69,8 +73,7 @@ impl<F> Default for Rotation<F> {
         Rotation {
             checkpoint: None,
             checkpoint_bytes: 0,
-            wanted: false,
-            unread: false,
+            wanted: None,
             retry_at: None,
             failures: 0,
         }
@@ -83,39 +86,34 @@ impl<F> Rotation<F> {
         self.checkpoint_bytes = checkpoint_bytes;
     }
 
-    /// Has the log replaced, whatever its length, from `at` on: however often that has failed when
-    /// it was only too long. Where it has failed since it was wanted, it is tried again as it was to be.
-    pub fn want(&mut self, at: Instant) {
-        if !self.wanted {
-            self.wanted = true;
+    /// Has the log replaced, whatever its length, from `at` on: however often that has failed for a lesser
+    /// cause. Where it is wanted for this one already it is tried again as it was to be. Says whether it
+    /// was not.
+    pub fn want(&mut self, cause: Cause, at: Instant) -> bool {
+        let is_new = self.wanted < Some(cause);
+        if is_new {
+            self.wanted = Some(cause);
             self.retry_at = Some(at);
             self.failures = 0;
         }
+        is_new
     }
 
     /// Has it replaced at once, also where that has failed lately.
-    pub fn want_now(&mut self) {
-        self.wanted = true;
+    pub fn want_now(&mut self, cause: Cause) {
+        self.wanted = self.wanted.max(Some(cause));
         self.retry_at = None;
         self.failures = 0;
     }
 
-    /// Has it replaced from `at` on since it cannot be read to its end.
-    pub fn want_for_unread(&mut self, at: Instant) {
-        self.unread = true;
-        self.wanted = true;
-        self.retry_at = Some(at);
-        self.failures = 0;
-    }
-
-    /// Whether the log cannot be read to its end, so that what is written to it now is lost to a start.
-    pub fn is_log_unread(&self) -> bool {
-        self.unread
-    }
-
-    /// Whether the log is to be replaced whatever its length.
-    pub fn is_wanted(&self) -> bool {
+    /// Why the log is to be replaced whatever its length, if it is.
+    pub fn wanted(&self) -> Option<Cause> {
         self.wanted
+    }
+
+    /// Whether the log is being replaced, whatever its length, or could be now.
+    pub fn takes_over(&self, out: Option<&Appender<F>>, options: &Options, now: Now) -> bool {
+        self.wanted.is_some() && (self.is_under_way() || self.is_due(out, options, now))
     }
 
     /// Whether a checkpoint is being written.
@@ -141,8 +139,8 @@ impl<F> Rotation<F> {
         let max_bytes = options.max_bytes.max(MAX_BYTES_MIN);
         let max_bytes = max_bytes.max(2 * self.checkpoint_bytes);
         match out {
-            Some(out) => out.is_regular() && (self.wanted || out.len() >= max_bytes),
-            None => self.wanted,
+            Some(out) => out.is_regular() && (self.wanted.is_some() || out.len() >= max_bytes),
+            None => self.wanted.is_some(),
         }
     }
 
@@ -166,7 +164,7 @@ impl<F> Rotation<F> {
         hands: Hands<'_, D>,
         ticket: Ticket,
         now: Now,
-    ) -> io::Result<Option<Why>> {
+    ) -> io::Result<Option<Cause>> {
         let Hands {
             disk,
             options,
@@ -192,10 +190,12 @@ impl<F> Rotation<F> {
         if options.fsync != Fsync::Never {
             disk.sync(&new.file)?;
         }
-        let keep_max = options.keep.max(u32::from(self.unread));
+        let cause = self.wanted.unwrap_or(Cause::Length);
+        let keep_max = options.keep.max(u32::from(cause == Cause::Unread));
         if let Some(old) = out
             && keep_max > 0
-            && is_only_at(disk, old, &options.path)?
+            && cause != Cause::Moved
+            && is_to_be_kept(disk, old, &options.path)
         {
             make_room(disk, &options.path, keep_max)?;
             keep(disk, old, &options.path)?;
@@ -205,13 +205,10 @@ impl<F> Rotation<F> {
         if let Some(old) = out.replace(new) {
             disk.close_later(old.file);
         }
-        self.unread = false;
+        self.wanted = None;
         self.retry_at = None;
         self.failures = 0;
-        Ok(Some(match std::mem::take(&mut self.wanted) {
-            true => Why::Distrust,
-            false => Why::Length,
-        }))
+        Ok(Some(cause))
     }
 
     /// Gives up what has been written of a checkpoint: it may tell of what is known no longer.
@@ -222,8 +219,8 @@ impl<F> Rotation<F> {
         }
     }
 
-    /// Gives a checkpoint up; it is tried again, each time later unless everything hangs on it. Says
-    /// whether this is the first time in a row.
+    /// Gives a checkpoint up; it is tried again, each time later unless everything hangs on it: until then
+    /// a restart loses what is acknowledged. Says whether this is the first time in a row.
     pub fn put_off<D: Disk<File = F>>(
         &mut self,
         disk: &mut D,
@@ -232,8 +229,8 @@ impl<F> Rotation<F> {
     ) -> bool {
         self.begin_anew(disk, options);
         clear(disk, &options.path); // the file may be there though its checkpoint never began
-        let doublings = match self.unread {
-            true => 0, // until then a restart loses all that is acknowledged
+        let doublings = match self.wanted >= Some(Cause::Lacking) {
+            true => 0,
             false => self.failures.min(16),
         };
         let wait = RETRY_FIRST.saturating_mul(1 << doublings);

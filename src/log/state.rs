@@ -22,7 +22,7 @@ use super::replay::Replay;
 /// In which state the log is.
 #[derive(Debug)]
 pub enum State {
-    /// It has everything, or is about to be replaced by one that has.
+    /// It has everything; or whatever is written to it is lost, and one is to replace it that has.
     Whole {
         /// Where the feed had come to at the last commit.
         end: u64,
@@ -188,8 +188,8 @@ impl State {
         }
     }
 
-    /// If it is written, what it lacks need not be written to it: a file that has everything is to take
-    /// its place.
+    /// If it is written, what it lacks is not to be written to it: no start would read it there. A file that
+    /// has everything is to take its place.
     pub fn leave_to_replacement(&mut self) {
         if let State::Lacking(Lack::Changes { committed, .. }) = self {
             *self = State::whole(*committed);

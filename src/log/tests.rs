@@ -259,7 +259,9 @@ fn logs_that_were_put_together_are_not_whole() {
             let mut bench = Bench::opened(options(&path));
             assert_eq!(bench.node.lives().count(), lives, "{log}");
             assert_eq!(bench.node.table().len(), 2, "{log}");
-            bench.settle(); // it has been replaced
+            let replaced = [Notice::NotWhole, Notice::Complete(2)];
+            let want = if lives == 1 { &replaced[..] } else { &[] };
+            assert_eq!(bench.settle(), want, "{log}");
         }
     }
 }
@@ -446,7 +448,7 @@ fn what_the_log_passes_over_as_expired_is_forgotten() {
         bench.node.handle_timeout(bench.now);
         match lacking {
             true => bench.later(RETRY),
-            false => bench.log.rotation.want_now(),
+            false => bench.log.rotation.want_now(Cause::Doubt),
         }
         bench.settle();
         bench.set_clock(10);
@@ -613,7 +615,7 @@ fn an_old_log_that_comes_back_is_read_before_another_replaces_it() {
     let path = directory.path().join("Blake.log");
     let mut bench = come_back(&path);
     bench.log.fail(&io::Error::other("planted"), bench.now);
-    bench.log.rotation.want_now();
+    bench.log.rotation.want_now(Cause::Doubt);
     assert!(matches!(
         bench.settle()[..],
         [
@@ -819,17 +821,105 @@ fn a_log_that_comes_back_and_cannot_all_be_read_is_replaced_at_once_and_kept() {
     assert_eq!(Bench::opened(options(&path)).known(), known);
 }
 
+/// While it is there no log can be replaced, as if the disk were full.
+struct InTheWay([PathBuf; 2]);
+
+impl InTheWay {
+    fn of(path: &Path) -> InTheWay {
+        let paths = [NEW, OLD].map(|name| beside(path, name));
+        for directory in &paths {
+            // With something in it a directory can be neither removed nor written over.
+            fs::create_dir_all(directory.join("x")).expect("nothing is there");
+        }
+        InTheWay(paths)
+    }
+
+    fn remove(self) {
+        for directory in self.0 {
+            fs::remove_dir_all(directory).expect("it is there");
+        }
+    }
+}
+
+/// As below.
+#[test]
+fn replacing_a_log_that_was_deleted_is_tried_again_soon_however_often_it_fails() {
+    for has_hole in [false, true] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        write_a_hundred(&path);
+        if has_hole {
+            let log = fs::read(&path).expect("it is there");
+            fs::write(&path, [b"\n", &log[..]].concat()).expect("it can be written");
+        }
+        let mut bench = Bench::new(options(&path));
+        let in_the_way = InTheWay::of(&path);
+        let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+        opened.expect("it can be written");
+        for _ in 0..10 {
+            bench.settle();
+            bench.later(RETRY_FIRST); // so that one with a hole is put off for long
+        }
+        fs::remove_file(&path).expect("it is there");
+        bench.later(SYNC_EVERY);
+        bench.report("kiwi", 1);
+        assert!(
+            matches!(bench.settle()[..], [Notice::Spoilt, Notice::NotRotated(_)]),
+            "has a hole: {has_hole}"
+        );
+        for _ in 0..10 {
+            bench.later(RETRY_FIRST);
+            assert!(bench.log.is_busy(bench.now), "it is tried again");
+            assert_eq!(bench.settle(), []);
+        }
+        in_the_way.remove();
+        bench.later(RETRY_FIRST);
+        let known = bench.known();
+        assert_eq!(bench.settle(), [Notice::Complete(known.len())]);
+        drop(bench);
+        assert_eq!(Bench::opened(options(&path)).known(), known);
+    }
+}
+
+/// Though it is to be replaced, since no life begins in it.
+#[test]
+fn a_log_that_was_made_late_is_given_what_it_lacks_as_long_as_it_cannot_be_replaced() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let logs = directory.path().join("logs");
+    let path = logs.join("Blake.log");
+    fs::write(&logs, "").expect("it can be written");
+    let mut bench = Bench::new(options(&path));
+    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+    assert!(matches!(opened, Err(OpenError::Io(_))));
+    bench.report("kiwi", 1);
+    bench.commit();
+    fs::remove_file(&logs).expect("it is there");
+    let in_the_way = InTheWay::of(&path);
+    bench.later(RETRY);
+    bench.report("emu", 1);
+    assert!(matches!(
+        bench.settle()[..],
+        [
+            Notice::Recovered(2),
+            Notice::NotRotated(_),
+            Notice::Complete(2)
+        ]
+    ));
+    let copy = directory.path().join("copy.log");
+    fs::copy(&path, &copy).expect("it is there");
+    assert_eq!(Bench::opened(options(&copy)).known().len(), 2);
+    in_the_way.remove();
+    bench.later(RETRY_FIRST);
+    assert_eq!(bench.settle(), [Notice::Complete(2)]);
+}
+
 /// Everything hangs on it: it does not wait for an hour, as one that was only too long may.
 #[test]
 fn replacing_a_log_that_cannot_all_be_read_is_tried_again_soon_however_often_it_fails() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("Blake.log");
     write_a_hundred(&path);
-    // A directory with something in it can be neither removed nor written over.
-    let in_the_way = [NEW, OLD].map(|name| beside(&path, name));
-    for directory in &in_the_way {
-        fs::create_dir_all(directory.join("x")).expect("nothing is there");
-    }
+    let in_the_way = InTheWay::of(&path);
     let mut bench = Bench::over(Ailing::spoilt(&path), options(&path));
     let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
     opened.expect("it can be written");
@@ -842,7 +932,7 @@ fn replacing_a_log_that_cannot_all_be_read_is_tried_again_soon_however_often_it_
         assert!(bench.log.is_busy(bench.now), "it is tried again");
         assert_eq!(bench.settle(), []);
     }
-    fs::remove_dir_all(&in_the_way[0]).expect("it is there");
+    in_the_way.remove();
     bench.later(RETRY_FIRST);
     assert!(matches!(bench.settle()[..], [Notice::Complete(_)]));
 }
@@ -956,7 +1046,7 @@ fn as_many_may_be_kept_as_there_are_numbers() {
     let kept = |number: u32| beside(&path, &number.to_string());
     for rotation in 1..=5 {
         bench.report(&format!("client{rotation}"), 1);
-        bench.log.rotation.want_now();
+        bench.log.rotation.want_now(Cause::Doubt);
         assert_eq!(bench.settle(), [Notice::Complete(rotation)]);
     }
     for number in 1..=6 {
@@ -967,7 +1057,7 @@ fn as_many_may_be_kept_as_there_are_numbers() {
     assert_eq!((clients(5), clients(1)), (1, 5));
     // A number that is free takes the one before it, and those behind stay.
     fs::remove_file(kept(3)).expect("it is there");
-    bench.log.rotation.want_now();
+    bench.log.rotation.want_now(Cause::Doubt);
     bench.settle();
     let there: Vec<_> = (1..=6).filter(|number| kept(*number).exists()).collect();
     assert_eq!(there, [1, 2, 3, 4, 5]);
@@ -976,7 +1066,7 @@ fn as_many_may_be_kept_as_there_are_numbers() {
     // the first would wait until the one before is deleted.
     fs::create_dir_all(beside(&path, OLD).join("x")).expect("nothing is there");
     bench.log.options.keep = 2;
-    bench.log.rotation.want_now();
+    bench.log.rotation.want_now(Cause::Doubt);
     bench.settle();
     wait_until_gone(&[3, 4, 5].map(kept));
     assert!(kept(2).exists() && kept(1).exists());
@@ -988,6 +1078,25 @@ fn wait_until_gone(paths: &[PathBuf]) {
         assert!(Instant::now() < until, "{} is there", path.display());
         thread::yield_now();
     }
+}
+
+/// Backups are often made so: the log is kept all the same.
+#[test]
+fn a_log_with_a_second_name_elsewhere_is_kept() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::opened(Options {
+        max_bytes: 1,
+        ..options(&path)
+    });
+    (0..100).for_each(|n| bench.report(&format!("client{n}"), 1));
+    bench.commit();
+    let old = text(&path);
+    let backup = directory.path().join("backup");
+    fs::hard_link(&path, &backup).expect("this file system can");
+    assert_eq!(bench.settle(), [Notice::Rotated(100)]);
+    assert_eq!(text(&beside(&path, "1")), old);
+    assert_eq!(text(&backup), old);
 }
 
 #[test]
@@ -1304,7 +1413,7 @@ fn what_has_expired_is_passed_over_a_piece_at_a_time() {
         assert_eq!(bench.known().len(), 1, "the others have expired");
         match lacking {
             true => bench.later(RETRY),
-            false => bench.log.rotation.want_now(),
+            false => bench.log.rotation.want_now(Cause::Doubt),
         }
         let mut pieces = 0;
         let is_complete = |notice: &Notice| matches!(notice, Notice::Complete(_));
@@ -1400,11 +1509,7 @@ fn a_log_that_is_cut_is_noticed_though_nothing_else_happens() {
 fn a_log_that_is_cut_is_written_anew_at_once_though_replacing_it_has_failed_before() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("Blake.log");
-    // A directory with something in it can be neither removed nor written over.
-    let in_the_way = [NEW, OLD].map(|name| beside(&path, name));
-    for directory in &in_the_way {
-        fs::create_dir_all(directory.join("x")).expect("nothing is there");
-    }
+    let in_the_way = InTheWay::of(&path);
     let mut bench = Bench::opened(Options {
         max_bytes: 1,
         ..options(&path)
@@ -1415,9 +1520,7 @@ fn a_log_that_is_cut_is_written_anew_at_once_though_replacing_it_has_failed_befo
         bench.now.mono = bench.log.poll_timeout().expect("it is tried again");
         assert_eq!(bench.settle(), []);
     }
-    for directory in &in_the_way {
-        fs::remove_dir_all(directory).expect("it is there");
-    }
+    in_the_way.remove();
     fs::write(&path, "").expect("it can be written");
     bench.later(SYNC_EVERY);
     bench.report("emu", 1);
