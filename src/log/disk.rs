@@ -90,6 +90,9 @@ pub trait Disk {
     /// Waits until the names in `path`'s directory survive a power failure.
     fn sync_directory(&mut self, path: &Path) -> io::Result<()>;
 
+    /// The same without waiting, as [`Disk::sync_later`].
+    fn sync_directory_later(&mut self, path: &Path, ticket: Ticket);
+
     /// Whether `path` names this very file.
     fn is_at(&self, file: &Self::File, path: &Path) -> bool;
 

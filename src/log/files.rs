@@ -31,6 +31,7 @@ pub struct Files {
 #[derive(Debug)]
 enum Job {
     Sync(Arc<File>, Ticket),
+    SyncDirectory(PathBuf, Ticket),
     Remove(PathBuf),
     Close(Arc<File>),
 }
@@ -62,6 +63,7 @@ fn work(jobs: &Receiver<Job>, post: impl Fn(Ticket, io::Result<()>)) {
                 drop(file); // who is told may look for it unlocked
                 post(ticket, synced);
             }
+            Job::SyncDirectory(path, ticket) => post(ticket, sync_directory(&path)),
             // It may have gone already; if it cannot go, the next rotation tries again.
             Job::Remove(path) => drop(fs::remove_file(path)),
             Job::Close(file) => drop(file),
@@ -75,6 +77,18 @@ fn sync(file: &File) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         synced => synced,
     }
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let sync_names = |directory: &Path| {
+        let here = directory.as_os_str().is_empty();
+        sync(&File::open(if here { Path::new(".") } else { directory })?)
+    };
+    let mut directories = path.ancestors().skip(1);
+    let synced = directories.next().map_or(Ok(()), sync_names);
+    // It may be as new as what is in it; but what it lies in may not be ours.
+    let _ = directories.next().map(sync_names);
+    synced
 }
 
 fn open(path: &Path, truncate: bool) -> Result<Arc<File>, OpenError> {
@@ -154,15 +168,11 @@ impl Disk for Files {
     }
 
     fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
-        let sync_names = |directory: &Path| {
-            let here = directory.as_os_str().is_empty();
-            sync(&File::open(if here { Path::new(".") } else { directory })?)
-        };
-        let mut directories = path.ancestors().skip(1);
-        let synced = directories.next().map_or(Ok(()), sync_names);
-        // It may be as new as what is in it; but what it lies in may not be ours.
-        let _ = directories.next().map(sync_names);
-        synced
+        sync_directory(path)
+    }
+
+    fn sync_directory_later(&mut self, path: &Path, ticket: Ticket) {
+        self.post(Job::SyncDirectory(path.to_owned(), ticket));
     }
 
     fn is_at(&self, file: &Arc<File>, path: &Path) -> bool {

@@ -377,15 +377,13 @@ impl<D: Disk> Log<D> {
         if !self.sync.is_due(now) {
             return;
         }
+        let ticket = (self.options.fsync == Fsync::Second).then(|| self.next_ticket());
         let Some(out) = &self.out else { return };
         if out.is_spoilt(&self.disk) && self.rotation.want(Cause::Lacking, now.mono) {
             self.notices.push_back(Notice::Spoilt);
         }
-        let mut ticket = None;
-        if self.options.fsync == Fsync::Second {
-            self.tickets += 1;
-            self.disk
-                .sync_later(&out.file, *ticket.insert(Ticket(self.tickets)));
+        if let Some(ticket) = ticket {
+            self.disk.sync_later(&out.file, ticket);
         }
         self.sync.begin(ticket, now);
     }
@@ -394,6 +392,8 @@ impl<D: Disk> Log<D> {
     pub fn handle_synced(&mut self, ticket: Ticket, synced: io::Result<()>, now: Now) {
         if self.sync.handle_synced(ticket) {
             self.handle_outcome(synced, now);
+        } else if self.sync.handle_names_synced(ticket) {
+            self.handle_names(synced, now);
         } else if self.rotation.handle_synced(ticket)
             && let Err(error) = synced
         {
@@ -412,12 +412,32 @@ impl<D: Disk> Log<D> {
         self.notices.extend(told);
     }
 
-    /// The names are another matter: a later sync of the directory makes up for one that failed.
+    /// Only where replies wait for every sync does the loop wait for this one.
     fn sync_names(&mut self, now: Now) {
+        if self.options.fsync == Fsync::Second {
+            let ticket = self.next_ticket();
+            self.disk.sync_directory_later(&self.options.path, ticket);
+            self.sync.begin_names(ticket);
+        } else {
+            self.sync_names_now(now);
+        }
+    }
+
+    fn sync_names_now(&mut self, now: Now) {
+        let synced = self.disk.sync_directory(&self.options.path);
+        self.handle_names(synced, now);
+    }
+
+    /// The names are another matter: a later sync of the directory makes up for one that failed.
+    fn handle_names(&mut self, synced: io::Result<()>, now: Now) {
         let path = &self.options.path;
-        let synced = self.disk.sync_directory(path);
         let told = self.sync.handle_names(synced, path, now.after(RETRY));
         self.notices.extend(told);
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
     }
 
     /// Does a slice of what is to be done beside the turns: reading an old log that has come back,
@@ -555,7 +575,7 @@ impl<D: Disk> Log<D> {
     // ---- rotation
 
     fn rotate(&mut self, node: &mut Node, now: Now) {
-        self.tickets += 1;
+        let ticket = self.next_ticket();
         let hands = Hands {
             disk: &mut self.disk,
             options: &self.options,
@@ -563,7 +583,7 @@ impl<D: Disk> Log<D> {
             node,
             stamp: &mut self.turn.stamp,
         };
-        let step = self.rotation.step(hands, Ticket(self.tickets), now);
+        let step = self.rotation.step(hands, ticket, now);
         let clients = node.table().len();
         match step {
             Ok(None) => return,
@@ -576,7 +596,8 @@ impl<D: Disk> Log<D> {
             self.notices.push_front(Notice::Recovered(missing));
         }
         self.state = State::whole(node.table().end());
-        self.sync.handle_replaced();
+        let is_synced = self.options.fsync != Fsync::Second; // or need not be
+        self.sync.handle_replaced(is_synced, now);
         if self.options.fsync != Fsync::Never {
             self.sync_names(now);
         }
@@ -623,7 +644,7 @@ impl<D: Disk> Log<D> {
             self.sync_file(now);
         }
         if self.sync.lacks_names() {
-            self.sync_names(now);
+            self.sync_names_now(now);
         }
     }
 }

@@ -187,8 +187,8 @@ impl<F> Rotation<F> {
         }
         check_place(disk, out.as_ref(), &options.path)?;
         let new = checkpoint.finish(disk, node, stamp)?;
-        if options.fsync != Fsync::Never {
-            disk.sync(&new.file)?;
+        if options.fsync == Fsync::Always {
+            disk.sync(&new.file)?; // all but the last piece of it has been, without waiting
         }
         let cause = self.wanted.unwrap_or(Cause::Length);
         let keep_max = options.keep.max(u32::from(cause == Cause::Unread));

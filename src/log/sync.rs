@@ -26,7 +26,9 @@ pub struct Sync {
     at: Option<Instant>,
     /// The operator has been told that it fails.
     said: bool,
-    /// The names in the directory could not be synced, which was told: when to try again.
+    /// The sync of the names in the directory that is under way.
+    names_ticket: Option<Ticket>,
+    /// They could not be synced, which was told: when to try again.
     names_retry_at: Option<Instant>,
 }
 
@@ -57,7 +59,8 @@ impl Sync {
     pub fn poll_timeout(&self, is_written: bool) -> Option<Instant> {
         let waits = self.dirty && self.ticket.is_none() && is_written;
         let due_at = self.due_at().filter(|_| waits);
-        due_at.into_iter().chain(self.names_retry_at).min()
+        let retry_at = self.names_retry_at.filter(|_| self.names_ticket.is_none());
+        due_at.into_iter().chain(retry_at).min()
     }
 
     /// The file is being looked at, and synced if there is a ticket for that.
@@ -80,22 +83,40 @@ impl Sync {
         Some(Notice::NotSynced(format!("{}: {error}", path.display())))
     }
 
-    /// The log is another file now, which is on the disk.
-    pub fn handle_replaced(&mut self) {
-        self.dirty = false;
-        self.unsynced = false;
+    /// The log is another file now, which is on the disk: to its last byte, or else it is to be synced as if
+    /// something had been written.
+    pub fn handle_replaced(&mut self, to_its_end: bool, now: Now) {
+        self.dirty = !to_its_end;
+        self.unsynced = !to_its_end;
         self.ticket = None;
+        self.at = Some(now.mono);
         self.said = false;
     }
 
     /// Whether the names are to be synced once more.
     pub fn is_names_retry_due(&self, now: Now) -> bool {
-        self.names_retry_at.is_some_and(|at| at <= now.mono)
+        self.names_ticket.is_none() && self.names_retry_at.is_some_and(|at| at <= now.mono)
     }
 
-    /// Whether the names could not be synced so far.
+    /// Whether the names have not been synced so far.
     pub fn lacks_names(&self) -> bool {
-        self.names_retry_at.is_some()
+        self.names_ticket.is_some() || self.names_retry_at.is_some()
+    }
+
+    /// Whether a sync is under way.
+    #[cfg(test)]
+    pub fn is_under_way(&self) -> bool {
+        self.ticket.is_some() || self.names_ticket.is_some()
+    }
+
+    /// The names are being synced, as they are now.
+    pub fn begin_names(&mut self, ticket: Ticket) {
+        self.names_ticket = Some(ticket);
+    }
+
+    /// Takes in that a sync of the names has been done. `false` if it was not the last that was begun.
+    pub fn handle_names_synced(&mut self, ticket: Ticket) -> bool {
+        self.names_ticket.take_if(|ours| *ours == ticket).is_some()
     }
 
     /// Takes in what has come of a sync of the names, and gives what is to be told of it. One that

@@ -1,8 +1,10 @@
 //! The log over real files.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
@@ -69,6 +71,7 @@ impl Bench {
         });
         bench.commit();
         if fsync == Fsync::Second {
+            bench.await_sync(); // of the names
             bench.await_sync();
         }
         bench
@@ -657,17 +660,28 @@ struct Ailing {
     inode: u64,
     readable: u64,
     is_writable: bool,
+    /// How many times it was waited for the disk.
+    waits: Rc<Cell<u32>>,
 }
 
 impl Ailing {
+    fn new(files: Files) -> Ailing {
+        Ailing {
+            files,
+            inode: 0,
+            readable: 0,
+            is_writable: true,
+            waits: Rc::default(),
+        }
+    }
+
     /// The file at `path` is spoilt from its middle on.
     fn spoilt(path: &Path) -> impl FnOnce(Files) -> Ailing {
         let about = fs::metadata(path).expect("it is there");
         move |files| Ailing {
-            files,
             inode: about.ino(),
             readable: about.len() / 2,
-            is_writable: true,
+            ..Ailing::new(files)
         }
     }
 
@@ -675,10 +689,10 @@ impl Ailing {
     fn unwritable(path: &Path) -> impl FnOnce(Files) -> Ailing {
         let about = fs::metadata(path).expect("it is there");
         move |files| Ailing {
-            files,
             inode: about.ino(),
             readable: about.len(),
             is_writable: false,
+            ..Ailing::new(files)
         }
     }
 }
@@ -717,13 +731,18 @@ impl Disk for Ailing {
         self.files.status(file)
     }
     fn sync(&mut self, file: &Self::File) -> io::Result<()> {
+        self.waits.set(self.waits.get() + 1);
         self.files.sync(file)
     }
     fn sync_later(&mut self, file: &Self::File, ticket: Ticket) {
         self.files.sync_later(file, ticket);
     }
     fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
+        self.waits.set(self.waits.get() + 1);
         self.files.sync_directory(path)
+    }
+    fn sync_directory_later(&mut self, path: &Path, ticket: Ticket) {
+        self.files.sync_directory_later(path, ticket);
     }
     fn is_at(&self, file: &Self::File, path: &Path) -> bool {
         self.files.is_at(file, path)
@@ -1459,6 +1478,43 @@ fn a_log_that_cannot_be_written_is_not_looked_after_all_the_time() {
         assert_eq!(bench.commit(), [], "it fails again, and says nothing");
         let next = bench.log.poll_timeout().expect("it is tried again");
         assert!(next > bench.now.mono, "the loop would never sleep");
+    }
+}
+
+/// Where replies do not wait for syncs, neither does the loop.
+#[test]
+fn a_rotation_waits_for_the_disk_only_where_each_reply_does() {
+    for (fsync, at_rotation, at_close) in [
+        (Fsync::Always, 2, 1),
+        (Fsync::Second, 0, 1),
+        (Fsync::Never, 0, 0),
+    ] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let options = Options {
+            fsync,
+            ..options(&directory.path().join("Blake.log"))
+        };
+        let mut bench = Bench::over(Ailing::new, options);
+        let waits = Rc::clone(&bench.log.disk.waits);
+        let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+        opened.expect("it can be opened");
+        bench.report("kiwi", 1);
+        bench.commit();
+        waits.set(0);
+        bench.log.rotation.want_now(Cause::Doubt);
+        assert_eq!(bench.settle(), [Notice::Complete(1)]);
+        assert_eq!(waits.replace(0), at_rotation, "{fsync:?}");
+        if fsync == Fsync::Second {
+            // The end of the new log, and its name, are synced within a second all the same.
+            bench.now.mono = bench.log.poll_timeout().expect("a sync is due");
+            bench.commit();
+            while bench.log.sync.is_under_way() {
+                bench.await_sync();
+            }
+            assert_eq!(bench.log.poll_timeout(), None);
+        }
+        bench.log.close(&bench.node, bench.now);
+        assert_eq!(waits.get(), at_close, "{fsync:?}");
     }
 }
 

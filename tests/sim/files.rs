@@ -62,13 +62,24 @@ struct State {
     /// Names as they are on the disk, and what has been done to them since.
     names_on_disk: BTreeMap<PathBuf, Inode>,
     renames: VecDeque<Renaming>,
-    /// Syncs under way, each with the length that it will have made safe.
-    syncs: Vec<(Ticket, Inode, usize)>,
+    /// How many times a name has been given or taken.
+    named: usize,
+    /// Syncs under way.
+    syncs: Vec<(Ticket, Syncing)>,
     ailment: Ailment,
     /// The process dies after so many more calls.
     dies_after: Option<u64>,
     created: u64,
     dice: SplitMix64,
+}
+
+/// What a sync will have made safe.
+#[derive(Clone, Copy, Debug)]
+enum Syncing {
+    /// So many bytes of a file.
+    File(Inode, usize),
+    /// So many changes of names.
+    Names(usize),
 }
 
 /// A name given, or with `None` taken.
@@ -109,6 +120,7 @@ impl State {
             };
         }
         self.renames.push_back(Renaming(changes));
+        self.named += 1;
     }
 
     fn used(&self) -> usize {
@@ -126,6 +138,7 @@ impl Files {
             names: BTreeMap::new(),
             names_on_disk: BTreeMap::new(),
             renames: VecDeque::new(),
+            named: 0,
             syncs: Vec::new(),
             ailment: Ailment::None,
             dies_after: None,
@@ -238,13 +251,8 @@ impl Files {
         let state = &mut *self.0.borrow_mut();
         let kept = state.dice.below(1 + state.renames.len() as u64) as usize;
         let mut names = std::mem::take(&mut state.names_on_disk);
-        for Renaming(changes) in state.renames.drain(..).take(kept) {
-            for (path, inode) in changes {
-                match inode {
-                    Some(inode) => names.insert(path, inode),
-                    None => names.remove(&path),
-                };
-            }
+        for renaming in state.renames.drain(..).take(kept) {
+            renaming.apply(&mut names);
         }
         state.names = names.clone();
         state.names_on_disk = names;
@@ -281,8 +289,11 @@ impl Files {
     pub fn finish_a_sync(&self) -> Option<(Ticket, io::Result<()>)> {
         let state = &mut *self.0.borrow_mut();
         let at = state.dice.below(state.syncs.len() as u64) as usize;
-        let (ticket, inode, len) = (at < state.syncs.len()).then(|| state.syncs.remove(at))?;
-        Some((ticket, state.sync(inode, len)))
+        let (ticket, what) = (at < state.syncs.len()).then(|| state.syncs.remove(at))?;
+        Some(match what {
+            Syncing::File(inode, len) => (ticket, state.sync(inode, len)),
+            Syncing::Names(named) => (ticket, state.sync_names(named)),
+        })
     }
 }
 
@@ -312,7 +323,28 @@ impl File {
     }
 }
 
+impl Renaming {
+    fn apply(self, names: &mut BTreeMap<PathBuf, Inode>) {
+        for (path, inode) in self.0 {
+            match inode {
+                Some(inode) => names.insert(path, inode),
+                None => names.remove(&path),
+            };
+        }
+    }
+}
+
 impl State {
+    /// Makes the first `named` changes of names safe.
+    fn sync_names(&mut self, named: usize) -> io::Result<()> {
+        self.call()?;
+        let safe = self.named - self.renames.len();
+        for renaming in self.renames.drain(..named.saturating_sub(safe)) {
+            renaming.apply(&mut self.names_on_disk);
+        }
+        Ok(())
+    }
+
     fn sync(&mut self, inode: Inode, len: usize) -> io::Result<()> {
         if self.is_dead() {
             return Err(dead()); // it is not the disk that fails
@@ -417,15 +449,17 @@ impl Disk for Files {
     fn sync_later(&mut self, file: &Inode, ticket: Ticket) {
         let state = &mut *self.0.borrow_mut();
         let len = state.files[file].bytes.len();
-        state.syncs.push((ticket, *file, len));
+        state.syncs.push((ticket, Syncing::File(*file, len)));
     }
 
     fn sync_directory(&mut self, _path: &Path) -> io::Result<()> {
         let state = &mut *self.0.borrow_mut();
-        state.call()?;
-        state.names_on_disk = state.names.clone();
-        state.renames.clear();
-        Ok(())
+        state.sync_names(state.named)
+    }
+
+    fn sync_directory_later(&mut self, _path: &Path, ticket: Ticket) {
+        let state = &mut *self.0.borrow_mut();
+        state.syncs.push((ticket, Syncing::Names(state.named)));
     }
 
     fn is_at(&self, file: &Inode, path: &Path) -> bool {

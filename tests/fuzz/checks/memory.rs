@@ -90,6 +90,10 @@ impl Disk for &mut Memory {
         Ok(())
     }
 
+    fn sync_directory_later(&mut self, _: &Path, ticket: Ticket) {
+        let _ = self.synced.send(ticket);
+    }
+
     fn is_at(&self, file: &usize, path: &Path) -> bool {
         self.names.get(path) == Some(file)
     }
