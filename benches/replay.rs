@@ -196,7 +196,7 @@ impl Log {
     /// of the clients.
     fn write_moves(&mut self, records: u32) -> Result<[String; 2]> {
         let clients = records / 10; // so that each moves four times
-        self.note(&note::started(Incarnation(1), 0, 0))?;
+        self.note(&note::started(Incarnation(1), 0, 0, None))?;
         let neighbour = self.neighbour.clone();
         let link = Label::Server(1, Some(&neighbour));
         let mut report = 0;

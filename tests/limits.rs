@@ -819,14 +819,12 @@ impl Solo {
             now,
             clients,
         };
-        let started = note::started(incarnation, end, solo.node.table().len());
-        solo.record(Direction::Note, Label::None, started.as_bytes());
-        if forgets {
-            let after = Duration::from_secs(SPAN_S);
+        let after = forgets.then(|| Duration::from_secs(SPAN_S));
+        if let Some(after) = after {
             solo.node.forget_after(after, now);
-            let forgets = note::forgets(after);
-            solo.record(Direction::Note, Label::None, forgets.as_bytes());
         }
+        let started = note::started(incarnation, end, solo.node.table().len(), after);
+        solo.record(Direction::Note, Label::None, started.as_bytes());
         solo
     }
 

@@ -117,9 +117,9 @@ impl<D: Disk> Log<D> {
         if node.knows_again() {
             self.note_gap(node, "what had expired may be known again");
         }
-        let started = note::started(incarnation, end, node.table().len());
+        let clients = node.table().len();
+        let started = note::started(incarnation, end, clients, node.forgets_after());
         self.record(Direction::Note, Label::None, started.as_bytes());
-        self.note_forgets(node);
         self.state = State::whole(end);
         if self.rotation.wanted() == Some(Cause::Unread) {
             // The numbers of this life are not those that a later replay will give.
@@ -260,17 +260,12 @@ impl<D: Disk> Log<D> {
     pub fn note_gap(&mut self, node: &Node, why: &str) {
         let note = format!("{GAP}{why}");
         self.record(Direction::Note, Label::None, note.as_bytes());
-        self.note_forgets(node);
-        self.rotation.begin_anew(&mut self.disk, &self.options);
-    }
-
-    /// Notes after what time locations are forgotten, if they are: where a life begins, and after a gap,
-    /// in which the beginning of the life may be missing.
-    fn note_forgets(&mut self, node: &Node) {
         if let Some(after) = node.forgets_after() {
+            // The beginning of the life may be missing in the gap.
             let forgets = note::forgets(after);
             self.record(Direction::Note, Label::None, forgets.as_bytes());
         }
+        self.rotation.begin_anew(&mut self.disk, &self.options);
     }
 
     /// Writes before the turn is over. From a failure on nothing more is tried until the commit

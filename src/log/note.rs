@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! gap: 12 records could not be written before this one
-//! started, incarnation 00000000000000ff at 42, 40 clients known
+//! started, incarnation 00000000000000ff at 42, 40 clients known, forgets after 7200s
 //! forgets after 7200s
 //! checkpoint of 40 records begins
 //! life 00000000000000fe up to 40
@@ -22,13 +22,24 @@ use crate::topology::ServerName;
 /// How the note begins that stands where records are missing.
 pub const GAP: &str = "gap: ";
 
-/// A life begins, that knows `clients` clients, when the feed has come to `end`.
-pub fn started(incarnation: Incarnation, end: u64, clients: usize) -> String {
-    format!("started, incarnation {incarnation} at {end}, {clients} clients known")
+/// A life begins, that knows `clients` clients, when the feed has come to `end`. In it locations are forgotten
+/// so long after their time, if they are. One record, so that none can be torn off between.
+pub fn started(
+    incarnation: Incarnation,
+    end: u64,
+    clients: usize,
+    forgets_after: Option<Duration>,
+) -> String {
+    let mut note = format!("started, incarnation {incarnation} at {end}, {clients} clients known");
+    if let Some(after) = forgets_after {
+        note += ", ";
+        note += &forgets(after);
+    }
+    note
 }
 
-/// In the life that has just been told of, or that goes on after a gap, locations are forgotten `after`
-/// their time.
+/// In the life that wrote the checkpoint that ends here, or that goes on after a gap, locations are forgotten
+/// `after` their time.
 pub fn forgets(after: Duration) -> String {
     format!("forgets after {}s", after.as_secs())
 }
@@ -68,14 +79,24 @@ pub fn parse(text: &[u8]) -> Option<Recalled<'_>> {
     }
     let fields: Vec<_> = text.splitn(8, |&byte| byte == b' ').collect();
     Some(match fields[..] {
-        [b"started,", b"incarnation", incarnation, b"at", end, ..] => Recalled::Started {
+        [
+            b"started,",
+            b"incarnation",
+            incarnation,
+            b"at",
+            end,
+            _,
+            b"clients",
+            known,
+        ] => Recalled::Started {
             incarnation: Incarnation::parse(incarnation)?,
             end: parse_counted(end)?,
+            forgets_after: match known.strip_prefix(b"known, forgets after ") {
+                None => None,
+                Some(after) => Some(parse_after(after)?),
+            },
         },
-        [b"forgets", b"after", span] => {
-            let span = std::str::from_utf8(span).ok()?;
-            Recalled::Forgets(parse_span(span).ok()?)
-        }
+        [b"forgets", b"after", after] => Recalled::Forgets(parse_after(after)?),
         [b"checkpoint", b"of", records, b"records", b"begins"] => {
             Recalled::Expect(parse_number(records)?)
         }
@@ -119,6 +140,10 @@ pub fn parse(text: &[u8]) -> Option<Recalled<'_>> {
     })
 }
 
+fn parse_after(field: &[u8]) -> Option<Duration> {
+    parse_span(std::str::from_utf8(field).ok()?).ok()
+}
+
 fn parse_counted(field: &[u8]) -> Option<u64> {
     parse_number(field.strip_suffix(b",")?)
 }
@@ -156,10 +181,19 @@ mod tests {
                 Recalled::Forgets(Duration::from_secs(90)),
             ),
             (
-                started(ONE, 42, 40),
+                started(ONE, 42, 40, None),
                 Recalled::Started {
                     incarnation: ONE,
                     end: 42,
+                    forgets_after: None,
+                },
+            ),
+            (
+                started(ONE, 42, 40, Some(Duration::from_secs(90))),
+                Recalled::Started {
+                    incarnation: ONE,
+                    end: 42,
+                    forgets_after: Some(Duration::from_secs(90)),
                 },
             ),
             (begins(40), Recalled::Expect(40)),
@@ -195,6 +229,7 @@ mod tests {
             "started, incarnation 1 at 42, 40 clients known",
             "started, incarnation 0000000000000001 at 42",
             "started, incarnation 0000000000000001 at x, 40 clients known",
+            "started, incarnation 0000000000000001 at 42, 40 clients known, forgets after x",
             "life 0000000000000001 up to",
             "life 0000000000000001 up to -1",
             "checkpoint, incarnation 0000000000000001 at 42, 40",

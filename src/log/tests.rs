@@ -180,7 +180,7 @@ fn a_checkpoint_without_its_end_is_not_whole() {
         (vec![&begins, &life, &note::checkpoint(two, 4, 0)], 3),
         (vec![&begins, &life, &note::checkpoint(two, 3, 0)], 2),
         (vec![&begins, &life], 1),
-        (vec![&begins, &life, &note::started(three, 0, 0)], 2),
+        (vec![&begins, &life, &note::started(three, 0, 0, None)], 2),
         (vec![&life, &note::checkpoint(two, 4, 0)], 3), // it has all its records
     ] {
         let record = |note: &&String| format!("2012-11-17T02:08:23.672266766Z * - {note}\n");
@@ -198,7 +198,7 @@ fn logs_that_were_put_together_are_not_whole() {
     let path = directory.path().join("Blake.log");
     let life = |life| Incarnation(life);
     let note = |text: String| format!("* - {text}");
-    let started = |incarnation, end| note(note::started(life(incarnation), end, 0));
+    let started = |incarnation, end| note(note::started(life(incarnation), end, 0, None));
     let begins = |records| note(note::begins(records));
     let checkpoint = |incarnation, end| note(note::checkpoint(life(incarnation), end, 1));
     let forgets = || note(note::forgets(Duration::from_secs(60)));
@@ -278,7 +278,7 @@ fn a_log_that_was_cut_is_not_whole() {
     let kiwi = "AT Blake +0.000000000 kiwi +00+000 1";
     let held = format!("= #2 {kiwi}");
     let came = format!("> c1 {kiwi}");
-    let started = |life, end| format!("* - {}", note::started(life, end, 1));
+    let started = |life, end| format!("* - {}", note::started(life, end, 1, None));
     let begins = format!("* - {}", note::begins(1));
     let checkpoint = |records| format!("* - {}", note::checkpoint(one, 2, records));
     for (records, lives) in [
@@ -307,11 +307,11 @@ fn behind_a_hole_no_life_is_believed_until_the_log_has_been_replaced() {
     let stamp = "2012-11-17T02:08:23.672266766Z";
     let at = |client| format!("AT Blake +0.000000000 {client} +00+000 1");
     let records = [
-        format!("* - {}", note::started(one, 0, 0)),
+        format!("* - {}", note::started(one, 0, 0, None)),
         format!("> c1 {}", at("kiwi")),
         format!("> c1 {}", at("emu")),
         format!("> s1:Bryant {}", at("kiwi")),
-        format!("* - {}", note::started(two, 2, 2)),
+        format!("* - {}", note::started(two, 2, 2, None)),
     ];
     let lines = records.map(|record| format!("{stamp} {record}\n"));
     fs::write(&path, lines.concat()).expect("it can be written");
@@ -339,7 +339,10 @@ fn behind_a_gap_or_a_hole_nothing_expires_until_the_log_says_so() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("Blake.log");
     let stamp = "2012-11-17T02:08:23.672266766Z";
-    let started = format!("{stamp} * - {}\n", note::started(Incarnation(11), 0, 0));
+    let started = format!(
+        "{stamp} * - {}\n",
+        note::started(Incarnation(11), 0, 0, None)
+    );
     let forgets = format!("{stamp} * - {}\n", note::forgets(Duration::from_secs(60)));
     let gap = format!("{stamp} * - {GAP}1 record\n");
     let hole = format!("{}\n", "\0".repeat(100));
@@ -363,7 +366,10 @@ fn a_start_says_that_the_log_has_a_hole_and_the_next_that_it_has_none() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("Blake.log");
     let stamp = "2012-11-17T02:08:23.672266766Z";
-    let started = format!("{stamp} * - {}\n", note::started(Incarnation(11), 0, 0));
+    let started = format!(
+        "{stamp} * - {}\n",
+        note::started(Incarnation(11), 0, 0, None)
+    );
     let report = format!("{stamp} > c1 AT Blake +0.000000000 kiwi +00+000 1\n");
     let torn = format!("{stamp} > c1 AT Blake +0.000");
     let zeros = "\0".repeat(4096);
@@ -390,6 +396,39 @@ fn a_start_says_that_the_log_has_a_hole_and_the_next_that_it_has_none() {
         assert_eq!(bench.known().len(), 1);
         assert_eq!(bench.node.lives().count(), lives + 1);
         assert_eq!(bench.settle(), []);
+    }
+}
+
+/// A neighbour may have marked what that life passed over as expired, and which is known again to one that
+/// remembers for longer.
+#[test]
+fn no_mark_of_a_forgetful_life_is_believed_later_wherever_the_log_is_torn() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::forgetting(options(&path), None);
+    bench.report("kiwi", 5);
+    bench.commit();
+    drop(bench);
+    let before = text(&path).len();
+    let mut bench = Bench::new(options(&path));
+    bench.node = node(2, bench.now);
+    bench.set_clock(0);
+    let after = Duration::from_secs(100);
+    bench.node.forget_after(after, bench.now);
+    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+    opened.expect("the log can be opened");
+    bench.commit();
+    drop(bench);
+    let log = text(&path);
+    for end in before..=log.len() {
+        fs::write(&path, &log[..end]).expect("it can be written");
+        let mut bench = Bench::new(options(&path));
+        bench.node = node(3, bench.now);
+        let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+        opened.expect("the log can be opened");
+        assert_eq!(bench.known().len(), 1);
+        let mut lives = bench.node.lives();
+        assert!(lives.all(|(life, _)| life != Incarnation(2)), "{end}");
     }
 }
 
@@ -644,8 +683,9 @@ fn a_last_record_that_ends_as_torn_tells_what_the_clock_showed() {
         ("2012-11-17T03:00:00.000000000Z < c1 \\... torn", true),
     ] {
         let stamp = "2012-11-17T01:00:00.000000000Z";
-        let started = note::started(Incarnation(11), 0, 0);
-        let log = format!("{stamp} * - {started}\n{stamp} * - forgets after 100s\n{last}\n");
+        let forgets = Some(Duration::from_secs(100));
+        let started = note::started(Incarnation(11), 0, 0, forgets);
+        let log = format!("{stamp} * - {started}\n{last}\n");
         fs::write(&path, log).expect("it can be written");
         let bench = Bench::forgetting(options(&path), span);
         assert_eq!(bench.node.knows_again(), knows_again, "{last}");
@@ -1588,7 +1628,8 @@ fn where_zeros_stand_no_mark_is_believed() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("Blake.log");
     let stamp = "2012-11-17T02:08:23.672266766Z";
-    let mut log = format!("{stamp} * - started, incarnation 00000000000000ff at 0, 0 clients\n");
+    let mut log =
+        format!("{stamp} * - started, incarnation 00000000000000ff at 0, 0 clients known\n");
     log += &format!("{stamp} < s1:Bryant HELLO herd/1 Bryant Blake 00000000000000aa 1 - 0\n");
     for number in 1..=5 {
         log += &format!("{stamp} < s1:Bryant AT Bryant +0.000000000 c{number} +00+000 1\n");

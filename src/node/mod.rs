@@ -310,7 +310,7 @@ impl Node {
     }
 
     /// Lets records be forgotten `after` their effective time, by the clock of each turn. Without
-    /// it none ever is. A restart must recall it of this life ([`Recalled::Forgets`]).
+    /// it none ever is. A restart must recall it of this life ([`Recalled::Started`]).
     pub fn forget_after(&mut self, after: Duration, now: Now) {
         let expiry = Expiry::new(after, now);
         self.table.set_lost(expiry.oldest_at_start());

@@ -24,7 +24,7 @@ pub enum Recalled<'a> {
         /// taken in hangs on when it came.
         stamp: &'a [u8],
     },
-    /// In the life that has just begun, or goes on after a gap, reports expire after this time.
+    /// In the life that wrote the checkpoint before this, or goes on after a gap, reports expire after this time.
     Forgets(Duration),
     /// A checkpoint begins, of about so many locations.
     Expect(u64),
@@ -73,6 +73,8 @@ pub enum Recalled<'a> {
         incarnation: Incarnation,
         /// The number its feed had come to.
         end: u64,
+        /// After what time reports expire in it, if they do.
+        forgets_after: Option<Duration>,
     },
     /// Some records are missing here, as the life knew that went on after them.
     Gap,
@@ -198,8 +200,13 @@ impl Recall<'_> {
                 (Some(link), Ok(LinkLine::Mark(number))) => drop(link.handle_mark(number)),
                 _ => {}
             },
-            Recalled::Started { incarnation, end } => {
-                self.expire_nothing(); // unless the log says so next
+            Recalled::Started {
+                incarnation,
+                end,
+                forgets_after,
+            } => {
+                self.expire_nothing();
+                *self.recalled_expiry = forgets_after;
                 if end == 0 && self.table.end() == 0 {
                     self.history.see_beginning(); // it knew nothing yet
                 }

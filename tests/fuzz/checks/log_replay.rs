@@ -243,7 +243,11 @@ fn check_records(text: &[u8]) {
 /// A note that is read can be written again.
 fn check_note(text: &[u8]) {
     let written = match note::parse(text) {
-        Some(Recalled::Started { incarnation, end }) => note::started(incarnation, end, 0),
+        Some(Recalled::Started {
+            incarnation,
+            end,
+            forgets_after,
+        }) => note::started(incarnation, end, 0, forgets_after),
         Some(Recalled::Forgets(after)) => note::forgets(after),
         Some(Recalled::Expect(records)) => note::begins(usize::try_from(records).expect("64 bits")),
         Some(Recalled::Life { incarnation, end }) => note::life(incarnation, end),
