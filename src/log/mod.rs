@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use self::appender::Appender;
 use self::disk::{Disk, OpenError, Ticket};
-use self::names::Found;
+use self::names::{Found, Place};
 use self::note::GAP;
 use self::record::{Direction, Label};
 use self::replay::Replay;
@@ -69,6 +69,8 @@ pub struct Log<D: Disk> {
     rotation: Rotation<D::File>,
     sync: Sync,
     tickets: u64,
+    /// It was seen to have been moved away by somebody who has not said so.
+    is_away: bool,
     notices: VecDeque<Notice>,
 }
 
@@ -84,6 +86,7 @@ impl<D: Disk> Log<D> {
             rotation: Rotation::default(),
             sync: Sync::default(),
             tickets: 0,
+            is_away: false,
             notices: VecDeque::new(),
         }
     }
@@ -151,7 +154,9 @@ impl<D: Disk> Log<D> {
             }
         };
         names::clear(&mut self.disk, path);
-        if is_moved {
+        let status = self.disk.status(&out.file);
+        if is_moved || status.is_ok_and(|status| status.links > 1) {
+            // What has another name may be taken for an archive.
             self.rotation.want(Cause::Moved, now.mono);
         }
         let has_past = out.is_regular() && !out.is_empty();
@@ -374,8 +379,14 @@ impl<D: Disk> Log<D> {
         }
         let ticket = (self.options.fsync == Fsync::Second).then(|| self.next_ticket());
         let Some(out) = &self.out else { return };
-        if out.is_spoilt(&self.disk) && self.rotation.want(Cause::Lacking, now.mono) {
-            self.notices.push_back(Notice::Spoilt);
+        let is_away = out.is_regular() && !self.disk.is_at(&out.file, &self.options.path);
+        let was_away = std::mem::replace(&mut self.is_away, is_away);
+        if out.is_spoilt(&self.disk) {
+            if self.rotation.want(Cause::Lacking, now.mono) {
+                self.notices.push_back(Notice::Spoilt);
+            }
+        } else if is_away && !was_away {
+            self.notices.push_back(Notice::MovedAway);
         }
         if let Some(ticket) = ticket {
             self.disk.sync_later(&out.file, ticket);
@@ -580,12 +591,19 @@ impl<D: Disk> Log<D> {
         };
         let step = self.rotation.step(hands, ticket, now);
         let clients = node.table().len();
-        match step {
+        let replaced = match step {
             Ok(None) => return,
-            Ok(Some(Cause::Length)) => self.notices.push_back(Notice::Rotated(clients)),
-            Ok(Some(_)) => self.notices.push_back(Notice::Complete(clients)),
+            Ok(Some(replaced)) => replaced,
             Err(error) => return self.put_rotation_off(&error, now),
+        };
+        if replaced.place == Place::Taken {
+            let aside = names::beside(&self.options.path, names::FOREIGN);
+            self.notices.push_back(Notice::PutAside(aside));
         }
+        self.notices.push_back(match replaced.cause {
+            Cause::Length => Notice::Rotated(clients),
+            _ => Notice::Complete(clients),
+        });
         if self.is_failing() {
             let missing = self.state.missing();
             self.notices.push_front(Notice::Recovered(missing));

@@ -22,6 +22,9 @@ pub const NEW: &str = "new";
 /// The ending of a file that is about to be deleted.
 pub const OLD: &str = "old";
 
+/// The ending of a file that somebody has put in the log's place.
+pub const FOREIGN: &str = "foreign";
+
 /// The log as it was found.
 #[derive(Debug)]
 pub struct Found<F> {
@@ -77,22 +80,47 @@ fn found<D: Disk>(disk: &D, file: D::File, is_moved: bool) -> Result<Found<D::Fi
     Ok(Found { log, is_moved })
 }
 
-/// Fails if somebody has put a file of their own in the log's place.
+/// What is in the log's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The log, an empty file, or nothing.
+    Ours,
+    /// A file of somebody else's, for which the log has lost its only name, as editors do. It is to be put
+    /// aside: a restart would know no more than it holds.
+    Taken,
+}
+
+/// What is in the log's place.
 ///
 /// # Errors
-/// Says so.
-pub fn check_place<D: Disk>(
+/// Somebody has put a file of their own there, which is left alone: the log has another name, or that file
+/// cannot be put aside.
+pub fn look_at_place<D: Disk>(
     disk: &D,
     log: Option<&Appender<D::File>>,
     path: &Path,
-) -> io::Result<()> {
+) -> io::Result<Place> {
     let is_log = log.is_some_and(|log| disk.is_at(&log.file, path));
-    match disk.len_at(path) {
-        Some(len) if !is_log && (len > 0 || disk.is_special_at(path)) => {
-            Err(io::Error::other("another file has its name: move it away"))
-        }
-        _ => Ok(()),
+    let is_special = disk.is_special_at(path);
+    if is_log || disk.len_at(path).is_none_or(|len| len == 0 && !is_special) {
+        return Ok(Place::Ours);
     }
+    let status = log.and_then(|log| disk.status(&log.file).ok());
+    let is_nameless = status.is_some_and(|status| status.links == 0);
+    match is_nameless && !is_special && disk.len_at(&beside(path, FOREIGN)).is_none() {
+        true => Ok(Place::Taken),
+        false => Err(io::Error::other("another file has its name: move it away")),
+    }
+}
+
+/// Gives the file in the log's place a second name beside it, so that it is not lost when the log takes
+/// the first.
+///
+/// # Errors
+/// The disk's; or another process writes it as its log.
+pub fn put_aside<D: Disk>(disk: &mut D, path: &Path) -> io::Result<()> {
+    let foreign = disk.open(path)?;
+    disk.name_again(&foreign, &beside(path, FOREIGN))
 }
 
 /// Whether the log has its own name, and not that of the newest of those that are kept, which a rotation

@@ -34,6 +34,10 @@ pub enum Notice {
     Spoilt,
     /// Another file has taken its name.
     Foreign(PathBuf),
+    /// That file now has this name, and the log its own.
+    PutAside(PathBuf),
+    /// It was moved away, and nobody has said so.
+    MovedAway,
 }
 
 impl fmt::Display for Notice {
@@ -94,8 +98,17 @@ impl fmt::Display for Notice {
             ),
             Notice::Foreign(path) => write!(
                 f,
-                "{} is another file now, and not empty; writing on in the one that was moved away",
+                "{} is another file now, and not empty; writing on in the one that was moved away, which no \
+                 restart reads: move this one away too, then send SIGHUP",
                 path.display()
+            ),
+            Notice::PutAside(path) => write!(
+                f,
+                "another file had the log's name, and is {} now",
+                path.display()
+            ),
+            Notice::MovedAway => f.write_str(
+                "the log was moved away, where a restart may not find it: send SIGHUP, and a new one is begun",
             ),
         }
     }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use super::appender::Appender;
 use super::checkpoint::{Checkpoint, Step};
 use super::disk::{Disk, Ticket};
-use super::names::{NEW, beside, check_place, clear, is_to_be_kept, keep, make_room};
+use super::names::{
+    NEW, Place, beside, clear, is_to_be_kept, keep, look_at_place, make_room, put_aside,
+};
 use super::options::{Fsync, Options};
 use super::record::Stamp;
 use crate::node::Node;
@@ -38,6 +40,15 @@ pub enum Cause {
     Lacking,
     /// It cannot be read to its end: nor would a restart here. It is kept whatever the options say.
     Unread,
+}
+
+/// What has become of a log that was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// Why it was.
+    pub cause: Cause,
+    /// What was in its place.
+    pub place: Place,
 }
 
 /// When the log is to be replaced, and how far that has come.
@@ -155,7 +166,7 @@ impl<F> Rotation<F> {
     }
 
     /// Begins a checkpoint if one is due, writes a slice of it, and once it is complete lets it
-    /// take the log's place: then it says why it did. `ticket` names a sync that this may begin.
+    /// take the log's place: then it says so. `ticket` names a sync that this may begin.
     ///
     /// # Errors
     /// The disk's; [`Rotation::put_off`] is to follow.
@@ -164,7 +175,7 @@ impl<F> Rotation<F> {
         hands: Hands<'_, D>,
         ticket: Ticket,
         now: Now,
-    ) -> io::Result<Option<Cause>> {
+    ) -> io::Result<Option<Replaced>> {
         let Hands {
             disk,
             options,
@@ -175,7 +186,7 @@ impl<F> Rotation<F> {
         let mut checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
             None if self.is_due(out.as_ref(), options, now) => {
-                check_place(disk, out.as_ref(), &options.path)?;
+                look_at_place(disk, out.as_ref(), &options.path)?;
                 let file = disk.create(&beside(&options.path, NEW))?;
                 Checkpoint::new(Appender::new(disk, file)?)
             }
@@ -185,7 +196,7 @@ impl<F> Rotation<F> {
             self.checkpoint = Some(checkpoint);
             return Ok(None);
         }
-        check_place(disk, out.as_ref(), &options.path)?;
+        let place = look_at_place(disk, out.as_ref(), &options.path)?;
         let new = checkpoint.finish(disk, node, stamp)?;
         if options.fsync == Fsync::Always {
             disk.sync(&new.file)?; // all but the last piece of it has been, without waiting
@@ -200,6 +211,9 @@ impl<F> Rotation<F> {
             make_room(disk, &options.path, keep_max)?;
             keep(disk, old, &options.path)?;
         }
+        if place == Place::Taken {
+            put_aside(disk, &options.path)?;
+        }
         disk.rename(&beside(&options.path, NEW), &options.path)?;
         self.checkpoint_bytes = new.len();
         if let Some(old) = out.replace(new) {
@@ -208,7 +222,7 @@ impl<F> Rotation<F> {
         self.wanted = None;
         self.retry_at = None;
         self.failures = 0;
-        Ok(Some(cause))
+        Ok(Some(Replaced { cause, place }))
     }
 
     /// Gives up what has been written of a checkpoint: it may tell of what is known no longer.

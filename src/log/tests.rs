@@ -11,7 +11,7 @@ use std::thread;
 use super::cursor::PASSED_MAX;
 use super::disk::Status;
 use super::files::Files;
-use super::names::{NEW, OLD, beside};
+use super::names::{FOREIGN, NEW, OLD, beside};
 use super::rotation::RETRY_FIRST;
 use super::sync::SYNC_EVERY;
 use super::*;
@@ -1327,6 +1327,84 @@ fn a_file_of_somebody_else_in_the_logs_place_is_left_alone() {
     fs::remove_file(&path).expect("it is there");
     bench.log.reopen(&bench.node, bench.now);
     assert_eq!(bench.settle(), [Notice::Complete(1_001)]);
+}
+
+/// As editors do, and `sed -i`: what came after their copy would be in no file that has a name.
+#[test]
+fn a_file_for_which_the_log_has_lost_its_only_name_is_put_aside() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::opened(options(&path));
+    let edit = || {
+        let copy = directory.path().join("copy");
+        fs::copy(&path, &copy).expect("it is there");
+        fs::rename(&copy, &path).expect("it is there");
+        text(&path)
+    };
+    bench.report("kiwi", 1);
+    bench.commit();
+    let edited = edit();
+    bench.later(SYNC_EVERY);
+    bench.report("emu", 1);
+    let aside = beside(&path, FOREIGN);
+    let put_aside = Notice::PutAside(aside.clone());
+    let notices = bench.settle();
+    assert_eq!(notices, [Notice::Spoilt, put_aside, Notice::Complete(2)]);
+    assert_eq!(text(&aside), edited);
+    let known = bench.known();
+    let copy = directory.path().join("copy.log");
+    fs::copy(&path, &copy).expect("it is there");
+    assert_eq!(Bench::opened(options(&copy)).known(), known);
+    // Nothing that somebody may want is lost for that.
+    let edited_again = edit();
+    bench.later(SYNC_EVERY);
+    bench.report("moa", 1);
+    assert!(matches!(
+        bench.settle()[..],
+        [Notice::Spoilt, Notice::NotRotated(_)]
+    ));
+    assert_eq!((text(&aside), text(&path)), (edited, edited_again));
+    fs::remove_file(&aside).expect("it is there");
+    bench.later(RETRY_FIRST);
+    assert!(bench.settle().contains(&Notice::Complete(3)));
+}
+
+#[test]
+fn a_log_that_was_moved_away_without_a_word_is_told_of_once() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("logs").join("Blake.log");
+    let mut bench = Bench::opened(options(&path));
+    bench.report("kiwi", 1);
+    assert_eq!(bench.settle(), []);
+    let moved = directory.path().join("moved");
+    fs::rename(directory.path().join("logs"), &moved).expect("it is there");
+    for told in [&[Notice::MovedAway][..], &[]] {
+        bench.report("emu", 1);
+        bench.later(SYNC_EVERY);
+        assert_eq!(bench.settle(), told);
+    }
+    fs::rename(&moved, directory.path().join("logs")).expect("it is there");
+    bench.report("moa", 1);
+    bench.later(SYNC_EVERY);
+    assert_eq!(bench.settle(), []);
+}
+
+/// A crash within a rotation has left it so, or somebody who moved it away.
+#[test]
+fn a_log_that_is_found_with_two_names_is_replaced() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::opened(options(&path));
+    bench.report("kiwi", 1);
+    bench.commit();
+    drop(bench);
+    let old = text(&path);
+    fs::hard_link(&path, beside(&path, "1")).expect("this file system can");
+    let mut bench = Bench::opened(options(&path));
+    assert_eq!(bench.settle(), [Notice::Complete(1)]);
+    assert!(text(&beside(&path, "1")).starts_with(&old));
+    let names = fs::metadata(&path).expect("it is there").nlink();
+    assert_eq!(names, 1);
 }
 
 #[test]

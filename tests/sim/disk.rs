@@ -307,12 +307,15 @@ impl Disk {
                     self.follow();
                     self.become_whole();
                 }
-                Notice::Recovered(_) | Notice::NotRotated(_) | Notice::NotWhole => {}
+                Notice::Recovered(_)
+                | Notice::NotRotated(_)
+                | Notice::NotWhole
+                | Notice::MovedAway => {}
                 Notice::Holes(lines) => {
                     assert_eq!(lines, self.untold_holes, "lines with holes");
                     self.untold_holes = 0;
                 }
-                Notice::Spoilt | Notice::Foreign(_) | Notice::NoFile => {
+                Notice::Spoilt | Notice::Foreign(_) | Notice::PutAside(_) | Notice::NoFile => {
                     panic!("nobody did that: {notice:?}")
                 }
             }
