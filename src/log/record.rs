@@ -8,7 +8,7 @@
 //!                                └ direction
 //! ```
 //!
-//! `Log` and the simulation write and read them. The README describes the format for everybody.
+//! `Turn` and `Checkpoint` write them, `Replay` reads them, and the simulation does both. The README describes the format for everybody.
 
 use chrono::{DateTime, Datelike};
 

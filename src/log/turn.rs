@@ -1,6 +1,6 @@
 //! The records of a turn, until they are written.
 //!
-//! `Log` is the only caller.
+//! `Log` is the only caller, and lends its stamp to a rotation.
 
 use std::io;
 

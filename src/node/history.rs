@@ -84,7 +84,7 @@ impl History {
     }
 
     /// Whether a life has begun of which all that it knew is known.
-    pub fn is_whole(&self) -> bool {
+    pub fn has_open_life(&self) -> bool {
         self.lives.back().is_some_and(|life| life.end.is_none())
     }
 
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_mark_holds_as_far_as_its_life_was_seen_to_come() {
         let mut history = History::default();
-        assert!(!history.is_whole());
+        assert!(!history.has_open_life());
         history.begin(Incarnation(1), 0);
         history.begin(Incarnation(2), 50); // the first came to 50
         let mark = |incarnation, number| {
@@ -134,9 +134,9 @@ mod tests {
         ] {
             assert_eq!(history.resume(known, 100), from, "{known:?}");
         }
-        assert!(history.is_whole());
+        assert!(history.has_open_life());
         history.recall(Incarnation(3), 100);
-        assert!(!history.is_whole(), "its checkpoint has not ended");
+        assert!(!history.has_open_life(), "its checkpoint has not ended");
         history.begin(Incarnation(4), 99); // before the end of one that is over
         assert_eq!(history.lives().count(), 1);
         history.forget();

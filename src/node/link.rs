@@ -1,6 +1,6 @@
 //! One neighbour: who dials and when, hello, marks and heartbeats, how far it has read our feed.
 //!
-//! `Node` owns a `Link` for each neighbour and is its only caller. A link knows no socket and
+//! `Node` owns a `Link` for each neighbour, and lends it to `Recall`. A link knows no socket and
 //! wishes nothing by itself: it answers what is due, and `Node` says it.
 //!
 //! ```text

@@ -273,7 +273,7 @@ impl Recall<'_> {
     fn link(&mut self, name: &[u8]) -> Option<&mut Link> {
         let from = |link: &&mut Link| link.neighbour.as_bytes() == name;
         let link = self.links.iter_mut().find(from);
-        link.filter(|_| self.history.is_whole())
+        link.filter(|_| self.history.has_open_life())
     }
 
     fn expire_nothing(&mut self) {

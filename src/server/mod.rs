@@ -4,12 +4,13 @@
 //! `main` makes one and runs it. A turn:
 //!
 //! ```text
-//!   commit the log --> flush replies --> poll --> serve lines --> mail --> timeouts --> flood
-//!        ^                                          |                                    |
-//!        +------------- records gathered <----------+------------------------------------+
+//!   commit the log --> flush replies --> the log's work --> poll --> serve lines --> mail --> timeouts --> flood
+//!        ^                                                            |                                    |
+//!        +---------------------- records gathered <-------------------+------------------------------------+
 //! ```
 //!
-//! The order of the first two is the durability: a reply leaves after its record.
+//! The order of the first two is the durability: a reply leaves after its record. What the operator is told
+//! between them is recorded for the next commit, in whatever file is the log then.
 //!
 //! | File | What |
 //! |---|---|
