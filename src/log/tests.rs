@@ -214,6 +214,14 @@ fn logs_that_were_put_together_are_not_whole() {
             held(3, "emu", 1),
             checkpoint(2, 3),
         ],
+        // The same where the first log's end is torn, and takes the beginning of the second with it.
+        vec![
+            started(1, 0),
+            came("kiwi", 1),
+            format!("> c1 AT Blake +0.0{}", begins(1)),
+            held(3, "emu", 1),
+            checkpoint(2, 3),
+        ],
         // Behind another checkpoint, with a life after it that began at the right number.
         vec![
             begins(1),

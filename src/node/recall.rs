@@ -170,6 +170,7 @@ impl Recall<'_> {
             }
             Recalled::Expect(records) => self.table.expect(records as usize),
             Recalled::Held { number, .. } => {
+                self.expire_nothing(); // it was known when the checkpoint was written
                 // Where numbers go backwards, which no server writes, it gets a later one than it had: then
                 // more is told than need be.
                 self.table.advance(number.saturating_sub(1));
