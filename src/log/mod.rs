@@ -9,9 +9,10 @@
 //! is replaced by one that begins with a checkpoint. Both are cursors in the feed of changes.
 //!
 //! ```text
-//!   NAME.log        the log: a checkpoint, and everything since
-//!   NAME.log.1 …    those it has replaced, the newest first
-//!   NAME.log.new    the next one, while its checkpoint is being written
+//!   NAME.log          the log: a checkpoint, and everything since
+//!   NAME.log.1 …      those it has replaced, the newest first
+//!   NAME.log.new      the next one, while its checkpoint is being written
+//!   NAME.log.foreign  a file that somebody had put in its place
 //! ```
 
 pub mod disk;
@@ -171,8 +172,9 @@ impl<D: Disk> Log<D> {
             return Ok(());
         }
         if has_past && !node.recalls_whole_log() {
-            if self.notices.is_empty() {
-                self.notices.push_back(Notice::NotWhole); // and nothing that explains it
+            let is_explained = !self.notices.is_empty();
+            if !is_explained && node.table().end() > 0 {
+                self.notices.push_back(Notice::NotWhole);
             }
             self.rotation.want(Cause::Doubt, now.mono);
         }
@@ -385,7 +387,7 @@ impl<D: Disk> Log<D> {
             if self.rotation.want(Cause::Lacking, now.mono) {
                 self.notices.push_back(Notice::Spoilt);
             }
-        } else if is_away && !was_away {
+        } else if is_away && !was_away && self.rotation.wanted() < Some(Cause::Moved) {
             self.notices.push_back(Notice::MovedAway);
         }
         if let Some(ticket) = ticket {
@@ -412,7 +414,7 @@ impl<D: Disk> Log<D> {
     /// everything is written anew.
     fn handle_outcome(&mut self, synced: io::Result<()>, now: Now) {
         if synced.is_err() {
-            self.rotation.want(Cause::Lacking, now.after(RETRY));
+            self.rotation.want(Cause::Doubt, now.after(RETRY));
         }
         let told = self.sync.handle_outcome(&synced, &self.options.path);
         self.notices.extend(told);
@@ -468,7 +470,7 @@ impl<D: Disk> Log<D> {
                     self.state.leave_to_replacement();
                 }
             }
-            // A log that is to be replaced in any case need not be written first.
+            // It cannot be written, or that would be in vain, or all would have to be written twice.
             Some(Lack::Changes { .. }) if is_taken_over => self.rotate(node, now),
             Some(Lack::Changes { .. }) if is_failing => {}
             Some(Lack::Changes { committed, cursor }) if cursor.has_ended() => {
@@ -486,8 +488,14 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// Whether the log is being replaced, or could be now, instead of being given what it lacks.
     fn is_taken_over(&self, now: Now) -> bool {
-        (self.rotation).takes_over(self.out.as_ref(), &self.options, now)
+        let would_hold_little = match &self.state {
+            State::Lacking(Lack::Changes { committed, .. }) => *committed == 0,
+            state => state.is_failing(),
+        };
+        let is_vain = would_hold_little || self.rotation.wanted() >= Some(Cause::Lacking);
+        is_vain && (self.rotation).takes_over(self.out.as_ref(), &self.options, now)
     }
 
     // ---- failure and recovery
@@ -549,7 +557,7 @@ impl<D: Disk> Log<D> {
     /// A log that is longer than a file may be will not be written again, but a shorter one will.
     fn shorten_after(&mut self, error: &io::Error, now: Now) {
         if error.kind() == io::ErrorKind::FileTooLarge {
-            self.rotation.want(Cause::Lacking, now.mono);
+            self.rotation.want(Cause::Doubt, now.mono);
         }
     }
 
@@ -609,6 +617,7 @@ impl<D: Disk> Log<D> {
             self.notices.push_front(Notice::Recovered(missing));
         }
         self.state = State::whole(node.table().end());
+        self.is_away = false;
         let is_synced = self.options.fsync != Fsync::Second; // or need not be
         self.sync.handle_replaced(is_synced, now);
         if self.options.fsync != Fsync::Never {
@@ -634,10 +643,11 @@ impl<D: Disk> Log<D> {
                 if self.disk.is_at(&out.file, &path) {
                     return; // it has not been moved
                 }
-                if self.disk.len_at(&path).is_some_and(|len| len > 0) {
-                    return self.notices.push_back(Notice::Foreign(path));
+                match names::look_at_place(&self.disk, Some(out), &path) {
+                    Err(_) => return self.notices.push_back(Notice::Foreign(path)),
+                    Ok(Place::Taken) => return self.rotation.want_now(Cause::Lacking),
+                    Ok(Place::Ours) => self.rotation.want_now(Cause::Moved),
                 }
-                self.rotation.want_now(Cause::Moved);
                 // If it cannot have it, because it was deleted or this file system knows no second
                 // names, a start meanwhile looks for what was moved away.
                 let _ = self.disk.name_again(&out.file, &path);

@@ -119,8 +119,14 @@ pub fn look_at_place<D: Disk>(
 /// # Errors
 /// The disk's; or another process writes it as its log.
 pub fn put_aside<D: Disk>(disk: &mut D, path: &Path) -> io::Result<()> {
-    let foreign = disk.open(path)?;
-    disk.name_again(&foreign, &beside(path, FOREIGN))
+    let aside = beside(path, FOREIGN);
+    match disk.open(path) {
+        Err(OpenError::InUse) => return Err(OpenError::InUse.into()),
+        Ok(foreign) if disk.name_again(&foreign, &aside).is_ok() => return Ok(()),
+        // This file system knows no second names, or the file is not ours.
+        Ok(_) | Err(OpenError::Io(_)) => {}
+    }
+    disk.rename(path, &aside)
 }
 
 /// Whether the log has its own name, and not that of the newest of those that are kept, which a rotation

@@ -26,7 +26,7 @@ pub enum Notice {
     NoFile,
     /// So many lines of what was there at the start are no records.
     Holes(u64),
-    /// It has lost its beginning, or was put together of several.
+    /// Its beginning is missing, or it was put together of several.
     NotWhole,
     /// What it held could not be read to the end; the text says why.
     Unread(String),
@@ -85,7 +85,7 @@ impl fmt::Display for Notice {
                 )
             }
             Notice::NotWhole => f.write_str(
-                "the log has lost its beginning, or was put together of several; neighbours are asked for \
+                "the log's beginning is missing, or it was put together of several; neighbours are asked for \
                  everything, and it is replaced",
             ),
             Notice::Unread(why) => write!(

@@ -36,7 +36,7 @@ pub enum Cause {
     Doubt,
     /// Somebody has moved it away: it has another name already.
     Moved,
-    /// A restart, or one after a power failure, would not find in it what is acknowledged now.
+    /// A restart would not find in it what is acknowledged now.
     Lacking,
     /// It cannot be read to its end: nor would a restart here. It is kept whatever the options say.
     Unread,
@@ -98,8 +98,8 @@ impl<F> Rotation<F> {
     }
 
     /// Has the log replaced, whatever its length, from `at` on: however often that has failed for a lesser
-    /// cause. Where it is wanted for this one already it is tried again as it was to be. Says whether it
-    /// was not.
+    /// cause. Where it is wanted for this one already it is tried again as it was to be. Says whether
+    /// this cause is new.
     pub fn want(&mut self, cause: Cause, at: Instant) -> bool {
         let is_new = self.wanted < Some(cause);
         if is_new {
@@ -202,10 +202,13 @@ impl<F> Rotation<F> {
             disk.sync(&new.file)?; // all but the last piece of it has been, without waiting
         }
         let cause = self.wanted.unwrap_or(Cause::Length);
+        let links = |old: &Appender<F>| disk.status(&old.file).map_or(0, |status| status.links);
+        let has_other_name =
+            cause == Cause::Moved && out.as_ref().is_some_and(|old| links(old) > 1);
         let keep_max = options.keep.max(u32::from(cause == Cause::Unread));
         if let Some(old) = out
             && keep_max > 0
-            && cause != Cause::Moved
+            && !has_other_name
             && is_to_be_kept(disk, old, &options.path)
         {
             make_room(disk, &options.path, keep_max)?;

@@ -708,6 +708,10 @@ struct Ailing {
     inode: u64,
     readable: u64,
     is_writable: bool,
+    /// Nothing can be appended.
+    is_full: Rc<Cell<bool>>,
+    /// Files can have second names.
+    knows_links: bool,
     /// How many times it was waited for the disk.
     waits: Rc<Cell<u32>>,
 }
@@ -719,7 +723,16 @@ impl Ailing {
             inode: 0,
             readable: 0,
             is_writable: true,
+            is_full: Rc::default(),
+            knows_links: true,
             waits: Rc::default(),
+        }
+    }
+
+    fn without_links(files: Files) -> Ailing {
+        Ailing {
+            knows_links: false,
+            ..Ailing::new(files)
         }
     }
 
@@ -773,7 +786,10 @@ impl Disk for Ailing {
         self.files.create(path)
     }
     fn append(&mut self, file: &mut Self::File, bytes: &[u8]) -> io::Result<usize> {
-        self.files.append(file, bytes)
+        match self.is_full.get() {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => self.files.append(file, bytes),
+        }
     }
     fn status(&self, file: &Self::File) -> io::Result<Status> {
         self.files.status(file)
@@ -802,7 +818,10 @@ impl Disk for Ailing {
         self.files.is_special_at(path)
     }
     fn name_again(&mut self, file: &Self::File, path: &Path) -> io::Result<()> {
-        self.files.name_again(file, path)
+        match self.knows_links {
+            true => self.files.name_again(file, path),
+            false => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         self.files.rename(from, to)
@@ -1337,44 +1356,108 @@ fn a_file_of_somebody_else_in_the_logs_place_is_left_alone() {
     assert_eq!(bench.settle(), [Notice::Complete(1_001)]);
 }
 
+/// Though it is to be replaced, which takes long where much is known.
+#[test]
+fn what_is_missing_is_in_the_log_before_another_replaces_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let copy = directory.path().join("copy.log");
+    for cause in [Cause::Doubt, Cause::Moved] {
+        let mut bench = Bench::over(Ailing::new, options(&path));
+        let is_full = Rc::clone(&bench.log.disk.is_full);
+        let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+        opened.expect("it can be written");
+        bench.report("kiwi", 1);
+        bench.settle();
+        is_full.set(true);
+        bench.log.rotation.want_now(cause);
+        bench.report("emu", 1);
+        assert!(matches!(
+            bench.settle()[..],
+            [Notice::Failing(_), Notice::NotRotated(_)]
+        ));
+        is_full.set(false);
+        bench.later(RETRY_FIRST);
+        let mut notices = bench.commit();
+        while bench.log.is_busy(bench.now) {
+            bench.log.work(&mut bench.node, bench.now);
+            notices.extend(bench.commit());
+        }
+        assert!(bench.log.rotation.is_under_way(), "a sync is awaited");
+        assert_eq!(notices, [Notice::Recovered(1), Notice::Complete(2)]);
+        fs::copy(&path, &copy).expect("it is there");
+        assert_eq!(Bench::opened(options(&copy)).known().len(), 2);
+        drop(bench);
+        fs::remove_file(&path).expect("it is there");
+        fs::remove_file(&copy).expect("it is there");
+    }
+}
+
+#[test]
+fn where_files_have_one_name_a_log_that_was_moved_away_is_kept_when_it_is_replaced() {
+    for moved in ["1", "20121117"] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        write_a_hundred(&path);
+        let old = text(&path);
+        fs::rename(&path, beside(&path, moved)).expect("it is there");
+        let mut bench = Bench::over(Ailing::without_links, options(&path));
+        let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+        opened.expect("it is taken back");
+        assert_eq!(bench.settle(), [Notice::Complete(100)]);
+        assert!(text(&beside(&path, "1")).starts_with(&old), "{moved}");
+    }
+}
+
 /// As editors do, and `sed -i`: what came after their copy would be in no file that has a name.
 #[test]
 fn a_file_for_which_the_log_has_lost_its_only_name_is_put_aside() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("Blake.log");
-    let mut bench = Bench::opened(options(&path));
-    let edit = || {
-        let copy = directory.path().join("copy");
+    for (disk, says_so) in [
+        (Ailing::new as fn(Files) -> Ailing, false),
+        (Ailing::new, true),
+        (Ailing::without_links, false),
+    ] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("Blake.log");
+        let mut bench = Bench::over(disk, options(&path));
+        let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+        opened.expect("it can be written");
+        let edit = || {
+            let copy = directory.path().join("copy");
+            fs::copy(&path, &copy).expect("it is there");
+            fs::rename(&copy, &path).expect("it is there");
+            text(&path)
+        };
+        bench.report("kiwi", 1);
+        bench.commit();
+        let edited = edit();
+        bench.report("emu", 1);
+        match says_so {
+            true => bench.log.reopen(&bench.node, bench.now),
+            false => bench.later(SYNC_EVERY),
+        }
+        let notices = bench.settle();
+        let aside = beside(&path, FOREIGN);
+        let last = [Notice::PutAside(aside.clone()), Notice::Complete(2)];
+        assert!(notices.ends_with(&last), "{notices:?}");
+        assert_eq!(notices.contains(&Notice::Spoilt), !says_so);
+        assert_eq!(text(&aside), edited);
+        let copy = directory.path().join("copy.log");
         fs::copy(&path, &copy).expect("it is there");
-        fs::rename(&copy, &path).expect("it is there");
-        text(&path)
-    };
-    bench.report("kiwi", 1);
-    bench.commit();
-    let edited = edit();
-    bench.later(SYNC_EVERY);
-    bench.report("emu", 1);
-    let aside = beside(&path, FOREIGN);
-    let put_aside = Notice::PutAside(aside.clone());
-    let notices = bench.settle();
-    assert_eq!(notices, [Notice::Spoilt, put_aside, Notice::Complete(2)]);
-    assert_eq!(text(&aside), edited);
-    let known = bench.known();
-    let copy = directory.path().join("copy.log");
-    fs::copy(&path, &copy).expect("it is there");
-    assert_eq!(Bench::opened(options(&copy)).known(), known);
-    // Nothing that somebody may want is lost for that.
-    let edited_again = edit();
-    bench.later(SYNC_EVERY);
-    bench.report("moa", 1);
-    assert!(matches!(
-        bench.settle()[..],
-        [Notice::Spoilt, Notice::NotRotated(_)]
-    ));
-    assert_eq!((text(&aside), text(&path)), (edited, edited_again));
-    fs::remove_file(&aside).expect("it is there");
-    bench.later(RETRY_FIRST);
-    assert!(bench.settle().contains(&Notice::Complete(3)));
+        assert_eq!(Bench::opened(options(&copy)).known(), bench.known());
+        // Nothing that somebody may want is lost for that.
+        let edited_again = edit();
+        bench.later(SYNC_EVERY);
+        bench.report("moa", 1);
+        assert!(matches!(
+            bench.settle()[..],
+            [Notice::Spoilt, Notice::NotRotated(_)]
+        ));
+        assert_eq!((text(&aside), text(&path)), (edited, edited_again));
+        fs::remove_file(&aside).expect("it is there");
+        bench.later(RETRY_FIRST);
+        assert!(bench.settle().contains(&Notice::Complete(3)));
+    }
 }
 
 #[test]
@@ -1395,6 +1478,34 @@ fn a_log_that_was_moved_away_without_a_word_is_told_of_once() {
     bench.report("moa", 1);
     bench.later(SYNC_EVERY);
     assert_eq!(bench.settle(), []);
+    // And again when it is moved again, though somebody has said so the time before.
+    for says_so in [true, false] {
+        fs::rename(&path, beside(&path, "bak")).expect("it is there");
+        bench.report("kea", 1);
+        bench.later(SYNC_EVERY);
+        assert_eq!(bench.settle(), [Notice::MovedAway]);
+        if says_so {
+            bench.log.reopen(&bench.node, bench.now);
+            assert_eq!(bench.settle(), [Notice::Complete(4)]);
+        }
+    }
+}
+
+#[test]
+fn of_a_log_that_was_moved_away_with_a_word_nothing_is_told() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::over(Ailing::without_links, options(&path));
+    let opened = bench.log.open(&mut bench.node, bench.now, |_, _| {});
+    opened.expect("it can be written");
+    bench.report("kiwi", 1);
+    assert_eq!(bench.settle(), []);
+    fs::rename(&path, beside(&path, "bak")).expect("it is there");
+    bench.log.reopen(&bench.node, bench.now);
+    bench.log.work(&mut bench.node, bench.now); // the checkpoint is under way
+    bench.report("emu", 1);
+    bench.later(SYNC_EVERY);
+    assert_eq!(bench.settle(), [Notice::Complete(2)]);
 }
 
 /// A crash within a rotation has left it so, or somebody who moved it away.

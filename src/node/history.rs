@@ -4,8 +4,9 @@
 //! `Node` and `Recall` are the callers. A restart replays the log in the order in which it was written, so
 //! it makes the same decisions and gives the same numbers as the lives before: a mark that a
 //! neighbour has of an earlier life still holds, up to where that life is seen to have come. What
-//! a life did after its log had a gap is not seen, so a gap ends what is remembered. A checkpoint gives its records their numbers, so in what is left of one the numbers
-//! are right though records are missing: nothing counts before the log is seen to have its beginning.
+//! a life did after its log had a gap is not seen, so a gap ends what is remembered. A checkpoint gives
+//! its records their numbers, so in what is left of one the numbers are right though records are
+//! missing: nothing counts before the log is seen to have its beginning.
 //! Nor does anything if it has a hole, which a power failure may have made when the lives that are told
 //! of after it were over; or if a life says that it began at another number than the replay has come to,
 //! for then somebody has cut the log, or put two together.
