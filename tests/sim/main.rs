@@ -30,10 +30,11 @@ mod host;
 mod network;
 mod oracle;
 mod rotation;
+#[path = "../support/seeds.rs"]
+mod seeds;
 mod topology;
 mod turn;
 
-use std::ops::Range;
 use std::panic;
 use std::process::Command;
 use std::sync::Mutex;
@@ -48,25 +49,6 @@ const SEEDS: u64 = 240;
 
 /// Things that happen to a small herd before it is healed; a large one has fewer.
 const STEPS: usize = 300;
-
-fn number(text: &str) -> u64 {
-    let parsed = match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16),
-        None => text.parse(),
-    };
-    parsed.unwrap_or_else(|_| panic!("'{text}' is no number"))
-}
-
-/// Those that are asked for: so many, or from one up to another.
-fn seeds() -> Range<u64> {
-    match std::env::var("HERD_SEEDS") {
-        Ok(seeds) => match seeds.split_once("..") {
-            Some((from, to)) => number(from)..number(to),
-            None => 0..number(&seeds),
-        },
-        Err(_) => 0..SEEDS,
-    }
-}
 
 /// One herd's life. Gives a digest of all that happened.
 fn run(seed: u64) -> u64 {
@@ -111,11 +93,11 @@ fn seed_of_the_commit() -> Option<u64> {
 
 #[test]
 fn every_seed_ends_in_one_table_everywhere() {
-    if let Ok(seed) = std::env::var("HERD_SEED") {
-        run(number(&seed));
+    if let Some(seed) = seeds::one() {
+        run(seed);
         return;
     }
-    let seeds = seeds();
+    let seeds = seeds::many(SEEDS);
     let failed = Mutex::new(Vec::new());
     let try_seed = |seed| {
         if panic::catch_unwind(|| run(seed)).is_err() {
