@@ -32,7 +32,8 @@ const MAX_BYTES_MIN: u64 = 4096;
 pub enum Cause {
     /// It is too long.
     Length,
-    /// All is in it, but a restart cannot tell by it what neighbours know.
+    /// It cannot be relied on: a restart cannot tell by it what neighbours know, a power failure may take
+    /// some of it, or it can grow no longer.
     Doubt,
     /// Somebody has moved it away: it has another name already.
     Moved,
