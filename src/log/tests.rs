@@ -191,7 +191,7 @@ fn a_checkpoint_without_its_end_is_not_whole() {
 }
 
 /// Nor behind the end of another log, as cat puts them together: who wrote it did not know what stands
-/// before. Only what stands twice, in the log that was replaced and the one that replaced it, is right.
+/// before.
 #[test]
 fn logs_that_were_put_together_are_not_whole() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -261,6 +261,15 @@ fn logs_that_were_put_together_are_not_whole() {
             held(7, "kiwi", 5),
             checkpoint(2, 7),
         ],
+        // And its torn end has taken the beginning of the checkpoint with it.
+        vec![
+            started(1, 0),
+            forgets(),
+            came("emu", TIME),
+            format!("> c1 AT Blake +0.0{}", begins(1)),
+            held(7, "kiwi", 5),
+            checkpoint(2, 7),
+        ],
     ];
     for records in logs {
         let line = |record: &String| format!("2012-11-17T02:08:23.672266766Z {record}\n");
@@ -303,6 +312,20 @@ fn a_log_that_was_cut_is_not_whole() {
         let bench = Bench::opened(options(&path));
         assert_eq!(bench.known().len(), 1, "{log}");
         assert_eq!(bench.node.lives().count(), lives, "{log}");
+    }
+}
+
+/// A server that was killed within its first write has lost nothing that is worth a word.
+#[test]
+fn of_a_log_that_holds_nothing_nothing_is_said_to_be_missing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    for torn in ["2", "2012-11-17T02:08:23.672266766Z * - started, inc"] {
+        fs::write(&path, torn).expect("it can be written");
+        assert_eq!(
+            Bench::opened(options(&path)).settle(),
+            [Notice::Complete(0)]
+        );
     }
 }
 
@@ -1166,6 +1189,24 @@ fn wait_until_gone(paths: &[PathBuf]) {
     }
 }
 
+/// A rotation that failed after that is tried again: the log is not kept twice.
+#[test]
+fn a_log_that_has_the_name_under_which_it_is_kept_is_not_kept_again() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("Blake.log");
+    let mut bench = Bench::opened(Options {
+        max_bytes: 1,
+        ..options(&path)
+    });
+    (0..100).for_each(|n| bench.report(&format!("client{n}"), 1));
+    bench.commit();
+    let old = text(&path);
+    fs::hard_link(&path, beside(&path, "1")).expect("this file system can");
+    assert_eq!(bench.settle(), [Notice::Rotated(100)]);
+    assert_eq!(text(&beside(&path, "1")), old);
+    assert!(!beside(&path, "2").exists());
+}
+
 /// Backups are often made so: the log is kept all the same.
 #[test]
 fn a_log_with_a_second_name_elsewhere_is_kept() {
@@ -1716,6 +1757,25 @@ fn a_log_that_cannot_be_written_is_not_looked_after_all_the_time() {
         let next = bench.log.poll_timeout().expect("it is tried again");
         assert!(next > bench.now.mono, "the loop would never sleep");
     }
+}
+
+/// Or the loop would begin another each turn, and never sleep.
+#[test]
+fn names_are_not_synced_again_while_a_sync_of_them_is_under_way() {
+    let now = Now::read();
+    let mut sync = Sync::default();
+    let failed = || Err(io::Error::other("planted"));
+    assert!(
+        sync.handle_names(failed(), Path::new(""), now.mono)
+            .is_some()
+    );
+    assert!(sync.is_names_retry_due(now));
+    sync.begin_names(Ticket(1));
+    assert!(!sync.is_names_retry_due(now) && sync.lacks_names());
+    assert_eq!(sync.poll_timeout(true), None);
+    assert!(sync.handle_names_synced(Ticket(1)));
+    assert!(sync.is_names_retry_due(now));
+    assert_eq!(sync.poll_timeout(true), Some(now.mono));
 }
 
 /// Where replies do not wait for syncs, neither does the loop.
