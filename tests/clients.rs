@@ -236,7 +236,7 @@ fn what_is_no_command_is_answered_with_a_question_mark_and_an_exact_copy() {
         "MARK 1",
         "BYE now",
         "? IAMAT k",
-        "GET / HTTP/1.1",
+        "GET /",
         // locations
         "IAMAT k 00+000 1",
         "IAMAT k +00000 1",

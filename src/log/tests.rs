@@ -483,11 +483,11 @@ fn a_checkpoint_is_begun_anew_when_the_clock_is_set_back() {
     bench.set_clock(200);
     while !bench.node.table().is_empty() {
         bench.later(Duration::from_secs(1));
-        bench.node.handle_timeout(bench.now);
+        bench.node.handle_timeout(bench.now, &mut ());
     }
     bench.set_clock(10);
     bench.log.note_gap(&bench.node, "the clock was set back");
-    bench.node.handle_timeout(bench.now);
+    bench.node.handle_timeout(bench.now, &mut ());
     bench.report("kiwi", TIME + 5);
     bench.report("kiwi", TIME + 6);
     let notices = bench.settle();
@@ -510,7 +510,7 @@ fn what_the_log_passes_over_as_expired_is_forgotten() {
         let path = directory.path().join("Blake.log");
         let mut bench = Bench::forgetting(options(&path), Some(Duration::from_secs(100)));
         bench.commit();
-        bench.node.handle_timeout(bench.now); // the next sweep is due some seconds later
+        bench.node.handle_timeout(bench.now, &mut ()); // the next sweep is due some seconds later
         let fail = |bench: &mut Bench| bench.log.fail(&io::Error::other("planted"), bench.now);
         if lacking {
             fail(&mut bench);
@@ -518,7 +518,7 @@ fn what_the_log_passes_over_as_expired_is_forgotten() {
         bench.report("kiwi", TIME);
         bench.commit();
         bench.set_clock(200);
-        bench.node.handle_timeout(bench.now);
+        bench.node.handle_timeout(bench.now, &mut ());
         match lacking {
             true => bench.later(RETRY),
             false => bench.log.rotation.want_now(Cause::Doubt),
@@ -527,7 +527,7 @@ fn what_the_log_passes_over_as_expired_is_forgotten() {
         bench.set_clock(10);
         bench.log.note_gap(&bench.node, "the clock was set back");
         bench.commit();
-        bench.node.handle_timeout(bench.now);
+        bench.node.handle_timeout(bench.now, &mut ());
         fail(&mut bench);
         bench.report("kiwi", TIME - 5);
         bench.later(RETRY);
@@ -553,7 +553,7 @@ fn a_life_whose_beginning_could_not_be_written_says_after_the_gap_how_long_it_re
         bench.commit();
         bench.later(RETRY);
         bench.settle();
-        bench.node.handle_timeout(bench.now);
+        bench.node.handle_timeout(bench.now, &mut ());
         bench.report("kiwi", TIME - 50);
         bench.commit();
         let known = bench.known();
@@ -1706,7 +1706,7 @@ fn what_has_expired_is_passed_over_a_piece_at_a_time() {
         (0..10 * PASSED_MAX).for_each(|n| bench.report(&format!("client{n}"), 1));
         bench.report("kiwi", bench.now.wall.seconds() as u64);
         bench.commit();
-        bench.node.handle_timeout(bench.now);
+        bench.node.handle_timeout(bench.now, &mut ());
         assert_eq!(bench.known().len(), 1, "the others have expired");
         match lacking {
             true => bench.later(RETRY),

@@ -149,7 +149,7 @@ mod tests {
                 let line = format!("AT Blake +0.000000000 c{name} +00+000 {time}");
                 let location = parse_at(line.as_bytes()).expect("it is one");
                 let key = self.table.key(location.client);
-                assert!(self.table.accept(key, &location, Source::Own));
+                assert!(self.table.accept(key, &location, Source::Own).is_some());
             }
             self.names += names;
         }

@@ -25,36 +25,45 @@ pub const LINK_VERSION: &str = "herd/1";
 /// The most tweets a client may ask for.
 pub const BOUND_MAX: u8 = 100;
 
-/// What a client may say. What is none of these is answered `? ` and a copy.
+/// What a client may say. Anything else is answered `? ` and a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
     /// `IAMAT <client-id> <location> <time>`: here I am.
-    IAmAt {
-        /// The client's name.
-        client: &'a [u8],
-        /// Where it is.
-        position: Position<'a>,
-        /// When it was there, by its own clock.
-        time: Timestamp,
-        /// The same as it was written.
-        time_text: &'a [u8],
-    },
+    IAmAt(IAmAt<'a>),
     /// `WHATSAT <client-id> <radius-km> <bound>`: what is tweeted round that client?
-    WhatsAt {
-        /// The client asked about.
-        client: &'a [u8],
-        /// The radius in kilometres, checked, as written.
-        radius_km: &'a [u8],
-        /// How many tweets at most, up to [`BOUND_MAX`].
-        bound: u8,
-    },
+    WhatsAt(WhatsAt<'a>),
+}
+
+/// A client's report of its location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IAmAt<'a> {
+    /// The client's name.
+    pub client: &'a [u8],
+    /// Where it is.
+    pub position: Position<'a>,
+    /// When it was there, by its own clock.
+    pub time: Timestamp,
+    /// The same as it was written.
+    pub time_text: &'a [u8],
+}
+
+/// A client's question for tweets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WhatsAt<'a> {
+    /// The client asked about.
+    pub client: &'a [u8],
+    /// The radius in kilometres, checked, as written.
+    pub radius_km: &'a [u8],
+    /// How many tweets at most, up to [`BOUND_MAX`].
+    pub bound: u8,
 }
 
 impl<'a> Command<'a> {
     /// The client that it speaks of.
     pub fn client(&self) -> &'a [u8] {
         match self {
-            Command::IAmAt { client, .. } | Command::WhatsAt { client, .. } => client,
+            Command::IAmAt(report) => report.client,
+            Command::WhatsAt(question) => question.client,
         }
     }
 
@@ -67,17 +76,17 @@ impl<'a> Command<'a> {
             return None;
         }
         match (command, operands) {
-            (b"IAMAT", [client, position, time_text]) => Some(Command::IAmAt {
+            (b"IAMAT", [client, position, time_text]) => Some(Command::IAmAt(IAmAt {
                 client,
                 position: Position::parse(position)?,
                 time: Timestamp::parse(time_text)?,
                 time_text,
-            }),
-            (b"WHATSAT", [client, radius_km, bound]) => Some(Command::WhatsAt {
+            })),
+            (b"WHATSAT", [client, radius_km, bound]) => Some(Command::WhatsAt(WhatsAt {
                 client,
                 radius_km: is_radius(radius_km).then_some(radius_km)?,
                 bound: parse_bound(bound)?,
-            }),
+            })),
             _ => None,
         }
     }
@@ -90,6 +99,11 @@ fn is_space(byte: u8) -> bool {
 
 /// What stands between white space. By hand: this is on the path of every message.
 struct Fields<'a>(&'a [u8]);
+
+/// The fields of a line: what stands between its white space.
+pub fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Fields(line)
+}
 
 impl<'a> Iterator for Fields<'a> {
     type Item = &'a [u8];
@@ -187,20 +201,19 @@ impl TweetQuery {
     }
 }
 
-/// Writes `AT <server> <difference> <client-id> <location> <time>`, the fields already text.
+/// Appends `AT <server> <difference> <client-id> <location> <time>`, without LF: what `server` made of a
+/// client's report.
 pub fn write_at(
     line: &mut Vec<u8>,
     server: &ServerName,
     difference: Difference,
-    client: &[u8],
-    position: Position<'_>,
-    time_text: &[u8],
+    report: &IAmAt<'_>,
 ) {
     line.extend_from_slice(b"AT ");
     line.extend_from_slice(server.as_bytes());
     line.push(b' ');
     difference.write(line);
-    for field in [client, position.text(), time_text] {
+    for field in [report.client, report.position.text(), report.time_text] {
         line.push(b' ');
         line.extend_from_slice(field);
     }
@@ -316,11 +329,12 @@ pub fn write_mark(line: &mut Vec<u8>, number: u64) {
 }
 
 impl<'a> LinkLine<'a> {
-    /// Reads a line of a link, without its LF.
+    /// Reads a line of a link, without its LF. A CR before that is white space, as on the client port.
     ///
     /// # Errors
     /// What is wrong with it, for the log and for the neighbour.
     pub fn parse(line: &'a [u8]) -> Result<LinkLine<'a>, &'static str> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         let end = memchr::memchr(b' ', line).unwrap_or(line.len());
         let rest = line.get(end + 1..).unwrap_or_default();
         match &line[..end] {
@@ -390,16 +404,18 @@ mod tests {
     #[test]
     fn commands() {
         let position = Position::parse(b"+27.5916+086.5640").expect("the assignment's");
-        let iamat = Command::IAmAt {
+        let iamat = Command::IAmAt(IAmAt {
             client: b"kiwi.cs.ucla.edu",
             position,
             time: Timestamp::new(1_353_118_103, 108_893_381),
             time_text: b"1353118103.108893381",
-        };
-        let whatsat = |radius_km, bound| Command::WhatsAt {
-            client: b"kiwi",
-            radius_km,
-            bound,
+        });
+        let whatsat = |radius_km, bound| {
+            Command::WhatsAt(WhatsAt {
+                client: b"kiwi",
+                radius_km,
+                bound,
+            })
         };
         for (line, want) in [
             (
@@ -471,7 +487,7 @@ mod tests {
             let line = [b"IAMAT ", &[byte][..], b" +00+000 1"].concat();
             let space = [b' ', b'\t', b'\r', b'\n', 0x0c, 0x0b].contains(&byte);
             let client = match Command::parse(&line) {
-                Some(Command::IAmAt { client, .. }) => Some(client),
+                Some(Command::IAmAt(report)) => Some(report.client),
                 _ => None,
             };
             assert_eq!(client, (!space).then_some(&[byte][..]), "byte {byte:#04x}");
@@ -578,16 +594,16 @@ mod tests {
             receipt in (0..1_i64 << 40, 0..1_000_000_000_u32),
         ) {
             let iamat = [b"IAMAT ", &client[..], b" ", position.as_bytes(), b" ", time_text.as_bytes()].concat();
-            let Some(Command::IAmAt { client, position, time, time_text }) = Command::parse(&iamat) else {
+            let Some(Command::IAmAt(report)) = Command::parse(&iamat) else {
                 panic!("a valid line was not read");
             };
             let server = ServerName::parse(name.as_bytes()).expect("the pattern makes names");
-            let difference = Timestamp::new(receipt.0, receipt.1).since(time);
+            let difference = Timestamp::new(receipt.0, receipt.1).since(report.time);
             let mut line = Vec::new();
-            write_at(&mut line, &server, difference, client, position, time_text);
+            write_at(&mut line, &server, difference, &report);
             let location = parse_at(&line).expect("what is written can be read");
             prop_assert_eq!(location.receipt(), Timestamp::new(receipt.0, receipt.1));
-            prop_assert_eq!((location.client, location.difference), (client, difference));
+            prop_assert_eq!((location.client, location.difference), (report.client, difference));
             prop_assert!(line.len() <= iamat.len() + LINK_LINE_BYTES_MAX - LINE_BYTES_MAX);
         }
 

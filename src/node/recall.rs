@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::expiry::Expiry;
-use super::history::History;
 use super::link::Link;
+use super::links::Links;
 use super::location::Location;
 use super::protocol::{Incarnation, LinkLine, Mark, parse_at};
 use super::table::{Key, Source, Table};
@@ -141,10 +141,8 @@ impl<'a> Prepared<'a> {
 pub struct Recall<'a> {
     /// The latest locations.
     pub table: &'a mut Table,
-    /// The lives of the feed.
-    pub history: &'a mut History,
-    /// How far each neighbour is known.
-    pub links: &'a mut [Link],
+    /// How far each neighbour is known, and the incarnations of the feed.
+    pub links: &'a mut Links,
     /// Present if this life forgets.
     pub expiry: Option<&'a Expiry>,
     /// After what time records expired in the life that is being recalled, if they did.
@@ -177,27 +175,30 @@ impl Recall<'_> {
                 prepared.load_location(self.table);
                 return;
             }
-            Recalled::Life { incarnation, end } => self.history.recall(incarnation, end),
+            Recalled::Life { incarnation, end } => self.links.history.recall(incarnation, end),
             Recalled::Checkpoint {
                 incarnation, end, ..
             } => {
                 self.expire_nothing();
                 match self.table.advance(end) {
                     true => {
-                        self.history.see_beginning();
-                        self.history.begin(incarnation, end);
+                        self.links.history.see_beginning();
+                        self.links.history.begin(incarnation, end);
                     }
                     false => self.distrust(),
                 }
             }
             Recalled::Known { name, life, known } => {
                 if let Some(link) = self.link(name) {
-                    link.recall_known(life, known);
+                    link.set_incarnation(life);
+                    link.set_known(known);
                 }
             }
             Recalled::Forgets(after) => *self.recalled_expiry = Some(after),
             Recalled::Neighbour { name, line } => match (self.link(name), LinkLine::parse(line)) {
-                (Some(link), Ok(LinkLine::Hello(hello))) => link.recall_life(hello.incarnation),
+                (Some(link), Ok(LinkLine::Hello(hello))) => {
+                    link.set_incarnation(Some(hello.incarnation))
+                }
                 (Some(link), Ok(LinkLine::Mark(number))) => drop(link.handle_mark(number)),
                 _ => {}
             },
@@ -209,13 +210,13 @@ impl Recall<'_> {
                 self.expire_nothing();
                 *self.recalled_expiry = forgets_after;
                 if end == 0 && self.table.end() == 0 {
-                    self.history.see_beginning(); // it knew nothing yet
+                    self.links.history.see_beginning(); // it knew nothing yet
                 }
                 if end != self.table.end() {
-                    self.history.see_hole(); // or it was another log's life
+                    self.links.history.see_hole(); // or it was another log's life
                 }
-                match self.history.is_of_whole_log() {
-                    true => self.history.begin(incarnation, end),
+                match self.links.history.is_of_whole_log() {
+                    true => self.links.history.begin(incarnation, end),
                     false => self.distrust(),
                 }
             }
@@ -225,7 +226,7 @@ impl Recall<'_> {
             }
             Recalled::Hole => {
                 self.expire_nothing();
-                self.history.see_hole();
+                self.links.history.see_hole();
                 self.distrust();
             }
             Recalled::Last { stamp } => self.take_in_last_time(stamp),
@@ -242,10 +243,10 @@ impl Recall<'_> {
         if let Some(expiry) = self.expiry {
             self.table.set_lost(expiry.oldest_at_start()); // a life before may have lost what is older
         }
-        if !self.history.is_of_whole_log() {
+        if !self.links.history.is_of_whole_log() {
             self.distrust();
         }
-        self.history.begin(incarnation, end);
+        self.links.history.begin(incarnation, end);
         end
     }
 
@@ -266,15 +267,14 @@ impl Recall<'_> {
 
     /// Numbers given from here on may be others than those the lives before gave.
     fn distrust(&mut self) {
-        self.history.forget();
-        self.links.iter_mut().for_each(Link::forget);
+        self.links.history.forget();
+        self.links.forget_known();
     }
 
     /// The link to a neighbour of whose feed the log tells, if the log can be relied on so far.
     fn link(&mut self, name: &[u8]) -> Option<&mut Link> {
-        let from = |link: &&mut Link| link.neighbour.as_bytes() == name;
-        let link = self.links.iter_mut().find(from);
-        link.filter(|_| self.history.has_open_life())
+        let is_open = self.links.history.has_open_life();
+        self.links.link_to(name).filter(|_| is_open)
     }
 
     fn expire_nothing(&mut self) {

@@ -10,6 +10,7 @@
 
 use std::cmp::Ordering;
 
+use super::effects::LinkId;
 use super::feed::Feed;
 use super::index::Index;
 use super::location::Location;
@@ -36,8 +37,8 @@ pub const PREFETCH_MAX: usize = 32;
 pub enum Source {
     /// A client of ours, or our own log.
     Own,
-    /// The neighbour whose link has this place among our links.
-    Link(u16),
+    /// The neighbour of this link.
+    Link(LinkId),
 }
 
 /// One entry of the feed with its record.
@@ -144,8 +145,7 @@ impl Record {
     }
 
     /// Becomes the record of `location`, but for its number.
-    fn set(&mut self, location: &Location<'_>, source: Source) {
-        let effective = location.effective();
+    fn set(&mut self, location: &Location<'_>, effective: Timestamp, source: Source) {
         self.effective_seconds = effective.seconds();
         self.effective_nanos = effective.nanos();
         self.client_bytes = u16::try_from(location.client.len())
@@ -197,10 +197,10 @@ impl Record {
         }
     }
 
-    /// How `location` stands to this record. The integers decide almost always, and at a tie that it
+    /// How `location`, whose effective time is given, stands to this record. The integers decide almost always, and at a tie that it
     /// is the same report once more; otherwise the record's line is read again.
-    fn recency_of(&self, location: &Location<'_>) -> Ordering {
-        let by_time = location.effective().cmp(&self.effective());
+    fn recency_of(&self, location: &Location<'_>, effective: Timestamp) -> Ordering {
+        let by_time = effective.cmp(&self.effective());
         by_time.then_with(|| match location.line == self.line.as_bytes() {
             true => Ordering::Equal,
             false => location.recency(&self.location()),
@@ -285,7 +285,7 @@ impl Table {
             key.is_same(self.key(location.client)),
             "another client's key"
         );
-        let slot = self.place(location, source);
+        let slot = self.place(location, location.effective(), source);
         self.index.load(key, slot);
         self.append(slot);
         self.loadable -= 1;
@@ -314,7 +314,8 @@ impl Table {
             let key = self.key(record.client());
             let held = self.find(key, record.client());
             let held = held.expect("another of the same client is in the index");
-            let is_news = self.records[held as usize].recency_of(&record.location());
+            let effective = record.effective();
+            let is_news = self.records[held as usize].recency_of(&record.location(), effective);
             let older = match is_news == Ordering::Greater {
                 true => {
                     self.index.remove(key, held);
@@ -382,43 +383,44 @@ impl Table {
         (record.effective() >= self.oldest).then(|| record.location())
     }
 
-    /// Takes a report in if it is more recent than what is held, and has not expired. Says whether
-    /// it did: only then is it a change. `key` is that of the client.
-    pub fn accept(&mut self, key: Key, location: &Location<'_>, source: Source) -> bool {
+    /// Takes a report in if it is more recent than what is held, and has not expired. Gives the number
+    /// of the change; `None` if it is none. `key` is that of the client.
+    pub fn accept(&mut self, key: Key, location: &Location<'_>, source: Source) -> Option<u64> {
         debug_assert!(
             key.is_same(self.key(location.client)),
             "another client's key"
         );
-        if location.effective() < self.oldest {
-            self.lost = self.lost.max(location.effective());
-            return false;
+        let effective = location.effective();
+        if effective < self.oldest {
+            self.lost = self.lost.max(effective);
+            return None;
         }
         let slot = match self.find(key, location.client) {
             Some(slot) => {
                 let record = &mut self.records[slot as usize];
-                if record.recency_of(location) != Ordering::Greater {
-                    return false;
+                if record.recency_of(location, effective) != Ordering::Greater {
+                    return None;
                 }
-                record.set(location, source);
+                record.set(location, effective, source);
                 slot
             }
             None => {
-                let slot = self.place(location, source);
+                let slot = self.place(location, effective, source);
                 self.index.insert(key, slot);
                 slot
             }
         };
-        self.append(slot);
-        true
+        Some(self.append(slot))
     }
 
-    /// Appends to the feed that the record in `slot` has changed.
-    fn append(&mut self, slot: u32) {
+    /// Appends to the feed that the record in `slot` has changed, and gives the change's number.
+    fn append(&mut self, slot: u32) -> u64 {
         let held = self.len();
         let records = &self.records;
         let latest = |slot: u32| records[slot as usize].number;
         let number = self.feed.append(slot, held, latest);
         self.records[slot as usize].number = number;
+        number
     }
 
     /// What always holds, at the price of a look at everything.
@@ -452,13 +454,13 @@ impl Table {
         self.index.find(key, is_right)
     }
 
-    fn place(&mut self, location: &Location<'_>, source: Source) -> u32 {
+    fn place(&mut self, location: &Location<'_>, effective: Timestamp, source: Source) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.records.push(Record::empty());
             let last = self.records.len() - 1;
             u32::try_from(last).expect("memory ends long before 2^32 records")
         });
-        self.records[slot as usize].set(location, source);
+        self.records[slot as usize].set(location, effective, source);
         slot
     }
 
@@ -590,7 +592,9 @@ mod tests {
 
     fn accept(table: &mut Table, line: &str, source: Source) -> bool {
         let location = parse_at(line.as_bytes()).expect(line);
-        table.accept(table.key(location.client), &location, source)
+        table
+            .accept(table.key(location.client), &location, source)
+            .is_some()
     }
 
     fn table_with(lines: &[String]) -> Table {
@@ -616,9 +620,9 @@ mod tests {
         let new = "AT A +0.000000000 kiwi +01+000 11";
         let other = "AT A +0.000000000 emu +00+000 10";
         assert!(accept(&mut table, old, Source::Own));
-        assert!(accept(&mut table, other, Source::Link(3)));
+        assert!(accept(&mut table, other, Source::Link(LinkId::nth(3))));
         assert!(!accept(&mut table, old, Source::Own), "no change: the same");
-        assert!(accept(&mut table, new, Source::Link(1)));
+        assert!(accept(&mut table, new, Source::Link(LinkId::nth(1))));
         assert!(!accept(&mut table, old, Source::Own), "no change: older");
         assert_eq!((table.len(), table.end()), (2, 3));
         let feed: Vec<_> = table.changes_after(0).collect();
@@ -630,8 +634,8 @@ mod tests {
         assert_eq!(
             feed,
             [
-                change(2, other, Source::Link(3)),
-                change(3, new, Source::Link(1))
+                change(2, other, Source::Link(LinkId::nth(3))),
+                change(3, new, Source::Link(LinkId::nth(1)))
             ]
         );
         assert_eq!(table.changes_after(2).count(), 1);
@@ -674,7 +678,11 @@ mod tests {
     fn what_has_expired_is_unknown_at_once_and_not_taken_in_again() {
         let mut table = Table::new((1, 2));
         assert!(accept(&mut table, &report("kiwi", 10), Source::Own));
-        assert!(accept(&mut table, &report("emu", 20), Source::Link(0)));
+        assert!(accept(
+            &mut table,
+            &report("emu", 20),
+            Source::Link(LinkId::nth(0))
+        ));
         table.expire_before(Timestamp::new(10, 1));
         assert_eq!(table.location(b"kiwi"), None);
         assert_eq!(contents(&table), [report("emu", 20)]);
@@ -706,7 +714,7 @@ mod tests {
         for (client, key) in [("kiwi", kiwi), ("emu", emu)] {
             let line = report(client, 30);
             let location = parse_at(line.as_bytes()).expect("it is one");
-            assert!(table.accept(key, &location, Source::Own));
+            assert!(table.accept(key, &location, Source::Own).is_some());
             let held = table.location_at(key, client.as_bytes());
             assert_eq!(held, Some(location));
         }
@@ -900,7 +908,7 @@ mod tests {
                             if wanted {
                                 room -= 1;
                                 let location = parse_at(change.line).expect("it was held");
-                                neighbour.accept(neighbour.key(location.client), &location, Source::Link(0));
+                                neighbour.accept(neighbour.key(location.client), &location, Source::Link(LinkId::nth(0)));
                             }
                             wanted
                         });
@@ -974,10 +982,10 @@ mod tests {
             let (left, right) = lines.split_at((split * lines.len() as f64) as usize);
             let (mut a, mut b) = (table_with(left), table_with(right));
             for line in contents(&a) {
-                accept(&mut b, &line, Source::Link(0));
+                accept(&mut b, &line, Source::Link(LinkId::nth(0)));
             }
             for line in contents(&b) {
-                accept(&mut a, &line, Source::Link(0));
+                accept(&mut a, &line, Source::Link(LinkId::nth(0)));
             }
             prop_assert_eq!(contents(&a), contents(&b));
             prop_assert_eq!(contents(&a), contents(&table_with(&lines)));

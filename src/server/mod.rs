@@ -1,5 +1,5 @@
-//! One server, running: where the floors meet. What the reactor tells becomes facts for the node;
-//! what the node wishes is carried out by the reactor, Twitter's workers and the log.
+//! One server, running: where the floors meet. What the reactor tells becomes an input of the node;
+//! the node's effects are carried out by the reactor, Twitter's workers and the log.
 //!
 //! `main` makes one and runs it. A turn:
 //!
@@ -16,16 +16,20 @@
 //! |---|---|
 //! | `start` | what is done once, before |
 //! | `serving`, `intake` | reading from connections, and cutting what they say into lines |
-//! | `driver` | facts to the node; its wishes carried out |
+//! | `driver` | what happens becomes an input of the node |
+//! | `shell` | the node's effects, carried out |
+//! | `mail` | what other threads tell the loop |
 //! | `neighbours`, `operator` | where neighbours are; what the operator is told |
 //! | `roles` | what connections are for |
 
 mod driver;
 mod intake;
+mod mail;
 mod neighbours;
 mod operator;
 mod roles;
 mod serving;
+mod shell;
 mod start;
 
 use std::io;
@@ -33,12 +37,14 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use self::driver::{Driver, Mail};
+use self::driver::Driver;
 use self::intake::Intake;
+use self::mail::Mail;
 use self::neighbours::Neighbours;
 use self::operator::Operator;
 pub use self::operator::one_line;
 use self::roles::Role;
+use self::shell::Shell;
 pub use self::start::StartError;
 use crate::log::files::Files;
 use crate::log::{self, Fsync};
@@ -125,7 +131,16 @@ impl Server {
             "clients on {}, servers on {}",
             member.client_address, member.server_address
         ));
-        let mut driver = Driver::new(operator, node, reactor, log, pool, neighbours, now);
+        let shell = Shell {
+            reactor,
+            log,
+            pool,
+            neighbours,
+            operator,
+            now,
+            dials: Vec::new(),
+        };
+        let mut driver = Driver::new(node, shell);
         if let Some(most) = options.max_connections {
             driver.limit_clients(most);
         }
@@ -149,18 +164,20 @@ impl Server {
 
     fn turn(&mut self) -> io::Result<()> {
         let driver = &mut self.driver;
-        driver.log.commit(&driver.node, driver.now);
-        driver.tell_of_the_log();
-        driver.reactor.flush();
-        driver.log.work(&mut driver.node, driver.now);
-        driver.reactor.turn(driver.wake_at())?;
+        let Driver { node, shell, .. } = driver;
+        shell.log.commit(node, shell.now);
+        shell.tell_of_the_log();
+        shell.reactor.flush();
+        shell.log.work(node, shell.now);
+        let wake_at = driver.wake_at();
+        driver.shell.reactor.turn(wake_at)?;
         driver.set_now(Now::read());
-        while let Some(event) = driver.reactor.poll_event() {
+        while let Some(event) = driver.shell.reactor.poll_event() {
             driver.handle_event(event);
         }
         serving::serve_ready(driver, &mut self.intake);
         driver.refuse_surplus();
-        while let Some(mail) = driver.reactor.poll_mail() {
+        while let Some(mail) = driver.shell.reactor.poll_mail() {
             driver.handle_mail(mail);
         }
         driver.handle_timeout();

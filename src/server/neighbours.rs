@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::roles::Role;
 use crate::connection_id::ConnectionId;
 use crate::log::record::Label;
-use crate::node::LinkIndex;
+use crate::node::effects::LinkId;
 use crate::topology::{Address, Member, ServerName};
 
 /// A neighbour may be unreachable for this long before it is worth a word.
@@ -63,8 +63,8 @@ impl Neighbours {
     }
 
     /// The neighbour at the other end of `link`.
-    pub fn at(&mut self, link: LinkIndex) -> &mut Neighbour {
-        &mut self.0[usize::from(link.0)]
+    pub fn at(&mut self, link: LinkId) -> &mut Neighbour {
+        &mut self.0[link.index()]
     }
 
     /// What to tell the operator of links that have changed too often.
@@ -75,14 +75,14 @@ impl Neighbours {
     }
 
     /// The link for which the dial `id` is under way.
-    pub fn dialled(&self, id: ConnectionId) -> Option<LinkIndex> {
+    pub fn dialled(&self, id: ConnectionId) -> Option<LinkId> {
         let index = self.0.iter().position(|n| n.dial == Some(id))?;
-        Some(LinkIndex(index as u16))
+        Some(LinkId::nth(index))
     }
 
     /// How the log names a connection, which may belong to a link.
-    pub fn label(&self, id: ConnectionId, role: Role, link: Option<LinkIndex>) -> Label<'_> {
-        let name = link.map(|link| &self.0[usize::from(link.0)].name);
+    pub fn label(&self, id: ConnectionId, role: Role, link: Option<LinkId>) -> Label<'_> {
+        let name = link.map(|link| &self.0[link.index()].name);
         match role {
             Role::Client => Label::Client(id.serial),
             Role::Accepted | Role::Dialled => Label::Server(id.serial, name),
@@ -207,7 +207,7 @@ mod tests {
     fn of_a_link_that_goes_up_and_down_all_the_time_the_first_and_the_last_is_told() {
         let topology = Topology::parse(b"Ann localhost:1 localhost:2\n").expect("it is one");
         let mut neighbours = Neighbours::new(topology.members().iter());
-        let (start, link) = (Instant::now(), LinkIndex(0));
+        let (start, link) = (Instant::now(), LinkId::nth(0));
         let most = CHANGES_MAX as usize;
         for (minute, at_once) in [(0, most), (1, 0), (2, 0), (4, most)] {
             let now = start + minute * CHANGES_WHILE;

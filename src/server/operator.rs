@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::topology::ServerName;
 
 /// So much may have been said that is not written yet; what is beyond that is lost, and counted.
-const UNWRITTEN_BYTES_MAX: usize = 1024 * 1024;
+const UNWRITTEN_BYTES_MAX: usize = 128 * 1024;
 
 /// An end waits for so long until all that was said is written, ...
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);

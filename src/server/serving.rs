@@ -2,7 +2,7 @@
 //!
 //! `Server` calls [`serve_ready`] once a turn.
 
-use super::driver::{Ahead, Driver};
+use super::driver::{Driver, Prefetched};
 use super::intake::Intake;
 use super::roles::Role;
 use crate::connection_id::ConnectionId;
@@ -23,13 +23,13 @@ enum Served {
 
 /// Reads from all that are ready, once each, and handles what they have said.
 pub fn serve_ready(driver: &mut Driver, intake: &mut Intake) {
-    let share = driver.reactor.read_share();
-    let mut left = driver.reactor.ready_len();
+    let share = driver.shell.reactor.read_share();
+    let mut left = driver.shell.reactor.ready_len();
     while left > 0 {
         intake.clear();
         while left > 0 && intake.has_room() {
             left -= 1;
-            if let Some(id) = driver.reactor.poll_ready() {
+            if let Some(id) = driver.shell.reactor.poll_ready() {
                 take_in(driver, id, share, intake);
             }
         }
@@ -39,7 +39,7 @@ pub fn serve_ready(driver: &mut Driver, intake: &mut Intake) {
 
 /// Reads from a connection, once, when all it had said before has been handled.
 fn take_in(driver: &mut Driver, id: ConnectionId, share: usize, intake: &mut Intake) {
-    let Some(role) = driver.reactor.role(id) else {
+    let Some(role) = driver.shell.reactor.role(id) else {
         return;
     };
     if !serve_pieces(driver, id, role, &[]) {
@@ -47,19 +47,20 @@ fn take_in(driver: &mut Driver, id: ConnectionId, share: usize, intake: &mut Int
     }
     let share = match role {
         Role::Client => share,
-        Role::Accepted | Role::Dialled => driver.peer_share(id, share),
+        Role::Accepted | Role::Dialled => driver.peer_quota(id, share),
     };
-    let read = match driver.reactor.read(id, &mut intake.room()[..share]) {
+    let read = match driver.shell.reactor.read(id, &mut intake.room()[..share]) {
         Fill::Bytes(read) => read,
         Fill::Drained => return,
         Fill::End => return driver.handle_end(id, role),
     };
     match role {
         Role::Client => {}
-        Role::Accepted | Role::Dialled => driver.node.handle_link_bytes(id, driver.now),
+        Role::Accepted | Role::Dialled => driver.node.handle_link_bytes(id, driver.shell.now),
     }
     let mut chunk = intake.read(read);
-    if !driver.reactor.is_between_lines(id) && !serve_kept_line(driver, id, role, &mut chunk) {
+    if !driver.shell.reactor.is_between_lines(id) && !serve_kept_line(driver, id, role, &mut chunk)
+    {
         return;
     }
     let start = read - chunk.len();
@@ -69,7 +70,7 @@ fn take_in(driver: &mut Driver, id: ConnectionId, share: usize, intake: &mut Int
 /// Handles a line whose beginning was kept, as far as `chunk` goes on with it. `false` if all of
 /// `chunk` has been taken, or the rest must wait and is kept.
 fn serve_kept_line(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[u8]) -> bool {
-    while !driver.reactor.is_between_lines(id) {
+    while !driver.shell.reactor.is_between_lines(id) {
         match serve_piece(driver, id, role, chunk) {
             Served::Piece => {}
             Served::Nothing | Served::Held => return false,
@@ -78,7 +79,7 @@ fn serve_kept_line(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mu
     // The line is no longer kept, and who has to wait after it is held, be there a rest or not.
     let wanted = serve_pieces(driver, id, role, &[]);
     if !wanted {
-        driver.reactor.hold(id, chunk);
+        driver.shell.reactor.hold(id, chunk);
     }
     wanted
 }
@@ -91,20 +92,20 @@ fn handle_intake(driver: &mut Driver, intake: &Intake) {
     let mut held = None;
     loop {
         for item in lines.by_ref().take(PREFETCH_MAX) {
-            let ahead = item.line.map(|text| driver.read_ahead(item.role, text));
+            let ahead = item.line.map(|text| driver.prefetch_line(item.role, text));
             group.push((item, ahead));
         }
         if group.is_empty() {
             return;
         }
         let ahead = group.iter_mut().filter_map(|(_, ahead)| ahead.as_mut());
-        driver.node.prefetch(ahead.filter_map(Ahead::key_mut));
+        driver.node.prefetch(ahead.filter_map(Prefetched::key_mut));
         for (item, ahead) in group.drain(..) {
             if held == Some(item.id) {
                 continue; // it is in what was kept
             }
-            if !driver.wants(item.id, item.role) {
-                driver.reactor.hold(item.id, item.rest);
+            if !driver.accepts(item.id, item.role) {
+                driver.shell.reactor.hold(item.id, item.rest);
                 held = Some(item.id);
                 continue;
             }
@@ -114,8 +115,8 @@ fn handle_intake(driver: &mut Driver, intake: &Intake) {
             };
             driver.handle_line(item.id, item.role, text, ahead);
             let is_last = item.rest.len() == text.len() + 1;
-            if is_last && !driver.wants(item.id, item.role) {
-                driver.reactor.hold(item.id, &[]); // it waits for us, not we for it
+            if is_last && !driver.accepts(item.id, item.role) {
+                driver.shell.reactor.hold(item.id, &[]); // it waits for us, not we for it
             }
         }
     }
@@ -134,11 +135,15 @@ fn serve_pieces(driver: &mut Driver, id: ConnectionId, role: Role, mut chunk: &[
 
 /// Handles one piece of what was kept before, or of `chunk`.
 fn serve_piece(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[u8]) -> Served {
-    if !driver.wants(id, role) {
-        driver.reactor.hold(id, chunk);
+    if !driver.accepts(id, role) {
+        driver.shell.reactor.hold(id, chunk);
         return Served::Held;
     }
-    let Some(piece) = driver.reactor.next_piece(id, chunk, role.line_bytes_max()) else {
+    let Some(piece) = driver
+        .shell
+        .reactor
+        .next_piece(id, chunk, role.line_bytes_max())
+    else {
         return Served::Nothing;
     };
     // What was kept is copied, so that its memory may change: this is for the few lines that
@@ -146,7 +151,7 @@ fn serve_piece(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[
     match piece {
         Piece::Line(text) => {
             let text = text.to_vec();
-            let ahead = driver.read_ahead(role, &text);
+            let ahead = driver.prefetch_line(role, &text);
             driver.handle_line(id, role, &text, ahead);
         }
         Piece::Overlong { bytes, first, last } => {

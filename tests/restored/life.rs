@@ -8,12 +8,13 @@ use herd::connection_id::ConnectionId;
 use herd::log::disk::Ticket;
 use herd::log::record::{Direction, Label};
 use herd::log::{Fsync, Log, Options};
-use herd::node::link::Spoken;
+use herd::node::effects::{LinkId, LogPolicy};
 use herd::node::protocol::Incarnation;
-use herd::node::{Action, LinkIndex, Node, Seeds};
+use herd::node::{Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::{ServerName, Topology};
 
+use crate::effects::{Effect, Recorder};
 use crate::memory::Memory;
 use crate::{World, pick};
 
@@ -67,6 +68,9 @@ pub struct Life<'a> {
     pub world: &'a mut World,
     /// Blake.
     pub node: Node,
+    effects: Recorder,
+    /// What Bryant wants done.
+    bryants: Recorder,
     log: Log<&'a mut Memory>,
     tickets: &'a Receiver<Ticket>,
     /// What its clock is off by, in seconds.
@@ -97,6 +101,8 @@ impl<'a> Life<'a> {
         let mut life = Life {
             world,
             node,
+            effects: Recorder::default(),
+            bryants: Recorder::default(),
             log: Log::new(memory, options),
             tickets,
             skew,
@@ -156,37 +162,41 @@ impl<'a> Life<'a> {
     fn perform(&mut self) {
         let mut is_lost = false;
         self.log.set_time(self.now());
-        while let Some(action) = self.node.poll_action() {
-            match action {
-                Action::Send {
+        for effect in self.effects.take() {
+            match effect {
+                Effect::Reply(id, line) => {
+                    self.log
+                        .record(Direction::Out, Label::Client(id.serial), &line);
+                }
+                Effect::Send {
                     to,
                     link,
                     line,
-                    spoken,
+                    policy,
                 } => {
                     let label = match link {
                         Some(_) => Label::Server(to.serial, Some(&self.bryant)),
                         None => Label::Client(to.serial),
                     };
-                    if spoken == Spoken::News {
-                        self.log.record(Direction::Out, label, line);
+                    if policy == LogPolicy::Log {
+                        self.log.record(Direction::Out, label, &line);
                     }
                     if let (Some(_), Some(wire)) = (link, &mut self.wire) {
-                        wire.to_bryant.push_back(line.to_vec());
+                        wire.to_bryant.push_back(line);
                     }
                 }
-                Action::Lose { .. } | Action::Abort { .. } => is_lost = true,
+                Effect::Lose(..) | Effect::Abort(..) => is_lost = true,
                 _ => {}
             }
         }
-        while let Some(action) = self.world.bryant.poll_action() {
-            match action {
-                Action::Send { link, line, .. } => {
+        for effect in self.bryants.take() {
+            match effect {
+                Effect::Send { link, line, .. } => {
                     if let (Some(_), Some(wire)) = (link, &mut self.wire) {
-                        wire.to_blake.push_back(line.to_vec());
+                        wire.to_blake.push_back(line);
                     }
                 }
-                Action::Lose { .. } | Action::Abort { .. } => is_lost = true,
+                Effect::Lose(..) | Effect::Abort(..) => is_lost = true,
                 _ => {}
             }
         }
@@ -209,7 +219,9 @@ impl<'a> Life<'a> {
         });
         self.node.handle_accepted(id, self.now());
         let now = self.world.now;
-        self.world.bryant.handle_connected(LinkIndex(0), id, now);
+        self.world
+            .bryant
+            .handle_connected(LinkId::nth(0), id, now, &mut self.bryants);
         self.perform();
     }
 
@@ -218,8 +230,11 @@ impl<'a> Life<'a> {
         if let Some(Wire { id, .. }) = self.wire.take() {
             self.world.note("cut");
             let now = self.world.now;
-            self.node.handle_peer_lost(id, "cut", self.now());
-            self.world.bryant.handle_peer_lost(id, "cut", now);
+            let own = self.now();
+            self.node
+                .handle_peer_lost(id, "cut", own, &mut self.effects);
+            let bryant = &mut self.world.bryant;
+            bryant.handle_peer_lost(id, "cut", now, &mut self.bryants);
             self.perform();
         }
     }
@@ -249,12 +264,13 @@ impl<'a> Life<'a> {
     fn hear(&mut self, id: ConnectionId, line: &[u8]) {
         let now = self.now();
         let read = self.node.read_link_line(line);
-        let spoken = self.node.handle_link_line(id, read, now);
-        if spoken == Spoken::News {
+        let policy = self.node.log_policy(id, &read);
+        if policy == LogPolicy::Log {
             self.log.set_time(now);
             let label = Label::Server(id.serial, Some(&self.bryant));
             self.log.record(Direction::In, label, line);
         }
+        self.node.handle_link_line(id, read, now, &mut self.effects);
         let line = line.escape_ascii();
         self.world.note(&format!("Blake < {line}"));
         self.perform();
@@ -263,7 +279,7 @@ impl<'a> Life<'a> {
     fn have_bryant_hear(&mut self, id: ConnectionId, line: &[u8]) {
         let World { bryant, now, .. } = &mut *self.world;
         let read = bryant.read_link_line(line);
-        bryant.handle_link_line(id, read, *now);
+        bryant.handle_link_line(id, read, *now, &mut self.bryants);
         let line = line.escape_ascii();
         self.world.note(&format!("Bryant < {line}"));
         self.perform();
@@ -276,12 +292,14 @@ impl<'a> Life<'a> {
         self.world.now.wall = Timestamp::new(seconds, (nanos % 1_000_000_000) as u32);
         self.world.now.mono += time;
         let (now, own) = (self.world.now, self.now());
-        self.node.handle_timeout(own);
-        self.world.bryant.handle_timeout(now);
+        self.node.handle_timeout(own, &mut self.effects);
+        let bryant = &mut self.world.bryant;
+        bryant.handle_timeout(now, &mut self.bryants);
         self.perform();
         if let Some(Wire { id, .. }) = self.wire {
-            self.node.handle_room(id, ROOM, own);
-            self.world.bryant.handle_room(id, ROOM, now);
+            self.node.handle_room(id, ROOM, own, &mut self.effects);
+            let bryant = &mut self.world.bryant;
+            bryant.handle_room(id, ROOM, now, &mut self.bryants);
             self.perform();
         }
     }
@@ -290,7 +308,9 @@ impl<'a> Life<'a> {
         let line = self.world.report();
         self.world.note(&format!("to Blake: {line}"));
         let read = self.node.read_client_line(line.as_bytes());
-        self.node.handle_client_line(CLIENT, read, self.now());
+        let now = self.now();
+        self.node
+            .handle_client_line(CLIENT, read, now, &mut self.effects);
         self.perform();
     }
 
@@ -299,7 +319,7 @@ impl<'a> Life<'a> {
         self.world.note(&format!("to Bryant: {line}"));
         let World { bryant, now, .. } = &mut *self.world;
         let read = bryant.read_client_line(line.as_bytes());
-        bryant.handle_client_line(CLIENT, read, *now);
+        bryant.handle_client_line(CLIENT, read, *now, &mut self.bryants);
         self.perform();
     }
 

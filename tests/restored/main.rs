@@ -6,6 +6,8 @@
 //! restored` replays one seed, `HERD_SEEDS=30000` runs so many; each failure prints its seed and all
 //! that happened. `life` has a life of Blake, beside Bryant.
 
+#[path = "../support/effects.rs"]
+mod effects;
 mod life;
 #[path = "../fuzz/checks/memory.rs"]
 mod memory;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
-use herd::node::LinkIndex;
+use herd::node::effects::LinkId;
 use herd::node::questions::QuestionId;
 
 use crate::clients::Said;
@@ -19,7 +19,7 @@ pub enum Event {
     /// There may be room on a wire again.
     Room(Moment),
     /// A dial comes to an end; the number tells it from later ones.
-    Dialled(Moment, LinkIndex, u64),
+    Dialled(Moment, LinkId, u64),
     /// A connection that was closed here has gone.
     Gone(Moment, ConnectionId),
     /// Twitter answers.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
-use herd::node::LinkIndex;
+use herd::node::effects::LinkId;
 use herd::node::questions::ASKERS_PER_CLIENT_MAX;
 
 use crate::clients::Client;
@@ -162,7 +162,7 @@ impl Herd {
     }
 
     /// What a hello claims to have of the other's feed is exactly what it has been told, and is had.
-    pub fn check_claim(&self, index: usize, link: LinkIndex, hello: &Hello) {
+    pub fn check_claim(&self, index: usize, link: LinkId, hello: &Hello) {
         let host = &self.hosts[index];
         let neighbour = host.neighbour(link);
         if host.whole {
@@ -251,13 +251,13 @@ impl Herd {
     fn is_behind(&self, host: usize, other: usize) -> bool {
         let host = &self.hosts[host];
         let link = host.neighbours.iter().position(|&n| n == other);
-        let id = link.and_then(|link| host.up.get(&LinkIndex(link as u16)));
+        let id = link.and_then(|link| host.up.get(&LinkId::nth(link)));
         let node = host.node.as_ref();
         node.is_none_or(|node| node.backlogs().any(|behind| Some(&behind) == id))
     }
 
     /// A session gives way only to a hello that was said after its own, if one life said both.
-    pub fn check_is_later(&self, index: usize, link: LinkIndex, hello: &Hello) {
+    pub fn check_is_later(&self, index: usize, link: LinkId, hello: &Hello) {
         let host = &self.hosts[index];
         let old = host.up.get(&link).and_then(|id| host.costs.speaker(*id));
         if let Some(old) = old.filter(|old| old.life == hello.life) {
@@ -368,7 +368,7 @@ impl Herd {
     fn session_wire(&self, host: usize, other: usize) -> Option<u64> {
         let host = &self.hosts[host];
         let link = host.neighbours.iter().position(|&n| n == other)?;
-        let id = host.up.get(&LinkIndex(link as u16))?;
+        let id = host.up.get(&LinkId::nth(link))?;
         host.peers.get(id).map(|peer| peer.wire.0)
     }
 

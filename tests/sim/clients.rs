@@ -367,7 +367,8 @@ impl Herd {
             Said::Stall(stalled) => client.stalled = stalled,
             Said::Vanish => {
                 self.hosts[host].clients.remove(&id);
-                return self.hosts[host].node().handle_client_lost(id);
+                let (node, effects) = self.hosts[host].up();
+                return node.handle_client_lost(id, effects);
             }
         }
         self.serve_client(host, id, &[]);
@@ -382,7 +383,7 @@ impl Herd {
         let mut chunk = bytes;
         let is_read = |herd: &mut Herd| {
             let stalled = herd.client(host, id).stalled;
-            !stalled && herd.hosts[host].node().hears(id)
+            !stalled && herd.hosts[host].node().accepts(id)
         };
         let mut read = is_read(self);
         while read && let Some(piece) = input.next(&mut chunk, LINE_BYTES_MAX) {
@@ -391,8 +392,8 @@ impl Herd {
             };
             self.record_client(host, Direction::In, id, line);
             let now = self.clock(host);
-            let node = self.hosts[host].node();
-            node.handle_client_line(id, node.read_client_line(line), now);
+            let (node, effects) = self.hosts[host].up();
+            node.handle_client_line(id, node.read_client_line(line), now, effects);
             self.perform(host, None);
             read = is_read(self);
         }
@@ -535,7 +536,8 @@ impl Herd {
         let done = host.clients.iter().filter(|(_, client)| done(client));
         for id in done.map(|(id, _)| *id).collect::<Vec<_>>() {
             host.clients.remove(&id);
-            host.node().handle_client_lost(id);
+            let (node, effects) = host.up();
+            node.handle_client_lost(id, effects);
         }
     }
 }

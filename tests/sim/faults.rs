@@ -196,8 +196,8 @@ impl Herd {
             return;
         }
         let now = self.clock(end.host);
-        let node = self.hosts[end.host].node();
-        node.handle_peer_lost(end.id, "it was reset", now);
+        let (node, effects) = self.hosts[end.host].up();
+        node.handle_peer_lost(end.id, "it was reset", now, effects);
         self.end_turn(end.host);
         let state = State::of(&self.network.ways[&pair]);
         self.fences.touch(pair, self.now, state);

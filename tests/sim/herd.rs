@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use herd::connection_id::ConnectionId;
 use herd::line_buffer::LineBuffer;
+use herd::node::effects::LinkId;
 use herd::node::protocol::Incarnation;
-use herd::node::{LinkIndex, Node, Seeds};
+use herd::node::{Node, Seeds};
 use herd::random::SplitMix64;
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
@@ -234,9 +235,14 @@ impl Herd {
             let costs = &mut self.hosts[index].costs;
             costs.forget(expired.map(|made| made.digest));
             let now = self.clock(index);
-            let Host { disk, node, .. } = &mut self.hosts[index];
+            let Host {
+                disk,
+                node,
+                effects,
+                ..
+            } = &mut self.hosts[index];
             if let Some(node) = node
-                && node.handle_clock_set_back(now)
+                && node.handle_clock_set_back(now, effects)
             {
                 disk.note_gap(node, now);
                 self.hosts[index].doubt_marks();
@@ -372,9 +378,9 @@ impl Herd {
                 }
                 self.hosts[host].wake = None;
                 let now = self.clock(host);
-                let node = self.hosts[host].node();
+                let (node, effects) = self.hosts[host].up();
                 if node.poll_timeout().is_some_and(|at| at <= now.mono) {
-                    node.handle_timeout(now);
+                    node.handle_timeout(now, effects);
                 }
                 host
             }
@@ -408,7 +414,7 @@ impl Herd {
     // ---- connections between servers
 
     /// A host dials: the answer comes after a while, or never.
-    pub fn dial(&mut self, host: usize, link: LinkIndex) {
+    pub fn dial(&mut self, host: usize, link: LinkId) {
         self.dials += 1;
         let dial = self.dials;
         self.hosts[host].dials.insert(link, dial);
@@ -427,7 +433,7 @@ impl Herd {
         self.network.is_dark(a, b) || self.network.is_dark(b, a)
     }
 
-    fn finish_dial(&mut self, host: usize, link: LinkIndex, dial: u64) {
+    fn finish_dial(&mut self, host: usize, link: LinkId, dial: u64) {
         let other = self.hosts[host].neighbour(link);
         if self.hosts[host].dials.get(&link) != Some(&dial) || self.is_silent(host, other) {
             return; // given up; or its answer was lost
@@ -444,7 +450,8 @@ impl Herd {
         self.network
             .push((wire, 0), Parcel::Open, now_is, agenda, &mut self.dice);
         self.add_peer(host, id, (wire, 0));
-        self.hosts[host].node().handle_connected(link, id, now);
+        let (node, effects) = self.hosts[host].up();
+        node.handle_connected(link, id, now, effects);
     }
 
     fn add_peer(&mut self, host: usize, id: ConnectionId, wire: (u64, usize)) {
@@ -514,8 +521,7 @@ impl Herd {
                 .close(peer.wire, false, now, agenda, &mut self.dice);
         }
         let now = self.clock(host);
-        self.hosts[host]
-            .node()
-            .handle_peer_lost(id, "it has ended", now);
+        let (node, effects) = self.hosts[host].up();
+        node.handle_peer_lost(id, "it has ended", now, effects);
     }
 }

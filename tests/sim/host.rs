@@ -2,21 +2,21 @@
 //! simulation knows of it beside.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use herd::connection_id::{ConnectionId, ReplyId};
+use herd::connection_id::ConnectionId;
 use herd::line_buffer::LineBuffer;
-use herd::node::link::Spoken;
+use herd::node::Node;
+use herd::node::effects::LinkId;
 use herd::node::protocol::TweetQuery;
 use herd::node::questions::QuestionId;
-use herd::node::{Action, LinkIndex, Node};
 use herd::random::SplitMix64;
 
 use crate::agenda::Moment;
 use crate::clients::Client;
 use crate::costs::{Claim, Costs, Life};
 use crate::disk::{Crash, Disk, Left};
+use crate::effects::Recorder;
 use crate::oracle::{self, Heard, NEVER};
 
 /// A wire takes at least this much: less than a socket, so that neighbours are often too slow.
@@ -44,6 +44,8 @@ pub struct Host {
     pub neighbours: Vec<usize>,
     /// `None` while it is down.
     pub node: Option<Node>,
+    /// What its node wants done and was not yet.
+    pub effects: Recorder,
     /// Counts its lives.
     pub life: u64,
     /// It stays down when the herd is healed.
@@ -61,7 +63,7 @@ pub struct Host {
     serial: u64,
     pub peers: BTreeMap<ConnectionId, Peer>,
     /// The dial under way of each link, by its number.
-    pub dials: BTreeMap<LinkIndex, u64>,
+    pub dials: BTreeMap<LinkId, u64>,
     pub clients: BTreeMap<ConnectionId, Client>,
     /// What Twitter has been asked, and until when somebody waits for it.
     pub questions: BTreeMap<QuestionId, (TweetQuery, Duration)>,
@@ -90,7 +92,7 @@ pub struct Host {
     /// What its last crash has left on its disk.
     pub left: Left,
     /// The connection of each link that is up.
-    pub up: BTreeMap<LinkIndex, ConnectionId>,
+    pub up: BTreeMap<LinkId, ConnectionId>,
     pub costs: Costs,
     /// Something has happened to it since it was last checked.
     pub touched: bool,
@@ -133,6 +135,7 @@ impl Host {
             name,
             neighbours,
             node: None,
+            effects: Recorder::default(),
             life: 0,
             dead: false,
             disk,
@@ -171,12 +174,18 @@ impl Host {
 
     /// The node of a server that is up.
     pub fn node(&mut self) -> &mut Node {
-        self.node.as_mut().expect("the host is up")
+        self.up().0
+    }
+
+    /// The node of a server that is up, and the sink of its effects.
+    pub fn up(&mut self) -> (&mut Node, &mut Recorder) {
+        let node = self.node.as_mut().expect("the host is up");
+        (node, &mut self.effects)
     }
 
     /// The neighbour at the other end of a link.
-    pub fn neighbour(&self, link: LinkIndex) -> usize {
-        self.neighbours[usize::from(link.0)]
+    pub fn neighbour(&self, link: LinkId) -> usize {
+        self.neighbours[link.index()]
     }
 
     /// This life of the server `host`, which this is.
@@ -188,6 +197,7 @@ impl Host {
     /// Its process ends. What it must know is from then on what its disk has left.
     pub fn crash(&mut self, crash: Crash, dice: &mut SplitMix64) {
         self.node = None;
+        self.effects.take();
         self.doom = None;
         self.wake = None;
         self.peers.clear();
@@ -290,46 +300,4 @@ impl Host {
         let (life, number) = self.last_mark(neighbour)?;
         Some((life.clone(), number))
     }
-
-    /// The next thing its node wishes, with nothing borrowed from it.
-    pub fn next_deed(&mut self) -> Option<Deed> {
-        Some(match self.node().poll_action()? {
-            Action::Send {
-                to,
-                link,
-                line,
-                spoken,
-            } => Deed::Say(to, link, line.to_vec(), spoken),
-            Action::Owe { to, reply } => Deed::Owe(to, reply),
-            Action::Answer { to, reply, json } => Deed::Answer(to, reply, json),
-            Action::Dial(link) => Deed::Dial(link),
-            Action::Undial(link) => Deed::Undial(link),
-            Action::Lose { connection, .. } => Deed::Close(connection, false),
-            Action::Abort { connection, .. } => Deed::Close(connection, true),
-            Action::Ask {
-                question, query, ..
-            } => Deed::Ask(question, query),
-            Action::Withdraw(question) => Deed::Withdraw(question),
-            Action::LinkUp(link) => Deed::LinkUp(link),
-            Action::LinkDown(link, _) => Deed::LinkDown(link),
-            Action::Unreached(..) | Action::Refused { .. } | Action::TooManyAsk => Deed::Tell,
-        })
-    }
-}
-
-/// An action, with nothing borrowed from its node.
-#[derive(Debug)]
-pub enum Deed {
-    Say(ConnectionId, Option<LinkIndex>, Vec<u8>, Spoken),
-    Owe(ConnectionId, ReplyId),
-    Answer(ConnectionId, ReplyId, Arc<[u8]>),
-    Dial(LinkIndex),
-    Undial(LinkIndex),
-    Close(ConnectionId, bool),
-    Ask(QuestionId, TweetQuery),
-    Withdraw(QuestionId),
-    LinkUp(LinkIndex),
-    LinkDown(LinkIndex),
-    /// Only the operator is told.
-    Tell,
 }

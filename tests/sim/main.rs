@@ -22,6 +22,8 @@ mod checks;
 mod clients;
 mod costs;
 mod disk;
+#[path = "../support/effects.rs"]
+mod effects;
 mod faults;
 mod files;
 mod hash;

@@ -11,10 +11,11 @@ use herd::connection_id::ConnectionId;
 use herd::log::record::{Direction, Label};
 use herd::log::{Fsync, Log, Notice, Options};
 use herd::node::protocol::Incarnation;
-use herd::node::{Action, Node, Seeds};
+use herd::node::{Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
 
+use crate::effects::{Effect, Recorder};
 use crate::files::Files;
 
 /// Reports before the rotation is due.
@@ -66,14 +67,19 @@ impl Server {
         let id = ConnectionId { serial: 1, slot: 0 };
         let line = format!("IAMAT client{client} +27.5916+086.5640 {client}");
         let line = self.node.read_client_line(line.as_bytes());
-        self.node.handle_client_line(id, line, self.now);
+        let mut effects = Recorder::default();
+        self.node
+            .handle_client_line(id, line, self.now, &mut effects);
         let mut reply = None;
-        while let Some(action) = self.node.poll_action() {
-            let Action::Send { line, .. } = action else {
-                panic!("unexpected: {action:?}")
-            };
-            self.log.record(Direction::Out, Label::Client(1), line);
-            reply = Some(String::from_utf8_lossy(line).into_owned());
+        for effect in effects.take() {
+            match effect {
+                Effect::Changed(..) => {}
+                Effect::Reply(_, line) => {
+                    self.log.record(Direction::Out, Label::Client(1), &line);
+                    reply = Some(String::from_utf8_lossy(&line).into_owned());
+                }
+                effect => panic!("unexpected: {effect:?}"),
+            }
         }
         self.log.commit(&self.node, self.now);
         if !files.is_dead() {

@@ -9,8 +9,7 @@ use std::time::Duration;
 use herd::connection_id::ConnectionId;
 use herd::line_buffer::Piece;
 use herd::log::record::{Direction, Label};
-use herd::node::LinkIndex;
-use herd::node::link::Spoken;
+use herd::node::effects::{LinkId, LogPolicy};
 use herd::node::protocol::LINK_LINE_BYTES_MAX;
 use herd::node::questions::{ANSWER_TIMEOUT, QuestionId};
 
@@ -18,8 +17,9 @@ use crate::agenda::Event;
 use crate::clients::tweets;
 use crate::costs::{Hello, read_mark};
 use crate::disk::Crash;
+use crate::effects::Effect;
 use crate::herd::Herd;
-use crate::host::{Deed, Doom, Host, Outgoing};
+use crate::host::{Doom, Host, Outgoing};
 use crate::oracle;
 
 /// The longest that Twitter takes, when it answers at all: longer than anybody waits.
@@ -29,7 +29,8 @@ impl Herd {
     /// A turn in which nothing happens but what is due.
     pub fn turn(&mut self, host: usize) {
         let now = self.clock(host);
-        self.hosts[host].node().handle_timeout(now);
+        let (node, effects) = self.hosts[host].up();
+        node.handle_timeout(now, effects);
         self.end_turn(host);
     }
 
@@ -105,10 +106,12 @@ impl Herd {
             let now = self.clock(host);
             let before = self.hosts[host].node().speaker_of(id);
             let read = self.hosts[host].node().read_link_line(line);
-            let spoken = self.hosts[host].node().handle_link_line(id, read, now);
+            let (node, effects) = self.hosts[host].up();
+            let policy = node.log_policy(id, &read);
+            node.handle_link_line(id, read, now, effects);
             let speaker = self.hosts[host].node().speaker_of(id);
             let mut record = 0;
-            if spoken == Spoken::News {
+            if policy == LogPolicy::Log {
                 record = self.record_peer(host, Direction::In, id, speaker, line);
             }
             match (before, speaker) {
@@ -118,7 +121,7 @@ impl Herd {
                     let neighbour = self.hosts[host].neighbour(link);
                     self.hosts[host].costs.begin(id, neighbour, hello);
                 }
-                (Some(link), _) => self.note_heard(host, id, link, line, spoken, record),
+                (Some(link), _) => self.note_heard(host, id, link, line, policy, record),
                 (None, None) => {}
             }
             self.perform(host, Some(id));
@@ -134,9 +137,9 @@ impl Herd {
         &mut self,
         index: usize,
         id: ConnectionId,
-        link: LinkIndex,
+        link: LinkId,
         line: &[u8],
-        spoken: Spoken,
+        policy: LogPolicy,
         record: u64,
     ) {
         let oldest = self.oldest(index);
@@ -154,7 +157,7 @@ impl Herd {
             let hello = host.costs.speaker(id).expect("it has presented itself");
             let life = hello.life.clone();
             let news = host.learn_mark(neighbour, life, number, record);
-            let is_news = spoken == Spoken::News;
+            let is_news = policy == LogPolicy::Log;
             let known = host.whole; // of a log that was cut nobody else knows which marks are left
             assert!(
                 !known || is_news == news,
@@ -169,7 +172,7 @@ impl Herd {
         index: usize,
         direction: Direction,
         id: ConnectionId,
-        link: Option<LinkIndex>,
+        link: Option<LinkId>,
         line: &[u8],
     ) -> u64 {
         let now = self.clock(index);
@@ -197,27 +200,30 @@ impl Herd {
 
     /// Carries out what the node wishes after it has handled a line that came by `heard`.
     pub fn perform(&mut self, index: usize, heard: Option<ConnectionId>) {
-        while let Some(deed) = self.hosts[index].next_deed() {
-            match deed {
-                Deed::Say(id, link, line, spoken) => self.say(index, id, link, line, spoken),
-                Deed::Owe(id, reply) => self.client_is_owed(index, id, reply),
-                Deed::Answer(id, reply, json) => {
+        while let Some(effect) = self.hosts[index].effects.0.pop_front() {
+            match effect {
+                Effect::Reply(id, line) => self.reply(index, id, &line),
+                Effect::Reserve(id, reply, line) => {
+                    self.reply(index, id, &line);
+                    self.client_is_owed(index, id, reply);
+                }
+                Effect::Answer(id, reply, json) => {
                     self.record_client(index, Direction::Out, id, &json);
                     self.client_is_answered(index, id, reply, json);
                     let moment = self.hosts[index].moment(index);
                     self.agenda.plan(self.now, Event::Resume(moment, id));
                 }
-                Deed::Dial(link) => self.dial(index, link),
-                Deed::Undial(link) => drop(self.hosts[index].dials.remove(&link)),
-                Deed::Close(id, abruptly) => {
-                    let host = &mut self.hosts[index];
-                    if let Some(peer) = host.peers.get_mut(&id) {
-                        peer.closing = true;
-                        peer.closed_at = self.now;
-                        host.outbox.push(Outgoing::Close(id, abruptly));
-                    }
-                }
-                Deed::Ask(question, query) => {
+                Effect::Send {
+                    to,
+                    link,
+                    line,
+                    policy,
+                } => self.say(index, to, link, line, policy),
+                Effect::Dial(link) => self.dial(index, link),
+                Effect::CancelDial(link) => drop(self.hosts[index].dials.remove(&link)),
+                Effect::Lose(id, _) => self.close(index, id, false),
+                Effect::Abort(id, _) => self.close(index, id, true),
+                Effect::Ask(question, query, _) => {
                     let until = self.now + ANSWER_TIMEOUT;
                     let json = tweets(&query);
                     let host = &mut self.hosts[index];
@@ -230,18 +236,36 @@ impl Herd {
                         self.agenda.plan(at, Event::Tweets(moment, question, json));
                     }
                 }
-                Deed::Withdraw(question) => drop(self.hosts[index].questions.remove(&question)),
-                Deed::LinkUp(link) => {
+                Effect::Withdraw(question) => drop(self.hosts[index].questions.remove(&question)),
+                Effect::Changed(..) | Effect::Known(..) => {}
+                Effect::LinkUp(link) => {
                     let id = heard.expect("it is a hello that brings a link up");
                     self.hosts[index].up.insert(link, id);
                 }
-                Deed::Tell => {}
-                Deed::LinkDown(link) => {
+                Effect::LinkDown(link) => {
                     self.hosts[index].up.remove(&link);
                     self.fences
                         .link_down(index, self.hosts[index].neighbour(link), self.now);
                 }
+                Effect::Tell(_) => {}
             }
+        }
+    }
+
+    fn close(&mut self, index: usize, id: ConnectionId, abruptly: bool) {
+        let host = &mut self.hosts[index];
+        if let Some(peer) = host.peers.get_mut(&id) {
+            peer.closing = true;
+            peer.closed_at = self.now;
+            host.outbox.push(Outgoing::Close(id, abruptly));
+        }
+    }
+
+    fn reply(&mut self, index: usize, id: ConnectionId, line: &[u8]) {
+        self.trace(index, line);
+        if self.hosts[index].clients.contains_key(&id) {
+            let record = self.record_client(index, Direction::Out, id, line);
+            self.client_is_told(index, id, line, record);
         }
     }
 
@@ -249,15 +273,11 @@ impl Herd {
         &mut self,
         index: usize,
         id: ConnectionId,
-        link: Option<LinkIndex>,
+        link: Option<LinkId>,
         line: Vec<u8>,
-        spoken: Spoken,
+        policy: LogPolicy,
     ) {
         self.trace(index, &line);
-        if self.hosts[index].clients.contains_key(&id) {
-            let record = self.record_client(index, Direction::Out, id, &line);
-            return self.client_is_told(index, id, &line, record);
-        }
         if self.hosts[index]
             .peers
             .get(&id)
@@ -270,7 +290,7 @@ impl Herd {
             let shown = line.escape_ascii();
             assert!(!expired, "host {index} tells what has expired: {shown}");
         }
-        if spoken == Spoken::News {
+        if policy == LogPolicy::Log {
             self.record_peer(index, Direction::Out, id, link, &line);
         }
         if let (Some(hello), Some(link)) = (Hello::read(&line), link) {
@@ -284,7 +304,8 @@ impl Herd {
     pub fn answer(&mut self, host: usize, question: QuestionId, json: &[u8]) {
         self.hosts[host].questions.remove(&question);
         let json: Arc<[u8]> = Arc::from(json);
-        self.hosts[host].node().handle_answer(question, &json);
+        let (node, effects) = self.hosts[host].up();
+        node.handle_answer(question, &json, effects);
     }
 
     fn flood(&mut self, host: usize) {
@@ -299,7 +320,8 @@ impl Herd {
             let room = self.hosts[host].room.saturating_sub(under_way);
             let now = self.clock(host);
             let before = self.hosts[host].outbox.len();
-            self.hosts[host].node().handle_room(id, room, now);
+            let (node, effects) = self.hosts[host].up();
+            node.handle_room(id, room, now, effects);
             self.perform(host, None);
             let said = self.hosts[host].outbox[before..].iter();
             let bytes = said.map(|outgoing| match outgoing {

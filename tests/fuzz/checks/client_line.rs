@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use herd::connection_id::ReplyId;
 use herd::line_buffer::{LineBuffer, Piece};
+use herd::node::Node;
 use herd::node::protocol::{
-    Command, LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, LinkLine, TweetQuery, parse_at,
+    Command, IAmAt, LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, LinkLine, TweetQuery, WhatsAt, parse_at,
 };
 use herd::node::questions::QuestionId;
-use herd::node::{Action, Node};
 use herd::time::{Now, Timestamp};
 use herd::twitter::api::{Api, URL_BYTES_MAX};
 
+use super::effects::{Effect, Recorder};
 use super::model::{CLIENT, Model, bryant, nanos, start};
 
 /// Says `bytes` to a server, as a client that gets each answer of Twitter at once.
@@ -25,8 +26,9 @@ pub fn check(bytes: &[u8]) {
     while let Some(piece) = buffer.next(&mut chunk, LINE_BYTES_MAX) {
         let Piece::Line(line) = piece else { continue };
         check_parsing(line);
-        node.handle_client_line(CLIENT, node.read_client_line(line), now);
-        check_replies(&mut node, &mut model, line, now);
+        let mut effects = Recorder::default();
+        node.handle_client_line(CLIENT, node.read_client_line(line), now, &mut effects);
+        check_replies(&mut node, effects, &mut model, line, now);
         now.wall = Timestamp::new(now.wall.seconds() + 1, now.wall.nanos() / 2);
         now.mono += Duration::from_secs(1);
     }
@@ -34,8 +36,8 @@ pub fn check(bytes: &[u8]) {
     node.check_invariants();
 }
 
-fn check_replies(node: &mut Node, model: &mut Model, line: &[u8], now: Now) {
-    let (replies, owed, asked) = replies(node);
+fn check_replies(node: &mut Node, mut effects: Recorder, model: &mut Model, line: &[u8], now: Now) {
+    let (replies, owed, asked) = replies(&mut effects);
     let [reply] = &replies[..] else {
         panic!("{} replies to {}", replies.len(), line.escape_ascii());
     };
@@ -61,52 +63,45 @@ fn check_replies(node: &mut Node, model: &mut Model, line: &[u8], now: Now) {
     if let Some((reply, (question, query))) = owed.zip(asked) {
         check_query(&query);
         let json: Arc<[u8]> = Arc::from(&b"{}"[..]);
-        node.handle_answer(question, &json);
-        let to = CLIENT;
-        let answer = Action::Answer { to, reply, json };
-        assert_eq!(node.poll_action(), Some(answer));
-        assert_eq!(node.poll_action(), None);
+        node.handle_answer(question, &json, &mut effects);
+        assert_eq!(effects.take(), [Effect::Answer(CLIENT, reply, json)]);
     }
 }
 
 /// A question, and what is asked.
 type Asked = (QuestionId, TweetQuery);
 
-/// What the server says, what it owes after that, and what it asks of Twitter.
-fn replies(node: &mut Node) -> (Vec<Vec<u8>>, Option<ReplyId>, Option<Asked>) {
-    let (mut replies, mut owed, mut asked) = (Vec::new(), None, None);
-    while let Some(action) = node.poll_action() {
-        match action {
-            Action::Send { to, line, .. } => {
-                assert_eq!(to, CLIENT);
-                replies.push(line.to_vec());
+/// What the server says, which reply it has reserved, and what it asks of Twitter.
+fn replies(effects: &mut Recorder) -> (Vec<Vec<u8>>, Option<ReplyId>, Option<Asked>) {
+    let (mut replies, mut reserved, mut asked) = (Vec::new(), None, None);
+    for effect in effects.take() {
+        match effect {
+            Effect::Reply(CLIENT, line) => replies.push(line),
+            Effect::Reserve(CLIENT, reply, line) => {
+                replies.push(line);
+                assert_eq!(reserved.replace(reply), None, "two answers for one line");
             }
-            Action::Owe { to, reply } => {
-                assert_eq!((to, replies.len()), (CLIENT, 1), "behind the AT line");
-                assert_eq!(owed.replace(reply), None, "two answers for one line");
-            }
-            Action::Ask {
-                question, query, ..
-            } => {
+            Effect::Ask(question, query, _) => {
                 let before = asked.replace((question, query));
                 assert_eq!(before, None, "two questions for one line");
             }
+            Effect::Changed(..) | Effect::Tell(_) | Effect::Lose(CLIENT, _) => {}
             other => panic!("nobody wanted {other:?}"),
         }
     }
-    (replies, owed, asked)
+    (replies, reserved, asked)
 }
 
 /// What is found in a line is what stands there.
 fn check_parsing(line: &[u8]) {
     match (Command::parse(line), &fields(line)[..]) {
         (
-            Some(Command::IAmAt {
+            Some(Command::IAmAt(IAmAt {
                 client,
                 position,
                 time,
                 time_text,
-            }),
+            })),
             fields,
         ) => {
             assert_eq!(fields, [b"IAMAT", client, position.text(), time_text]);
@@ -115,11 +110,11 @@ fn check_parsing(line: &[u8]) {
             assert_eq!(read, nanos(time_text));
         }
         (
-            Some(Command::WhatsAt {
+            Some(Command::WhatsAt(WhatsAt {
                 client,
                 radius_km,
                 bound,
-            }),
+            })),
             [command, name, radius, text],
         ) => {
             assert_eq!([*command, *name, *radius], [b"WHATSAT", client, radius_km]);

@@ -11,14 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
+use herd::node::Node;
+use herd::node::effects::LinkId;
 use herd::node::protocol::{
-    Command, Hello, LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, LinkLine, parse_number, write_at,
+    Command, Hello, IAmAt, LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, LinkLine, parse_number, write_at,
     write_mark,
 };
-use herd::node::{Action, LinkIndex, Node};
 use herd::time::Now;
 use herd::topology::ServerName;
 
+use super::effects::{Effect, Recorder};
 use super::model::{CLIENT, Model, bryant, start};
 
 /// Has a server go through what `bytes` say.
@@ -44,24 +46,33 @@ fn check_parsing(line: &[u8]) {
             let server = ServerName::parse(location.server).expect("it was read");
             let (client, position) = (location.client, location.position);
             let (difference, time) = (location.difference, location.time_text);
-            write_at(&mut written, &server, difference, client, position, time);
+            let report = IAmAt {
+                client,
+                position,
+                time: location.time,
+                time_text: time,
+            };
+            write_at(&mut written, &server, difference, &report);
             // One report has one text.
             assert_eq!(
                 written.escape_ascii().to_string(),
-                line.escape_ascii().to_string()
+                line.strip_suffix(b"\r")
+                    .unwrap_or(line)
+                    .escape_ascii()
+                    .to_string()
             );
             let iamat = [b"IAMAT", client, position.text(), time].join(&b' ');
             assert!(iamat.len() <= LINE_BYTES_MAX);
-            assert!(matches!(
-                Command::parse(&iamat),
-                Some(Command::IAmAt { .. })
-            ));
+            let command = Command::parse(&iamat);
+            assert!(matches!(command, Some(Command::IAmAt(_))));
         }
         Ok(LinkLine::Mark(number)) => {
             write_mark(&mut written, number);
             assert_eq!(LinkLine::parse(&written), Ok(LinkLine::Mark(number)));
         }
-        Ok(LinkLine::Bye(reason)) => assert!(line.ends_with(reason)),
+        Ok(LinkLine::Bye(reason)) => {
+            assert!(line.strip_suffix(b"\r").unwrap_or(line).ends_with(reason));
+        }
         Err(why) => assert!(!why.is_empty()),
     }
 }
@@ -69,6 +80,7 @@ fn check_parsing(line: &[u8]) {
 /// A server, and those it talks with.
 struct Server {
     node: Node,
+    effects: Recorder,
     now: Now,
     model: Model,
     connections: [Option<ConnectionId>; 2],
@@ -82,6 +94,7 @@ impl Server {
         let now = start();
         Server {
             node: bryant(1, now),
+            effects: Recorder::default(),
             now,
             model: Model::default(),
             connections: [None; 2],
@@ -102,15 +115,14 @@ impl Server {
             Some((b'c', said)) => self.hear_client(said),
             Some((b'.', b"")) => {
                 self.now.mono += Duration::from_secs(1);
-                self.node.handle_timeout(self.now);
+                self.node.handle_timeout(self.now, &mut self.effects);
             }
             Some((b'r', room)) if let Some(room) = parse_number(room) => self.have_room(room),
             Some((b'x', rest)) if let Some(place) = place(rest) => self.lose(place),
             Some((b'd', rest)) if let Some(place) = place(rest) => self.connect(place),
             Some((b'f', rest)) if let Some(place) = place(rest) => {
                 if std::mem::take(&mut self.dials[place]) {
-                    self.node
-                        .handle_dial_failed(LinkIndex(place as u16), self.now);
+                    self.node.handle_dial_failed(LinkId::nth(place), self.now);
                 }
             }
             _ => self.hear(0, line),
@@ -128,33 +140,39 @@ impl Server {
             }
         };
         if line.len() > LINK_LINE_BYTES_MAX {
-            return self.node.handle_link_overlong(connection, self.now);
+            return self
+                .node
+                .handle_link_overlong(connection, self.now, &mut self.effects);
         }
         let is_neighbour = self.node.speaker_of(connection).is_some();
         let read = self.node.read_link_line(line);
-        self.node.handle_link_line(connection, read, self.now);
+        self.node
+            .handle_link_line(connection, read, self.now, &mut self.effects);
         if is_neighbour && matches!(LinkLine::parse(line), Ok(LinkLine::At(_))) {
-            self.model.hear(line);
+            self.model.hear(line.strip_suffix(b"\r").unwrap_or(line));
         }
     }
 
     fn hear_client(&mut self, line: &[u8]) {
         if line.len() <= LINE_BYTES_MAX {
             let read = self.node.read_client_line(line);
-            self.node.handle_client_line(CLIENT, read, self.now);
+            self.node
+                .handle_client_line(CLIENT, read, self.now, &mut self.effects);
         }
     }
 
     fn have_room(&mut self, room: u64) {
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         for connection in self.node.backlogs().collect::<Vec<_>>() {
-            self.node.handle_room(connection, room, self.now);
+            self.node
+                .handle_room(connection, room, self.now, &mut self.effects);
         }
     }
 
     fn lose(&mut self, place: usize) {
         if let Some(connection) = self.connections[place].take() {
-            self.node.handle_peer_lost(connection, "lost", self.now);
+            self.node
+                .handle_peer_lost(connection, "lost", self.now, &mut self.effects);
         }
     }
 
@@ -163,7 +181,7 @@ impl Server {
             self.lose(place);
             let connection = self.make_connection(place);
             self.node
-                .handle_connected(LinkIndex(place as u16), connection, self.now);
+                .handle_connected(LinkId::nth(place), connection, self.now, &mut self.effects);
         }
     }
 
@@ -179,23 +197,24 @@ impl Server {
     fn settle(&mut self) {
         loop {
             let (mut gone, mut asked) = (Vec::new(), Vec::new());
-            while let Some(action) = self.node.poll_action() {
-                match action {
-                    Action::Send { to, line, .. } if to == CLIENT => {
+            for effect in self.effects.take() {
+                match effect {
+                    Effect::Reply(_, line) | Effect::Reserve(_, _, line) => {
                         if line.starts_with(b"AT ") {
-                            self.model.hear(line);
+                            self.model.hear(&line);
                         }
                     }
-                    Action::Send { line, .. } => check_said(line),
-                    Action::Lose { connection, .. } | Action::Abort { connection, .. } => {
+                    Effect::Send { line, .. } => check_said(&line),
+                    Effect::Lose(CLIENT, _) => {} // it said what browsers say
+                    Effect::Lose(connection, _) | Effect::Abort(connection, _) => {
                         gone.push(connection);
                     }
-                    Action::Dial(LinkIndex(index)) => self.dials[usize::from(index)] = true,
-                    Action::Undial(LinkIndex(index)) => self.dials[usize::from(index)] = false,
-                    Action::Ask { question, .. } => asked.push(question),
-                    Action::Owe { .. } | Action::Answer { .. } | Action::Withdraw(_) => {}
-                    Action::LinkUp(_) | Action::LinkDown(..) => {}
-                    Action::Unreached(..) | Action::Refused { .. } | Action::TooManyAsk => {}
+                    Effect::Dial(link) => self.dials[link.index()] = true,
+                    Effect::CancelDial(link) => self.dials[link.index()] = false,
+                    Effect::Ask(question, ..) => asked.push(question),
+                    Effect::Answer(..) | Effect::Withdraw(_) => {}
+                    Effect::Changed(..) | Effect::Known(..) => {}
+                    Effect::LinkUp(_) | Effect::LinkDown(_) | Effect::Tell(_) => {}
                 }
             }
             self.node.check_invariants();
@@ -211,7 +230,8 @@ impl Server {
                 }
             }
             for question in asked {
-                self.node.handle_answer(question, &Arc::from(&b"{}"[..]));
+                let json = Arc::from(&b"{}"[..]);
+                self.node.handle_answer(question, &json, &mut self.effects);
             }
         }
     }

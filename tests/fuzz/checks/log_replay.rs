@@ -9,12 +9,13 @@ use herd::connection_id::ConnectionId;
 use herd::log::disk::Ticket;
 use herd::log::record::{self, Direction, Label, Stamp};
 use herd::log::{Fsync, Log, Notice, Options, note};
+use herd::node::Node;
 use herd::node::protocol::{Incarnation, Mark};
 use herd::node::recall::Recalled;
-use herd::node::{Action, Node};
 use herd::time::Now;
 use herd::topology::ServerName;
 
+use super::effects::{Effect, Recorder};
 use super::memory::Memory;
 use super::model::{CLIENT, bryant, start};
 
@@ -94,6 +95,7 @@ impl Known {
 /// A server over a log.
 struct Life<'a> {
     node: Node,
+    effects: Recorder,
     log: Log<&'a mut Memory>,
     now: Now,
     tickets: &'a Receiver<Ticket>,
@@ -110,6 +112,7 @@ impl<'a> Life<'a> {
         };
         let mut life = Life {
             node: bryant(incarnation, now),
+            effects: Recorder::default(),
             log: Log::new(memory, options),
             now,
             tickets,
@@ -137,10 +140,12 @@ impl<'a> Life<'a> {
         let report = b"IAMAT kiwi +34.068930-118.445127 1353118103.5";
         self.log.record(Direction::In, Label::Client(1), report);
         let read = self.node.read_client_line(report);
-        self.node.handle_client_line(CLIENT, read, self.now);
+        self.node
+            .handle_client_line(CLIENT, read, self.now, &mut self.effects);
         self.settle();
         self.now.mono += Duration::from_secs(1);
-        self.node.handle_room(BLAKE, usize::MAX, self.now);
+        self.node
+            .handle_room(BLAKE, usize::MAX, self.now, &mut self.effects);
         assert_eq!(self.node.backlogs().count(), 0);
         self.settle();
         Known::of(&self.node)
@@ -148,7 +153,8 @@ impl<'a> Life<'a> {
 
     fn hear_blake(&mut self, line: &[u8]) {
         let read = self.node.read_link_line(line);
-        self.node.handle_link_line(BLAKE, read, self.now);
+        self.node
+            .handle_link_line(BLAKE, read, self.now, &mut self.effects);
         assert!(self.node.speaker_of(BLAKE).is_some(), "Blake was refused");
         let blake = blake();
         let label = Label::Server(2, Some(&blake));
@@ -159,13 +165,16 @@ impl<'a> Life<'a> {
     /// Logs what is said, and turns until the log has nothing left to do.
     fn settle(&mut self) {
         let blake = blake();
-        while let Some(action) = self.node.poll_action() {
-            if let Action::Send { to, line, .. } = action {
-                let label = match to == BLAKE {
-                    true => Label::Server(2, Some(&blake)),
-                    false => Label::Client(1),
-                };
-                self.log.record(Direction::Out, label, line);
+        for effect in self.effects.take() {
+            match effect {
+                Effect::Send { line, .. } => {
+                    let label = Label::Server(2, Some(&blake));
+                    self.log.record(Direction::Out, label, &line);
+                }
+                Effect::Reply(_, line) => {
+                    self.log.record(Direction::Out, Label::Client(1), &line);
+                }
+                _ => {}
             }
         }
         self.node.check_invariants();

@@ -10,5 +10,7 @@ pub mod link_line;
 pub mod log_replay;
 pub mod topology;
 
+#[path = "../../support/effects.rs"]
+mod effects;
 mod memory;
 mod model;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use herd::node::Node;
 use herd::topology::{Address, ServerName, Topology};
 
+use super::effects::Recorder;
 use super::model::{SEEDS, start};
 
 /// Reads `bytes` as a topology file.
@@ -43,9 +44,9 @@ pub fn check(bytes: &[u8]) {
         let mut now = start();
         let mut node = Node::new(member, &topology, SEEDS, now);
         now.mono += Duration::from_secs(1);
-        node.handle_timeout(now);
-        let dials = std::iter::from_fn(|| node.poll_action().map(drop)).count();
-        assert_eq!(dials, neighbours.len());
+        let mut effects = Recorder::default();
+        node.handle_timeout(now, &mut effects);
+        assert_eq!(effects.take().len(), neighbours.len());
         node.check_invariants();
     }
     assert_eq!(Topology::parse(text(&topology).as_bytes()), Ok(topology));

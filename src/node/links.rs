@@ -1,0 +1,687 @@
+//! All neighbours: the connections between servers, what is said on them, and the changefeed as each
+//! neighbour follows it.
+//!
+//! `Node` owns one, lends it the table, and hands on what concerns neighbours. Here the hello decides
+//! who is at the other end of a connection; what comes before it is a stranger's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use super::effects::{Effects, LinkId, LogPolicy, News};
+use super::history::History;
+use super::link::{HELLO_TIMEOUT, Link, State};
+use super::location::Location;
+use super::protocol::{self, Hello, Incarnation, LINK_LINE_BYTES_MAX, LinkLine, Mark};
+use super::table::{Key, Source, Table};
+use crate::connection_id::ConnectionId;
+use crate::random::SplitMix64;
+use crate::time::Now;
+use crate::topology::{Member, ServerName, Topology};
+
+/// A line between servers that has been read, and is yet to be handled.
+#[derive(Clone, Debug)]
+pub enum NeighbourLine<'a> {
+    /// A location, and where the table has its client.
+    At(Location<'a>, Key),
+    /// Anything else.
+    Other(Result<LinkLine<'a>, &'static str>),
+}
+
+impl<'a> NeighbourLine<'a> {
+    /// Reads a line without its LF.
+    pub fn read(text: &'a [u8], table: &Table) -> NeighbourLine<'a> {
+        match LinkLine::parse(text) {
+            Ok(LinkLine::At(location)) => NeighbourLine::At(location, table.key(location.client)),
+            other => NeighbourLine::Other(other),
+        }
+    }
+
+    /// What `Node::prefetch` needs, if the line speaks of a client.
+    pub fn key_mut(&mut self) -> Option<&mut Key> {
+        match self {
+            NeighbourLine::At(_, key) => Some(key),
+            NeighbourLine::Other(_) => None,
+        }
+    }
+}
+
+/// Who is at the other end of a connection between servers, as far as that is settled.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    /// Whoever it is came to our server port and has not said so.
+    Stranger,
+    /// The neighbour of this link: we dialled it, or it has presented itself. The link's state says
+    /// which.
+    Neighbour(LinkId),
+    /// We are done with it, and wait for its end.
+    Closing {
+        /// Whose it was.
+        link: Option<LinkId>,
+        /// Whether it had presented itself.
+        presented: bool,
+    },
+}
+
+/// What a connection between servers is at, by its peer and the state of the peer's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Stranger,
+    Dialled(LinkId),
+    Up(LinkId),
+    Closing,
+}
+
+/// The neighbours, and all connections between servers.
+#[derive(Debug)]
+pub struct Links {
+    own: ServerName,
+    incarnation: Incarnation,
+    /// The incarnations of our changefeed, which say what a neighbour's mark is worth.
+    pub history: History,
+    links: BTreeMap<LinkId, Link>,
+    peers: BTreeMap<ConnectionId, Peer>,
+    /// By when those that came must have presented themselves, which is in the order they came.
+    hello_deadlines: VecDeque<(Instant, ConnectionId)>,
+    jitter: SplitMix64,
+    /// How many hellos we have said.
+    hellos: u64,
+    /// The server is on its way out: nobody is dialled any longer.
+    is_leaving: bool,
+}
+
+impl Links {
+    /// The neighbours of `member`, none of them linked.
+    pub fn new(
+        member: &Member,
+        topology: &Topology,
+        incarnation: Incarnation,
+        jitter: u64,
+        now: Now,
+    ) -> Links {
+        let own = &member.name;
+        let neighbours = topology.neighbours(member).enumerate();
+        let links = neighbours.map(|(place, neighbour)| {
+            let link = Link::new(own, neighbour.name.clone(), now);
+            (LinkId::nth(place), link)
+        });
+        Links {
+            own: own.clone(),
+            incarnation,
+            history: History::default(),
+            links: links.collect(),
+            peers: BTreeMap::new(),
+            hello_deadlines: VecDeque::new(),
+            jitter: SplitMix64(jitter),
+            hellos: 0,
+            is_leaving: false,
+        }
+    }
+
+    // ---- what is known
+
+    /// Which incarnation of each neighbour spoke last, and what we have of its changefeed.
+    pub fn known(&self) -> impl Iterator<Item = (&ServerName, Option<Incarnation>, Option<Mark>)> {
+        let links = self.links.values();
+        links.map(|link| (&link.neighbour, link.incarnation(), link.known()))
+    }
+
+    /// The link to the neighbour of this name.
+    pub fn link_to(&mut self, name: &[u8]) -> Option<&mut Link> {
+        let mut links = self.links.values_mut();
+        links.find(|link| link.neighbour.as_bytes() == name)
+    }
+
+    /// Has nothing of any neighbour's changefeed for certain.
+    pub fn forget_known(&mut self) {
+        self.links
+            .values_mut()
+            .for_each(|link| link.set_known(None));
+    }
+
+    /// The link that a connection belongs to: once its peer has presented itself, or because we
+    /// dialled it.
+    pub fn link_of(&self, connection: ConnectionId) -> Option<LinkId> {
+        match *self.peers.get(&connection)? {
+            Peer::Stranger => None,
+            Peer::Neighbour(link) => Some(link),
+            Peer::Closing { link, .. } => link,
+        }
+    }
+
+    /// The link whose neighbour says what comes in on a connection: known only once it has
+    /// presented itself, whoever was dialled.
+    pub fn speaker_of(&self, connection: ConnectionId) -> Option<LinkId> {
+        match *self.peers.get(&connection)? {
+            Peer::Closing { link, presented } => link.filter(|_| presented),
+            Peer::Stranger | Peer::Neighbour(_) => match self.stage(connection) {
+                Stage::Up(link) => Some(link),
+                Stage::Stranger | Stage::Dialled(_) | Stage::Closing => None,
+            },
+        }
+    }
+
+    /// All connections between servers.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
+        self.peers.keys().copied()
+    }
+
+    /// Connections whose neighbours have not been sent the feed up to `end`.
+    pub fn backlogs(&self, end: u64) -> impl Iterator<Item = ConnectionId> {
+        let sessions = self.links.values().filter_map(Link::session);
+        let behind = sessions.filter(move |session| session.cursor < end);
+        behind.map(|session| session.connection)
+    }
+
+    /// Whether a line that has just come goes into the log: heartbeats do not.
+    pub fn policy(&self, connection: ConnectionId, line: &NeighbourLine<'_>) -> LogPolicy {
+        match line {
+            NeighbourLine::Other(Ok(LinkLine::Mark(number))) => match self.stage(connection) {
+                Stage::Up(link) => self.links[&link].policy_of_mark(*number),
+                Stage::Stranger | Stage::Dialled(_) | Stage::Closing => LogPolicy::Log,
+            },
+            NeighbourLine::At(..) | NeighbourLine::Other(_) => LogPolicy::Log,
+        }
+    }
+
+    fn stage(&self, connection: ConnectionId) -> Stage {
+        match self.peers.get(&connection) {
+            None | Some(Peer::Closing { .. }) => Stage::Closing,
+            Some(Peer::Stranger) => Stage::Stranger,
+            Some(Peer::Neighbour(link)) => match self.links[link].state {
+                State::Up(_) => Stage::Up(*link),
+                State::Idle { .. } | State::Dialling { .. } | State::Presented { .. } => {
+                    Stage::Dialled(*link)
+                }
+            },
+        }
+    }
+
+    fn link_mut(&mut self, link: LinkId) -> &mut Link {
+        self.links
+            .get_mut(&link)
+            .expect("a link that is named is there")
+    }
+
+    // ---- connections
+
+    /// Expects a hello from a connection that came to the server port.
+    pub fn handle_accepted(&mut self, connection: ConnectionId, now: Now) {
+        self.peers.insert(connection, Peer::Stranger);
+        let deadline = now.after(HELLO_TIMEOUT);
+        self.hello_deadlines.push_back((deadline, connection));
+    }
+
+    /// Presents ourselves on a connection that was dialled.
+    pub fn handle_connected(
+        &mut self,
+        link: LinkId,
+        connection: ConnectionId,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        self.peers.insert(connection, Peer::Neighbour(link));
+        self.link_mut(link).dial_connected(connection, now);
+        self.say_hello(link, connection, effects);
+    }
+
+    /// Notes that a dial came to nothing.
+    pub fn handle_dial_failed(&mut self, link: LinkId, now: Now) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.dial_failed(now, &mut self.jitter);
+        }
+    }
+
+    /// Notes that a connection has gone.
+    pub fn handle_lost(
+        &mut self,
+        connection: ConnectionId,
+        reason: &str,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        self.give_up(connection, reason, now, effects);
+        self.peers.remove(&connection);
+    }
+
+    /// Is done with a connection that may not have gone yet.
+    fn give_up(
+        &mut self,
+        connection: ConnectionId,
+        reason: &str,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        let (link, presented) = match self.stage(connection) {
+            Stage::Closing => return,
+            Stage::Stranger => (None, false),
+            Stage::Dialled(link) => (Some(link), false),
+            Stage::Up(link) => (Some(link), true),
+        };
+        let closing = Peer::Closing { link, presented };
+        self.peers.insert(connection, closing);
+        let Some(id) = link else { return };
+        let link = self.links.get_mut(&id).expect("a peer's link is there");
+        if presented {
+            link.session_lost(now, &mut self.jitter);
+            effects.tell(News::LinkDown(id, reason));
+        } else {
+            link.dial_failed(now, &mut self.jitter);
+            effects.tell(News::Unreachable(id, reason));
+        }
+    }
+
+    /// Is done with a connection, and has it closed at once.
+    fn abort(
+        &mut self,
+        connection: ConnectionId,
+        reason: &str,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        self.give_up(connection, reason, now, effects);
+        effects.abort(connection, reason);
+    }
+
+    /// Says why, then closes. Of a stranger, who presented itself as `name`, the operator is to know.
+    fn refuse(
+        &mut self,
+        connection: ConnectionId,
+        name: Option<&ServerName>,
+        reason: &str,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        if self.stage(connection) == Stage::Stranger {
+            effects.tell(News::Refused {
+                connection,
+                name,
+                reason,
+            });
+        }
+        self.dismiss(connection, reason, now, effects);
+    }
+
+    /// Says why, then closes.
+    fn dismiss(
+        &mut self,
+        connection: ConnectionId,
+        reason: &str,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        let bye = format!("BYE {reason}");
+        let link = self.link_of(connection);
+        effects.send(connection, link, bye.as_bytes(), LogPolicy::Log);
+        self.give_up(connection, reason, now, effects);
+        effects.lose(connection, &format!("refused: {reason}"));
+    }
+
+    // ---- lines
+
+    /// Notes that something came on a connection, before its lines are handled: a neighbour in the
+    /// middle of a long line is not dead.
+    pub fn handle_bytes(&mut self, connection: ConnectionId, now: Now) {
+        if let Stage::Up(link) = self.stage(connection)
+            && let Some(session) = self.link_mut(link).session_mut()
+        {
+            session.heard_bytes(now);
+        }
+    }
+
+    /// Handles a line of a connection between servers.
+    pub fn handle_line(
+        &mut self,
+        connection: ConnectionId,
+        line: NeighbourLine<'_>,
+        table: &mut Table,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        match self.stage(connection) {
+            Stage::Closing => {} // it counts for nothing
+            Stage::Up(link) => {
+                let session = self.link_mut(link).session_mut();
+                session.expect("a link that is up has one").heard(now);
+                self.handle_neighbour(link, connection, line, table, now, effects);
+            }
+            stage @ (Stage::Stranger | Stage::Dialled(_)) => {
+                if let Stage::Dialled(link) = stage {
+                    self.link_mut(link).dial_answered();
+                }
+                self.handle_first(connection, stage, line, table, now, effects);
+            }
+        }
+    }
+
+    /// Handles a line of a neighbour that has presented itself.
+    fn handle_neighbour(
+        &mut self,
+        link: LinkId,
+        connection: ConnectionId,
+        line: NeighbourLine<'_>,
+        table: &mut Table,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        match line {
+            NeighbourLine::At(location, key) => {
+                if let Some(number) = table.accept(key, &location, Source::Link(link)) {
+                    effects.changed(number, location.line);
+                }
+            }
+            NeighbourLine::Other(Ok(LinkLine::Mark(number))) => {
+                let link = self.link_mut(link);
+                if link.handle_mark(number) {
+                    effects.known(&link.neighbour, link.known());
+                }
+            }
+            NeighbourLine::Other(Ok(LinkLine::Bye(reason))) => {
+                self.handle_bye(connection, reason, now, effects);
+            }
+            NeighbourLine::Other(Ok(LinkLine::Hello(_) | LinkLine::At(_))) => {
+                self.refuse(connection, None, "a second HELLO", now, effects);
+            }
+            NeighbourLine::Other(Err(reason)) => {
+                self.refuse(connection, None, reason, now, effects);
+            }
+        }
+    }
+
+    /// Handles the first line of a connection.
+    fn handle_first(
+        &mut self,
+        connection: ConnectionId,
+        stage: Stage,
+        line: NeighbourLine<'_>,
+        table: &Table,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        match line {
+            NeighbourLine::Other(Ok(LinkLine::Hello(hello))) => {
+                let taken = self.handle_hello(connection, stage, &hello, table, now, effects);
+                if let Err(reason) = taken {
+                    self.refuse(connection, Some(&hello.from), reason, now, effects);
+                }
+            }
+            NeighbourLine::Other(Ok(LinkLine::Bye(reason))) => {
+                self.handle_bye(connection, reason, now, effects);
+            }
+            NeighbourLine::At(..)
+            | NeighbourLine::Other(Ok(LinkLine::At(_) | LinkLine::Mark(_))) => {
+                let reason = "the first line must be HELLO";
+                self.refuse(connection, None, reason, now, effects);
+            }
+            NeighbourLine::Other(Err(reason)) => {
+                self.refuse(connection, None, reason, now, effects);
+            }
+        }
+    }
+
+    fn handle_bye(
+        &mut self,
+        connection: ConnectionId,
+        reason: &[u8],
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        let reason = &reason[..reason.len().min(REASON_BYTES_MAX)];
+        let reason = format!("the neighbour said BYE {}", reason.escape_ascii());
+        self.give_up(connection, &reason, now, effects);
+        effects.lose(connection, &reason);
+    }
+
+    /// Ends a connection of which a line is too long to be any.
+    pub fn handle_overlong(
+        &mut self,
+        connection: ConnectionId,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        let reason = format!("a line over {LINK_LINE_BYTES_MAX} bytes");
+        self.refuse(connection, None, &reason, now, effects);
+    }
+
+    fn handle_hello(
+        &mut self,
+        connection: ConnectionId,
+        stage: Stage,
+        hello: &Hello,
+        table: &Table,
+        now: Now,
+        effects: &mut impl Effects,
+    ) -> Result<(), &'static str> {
+        if hello.to != self.own {
+            return Err("a HELLO to somebody else");
+        }
+        let mut links = self.links.iter();
+        let link = links.find(|(_, link)| link.neighbour == hello.from);
+        let Some((&id, link)) = link else {
+            return Err("a HELLO from no neighbour of ours");
+        };
+        match stage {
+            Stage::Dialled(dialled) if dialled != id => {
+                return Err("a HELLO from another neighbour than was dialled");
+            }
+            Stage::Dialled(_) => {}
+            Stage::Stranger | Stage::Up(_) | Stage::Closing => {
+                if link.is_contested_by(hello) {
+                    return Err("another server of that name is linked");
+                }
+                if let Err(reason) = link.judge(hello, now) {
+                    self.dismiss(connection, reason, now, effects); // as happens among neighbours
+                    return Ok(());
+                }
+                self.make_way(id, hello, now, effects);
+                self.say_hello(id, connection, effects);
+            }
+        }
+        self.peers.insert(connection, Peer::Neighbour(id));
+        let end = table.end();
+        let cursor = self.history.resume(hello.known, end);
+        self.link_mut(id)
+            .begin_session(connection, hello, cursor, end, now);
+        effects.tell(News::LinkUp(id));
+        Ok(())
+    }
+
+    /// Ends whatever the link is at, for the session that this hello is about to begin.
+    fn make_way(&mut self, id: LinkId, hello: &Hello, now: Now, effects: &mut impl Effects) {
+        let link = self.links.get_mut(&id).expect("a hello's link is there");
+        match link.state {
+            State::Idle { .. } => {}
+            State::Dialling { .. } => effects.cancel_dial(id),
+            State::Presented { connection, .. } => {
+                let (link, presented) = (Some(id), false);
+                let closing = Peer::Closing { link, presented };
+                self.peers.insert(connection, closing);
+                effects.abort(connection, "the neighbour's own dial was taken");
+            }
+            State::Up(ref session) => {
+                let connection = session.connection;
+                let reason = link.give_way(hello);
+                self.abort(connection, reason, now, effects);
+            }
+        }
+    }
+
+    fn say_hello(&mut self, id: LinkId, connection: ConnectionId, effects: &mut impl Effects) {
+        self.hellos += 1;
+        let link = &self.links[&id];
+        let hello = Hello {
+            from: self.own.clone(),
+            to: link.neighbour.clone(),
+            incarnation: self.incarnation,
+            serial: self.hellos,
+            known: link.known(),
+        };
+        let mut line = Vec::new();
+        hello.write(&mut line);
+        effects.send(connection, Some(id), &line, LogPolicy::Log);
+    }
+
+    // ---- the changefeed
+
+    /// Sends the neighbour at `connection` what it has not been sent yet, as far as `room` bytes
+    /// go, and a mark when one is due.
+    ///
+    /// This is all of flooding, of catching up, and of what a slow neighbour costs: a cursor.
+    pub fn handle_room(
+        &mut self,
+        connection: ConnectionId,
+        mut room: usize,
+        table: &mut Table,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        let Stage::Up(id) = self.stage(connection) else {
+            return;
+        };
+        let link = self.link_mut(id);
+        let session = link.session().expect("a link that is up has one");
+        let (mut sent, mut sent_to) = (0, session.cursor);
+        let reached = table.take_after(session.cursor, |change| {
+            if change.source == Source::Link(id) && link.told_us(change.number) {
+                return true;
+            }
+            let Some(left) = room.checked_sub(change.line.len() + 1) else {
+                return false; // asked again once there is room
+            };
+            room = left;
+            effects.send(connection, Some(id), change.line, LogPolicy::Log);
+            (sent, sent_to) = (sent + 1, change.number);
+            true
+        });
+        let session = link.session_mut().expect("a link that is up has one");
+        session.sent_changes(sent, sent_to, now);
+        session.skip_to(reached);
+        self.say_due_mark(id, now, effects);
+    }
+
+    fn say_due_mark(&mut self, id: LinkId, now: Now, effects: &mut impl Effects) {
+        let Some(session) = self.link_mut(id).session_mut() else {
+            return;
+        };
+        let connection = session.connection;
+        if let Some((number, policy)) = session.due_mark(now) {
+            let mut line = Vec::new();
+            protocol::write_mark(&mut line, number);
+            effects.send(connection, Some(id), &line, policy);
+        }
+    }
+
+    /// What neighbours said may count as unsaid from now on: ends all sessions, so that each neighbour
+    /// is asked for everything.
+    pub fn ask_anew(&mut self, reason: &str, now: Now, effects: &mut impl Effects) {
+        let mut connections = Vec::new();
+        for link in self.links.values_mut() {
+            link.set_known(None);
+            effects.known(&link.neighbour, None);
+            // A hello that is on its way has asked for what comes after a mark that holds no longer.
+            connections.extend(link.connection());
+        }
+        for connection in connections {
+            self.abort(connection, reason, now, effects);
+        }
+    }
+
+    // ---- time
+
+    /// When [`Links::handle_timeout`] is to be called next.
+    pub fn timeout(&self) -> Option<Instant> {
+        let links = self.links.values();
+        let links = links.filter(|_| !self.is_leaving);
+        let strangers = self.hello_deadlines.front().map(|&(at, _)| at);
+        links.filter_map(Link::timeout).chain(strangers).min()
+    }
+
+    /// Does what is due: dials, marks, deadlines.
+    pub fn handle_timeout(&mut self, now: Now, effects: &mut impl Effects) {
+        while let Some(&(at, connection)) = self.hello_deadlines.front()
+            && at <= now.mono
+        {
+            self.hello_deadlines.pop_front();
+            if self.stage(connection) == Stage::Stranger {
+                self.refuse(connection, None, &no_hello(), now, effects);
+            }
+        }
+        if self.is_leaving {
+            return;
+        }
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            self.handle_link_timeout(id, now, effects);
+        }
+    }
+
+    fn handle_link_timeout(&mut self, id: LinkId, now: Now, effects: &mut impl Effects) {
+        let link = self.links.get_mut(&id).expect("it is in the list");
+        match &link.state {
+            State::Up(session) => {
+                let connection = session.connection;
+                if let Some(reason) = session.silence(now) {
+                    self.abort(connection, &reason, now, effects);
+                }
+            }
+            State::Dialling { until } if *until <= now.mono => {
+                effects.cancel_dial(id);
+                link.dial_unanswered(now, &mut self.jitter);
+                effects.tell(News::Unreachable(id, "the dial was not answered"));
+            }
+            State::Presented {
+                connection, since, ..
+            } if *since + HELLO_TIMEOUT <= now.mono => {
+                let connection = *connection;
+                self.abort(connection, &no_hello(), now, effects);
+            }
+            State::Idle { .. } | State::Dialling { .. } | State::Presented { .. } => {}
+        }
+        if self.link_mut(id).begin_dial(now) {
+            effects.dial(id);
+        }
+        self.say_due_mark(id, now, effects);
+    }
+
+    /// Dials nobody any longer; links that are up go on until they are closed.
+    pub fn handle_leaving(&mut self, effects: &mut impl Effects) {
+        self.is_leaving = true;
+        for (id, link) in &mut self.links {
+            if let State::Dialling { .. } = link.state {
+                effects.cancel_dial(*id);
+            }
+            link.stop_dialling();
+        }
+    }
+
+    /// What always holds, where the feed has come to `end`.
+    pub fn check_invariants(&self, end: u64) {
+        for (id, link) in &self.links {
+            if let Some(session) = link.session() {
+                assert!(session.cursor <= end, "a cursor is ahead of the feed");
+                let peer = self.peers.get(&session.connection);
+                assert!(
+                    matches!(peer, Some(Peer::Neighbour(link)) if link == id),
+                    "a session without its connection"
+                );
+            }
+            let is_given_up = matches!(link.state, State::Idle { retry_at: None });
+            assert!(
+                !is_given_up || self.is_leaving,
+                "nobody will ever dial this link"
+            );
+        }
+        for (connection, peer) in &self.peers {
+            if let Peer::Neighbour(link) = peer {
+                let runs_over = self.links[link].connection();
+                assert_eq!(runs_over, Some(*connection), "a peer that its link forgot");
+            }
+        }
+    }
+}
+
+/// Of a reason that comes over the wire this much is shown.
+const REASON_BYTES_MAX: usize = 200;
+
+/// Why a connection ends on which nobody has presented himself.
+fn no_hello() -> String {
+    format!("no HELLO within {} seconds", HELLO_TIMEOUT.as_secs())
+}

@@ -1,0 +1,224 @@
+//! A link while it is up: how far the neighbour has been sent our changefeed, when a mark or a
+//! heartbeat is due, and when silence means that the neighbour is gone.
+//!
+//! `Link` owns one. It knows no socket and says nothing by itself: `Links` asks what is due.
+
+use std::time::{Duration, Instant};
+
+use super::effects::LogPolicy;
+use super::protocol::{Hello, Incarnation};
+use crate::connection_id::ConnectionId;
+use crate::time::Now;
+
+/// A side that has said nothing for this long says its mark: the heartbeat.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// A side that has heard nothing, not a byte, for this long takes the link for dead.
+pub const SILENCE_MAX: Duration = Duration::from_secs(8);
+
+/// A line may take this long to arrive whole. One that comes a byte at a time holds no link for ever.
+/// A link that needs longer for the longest line carries less than 1,100 bytes a second.
+pub const LINE_MAX: Duration = Duration::from_secs(60);
+
+/// While there is something to mark, it is marked this often.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+
+/// In a long stream of changes a mark follows this many.
+pub const MARK_EVERY_CHANGES: u32 = 4096;
+
+const _: () = assert!(SILENCE_MAX.as_secs() >= 3 * HEARTBEAT.as_secs());
+const _: () = assert!(SILENCE_MAX.as_secs() < 15); // what the herd promises
+
+/// What a link is while it is up.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The connection it runs over.
+    pub connection: ConnectionId,
+    /// The neighbour's incarnation.
+    pub incarnation: Incarnation,
+    /// The serial of the neighbour's hello.
+    pub serial: u64,
+    /// When it began.
+    pub begun_at: Instant,
+    /// Everything up to this number of our changefeed has been sent, or need not be.
+    pub cursor: u64,
+    /// The last number we marked.
+    marked: u64,
+    marked_at: Instant,
+    /// Changes sent since the last mark.
+    unmarked: u32,
+    said_at: Instant,
+    /// When the neighbour last completed a line.
+    line_at: Instant,
+    /// When the neighbour last sent a byte.
+    heard_at: Instant,
+}
+
+impl Session {
+    /// Begins with the neighbour's `hello`; the neighbour follows our changefeed from `cursor` on.
+    pub fn new(connection: ConnectionId, hello: &Hello, cursor: u64, now: Now) -> Session {
+        Session {
+            connection,
+            incarnation: hello.incarnation,
+            serial: hello.serial,
+            begun_at: now.mono,
+            cursor,
+            marked: cursor,
+            marked_at: now.mono,
+            unmarked: 0,
+            said_at: now.mono,
+            line_at: now.mono,
+            heard_at: now.mono,
+        }
+    }
+
+    /// Notes that `count` changes were sent, the last of them `number`.
+    pub fn sent_changes(&mut self, count: u32, number: u64, now: Now) {
+        if count > 0 {
+            self.cursor = number;
+            self.unmarked = self.unmarked.saturating_add(count);
+            self.said_at = now.mono;
+        }
+    }
+
+    /// Notes that everything up to `number` was sent or need not be: the neighbour told us
+    /// itself, or it has expired.
+    pub fn skip_to(&mut self, number: u64) {
+        self.cursor = number;
+    }
+
+    /// Notes that the neighbour completed a line.
+    pub fn heard(&mut self, now: Now) {
+        self.line_at = now.mono;
+        self.heard_at = now.mono;
+    }
+
+    /// Notes that the neighbour sent something, perhaps not a whole line.
+    pub fn heard_bytes(&mut self, now: Now) {
+        self.heard_at = now.mono;
+    }
+
+    /// Why the neighbour counts as dead, if it does.
+    pub fn silence(&self, now: Now) -> Option<String> {
+        if now.mono >= self.heard_at + SILENCE_MAX {
+            let seconds = SILENCE_MAX.as_secs();
+            return Some(format!("nothing heard for {seconds} seconds"));
+        }
+        let seconds = LINE_MAX.as_secs();
+        (now.mono >= self.line_at + LINE_MAX)
+            .then(|| format!("a line has not come to its end for {seconds} seconds"))
+    }
+
+    /// When the neighbour counts as dead if nothing more is heard.
+    fn silent_at(&self) -> Instant {
+        (self.heard_at + SILENCE_MAX).min(self.line_at + LINE_MAX)
+    }
+
+    fn has_unmarked(&self) -> bool {
+        self.marked < self.cursor
+    }
+
+    /// The mark to say now, if one is due, and whether it says anything new.
+    pub fn due_mark(&mut self, now: Now) -> Option<(u64, LogPolicy)> {
+        let is_new = self.has_unmarked()
+            && (self.unmarked >= MARK_EVERY_CHANGES || now.mono >= self.marked_at + MARK_EVERY);
+        if !is_new && now.mono < self.said_at + HEARTBEAT {
+            return None;
+        }
+        let policy = match self.has_unmarked() {
+            true => LogPolicy::Log,
+            false => LogPolicy::Skip,
+        };
+        self.marked = self.cursor;
+        self.marked_at = now.mono;
+        self.unmarked = 0;
+        self.said_at = now.mono;
+        Some((self.cursor, policy))
+    }
+
+    /// When something is due next.
+    pub fn timeout(&self) -> Instant {
+        let heartbeat = self.said_at + HEARTBEAT;
+        let mark = match self.has_unmarked() {
+            true => self.marked_at + MARK_EVERY,
+            false => heartbeat,
+        };
+        self.silent_at().min(heartbeat).min(mark)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+    use crate::topology::ServerName;
+
+    fn later(now: Now, wait: Duration) -> Now {
+        Now {
+            mono: now.mono + wait,
+            wall: now.wall,
+        }
+    }
+
+    fn session(cursor: u64) -> (Session, Now) {
+        let now = Now {
+            mono: Instant::now(),
+            wall: Timestamp::new(0, 0),
+        };
+        let name = |text: &[u8]| ServerName::parse(text).expect("a valid name");
+        let hello = Hello {
+            from: name(b"B"),
+            to: name(b"A"),
+            incarnation: Incarnation(1),
+            serial: 1,
+            known: None,
+        };
+        let connection = ConnectionId { serial: 1, slot: 0 };
+        (Session::new(connection, &hello, cursor, now), now)
+    }
+
+    #[test]
+    fn marks_follow_changes_and_heartbeats_follow_silence() {
+        let (mut session, now) = session(0);
+        assert_eq!(session.due_mark(now), None);
+        session.sent_changes(1, 1, now);
+        assert_eq!(session.due_mark(now), None, "not after each change");
+        let now = later(now, MARK_EVERY);
+        assert_eq!(session.due_mark(now), Some((1, LogPolicy::Log)));
+        assert_eq!(session.due_mark(now), None);
+        let now = later(now, HEARTBEAT);
+        assert_eq!(session.due_mark(now), Some((1, LogPolicy::Skip)));
+        for number in 2..2 + u64::from(MARK_EVERY_CHANGES) {
+            assert_eq!(session.due_mark(now), None);
+            session.sent_changes(1, number, now);
+        }
+        assert_eq!(session.due_mark(now), Some((4097, LogPolicy::Log)));
+    }
+
+    #[test]
+    fn a_mark_of_what_was_only_passed_over_is_news() {
+        let (mut session, now) = session(3);
+        session.skip_to(5);
+        let now = later(now, MARK_EVERY);
+        assert_eq!(session.due_mark(now), Some((5, LogPolicy::Log)));
+    }
+
+    #[test]
+    fn a_line_that_comes_slowly_is_no_silence_and_one_that_drips_is() {
+        let (mut session, now) = session(0);
+        let second = Duration::from_secs(1);
+        let silent = Some("nothing heard for 8 seconds".to_owned());
+        assert_eq!(session.silence(later(now, SILENCE_MAX - second)), None);
+        assert_eq!(session.silence(later(now, SILENCE_MAX)), silent);
+        let endless = Some("a line has not come to its end for 60 seconds".to_owned());
+        for wait in 1..60 {
+            let now = later(now, wait * second);
+            assert_eq!(session.silence(now), None, "after {wait} s");
+            session.heard_bytes(now);
+        }
+        assert_eq!(session.silence(later(now, LINE_MAX)), endless);
+        session.heard(later(now, LINE_MAX));
+        assert_eq!(session.silence(later(now, LINE_MAX)), None);
+        assert_eq!(session.silence(later(now, LINE_MAX + SILENCE_MAX)), silent);
+    }
+}

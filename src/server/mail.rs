@@ -1,0 +1,20 @@
+//! What other threads tell the loop.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::log::disk::Ticket;
+use crate::node::effects::LinkId;
+use crate::twitter::Answer;
+
+/// A letter to the loop.
+pub enum Mail {
+    /// What a worker has heard from Twitter.
+    Answer(Answer),
+    /// The process was sent this signal.
+    Signal(i32),
+    /// Where a neighbour's address leads.
+    Resolved(LinkId, io::Result<Vec<SocketAddr>>),
+    /// What has become of a sync of the log.
+    Synced(Ticket, io::Result<()>),
+}

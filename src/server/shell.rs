@@ -1,0 +1,202 @@
+//! What carries out the node's effects: the reactor, Twitter's workers, the log.
+//!
+//! `Driver` owns one beside the node and hands it over as the sink of all that the node handles. A
+//! line goes straight from the node into the buffer from which it leaves.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::mail::Mail;
+use super::neighbours::Neighbours;
+use super::operator::{Matter, Operator};
+use super::roles::Role;
+use crate::connection_id::{ConnectionId, ReplyId};
+use crate::log::Log;
+use crate::log::files::Files;
+use crate::log::record::{Direction, Label};
+use crate::net::Reactor;
+use crate::node::effects::{Effects, LinkId, LogPolicy, News};
+use crate::node::protocol::{Mark, TweetQuery};
+use crate::node::questions::{ASKERS_MAX, QuestionId};
+use crate::time::Now;
+use crate::topology::ServerName;
+use crate::twitter::Pool;
+
+/// All that acts for a node.
+pub struct Shell {
+    /// The sockets.
+    pub reactor: Reactor<Role, Mail>,
+    /// Where all is written before it is answered.
+    pub log: Log<Files>,
+    /// Those who ask Twitter.
+    pub pool: Pool,
+    /// Where neighbours are.
+    pub neighbours: Neighbours,
+    /// Who watches over the server.
+    pub operator: Operator,
+    /// When the turn is.
+    pub now: Now,
+    /// The links to dial once the node has handled what it is at.
+    pub dials: Vec<LinkId>,
+}
+
+impl Effects for Shell {
+    fn reply(&mut self, client: ConnectionId, line: &[u8]) {
+        let label = Label::Client(client.serial);
+        self.log.record(Direction::Out, label, line);
+        self.reactor.send(client, &[line, b"\n"]);
+    }
+
+    fn reserve(&mut self, client: ConnectionId, reply: ReplyId, line: &[u8]) {
+        self.reply(client, line);
+        self.reactor.keep_place(client, reply);
+        self.reactor.send(client, &[b"\n"]);
+    }
+
+    fn answer(&mut self, client: ConnectionId, reply: ReplyId, json: Arc<[u8]>) {
+        let label = Label::Client(client.serial);
+        self.log.record(Direction::Out, label, &json);
+        self.reactor.fill_place(client, reply, json);
+        self.reactor.resume(client);
+    }
+
+    fn send(
+        &mut self,
+        connection: ConnectionId,
+        link: Option<LinkId>,
+        line: &[u8],
+        policy: LogPolicy,
+    ) {
+        let Some(role) = self.reactor.role(connection) else {
+            return; // it has gone
+        };
+        if policy == LogPolicy::Log {
+            let label = self.neighbours.label(connection, role, link);
+            self.log.record(Direction::Out, label, line);
+        }
+        self.reactor.send(connection, &[line, b"\n"]);
+    }
+
+    fn dial(&mut self, link: LinkId) {
+        self.dials.push(link);
+    }
+
+    fn cancel_dial(&mut self, link: LinkId) {
+        if let Some(id) = self.neighbours.at(link).dial.take() {
+            self.reactor.abort(id, "given up");
+        }
+    }
+
+    fn lose(&mut self, connection: ConnectionId, reason: &str) {
+        self.reactor.lose(connection, reason);
+    }
+
+    fn abort(&mut self, connection: ConnectionId, reason: &str) {
+        self.reactor.abort(connection, reason);
+    }
+
+    fn ask(&mut self, question: QuestionId, query: TweetQuery, deadline: Instant) {
+        self.pool.ask(question, query, deadline, self.now);
+    }
+
+    fn withdraw(&mut self, question: QuestionId) {
+        self.pool.withdraw(question);
+    }
+
+    fn changed(&mut self, _number: u64, _line: &[u8]) {}
+
+    fn known(&mut self, _neighbour: &ServerName, _known: Option<Mark>) {}
+
+    fn tell(&mut self, news: News<'_>) {
+        match news {
+            News::LinkUp(link) => {
+                self.neighbours.at(link).reached();
+                self.say_changed(link, "up");
+            }
+            News::LinkDown(link, reason) => self.say_changed(link, &format!("down: {reason}")),
+            News::Unreachable(link, reason) => self.say_unreachable(link, reason),
+            News::Refused {
+                connection,
+                name,
+                reason,
+            } => self.say_refused(connection, name, reason),
+            News::QuestionsFull => {
+                let text =
+                    format!("questions are refused: {ASKERS_MAX} wait for Twitter, all that may");
+                self.say_now_and_then(Matter::Askers, &text);
+            }
+            News::Invalid { client, reason } => {
+                let text = format!("invalid: {reason}");
+                let label = Label::Client(client.serial);
+                self.log.record(Direction::Note, label, text.as_bytes());
+            }
+        }
+    }
+}
+
+impl Shell {
+    // ---- what the log and the operator are told
+
+    /// Writes a note of the server's own to the log.
+    pub fn note(&mut self, text: &str) {
+        self.log
+            .record(Direction::Note, Label::None, text.as_bytes());
+    }
+
+    /// Writes to the log that a connection was made.
+    pub fn log_opened(&mut self, id: ConnectionId, link: Option<LinkId>) {
+        let (Some(role), Some(peer)) = (self.reactor.role(id), self.reactor.peer(id)) else {
+            return;
+        };
+        let label = self.neighbours.label(id, role, link);
+        let peer = peer.to_string();
+        self.log.record(Direction::Opened, label, peer.as_bytes());
+    }
+
+    /// Tells the operator what has become of the log, and the log too.
+    pub fn tell_of_the_log(&mut self) {
+        while let Some(notice) = self.log.poll_notice() {
+            self.say(&notice.to_string());
+        }
+    }
+
+    /// Tells the operator, and the log.
+    pub fn say(&mut self, text: &str) {
+        self.operator.say(text);
+        self.note(text);
+    }
+
+    /// Tells of what may happen often, now and then.
+    pub fn say_now_and_then(&mut self, what: Matter, text: &str) {
+        if self.operator.is_due(what, self.now.mono) {
+            self.say(text);
+        }
+    }
+
+    /// Tells that a neighbour cannot be reached, unless that was told already.
+    pub fn say_unreachable(&mut self, link: LinkId, reason: &str) {
+        let now = self.now.mono;
+        if let Some(text) = self.neighbours.at(link).unreachable(reason, now) {
+            self.say(&text);
+        }
+    }
+
+    fn say_changed(&mut self, link: LinkId, state: &str) {
+        let now = self.now.mono;
+        if let Some(text) = self.neighbours.at(link).changed(state, now) {
+            self.operator.say(&text);
+        }
+    }
+
+    /// Tells the operator only: the log has each of them.
+    fn say_refused(&mut self, id: ConnectionId, name: Option<&ServerName>, reason: &str) {
+        if !self.operator.is_due(Matter::Refused, self.now.mono) {
+            return;
+        }
+        let name = name.map_or("somebody", ServerName::as_str);
+        let from = self.reactor.peer(id);
+        let from = from.map_or(String::new(), |address| format!(" from {address}"));
+        let text = format!("{name}{from} was refused at the server port: {reason}");
+        self.operator.say(&text);
+    }
+}
