@@ -2,6 +2,7 @@
 //!
 //! `Reactor` owns them all in its slab and is the only caller.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
@@ -12,8 +13,8 @@ use super::output::{Flushed, Output, Spares};
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::LineBuffer;
 
-/// What a connection is for: its owner's own number, given back with each event.
-pub type Role = u8;
+/// What a connection is for: an enum of its owner's own, of which the reactor knows no meaning.
+pub trait Role: Copy + Eq + fmt::Debug {}
 
 /// What a connection is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +46,9 @@ pub enum Fill {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct Connection<R> {
     pub id: ConnectionId,
-    pub role: Role,
+    pub role: R,
     pub peer: SocketAddr,
     pub stream: TcpStream,
     pub state: State,
@@ -75,14 +76,14 @@ pub(super) struct Connection {
     pub deadline: Option<Instant>,
 }
 
-impl Connection {
+impl<R: Role> Connection<R> {
     pub fn new(
         id: ConnectionId,
-        role: Role,
+        role: R,
         peer: SocketAddr,
         stream: TcpStream,
         state: State,
-    ) -> Connection {
+    ) -> Connection<R> {
         Connection {
             id,
             role,

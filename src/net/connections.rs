@@ -5,49 +5,54 @@
 
 use slab::{Slab, VacantEntry};
 
-use super::connection::Connection;
+use super::connection::{Connection, Role};
 use crate::connection_id::ConnectionId;
 
 /// The connections of a reactor.
-#[derive(Debug, Default)]
-pub(super) struct Connections(Slab<Connection>);
+#[derive(Debug)]
+pub(super) struct Connections<R>(Slab<Connection<R>>);
 
-impl Connections {
+impl<R: Role> Connections<R> {
+    /// None yet.
+    pub fn new() -> Connections<R> {
+        Connections(Slab::new())
+    }
+
     /// The place of the next one.
-    pub fn vacant_entry(&mut self) -> VacantEntry<'_, Connection> {
+    pub fn vacant_entry(&mut self) -> VacantEntry<'_, Connection<R>> {
         self.0.vacant_entry()
     }
 
     /// Frees a place. Its connection must be there.
-    pub fn remove(&mut self, id: ConnectionId) -> Connection {
+    pub fn remove(&mut self, id: ConnectionId) -> Connection<R> {
         let connection = self.0.remove(id.slot);
         debug_assert_eq!(connection.id, id, "a place is freed once");
         connection
     }
 
     /// The one of this id, if it is still there.
-    pub fn get(&self, id: ConnectionId) -> Option<&Connection> {
+    pub fn get(&self, id: ConnectionId) -> Option<&Connection<R>> {
         self.at(id.slot).filter(|connection| connection.id == id)
     }
 
     /// The same, to be changed.
-    pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+    pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection<R>> {
         self.at_mut(id.slot)
             .filter(|connection| connection.id == id)
     }
 
     /// The one in a place, whoever that is.
-    pub fn at(&self, slot: usize) -> Option<&Connection> {
+    pub fn at(&self, slot: usize) -> Option<&Connection<R>> {
         self.0.get(slot)
     }
 
     /// The same, to be changed.
-    pub fn at_mut(&mut self, slot: usize) -> Option<&mut Connection> {
+    pub fn at_mut(&mut self, slot: usize) -> Option<&mut Connection<R>> {
         self.0.get_mut(slot)
     }
 
     /// All of them, in the order of their places.
-    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+    pub fn iter(&self) -> impl Iterator<Item = &Connection<R>> {
         self.0.iter().map(|(_, connection)| connection)
     }
 

@@ -22,9 +22,9 @@ const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// Who is closed after what time, and how far the looking has come.
 #[derive(Debug)]
-pub struct Idle {
+pub struct Idle<R> {
     /// Whose connections.
-    pub role: Role,
+    pub role: R,
     /// How long they may be silent.
     pub limit: Duration,
     /// The next slot to look at.
@@ -32,9 +32,9 @@ pub struct Idle {
     look_at: Instant,
 }
 
-impl Idle {
+impl<R: Role> Idle<R> {
     /// Connections of `role` may be silent for `limit`.
-    pub fn new(role: Role, limit: Duration, now: Instant) -> Idle {
+    pub fn new(role: R, limit: Duration, now: Instant) -> Idle<R> {
         Idle {
             role,
             limit,
@@ -73,11 +73,13 @@ impl Idle {
 mod tests {
     use super::*;
 
+    impl Role for () {}
+
     #[test]
     fn every_slot_is_looked_at_and_never_many_at_once() {
         let start = Instant::now();
         let limit = Duration::from_secs(80);
-        let mut idle = Idle::new(0, limit, start);
+        let mut idle = Idle::new((), limit, start);
         for slots in [0, 1, SLICE, 100_000] {
             let mut looked = vec![0; slots];
             let (mut now, began) = (idle.next(), idle.next());
@@ -94,7 +96,7 @@ mod tests {
 
     #[test]
     fn seconds_that_are_rounded_down_never_close_too_early() {
-        let idle = Idle::new(0, Duration::from_secs(5), Instant::now());
+        let idle = Idle::new((), Duration::from_secs(5), Instant::now());
         for (moved, now, over) in [
             (10, 15, false),
             (10, 16, true),

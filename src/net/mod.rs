@@ -109,15 +109,15 @@ const LISTENERS_FROM: usize = usize::MAX - 16;
 
 /// What happened.
 #[derive(Debug)]
-pub enum Event {
+pub enum Event<R> {
     /// A listener has a new connection, or a dial has come through.
-    Made(ConnectionId, Role),
+    Made(ConnectionId, R),
     /// A connection has gone; whoever asks for it from now on gets nothing.
     Lost {
         /// Its name.
         id: ConnectionId,
         /// What it was for.
-        role: Role,
+        role: R,
         /// Whether it had ever been made.
         made: bool,
         /// Why.
@@ -132,9 +132,9 @@ pub enum Event {
 }
 
 #[derive(Debug)]
-struct Listener {
+struct Listener<R> {
     socket: TcpListener,
-    role: Role,
+    role: R,
     /// With so many connections it takes no more.
     limits: Limits,
     /// Its connections, those included that are about to close.
@@ -156,20 +156,21 @@ pub struct Limits {
     pub own: usize,
 }
 
-/// The event loop's sockets and what is known of them. `M` is the mail of other threads.
+/// The event loop's sockets and what is known of them. `R` says what connections are for, `M` is the
+/// mail of other threads.
 #[derive(Debug)]
-pub struct Reactor<M> {
+pub struct Reactor<R, M> {
     poll: Poll,
     edges: Events,
-    listeners: Vec<Listener>,
-    connections: Connections,
+    listeners: Vec<Listener<R>>,
+    connections: Connections<R>,
     made: u64,
-    events: VecDeque<Event>,
+    events: VecDeque<Event<R>>,
     ready: VecDeque<ConnectionId>,
     dirty: Vec<ConnectionId>,
     doomed: Vec<ConnectionId>,
     timers: Timers,
-    idle: Option<Idle>,
+    idle: Option<Idle<R>>,
     /// When the reactor was made: the second 0 of [`Connection::moved`].
     started: Instant,
     /// The second of this turn.
@@ -185,19 +186,19 @@ pub struct Reactor<M> {
     accept_after: Option<Instant>,
 }
 
-impl<M> Reactor<M> {
+impl<R: Role, M> Reactor<R, M> {
     /// A reactor without sockets.
     ///
     /// # Errors
     /// The kernel's, if it gives no poll.
-    pub fn new() -> io::Result<Reactor<M>> {
+    pub fn new() -> io::Result<Reactor<R, M>> {
         let poll = Poll::new()?;
         let (mailbox, mail) = Mailbox::new(poll.registry(), WAKER)?;
         Ok(Reactor {
             poll,
             edges: Events::with_capacity(EVENTS),
             listeners: Vec::new(),
-            connections: Connections::default(),
+            connections: Connections::new(),
             made: 0,
             events: VecDeque::new(),
             ready: VecDeque::new(),
@@ -224,7 +225,7 @@ impl<M> Reactor<M> {
     pub fn listen(
         &mut self,
         address: SocketAddr,
-        role: Role,
+        role: R,
         limits: Limits,
     ) -> io::Result<SocketAddr> {
         let mut socket = TcpListener::bind(address)?;
@@ -249,7 +250,7 @@ impl<M> Reactor<M> {
 
     /// Closes connections of `role` on which no byte has moved for `limit`, in whole seconds, if
     /// they are owed nothing and are not held.
-    pub fn close_idle(&mut self, role: Role, limit: Duration) {
+    pub fn close_idle(&mut self, role: R, limit: Duration) {
         self.idle = Some(Idle::new(role, limit, Instant::now()));
     }
 
@@ -262,7 +263,7 @@ impl<M> Reactor<M> {
     ///
     /// # Errors
     /// The kernel's, if the dial cannot even begin.
-    pub fn connect(&mut self, address: SocketAddr, role: Role) -> io::Result<ConnectionId> {
+    pub fn connect(&mut self, address: SocketAddr, role: R) -> io::Result<ConnectionId> {
         let stream = TcpStream::connect(address)?;
         self.insert(stream, address, role, State::Dialling)
     }
@@ -271,7 +272,7 @@ impl<M> Reactor<M> {
         &mut self,
         mut stream: TcpStream,
         peer: SocketAddr,
-        role: Role,
+        role: R,
         state: State,
     ) -> io::Result<ConnectionId> {
         let entry = self.connections.vacant_entry();
@@ -300,7 +301,7 @@ impl<M> Reactor<M> {
     }
 
     /// What a connection is for, as long as it is there.
-    pub fn role(&self, id: ConnectionId) -> Option<Role> {
+    pub fn role(&self, id: ConnectionId) -> Option<R> {
         self.connections.get(id).map(|connection| connection.role)
     }
 
@@ -316,13 +317,13 @@ impl<M> Reactor<M> {
 
     /// How many connections of `role`, which a listener has, are open and not about to close: who has
     /// said its last and waits for an answer still counts.
-    pub fn open_len(&self, role: Role) -> usize {
+    pub fn open_len(&self, role: R) -> usize {
         let listener = self.listeners.iter().find(|listener| listener.role == role);
         listener.map_or(0, |listener| listener.open)
     }
 
     /// Notes that a connection of `role` has become open, or no longer is.
-    fn count_open(&mut self, role: Role, open: bool) {
+    fn count_open(&mut self, role: R, open: bool) {
         let listener = self.listeners.iter_mut().find(|l| l.role == role);
         match listener {
             Some(listener) if open => listener.open += 1,
@@ -332,7 +333,7 @@ impl<M> Reactor<M> {
     }
 
     /// The names of all connections of `role`.
-    pub fn ids(&self, role: Role) -> Vec<ConnectionId> {
+    pub fn ids(&self, role: R) -> Vec<ConnectionId> {
         let with_role = self.connections.iter().filter(|c| c.role == role);
         with_role.map(|connection| connection.id).collect()
     }
@@ -498,7 +499,7 @@ impl<M> Reactor<M> {
         listener.owed && self.has_room(listener) && self.accept_after.is_none()
     }
 
-    fn has_room(&self, listener: &Listener) -> bool {
+    fn has_room(&self, listener: &Listener<R>) -> bool {
         let Limits { all, own } = listener.limits;
         self.connections.len() < all && listener.taken < own
     }
@@ -744,7 +745,7 @@ impl<M> Reactor<M> {
     // ---- what happened
 
     /// The next event.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<Event<R>> {
         self.events.pop_front()
     }
 
@@ -993,7 +994,11 @@ mod tests {
     use std::io::Read;
     use std::net::{Ipv4Addr, TcpStream as Peer};
 
-    const ROLE: Role = 1;
+    /// What all connections are for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct OneRole;
+
+    impl Role for OneRole {}
 
     const TEN: Limits = Limits { all: 10, own: 10 };
 
@@ -1001,22 +1006,25 @@ mod tests {
     /// more, four more.
     const BURST_WITHIN: Duration = Duration::from_secs(5);
 
-    /// A reactor with one connection of [`ROLE`], and the peer's end of that.
-    fn one_connection() -> (Reactor<()>, ConnectionId, Peer) {
+    /// A reactor with one connection of [`OneRole`], and the peer's end of that.
+    fn one_connection() -> (Reactor<OneRole, ()>, ConnectionId, Peer) {
         let mut reactor = Reactor::new().expect("the kernel gives a poll");
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = reactor.listen(any, ROLE, TEN).expect("a port is free");
+        let bound = reactor.listen(any, OneRole, TEN).expect("a port is free");
         let peer = Peer::connect(bound).expect("it listens");
         loop {
             reactor.turn(None).expect("the poll works");
-            if let Some(Event::Made(id, ROLE)) = reactor.poll_event() {
+            if let Some(Event::Made(id, OneRole)) = reactor.poll_event() {
                 return (reactor, id, peer);
             }
         }
     }
 
     /// So many more connections to the same, and the peers' ends.
-    fn more_connections(reactor: &mut Reactor<()>, count: usize) -> (Vec<ConnectionId>, Vec<Peer>) {
+    fn more_connections(
+        reactor: &mut Reactor<OneRole, ()>,
+        count: usize,
+    ) -> (Vec<ConnectionId>, Vec<Peer>) {
         let bound = reactor.listeners[0].socket.local_addr();
         let bound = bound.expect("it listens");
         let (mut ids, mut peers) = (Vec::new(), Vec::new());
@@ -1025,7 +1033,7 @@ mod tests {
             reactor.turn(None).expect("the poll works");
             while let Some(event) = reactor.poll_event() {
                 match event {
-                    Event::Made(id, ROLE) => ids.push(id),
+                    Event::Made(id, OneRole) => ids.push(id),
                     event => panic!("unexpected: {event:?}"),
                 }
             }
@@ -1033,7 +1041,7 @@ mod tests {
         (ids, peers)
     }
 
-    fn lost(reactor: &mut Reactor<()>) -> Option<String> {
+    fn lost(reactor: &mut Reactor<OneRole, ()>) -> Option<String> {
         match reactor.poll_event() {
             Some(Event::Lost { reason, .. }) => Some(reason),
             Some(event) => panic!("unexpected: {event:?}"),
@@ -1045,9 +1053,9 @@ mod tests {
     fn a_burst_of_connections_is_made_before_any_is_taken() {
         let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
         let most: usize = most.map_or(128, |text| text.trim().parse().expect("a number"));
-        let mut reactor = Reactor::<()>::new().expect("the kernel gives a poll");
+        let mut reactor = Reactor::<OneRole, ()>::new().expect("the kernel gives a poll");
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = reactor.listen(any, ROLE, TEN).expect("a port is free");
+        let bound = reactor.listen(any, OneRole, TEN).expect("a port is free");
         let peers = (0..most.min(300)).map(|_| Peer::connect_timeout(&bound, BURST_WITHIN));
         let peers: Result<Vec<_>, _> = peers.collect();
         peers.expect("the kernel makes them all");
@@ -1203,8 +1211,8 @@ mod tests {
     #[test]
     fn only_who_is_quiet_is_closed_for_being_silent() {
         let (mut reactor, id, _peer) = one_connection();
-        reactor.close_idle(ROLE, Duration::from_secs(60));
-        let look = |reactor: &mut Reactor<()>, second| {
+        reactor.close_idle(OneRole, Duration::from_secs(60));
+        let look = |reactor: &mut Reactor<OneRole, ()>, second| {
             reactor.second = second;
             let now = reactor.idle.as_ref().map(Idle::next).expect("it is set");
             reactor.lose_idle(now);
@@ -1222,15 +1230,15 @@ mod tests {
         connection.moved = 940;
         assert!(look(&mut reactor, 1_000), "it was just so long ago");
         assert!(!look(&mut reactor, 1_001));
-        assert_eq!(reactor.open_len(ROLE), 0);
+        assert_eq!(reactor.open_len(OneRole), 0);
     }
 
     #[test]
     fn a_connection_costs_what_the_readme_says() {
         assert!(
-            size_of::<Connection>() <= 320,
+            size_of::<Connection<OneRole>>() <= 320,
             "{}",
-            size_of::<Connection>()
+            size_of::<Connection<OneRole>>()
         );
     }
 }

@@ -12,13 +12,12 @@ use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
 use super::neighbours::Neighbours;
 use super::operator::{Matter, Operator};
-use super::roles::{ACCEPTED, CLIENT, DIALLED};
+use super::roles::Role;
 use crate::connection_id::ConnectionId;
 use crate::log::Log;
 use crate::log::disk::Ticket;
 use crate::log::files::Files;
 use crate::log::record::{Direction, Label};
-use crate::net::connection::Role;
 use crate::net::{Event, READ_BYTES_MAX, Reactor};
 use crate::node::link::Spoken;
 use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, error_json};
@@ -87,7 +86,7 @@ pub struct Driver {
     /// What decides.
     pub node: Node,
     /// The sockets.
-    pub reactor: Reactor<Mail>,
+    pub reactor: Reactor<Role, Mail>,
     /// Where all is written before it is answered.
     pub log: Log<Files>,
     /// When the turn is.
@@ -108,7 +107,7 @@ impl Driver {
     pub fn new(
         operator: Operator,
         node: Node,
-        reactor: Reactor<Mail>,
+        reactor: Reactor<Role, Mail>,
         log: Log<Files>,
         pool: Pool,
         neighbours: Neighbours,
@@ -138,23 +137,10 @@ impl Driver {
     // ---- what the reactor tells
 
     /// A connection was made or lost, or there is no room for one.
-    pub fn handle_event(&mut self, event: Event) {
+    pub fn handle_event(&mut self, event: Event<Role>) {
         match event {
             Event::Made(id, role) => {
-                if role == DIALLED {
-                    let Some(link) = self.neighbours.dialled(id) else {
-                        return self.reactor.abort(id, "given up"); // just before it was made
-                    };
-                    self.neighbours.at(link).dial = None;
-                    self.log_opened(id, Some(link));
-                    self.node.handle_connected(link, id, self.now);
-                } else {
-                    self.log_opened(id, None);
-                    match role {
-                        ACCEPTED => self.node.handle_accepted(id, self.now),
-                        _ => self.arrived.push(id),
-                    }
-                }
+                self.handle_made(id, role);
             }
             Event::Lost {
                 id,
@@ -184,6 +170,27 @@ impl Driver {
         self.perform();
     }
 
+    fn handle_made(&mut self, id: ConnectionId, role: Role) {
+        match role {
+            Role::Client => {
+                self.log_opened(id, None);
+                self.arrived.push(id);
+            }
+            Role::Accepted => {
+                self.log_opened(id, None);
+                self.node.handle_accepted(id, self.now);
+            }
+            Role::Dialled => {
+                let Some(link) = self.neighbours.dialled(id) else {
+                    return self.reactor.abort(id, "given up"); // just before it was made
+                };
+                self.neighbours.at(link).dial = None;
+                self.log_opened(id, Some(link));
+                self.node.handle_connected(link, id, self.now);
+            }
+        }
+    }
+
     fn handle_lost(&mut self, id: ConnectionId, role: Role, made: bool, reason: &str) {
         if let Some(bytes) = self.overlong.remove(&id) {
             let label = Label::Client(id.serial);
@@ -199,8 +206,8 @@ impl Driver {
         self.log
             .record(Direction::Dropped, label, reason.as_bytes());
         match role {
-            CLIENT => self.node.handle_client_lost(id),
-            _ => self.node.handle_peer_lost(id, reason, self.now),
+            Role::Client => self.node.handle_client_lost(id),
+            Role::Accepted | Role::Dialled => self.node.handle_peer_lost(id, reason, self.now),
         }
     }
 
@@ -209,7 +216,8 @@ impl Driver {
     pub fn refuse_surplus(&mut self) {
         let arrived = std::mem::take(&mut self.arrived);
         for id in arrived.into_iter().rev() {
-            if self.reactor.open_len(CLIENT) <= self.clients_max || !self.reactor.is_open(id) {
+            if self.reactor.open_len(Role::Client) <= self.clients_max || !self.reactor.is_open(id)
+            {
                 continue;
             }
             let (name, most) = (self.operator.server(), self.clients_max);
@@ -231,8 +239,8 @@ impl Driver {
         // A neighbour is heard though it does not read: its lines have no replies, and its
         // backlog is a cursor.
         let wanted = match role {
-            CLIENT => self.node.hears(id) && self.reactor.takes_replies(id),
-            _ => self.reactor.is_open(id),
+            Role::Client => self.node.hears(id) && self.reactor.takes_replies(id),
+            Role::Accepted | Role::Dialled => self.reactor.is_open(id),
         };
         wanted && self.phase == Phase::Serving
     }
@@ -250,8 +258,8 @@ impl Driver {
     /// Reads a line, of which nothing is done yet.
     pub fn read_ahead<'a>(&self, role: Role, text: &'a [u8]) -> Ahead<'a> {
         match role {
-            CLIENT => Ahead::Client(self.node.read_client_line(text)),
-            _ => Ahead::Neighbour(self.node.read_link_line(text)),
+            Role::Client => Ahead::Client(self.node.read_client_line(text)),
+            Role::Accepted | Role::Dialled => Ahead::Neighbour(self.node.read_link_line(text)),
         }
     }
 
@@ -283,8 +291,9 @@ impl Driver {
         first: bool,
         last: bool,
     ) {
-        if role == CLIENT {
-            return self.copy_overlong(id, bytes, first, last);
+        match role {
+            Role::Client => return self.copy_overlong(id, bytes, first, last),
+            Role::Accepted | Role::Dialled => {}
         }
         let label = self.neighbours.label(id, role, self.node.speaker_of(id));
         self.log.record_beginning(Direction::In, label, bytes);
@@ -322,8 +331,8 @@ impl Driver {
             self.log.record(Direction::Note, label, text.as_bytes());
         }
         match role {
-            CLIENT => self.reactor.lose(id, "closed by the client"),
-            _ => self.reactor.abort(id, "closed by the neighbour"),
+            Role::Client => self.reactor.lose(id, "closed by the client"),
+            Role::Accepted | Role::Dialled => self.reactor.abort(id, "closed by the neighbour"),
         }
     }
 
@@ -481,7 +490,7 @@ impl Driver {
         let Some(address) = neighbour.next_address(post) else {
             return self.node.handle_dial_failed(link, self.now); // it is being looked up
         };
-        match self.reactor.connect(address, DIALLED) {
+        match self.reactor.connect(address, Role::Dialled) {
             Ok(id) => neighbour.dial = Some(id),
             Err(error) => self.dial_failed(link, &error.to_string()),
         }
@@ -601,22 +610,19 @@ impl Driver {
                 self.perform();
             }
             Phase::Ending(until) if until <= self.now.mono => {
-                for id in [CLIENT, ACCEPTED, DIALLED]
-                    .map(|role| self.reactor.ids(role))
-                    .concat()
-                {
+                for id in Role::ALL.map(|role| self.reactor.ids(role)).concat() {
                     self.reactor
                         .abort(id, "the server stops, and it took nothing more");
                 }
             }
             Phase::Draining(_) | Phase::Ending(_) => {}
         }
-        let clients = self.reactor.ids(CLIENT);
+        let clients = self.reactor.ids(Role::Client);
         for &id in &clients {
             self.reactor.lose(id, "the server stops");
         }
         if clients.is_empty() || matches!(self.phase, Phase::Ending(_)) {
-            for role in [ACCEPTED, DIALLED] {
+            for role in [Role::Accepted, Role::Dialled] {
                 for id in self.reactor.ids(role) {
                     self.reactor.lose(id, "the server stops");
                 }

@@ -38,7 +38,7 @@ use self::intake::Intake;
 use self::neighbours::Neighbours;
 use self::operator::Operator;
 pub use self::operator::one_line;
-use self::roles::CLIENT;
+use self::roles::Role;
 pub use self::start::StartError;
 use crate::log::files::Files;
 use crate::log::{self, Fsync};
@@ -99,7 +99,7 @@ impl Server {
         let serving = serving.map_err(|e| fail("cannot watch for signals", e))?;
         start::listen(&mut reactor, member, options.max_connections, &operator)?;
         if let Some(limit) = options.idle_timeout {
-            reactor.close_idle(CLIENT, limit);
+            reactor.close_idle(Role::Client, limit);
         }
         let mut node = Node::new(member, topology, start::seeds(), now);
         if let Some(after) = options.forget_after {

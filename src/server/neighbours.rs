@@ -8,10 +8,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::roles::CLIENT;
+use super::roles::Role;
 use crate::connection_id::ConnectionId;
 use crate::log::record::Label;
-use crate::net::connection::Role;
 use crate::node::LinkIndex;
 use crate::topology::{Address, Member, ServerName};
 
@@ -85,8 +84,8 @@ impl Neighbours {
     pub fn label(&self, id: ConnectionId, role: Role, link: Option<LinkIndex>) -> Label<'_> {
         let name = link.map(|link| &self.0[usize::from(link.0)].name);
         match role {
-            CLIENT => Label::Client(id.serial),
-            _ => Label::Server(id.serial, name),
+            Role::Client => Label::Client(id.serial),
+            Role::Accepted | Role::Dialled => Label::Server(id.serial, name),
         }
     }
 }

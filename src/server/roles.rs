@@ -1,13 +1,33 @@
 //! What a server's connections are for.
 //!
 //! `start` gives the listeners their roles and `driver` the dials; the reactor hands each back with
-//! the connection, and knows no meaning of them.
+//! the connection. Everywhere all roles are named, so that a new one falls into no old one's arm.
 
-use crate::net::connection::Role;
+use crate::net::connection;
+use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
 
-/// A client's: it came to the client port.
-pub const CLIENT: Role = 0;
-/// It came to the server port: a neighbour's, or a stranger's.
-pub const ACCEPTED: Role = 1;
-/// We dialled a neighbour.
-pub const DIALLED: Role = 2;
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It came to the client port.
+    Client,
+    /// It came to the server port: a neighbour, or a stranger.
+    Accepted,
+    /// We dialled a neighbour.
+    Dialled,
+}
+
+impl connection::Role for Role {}
+
+impl Role {
+    /// All of them, clients first.
+    pub const ALL: [Role; 3] = [Role::Client, Role::Accepted, Role::Dialled];
+
+    /// The longest line that may be said on a connection, LF not counted.
+    pub const fn line_bytes_max(self) -> usize {
+        match self {
+            Role::Client => LINE_BYTES_MAX,
+            Role::Accepted | Role::Dialled => LINK_LINE_BYTES_MAX,
+        }
+    }
+}

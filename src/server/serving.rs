@@ -4,11 +4,10 @@
 
 use super::driver::{Ahead, Driver};
 use super::intake::Intake;
-use super::roles::CLIENT;
+use super::roles::Role;
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
-use crate::net::connection::{Fill, Role};
-use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
+use crate::net::connection::Fill;
 use crate::node::table::PREFETCH_MAX;
 
 /// What became of the attempt to serve a piece of a connection's input.
@@ -47,16 +46,17 @@ fn take_in(driver: &mut Driver, id: ConnectionId, share: usize, intake: &mut Int
         return;
     }
     let share = match role {
-        CLIENT => share,
-        _ => driver.peer_share(id, share),
+        Role::Client => share,
+        Role::Accepted | Role::Dialled => driver.peer_share(id, share),
     };
     let read = match driver.reactor.read(id, &mut intake.room()[..share]) {
         Fill::Bytes(read) => read,
         Fill::Drained => return,
         Fill::End => return driver.handle_end(id, role),
     };
-    if role != CLIENT {
-        driver.node.handle_link_bytes(id, driver.now);
+    match role {
+        Role::Client => {}
+        Role::Accepted | Role::Dialled => driver.node.handle_link_bytes(id, driver.now),
     }
     let mut chunk = intake.read(read);
     if !driver.reactor.is_between_lines(id) && !serve_kept_line(driver, id, role, &mut chunk) {
@@ -86,7 +86,7 @@ fn serve_kept_line(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mu
 /// Handles what was read, in groups: first all lines of a group are read, and what they speak
 /// of is brought near, then each is handled.
 fn handle_intake(driver: &mut Driver, intake: &Intake) {
-    let mut lines = intake.lines(line_bytes_max);
+    let mut lines = intake.lines(Role::line_bytes_max);
     let mut group = Vec::with_capacity(PREFETCH_MAX);
     let mut held = None;
     loop {
@@ -138,7 +138,7 @@ fn serve_piece(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[
         driver.reactor.hold(id, chunk);
         return Served::Held;
     }
-    let Some(piece) = driver.reactor.next_piece(id, chunk, line_bytes_max(role)) else {
+    let Some(piece) = driver.reactor.next_piece(id, chunk, role.line_bytes_max()) else {
         return Served::Nothing;
     };
     // What was kept is copied, so that its memory may change: this is for the few lines that
@@ -155,12 +155,4 @@ fn serve_piece(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[
         }
     }
     Served::Piece
-}
-
-/// The longest line that may be said on a connection, LF not counted.
-fn line_bytes_max(role: Role) -> usize {
-    match role {
-        CLIENT => LINE_BYTES_MAX,
-        _ => LINK_LINE_BYTES_MAX,
-    }
 }

@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::operator::{Operator, Unwritten};
-use super::roles::{ACCEPTED, CLIENT};
+use super::roles::Role;
 use crate::log::disk::OpenError;
 use crate::log::files::Files;
 use crate::log::{self, Log};
@@ -53,7 +53,7 @@ impl fmt::Display for StartError {
 /// # Errors
 /// One line that says which address is in the way.
 pub fn listen<M>(
-    reactor: &mut Reactor<M>,
+    reactor: &mut Reactor<Role, M>,
     member: &Member,
     clients_max: Option<usize>,
     operator: &Operator,
@@ -76,8 +76,13 @@ pub fn listen<M>(
         own: for_servers.max(connections / 2),
     };
     for (address, whom, role, limits) in [
-        (&member.client_address, "clients", CLIENT, for_clients),
-        (&member.server_address, "servers", ACCEPTED, for_servers),
+        (&member.client_address, "clients", Role::Client, for_clients),
+        (
+            &member.server_address,
+            "servers",
+            Role::Accepted,
+            for_servers,
+        ),
     ] {
         let bound = address.as_str().to_socket_addrs().and_then(|mut resolved| {
             let first = resolved.next().ok_or(io::ErrorKind::AddrNotAvailable)?;

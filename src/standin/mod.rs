@@ -32,7 +32,7 @@ use self::query::Search;
 use self::tweets::Tweet;
 use crate::connection_id::ConnectionId;
 use crate::line_buffer::Piece;
-use crate::net::connection::Fill;
+use crate::net::connection::{Fill, Role};
 use crate::net::{Event, Limits, READ_BYTES_MAX, Reactor};
 use crate::time::Timestamp;
 use crate::twitter::api::Api;
@@ -48,6 +48,12 @@ const LIMITS: Limits = Limits {
 
 /// Told to stop.
 struct Stop;
+
+/// What all connections are for: to be asked about tweets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asking;
+
+impl Role for Asking {}
 
 /// What is sent in answer to a request.
 struct Response {
@@ -73,7 +79,7 @@ type Due = (Instant, u64);
 
 /// The stand-in, listening.
 pub struct StandIn {
-    reactor: Reactor<Stop>,
+    reactor: Reactor<Asking, Stop>,
     address: SocketAddr,
     tweets: Vec<Tweet>,
     faults: Faults,
@@ -97,7 +103,7 @@ impl StandIn {
         let mut reactor = Reactor::new()?;
         let first = address.to_socket_addrs()?.next();
         let first = first.ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let address = reactor.listen(first, 0, LIMITS)?;
+        let address = reactor.listen(first, Asking, LIMITS)?;
         let mailbox = reactor.mailbox();
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         thread::Builder::new()
