@@ -14,6 +14,8 @@ use super::neighbours::Neighbours;
 use super::operator::{Matter, Operator};
 use super::roles::Role;
 use crate::connection_id::ConnectionId;
+use crate::input::Input;
+use crate::lines::Lines;
 use crate::log::Log;
 use crate::log::disk::Ticket;
 use crate::log::files::Files;
@@ -235,23 +237,23 @@ impl Driver {
     // ---- what a connection says
 
     /// Whether the next line of a connection may be handled now.
-    pub fn wants(&self, id: ConnectionId, role: Role) -> bool {
+    pub fn may_process(&self, id: ConnectionId, role: Role) -> bool {
         // A neighbour is heard though it does not read: its lines have no replies, and its
         // backlog is a cursor.
-        let wanted = match role {
+        let may = match role {
             Role::Client => self.node.hears(id) && self.reactor.takes_replies(id),
             Role::Accepted | Role::Dialled => self.reactor.is_open(id),
         };
-        wanted && self.phase == Phase::Serving
+        may && self.phase == Phase::Serving
     }
 
     /// How many bytes a connection between servers may have read in this turn, where a client may
-    /// have `share`. A link speaks for all clients of the servers behind it, so it has as much as
+    /// have `quota`. A link speaks for all clients of the servers behind it, so it has as much as
     /// any connection ever has; who has not presented itself has what a client has.
-    pub fn peer_share(&self, id: ConnectionId, share: usize) -> usize {
+    pub fn peer_quota(&self, id: ConnectionId, quota: usize) -> usize {
         match self.node.speaker_of(id) {
             Some(_) => READ_BYTES_MAX,
-            None => share,
+            None => quota,
         }
     }
 
@@ -324,7 +326,8 @@ impl Driver {
 
     /// The peer will say no more. A client is still sent what it is owed.
     pub fn handle_end(&mut self, id: ConnectionId, role: Role) {
-        let bytes = self.reactor.unfinished(id);
+        let unfinished = |_: &mut Lines, input: &mut Input| input.len();
+        let bytes = self.reactor.decode(id, unfinished).unwrap_or(0);
         if bytes > 0 {
             let label = self.neighbours.label(id, role, self.node.link_of(id));
             let text = format!("{bytes} bytes after the last LF were discarded");
@@ -434,13 +437,13 @@ impl Driver {
                     self.reactor.send(to, &[line, b"\n"]);
                 }
                 Action::Owe { to, reply } => {
-                    self.reactor.keep_place(to, reply);
+                    self.reactor.reserve(to, reply);
                     self.reactor.send(to, &[b"\n"]);
                 }
                 Action::Answer { to, reply, json } => {
                     let label = Label::Client(to.serial);
                     self.log.record(Direction::Out, label, &json);
-                    self.reactor.fill_place(to, reply, json);
+                    self.reactor.fill(to, reply, json);
                     self.reactor.resume(to);
                 }
                 Action::Dial(link) => dials.push(link),

@@ -15,15 +15,15 @@
 //! | File | What |
 //! |---|---|
 //! | `start` | what is done once, before |
-//! | `serving`, `intake` | reading from connections, and cutting what they say into lines |
+//! | `serving`, `read_batch` | reading from connections, and cutting what they say into lines |
 //! | `driver` | facts to the node; its wishes carried out |
 //! | `neighbours`, `operator` | where neighbours are; what the operator is told |
 //! | `roles` | what connections are for |
 
 mod driver;
-mod intake;
 mod neighbours;
 mod operator;
+mod read_batch;
 mod roles;
 mod serving;
 mod start;
@@ -34,10 +34,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use self::driver::{Driver, Mail};
-use self::intake::Intake;
 use self::neighbours::Neighbours;
 use self::operator::Operator;
 pub use self::operator::one_line;
+use self::read_batch::ReadBatch;
 use self::roles::Role;
 pub use self::start::StartError;
 use crate::log::files::Files;
@@ -72,7 +72,7 @@ pub struct Options {
 /// A server and all it owns.
 pub struct Server {
     driver: Driver,
-    intake: Intake,
+    batch: ReadBatch,
 }
 
 impl Server {
@@ -131,7 +131,7 @@ impl Server {
         }
         Ok(Server {
             driver,
-            intake: Intake::new(),
+            batch: ReadBatch::new(),
         })
     }
 
@@ -158,7 +158,7 @@ impl Server {
         while let Some(event) = driver.reactor.poll_event() {
             driver.handle_event(event);
         }
-        serving::serve_ready(driver, &mut self.intake);
+        serving::serve_ready(driver, &mut self.batch);
         driver.refuse_surplus();
         while let Some(mail) = driver.reactor.poll_mail() {
             driver.handle_mail(mail);

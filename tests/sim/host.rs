@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herd::connection_id::{ConnectionId, ReplyId};
-use herd::line_buffer::LineBuffer;
+use herd::input::Input;
+use herd::lines::Lines;
 use herd::node::link::Spoken;
 use herd::node::protocol::TweetQuery;
 use herd::node::questions::QuestionId;
@@ -103,7 +104,8 @@ pub struct Host {
 pub struct Peer {
     /// The wire, and the direction in which we send.
     pub wire: (u64, usize),
-    pub input: LineBuffer,
+    pub lines: Lines,
+    pub input: Input,
     pub made: Duration,
     /// We have closed it.
     pub closing: bool,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herd::connection_id::ReplyId;
-use herd::line_buffer::{LineBuffer, Piece};
+use herd::lines::{Lines, Piece};
 use herd::node::protocol::{
     Command, LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, LinkLine, TweetQuery, parse_at,
 };
@@ -21,8 +21,9 @@ pub fn check(bytes: &[u8]) {
     let mut now = start();
     let mut node = bryant(1, now);
     let mut model = Model::default();
-    let (mut buffer, mut chunk) = (LineBuffer::default(), bytes);
-    while let Some(piece) = buffer.next(&mut chunk, LINE_BYTES_MAX) {
+    let (mut lines, mut rest) = (Lines::default(), bytes);
+    while let Some(piece) = lines.next(rest, LINE_BYTES_MAX) {
+        rest = &rest[piece.input_len()..];
         let Piece::Line(line) = piece else { continue };
         check_parsing(line);
         node.handle_client_line(CLIENT, node.read_client_line(line), now);
