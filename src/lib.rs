@@ -5,11 +5,12 @@
 //! the floors below its own.
 //!
 //! ```text
-//! 3  server      where the floors meet: events -> node -> actions   standin   Twitter's double
-//! 2  net         the reactor: sockets, one turn after the other
+//! 4  server      where the floors meet: events -> node -> actions   standin   Twitter's double
+//! 3  net         the reactor: sockets, one turn after the other
 //!    twitter     Twitter asked by worker threads       log          the journal
-//! 1  node        one server as a state machine: lines, table, feed, links
-//! 0  line_buffer, topology, time, connection_id, random
+//! 2  node        one server as a state machine: lines, table, feed, links
+//! 1  lines       bytes to lines
+//! 0  input, topology, time, connection_id, random
 //! ```
 //!
 //! A turn of a running server, all on one thread:
@@ -21,7 +22,8 @@
 //! ```
 
 pub mod connection_id;
-pub mod line_buffer;
+pub mod input;
+pub mod lines;
 pub mod log;
 pub mod net;
 pub mod node;

@@ -426,11 +426,19 @@ fn lines_without_an_end_are_bounded_and_who_ends_his_is_answered() {
         crowd.push(client);
     }
     wait_until("some are given up", || {
-        logged(&herd, "Ann", "over 256 MiB of unhandled input were kept") > 0
+        logged(
+            &herd,
+            "Ann",
+            "over 256 MiB of unhandled input were buffered",
+        ) > 0
     });
     slow.say("1");
     assert!(slow.line().starts_with("AT Ann "));
-    let given_up = logged(&herd, "Ann", "over 256 MiB of unhandled input were kept");
+    let given_up = logged(
+        &herd,
+        "Ann",
+        "over 256 MiB of unhandled input were buffered",
+    );
     assert!(given_up < UNFINISHED / 4, "{given_up} were too many");
     let said = "those with the most unhandled input are closed";
     wait_until("Ann says so", || herd.process("Ann").said().contains(said));

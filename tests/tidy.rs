@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by floor, the lowest first. A module uses only those below.
-const FLOORS: [&[&str]; 4] = [
-    &["connection_id", "line_buffer", "random", "time", "topology"],
+const FLOORS: [&[&str]; 5] = [
+    &["connection_id", "input", "random", "time", "topology"],
+    &["lines"],
     &["node"],
     &["log", "net", "twitter"],
     &["server", "standin"],

@@ -11,10 +11,17 @@ use mio::net::TcpStream;
 
 use super::output::{Flushed, Output, Spares};
 use crate::connection_id::ConnectionId;
-use crate::line_buffer::LineBuffer;
+use crate::input::Input;
 
 /// What a connection is for: an enum of its owner's own, of which the reactor knows no meaning.
-pub trait Role: Copy + Eq + fmt::Debug {}
+pub trait Role: Copy + Eq + fmt::Debug {
+    /// What cuts the input of connections: it lies beside each, and the reactor lends it
+    /// ([`Reactor::decode`](super::Reactor::decode)).
+    type Codec: fmt::Debug;
+
+    /// That of a new connection.
+    fn codec(self) -> Self::Codec;
+}
 
 /// What a connection is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +42,7 @@ pub enum State {
 
 /// What a read gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fill {
+pub enum Received {
     /// So many bytes, and perhaps more.
     Bytes(usize),
     /// Nothing for now: an edge will tell.
@@ -46,13 +53,14 @@ pub enum Fill {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Connection<R> {
+pub(super) struct Connection<R: Role> {
     pub id: ConnectionId,
     pub role: R,
     pub peer: SocketAddr,
     pub stream: TcpStream,
     pub state: State,
-    pub input: LineBuffer,
+    pub codec: R::Codec,
+    pub input: Input,
     pub output: Output,
     /// The kernel has, as far as we know, something to read.
     pub readable: bool,
@@ -62,16 +70,16 @@ pub(super) struct Connection<R> {
     pub ended: bool,
     /// The peer takes nothing any more.
     pub gone: bool,
-    /// Its owner does not handle its input for now.
-    pub held: bool,
+    /// Its owner handles none of its input for now.
+    pub paused: bool,
     /// It stands in the ready queue.
     pub ready: bool,
     /// It stands in the list of those to flush.
     pub dirty: bool,
     /// The reactor's second in which its last byte moved, in or out.
     pub moved: u32,
-    /// Bytes of its input that the reactor has counted as kept.
-    pub kept: u32,
+    /// Bytes of its input that the reactor has counted as buffered.
+    pub counted: u32,
     /// When it will be closed unless something moves.
     pub deadline: Option<Instant>,
 }
@@ -90,17 +98,18 @@ impl<R: Role> Connection<R> {
             peer,
             stream,
             state,
-            input: LineBuffer::default(),
+            codec: role.codec(),
+            input: Input::default(),
             output: Output::default(),
             readable: false,
             read_closed: false,
             ended: false,
             gone: false,
-            held: false,
+            paused: false,
             ready: false,
             dirty: false,
             moved: 0,
-            kept: 0,
+            counted: 0,
             deadline: None,
         }
     }
@@ -127,7 +136,7 @@ impl<R: Role> Connection<R> {
 
     /// Whether nothing is under way on it: nothing to read that we know of, nothing owed.
     pub fn is_quiet(&self) -> bool {
-        let busy = self.ready || self.dirty || self.readable || self.held;
+        let busy = self.ready || self.dirty || self.readable || self.paused;
         self.is_open() && !busy && self.output.is_empty()
     }
 
@@ -136,10 +145,11 @@ impl<R: Role> Connection<R> {
         !self.gone && matches!(self.state, State::Open | State::Losing(_))
     }
 
-    /// Counts `bytes` of its input as kept, in `all` too.
-    pub fn count_kept(&mut self, bytes: usize, all: &mut usize) {
-        *all = *all + bytes - self.kept as usize;
-        self.kept = u32::try_from(bytes).expect("a line and a read are kept at most");
+    /// Counts in `all`, where those of all connections are, the bytes of input that it has buffered.
+    pub fn count_buffered(&mut self, all: &mut usize) {
+        let bytes = self.input.held();
+        *all = *all + bytes - self.counted as usize;
+        self.counted = u32::try_from(bytes).expect("a message and a read are buffered at most");
     }
 
     /// Reads once into `scratch`.
@@ -150,24 +160,24 @@ impl<R: Role> Connection<R> {
     /// we spare the call that would only say `WouldBlock`. An end that comes later is a new edge.
     /// (Only a peer that sends TCP urgent data, which nobody here asks for, gets short reads for
     /// another reason; what follows them waits for its next segment.)
-    pub fn fill(&mut self, scratch: &mut [u8]) -> io::Result<Fill> {
+    pub fn read(&mut self, scratch: &mut [u8]) -> io::Result<Received> {
         while self.readable {
             match self.stream.read(scratch) {
                 Ok(0) => {
                     self.readable = false;
                     self.ended = true;
-                    return Ok(Fill::End);
+                    return Ok(Received::End);
                 }
                 Ok(n) => {
                     self.readable = n == scratch.len() || self.read_closed;
-                    return Ok(Fill::Bytes(n));
+                    return Ok(Received::Bytes(n));
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(e) => return Err(e),
             }
         }
-        Ok(Fill::Drained)
+        Ok(Received::Drained)
     }
 
     /// Whether a dial has come through: the socket says so, not its being writable.

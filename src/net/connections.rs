@@ -10,7 +10,7 @@ use crate::connection_id::ConnectionId;
 
 /// The connections of a reactor.
 #[derive(Debug)]
-pub(super) struct Connections<R>(Slab<Connection<R>>);
+pub(super) struct Connections<R: Role>(Slab<Connection<R>>);
 
 impl<R: Role> Connections<R> {
     /// None yet.

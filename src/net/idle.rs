@@ -73,7 +73,11 @@ impl<R: Role> Idle<R> {
 mod tests {
     use super::*;
 
-    impl Role for () {}
+    impl Role for () {
+        type Codec = ();
+
+        fn codec(self) {}
+    }
 
     #[test]
     fn every_slot_is_looked_at_and_never_many_at_once() {

@@ -37,14 +37,14 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use rustix::net::sockopt;
 
-use self::connection::{Connection, Fill, Role, State};
+use self::connection::{Connection, Received, Role, State};
 use self::connections::Connections;
 use self::idle::Idle;
 use self::mailbox::Mailbox;
 use self::output::{Flushed, Spares};
 use self::timers::Timers;
 use crate::connection_id::{ConnectionId, ReplyId};
-use crate::line_buffer::Piece;
+use crate::input::Input;
 
 /// The most bytes one connection may have read in one turn; then others are served.
 pub const READ_BYTES_MAX: usize = 64 * 1024;
@@ -54,12 +54,12 @@ pub const READ_BYTES_MAX: usize = 64 * 1024;
 const BACKLOG: i32 = 4096;
 
 /// What all connections together may have read in one turn, as far as each then has
-/// [`READ_SHARE_BYTES_MIN`]: a turn in which a thousand have much to say must not take seconds, or
+/// [`READ_QUOTA_BYTES_MIN`]: a turn in which a thousand have much to say must not take seconds, or
 /// their neighbours would take us for dead.
 const TURN_BUDGET_BYTES: usize = 2 * 1024 * 1024;
 
 /// The least that a connection may have read in one turn.
-const READ_SHARE_BYTES_MIN: usize = 256;
+const READ_QUOTA_BYTES_MIN: usize = 256;
 
 /// The most connections accepted from one listener in one turn.
 const ACCEPT_BUDGET: usize = 256;
@@ -79,12 +79,12 @@ const OUTPUT_ALL_BYTES_LEFT: usize = OUTPUT_ALL_BYTES_MAX / 8 * 7;
 /// Who could have taken some for so long, and did not, does not read.
 const UNREAD_MAX: Duration = Duration::from_secs(5);
 
-/// What is kept of the input of all connections together, since a line's end has not come or its
-/// turn has not. In memory it may take twice as much, as buffers double. Over it, who holds the most
-/// is given up, ...
+/// What is buffered of the input of all connections together, since a line's end has not come or its
+/// turn has not. In memory it may take twice as much, as buffers double. Over it, the connections with
+/// the most are closed, ...
 pub const INPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// ... until only so much is left: who holds the most is found by looking at all.
+/// ... until only so much is left: which have the most is found by looking at all.
 const INPUT_ALL_BYTES_LEFT: usize = INPUT_ALL_BYTES_MAX / 8 * 7;
 
 /// A peer that owes us room and takes not one byte for this long is given up.
@@ -159,7 +159,7 @@ pub struct Limits {
 /// The event loop's sockets and what is known of them. `R` says what connections are for, `M` is the
 /// mail of other threads.
 #[derive(Debug)]
-pub struct Reactor<R, M> {
+pub struct Reactor<R: Role, M> {
     poll: Poll,
     edges: Events,
     listeners: Vec<Listener<R>>,
@@ -177,8 +177,8 @@ pub struct Reactor<R, M> {
     second: u32,
     /// Bytes owed to all connections.
     owed: usize,
-    /// Bytes kept of the input of all connections.
-    kept: usize,
+    /// Bytes of input that are buffered for all connections.
+    buffered: usize,
     spares: Spares,
     mailbox: Mailbox<M>,
     mail: Receiver<M>,
@@ -209,7 +209,7 @@ impl<R: Role, M> Reactor<R, M> {
             started: Instant::now(),
             second: 0,
             owed: 0,
-            kept: 0,
+            buffered: 0,
             spares: Spares::new(),
             mailbox,
             mail,
@@ -249,7 +249,7 @@ impl<R: Role, M> Reactor<R, M> {
     }
 
     /// Closes connections of `role` on which no byte has moved for `limit`, in whole seconds, if
-    /// they are owed nothing and are not held.
+    /// they are owed nothing and are not paused.
     pub fn close_idle(&mut self, role: R, limit: Duration) {
         self.idle = Some(Idle::new(role, limit, Instant::now()));
     }
@@ -350,7 +350,7 @@ impl<R: Role, M> Reactor<R, M> {
         if self.owed > OUTPUT_ALL_BYTES_MAX {
             self.give_up_readers(Instant::now());
         }
-        if self.kept > INPUT_ALL_BYTES_MAX {
+        if self.buffered > INPUT_ALL_BYTES_MAX {
             self.give_up_fullest();
         }
     }
@@ -388,19 +388,19 @@ impl<R: Role, M> Reactor<R, M> {
         self.events.push_back(Event::OutputFull(text));
     }
 
-    /// Closes the connections of whose input the most is kept, until there is room for a while.
+    /// Closes the connections of whose input the most is buffered, until there is room for a while.
     /// Somebody must pay for lines that do not end, and it shall not be those whose lines do.
     fn give_up_fullest(&mut self) {
-        let holding = self.connections.iter().filter(|c| c.kept > 0);
-        let mut holding: Vec<_> = holding.map(|c| (c.kept, c.id)).collect();
-        holding.sort_unstable_by(|one, other| other.cmp(one)); // of equals the last to come first
+        let buffering = self.connections.iter().filter(|c| !c.input.is_empty());
+        let mut buffering: Vec<_> = buffering.map(|c| (c.input.held(), c.id)).collect();
+        buffering.sort_unstable_by(|one, other| other.cmp(one)); // of equals the last to come first
         let most = INPUT_ALL_BYTES_MAX >> 20;
-        for (bytes, id) in holding {
-            if self.kept <= INPUT_ALL_BYTES_LEFT {
+        for (bytes, id) in buffering {
+            if self.buffered <= INPUT_ALL_BYTES_LEFT {
                 break;
             }
             let reason = format!(
-                "over {most} MiB of unhandled input were kept, {bytes} bytes of it its own"
+                "over {most} MiB of unhandled input were buffered, {bytes} bytes of it its own"
             );
             self.doom(id, reason);
         }
@@ -635,18 +635,18 @@ impl<R: Role, M> Reactor<R, M> {
         }
         match flushed {
             Ok(Flushed::All) => {
-                let (held, losing) = (connection.held, connection.state.clone());
+                let (paused, losing) = (connection.paused, connection.state.clone());
                 if connection.deadline.is_some() {
                     self.set_deadline(id, None);
                 }
                 match losing {
                     State::Losing(reason) => self.linger(id, reason),
-                    _ if held => self.mark_ready(id),
+                    _ if paused => self.mark_ready(id),
                     _ => {}
                 }
             }
             Ok(Flushed::Awaiting) => {
-                let resume = connection.held && left < OUTPUT_BYTES_MAX / 2;
+                let resume = connection.paused && left < OUTPUT_BYTES_MAX / 2;
                 if connection.deadline.is_some() {
                     self.set_deadline(id, None); // its peer does take what it is sent
                 }
@@ -655,7 +655,7 @@ impl<R: Role, M> Reactor<R, M> {
                 }
             }
             Ok(Flushed::Blocked(taken)) => {
-                let resume = connection.held && left < OUTPUT_BYTES_MAX / 2;
+                let resume = connection.paused && left < OUTPUT_BYTES_MAX / 2;
                 if taken > 0 || connection.deadline.is_none() {
                     self.set_deadline(id, Some(Instant::now() + STALL_MAX));
                 }
@@ -673,7 +673,7 @@ impl<R: Role, M> Reactor<R, M> {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        if !connection.is_open() || connection.held || connection.ended {
+        if !connection.is_open() || connection.paused || connection.ended {
             return self.doom(id, reason.to_owned());
         }
         connection.gone = true;
@@ -711,8 +711,8 @@ impl<R: Role, M> Reactor<R, M> {
         let open = connection.counts_as_open();
         self.owed -= connection.output.len();
         connection.output.clear();
-        connection.input.release();
-        connection.count_kept(0, &mut self.kept);
+        connection.input.clear();
+        connection.count_buffered(&mut self.buffered);
         connection.state = State::Doomed(reason.clone());
         if open {
             self.count_open(role, false);
@@ -731,7 +731,7 @@ impl<R: Role, M> Reactor<R, M> {
         while let Some(id) = self.doomed.pop() {
             let mut connection = self.connections.remove(id);
             debug_assert!(connection.output.is_empty(), "it was settled before");
-            connection.count_kept(0, &mut self.kept);
+            debug_assert!(connection.input.is_empty(), "it was settled before");
             let role = connection.role;
             if let Some(listener) = self.listeners.iter_mut().find(|l| l.role == role) {
                 listener.taken -= 1;
@@ -739,7 +739,7 @@ impl<R: Role, M> Reactor<R, M> {
             let _ = self.poll.registry().deregister(&mut connection.stream);
             self.accept_after = None; // a descriptor is free again
         }
-        debug_assert!(self.owed + self.kept == 0 || !self.connections.is_empty());
+        debug_assert!(self.owed + self.buffered == 0 || !self.connections.is_empty());
     }
 
     // ---- what happened
@@ -757,18 +757,18 @@ impl<R: Role, M> Reactor<R, M> {
 
     /// How many bytes each of those that are ready now may have read in this turn, if all are
     /// alike; its owner may give some of them up to [`READ_BYTES_MAX`].
-    pub fn read_share(&self) -> usize {
-        read_share(self.ready.len())
+    pub fn read_quota(&self) -> usize {
+        read_quota(self.ready.len())
     }
 
     /// Takes the next in the queue; `None` if it has nothing for its owner, so that one that is
     /// being closed and still talks has its turn like the others, and no more.
-    pub fn poll_ready(&mut self) -> Option<ConnectionId> {
+    pub fn poll_ready(&mut self) -> Option<(ConnectionId, R)> {
         let id = self.ready.pop_front()?;
         let connection = self.connections.get_mut(id)?;
         connection.ready = false;
         match connection.state {
-            State::Open => return Some(id),
+            State::Open => return Some((id, connection.role)),
             State::Losing(_) | State::Lingering(_) => self.discard(id),
             State::Dialling | State::Doomed(_) => {}
         }
@@ -783,11 +783,11 @@ impl<R: Role, M> Reactor<R, M> {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
-            match connection.fill(&mut bytes) {
-                Ok(Fill::Bytes(_)) if budget > 0 => budget -= 1,
-                Ok(Fill::Bytes(_)) => return self.mark_ready(id),
-                Ok(Fill::Drained) => return,
-                Ok(Fill::End) => {
+            match connection.read(&mut bytes) {
+                Ok(Received::Bytes(_)) if budget > 0 => budget -= 1,
+                Ok(Received::Bytes(_)) => return self.mark_ready(id),
+                Ok(Received::Drained) => return,
+                Ok(Received::End) => {
                     if let State::Lingering(reason) = &connection.state {
                         let reason = reason.clone();
                         self.doom(id, reason);
@@ -799,36 +799,17 @@ impl<R: Role, M> Reactor<R, M> {
         }
     }
 
-    /// The next piece of a connection's input: of what it kept, then of `chunk`.
-    pub fn next_piece<'a, 'c: 'a>(
-        &'a mut self,
-        id: ConnectionId,
-        chunk: &mut &'c [u8],
-        limit: usize,
-    ) -> Option<Piece<'a>> {
-        let connection = self.connections.get_mut(id)?;
-        let kept = connection.input.len() + chunk.len(); // if that is no line
-        let piece = connection.input.next(chunk, limit);
-        if piece.is_none() && kept != connection.kept as usize {
-            // As `count_kept`, beside what the piece might borrow.
-            self.kept = self.kept + kept - connection.kept as usize;
-            connection.kept = kept as u32;
-        }
-        piece
-    }
-
-    /// The next `count` bytes of a connection's input, whatever they are; `None` if there are not so
-    /// many yet. `chunk` is kept either way.
-    pub fn next_bytes(
+    /// Lets `decode` go on with a connection's input: its codec, and what is buffered. `None` if it has
+    /// gone.
+    pub fn decode<T>(
         &mut self,
         id: ConnectionId,
-        chunk: &mut &[u8],
-        count: usize,
-    ) -> Option<Vec<u8>> {
+        decode: impl FnOnce(&mut R::Codec, &mut Input) -> T,
+    ) -> Option<T> {
         let connection = self.connections.get_mut(id)?;
-        let bytes = connection.input.next_bytes(chunk, count);
-        connection.count_kept(connection.input.held(), &mut self.kept);
-        bytes
+        let decoded = decode(&mut connection.codec, &mut connection.input);
+        connection.count_buffered(&mut self.buffered);
+        Some(decoded)
     }
 
     /// Whether a connection is there and not about to be closed.
@@ -843,10 +824,11 @@ impl<R: Role, M> Reactor<R, M> {
             .is_some_and(|c| c.is_open() && c.output.len() < OUTPUT_BYTES_MAX)
     }
 
-    /// Holds a connection's input back; `chunk` is what has been read and not been handled. It is
-    /// ready again when its output has drained, or when [`Reactor::resume`] says so. Of one that is
-    /// about to close nothing is kept; one whose peer takes nothing any more is closed.
-    pub fn hold(&mut self, id: ConnectionId, chunk: &[u8]) {
+    /// Pauses a connection: its input waits. `rest` is what has been read and not been handled; it is
+    /// buffered. The connection is ready again when its output has drained, or when
+    /// [`Reactor::resume`] says so. Of one that is about to close nothing is buffered; one whose peer
+    /// takes nothing any more is closed.
+    pub fn pause(&mut self, id: ConnectionId, rest: &[u8]) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -855,54 +837,42 @@ impl<R: Role, M> Reactor<R, M> {
             return self.doom(id, "reset before its lines were handled".to_owned());
         }
         if connection.is_open() {
-            connection.input.keep(chunk);
-            connection.count_kept(connection.input.held(), &mut self.kept);
-            connection.held = true;
+            connection.input.push(rest);
+            connection.count_buffered(&mut self.buffered);
+            connection.paused = true;
         }
     }
 
     /// Lets a connection be served again, now or next turn.
     pub fn resume(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
-            connection.held = false;
+            connection.paused = false;
             self.mark_ready(id);
         }
     }
 
     /// Reads once, for a connection that was ready. If there may be more it is ready again, behind
     /// all others; if the read fails it is lost.
-    pub fn read(&mut self, id: ConnectionId, room: &mut [u8]) -> Fill {
+    pub fn read(&mut self, id: ConnectionId, room: &mut [u8]) -> Received {
         let connection = self.connections.get_mut(id);
         let Some(connection) = connection.filter(|connection| connection.is_open()) else {
-            return Fill::Drained;
+            return Received::Drained;
         };
-        connection.held = false;
-        match connection.fill(room) {
-            Ok(Fill::Bytes(n)) => {
+        connection.paused = false;
+        match connection.read(room) {
+            Ok(Received::Bytes(n)) => {
                 connection.moved = self.second;
                 if connection.readable {
                     self.mark_ready(id);
                 }
-                Fill::Bytes(n)
+                Received::Bytes(n)
             }
             Ok(fill) => fill,
             Err(error) => {
                 self.doom(id, error.to_string());
-                Fill::Drained
+                Received::Drained
             }
         }
-    }
-
-    /// Whether a connection's next byte begins a line.
-    pub fn is_between_lines(&self, id: ConnectionId) -> bool {
-        self.connections
-            .get(id)
-            .is_none_or(|connection| connection.input.is_between_lines())
-    }
-
-    /// Bytes of a line without end that a connection holds: what is lost if no more comes.
-    pub fn unfinished(&self, id: ConnectionId) -> usize {
-        self.connections.get(id).map_or(0, |c| c.input.len())
     }
 
     // ---- what is wanted
@@ -920,23 +890,23 @@ impl<R: Role, M> Reactor<R, M> {
     }
 
     /// Keeps a place for a reply that comes later: what is sent from now on stays behind it.
-    pub fn keep_place(&mut self, id: ConnectionId, reply: ReplyId) {
+    pub fn reserve(&mut self, id: ConnectionId, reply: ReplyId) {
         if let Some(connection) = self.connections.get_mut(id)
             && connection.takes_output()
         {
-            connection.output.keep_place(reply);
+            connection.output.reserve(reply);
         }
     }
 
     /// Puts `bytes`, which others may be sent too, in the place that was kept for them.
-    pub fn fill_place(&mut self, id: ConnectionId, reply: ReplyId, bytes: Arc<[u8]>) {
+    pub fn fill(&mut self, id: ConnectionId, reply: ReplyId, bytes: Arc<[u8]>) {
         if let Some(connection) = self.connections.get_mut(id) {
             let (before, open, role) = (
                 connection.output.len(),
                 connection.counts_as_open(),
                 connection.role,
             );
-            connection.output.fill_place(reply, bytes);
+            connection.output.fill(reply, bytes);
             self.owed += connection.output.len() - before;
             if open && !connection.counts_as_open() {
                 self.count_open(role, false);
@@ -958,8 +928,8 @@ impl<R: Role, M> Reactor<R, M> {
             && connection.is_open()
         {
             connection.state = State::Losing(reason.to_owned());
-            connection.input.release();
-            connection.count_kept(0, &mut self.kept);
+            connection.input.clear();
+            connection.count_buffered(&mut self.buffered);
             let (role, open) = (connection.role, connection.counts_as_open());
             if !open {
                 self.count_open(role, false);
@@ -983,9 +953,9 @@ fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
 }
 
 /// How many bytes each of `ready` connections may have read in a turn.
-fn read_share(ready: usize) -> usize {
-    let share = TURN_BUDGET_BYTES / ready.max(1);
-    share.clamp(READ_SHARE_BYTES_MIN, READ_BYTES_MAX)
+fn read_quota(ready: usize) -> usize {
+    let quota = TURN_BUDGET_BYTES / ready.max(1);
+    quota.clamp(READ_QUOTA_BYTES_MIN, READ_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -998,7 +968,11 @@ mod tests {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     struct OneRole;
 
-    impl Role for OneRole {}
+    impl Role for OneRole {
+        type Codec = ();
+
+        fn codec(self) {}
+    }
 
     const TEN: Limits = Limits { all: 10, own: 10 };
 
@@ -1063,15 +1037,15 @@ mod tests {
 
     #[test]
     fn a_turn_is_shared_among_those_who_are_ready() {
-        for (ready, share) in [
+        for (ready, quota) in [
             (0, READ_BYTES_MAX),
             (8, READ_BYTES_MAX),
             (32, READ_BYTES_MAX),
             (64, READ_BYTES_MAX / 2),
             (1_024, 2_048),
-            (1_000_000, READ_SHARE_BYTES_MIN),
+            (1_000_000, READ_QUOTA_BYTES_MIN),
         ] {
-            assert_eq!(read_share(ready), share, "{ready} are ready");
+            assert_eq!(read_quota(ready), quota, "{ready} are ready");
         }
     }
 
@@ -1084,8 +1058,8 @@ mod tests {
         while read < 5_000 {
             reactor.turn(None).expect("the poll works");
             assert_eq!(reactor.ready_len(), 1, "after {read} bytes");
-            assert_eq!(reactor.poll_ready(), Some(id));
-            if let Fill::Bytes(n) = reactor.read(id, &mut [0; 999]) {
+            assert_eq!(reactor.poll_ready(), Some((id, OneRole)));
+            if let Received::Bytes(n) = reactor.read(id, &mut [0; 999]) {
                 read += n;
             }
         }
@@ -1096,8 +1070,8 @@ mod tests {
     fn who_takes_nothing_for_five_minutes_is_given_up() {
         let (mut reactor, id, mut peer) = one_connection();
         let long: Arc<[u8]> = vec![b'x'; 64 << 20].into(); // more than any kernel takes
-        reactor.keep_place(id, ReplyId(1));
-        reactor.fill_place(id, ReplyId(1), long);
+        reactor.reserve(id, ReplyId(1));
+        reactor.fill(id, ReplyId(1), long);
         reactor.flush();
         let first = Instant::now();
         reactor.expire(first + STALL_MAX - Duration::from_secs(10));
@@ -1122,35 +1096,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_all_is_bounded_and_who_holds_the_most_is_given_up() {
+    fn what_is_buffered_of_all_is_bounded_and_who_has_the_most_is_closed() {
         let (mut reactor, little, _peer) = one_connection();
         let (ids, _peers) = more_connections(&mut reactor, 3);
         let mebibytes = |count: usize| vec![b'x'; count << 20];
-        reactor.hold(little, &mebibytes(1));
-        reactor.hold(ids[0], &mebibytes(80));
-        let mut line = &mebibytes(100)[..]; // without an end
-        assert_eq!(reactor.next_piece(ids[1], &mut line, usize::MAX), None);
-        reactor.hold(ids[2], &mebibytes(75));
-        assert_eq!(reactor.kept, INPUT_ALL_BYTES_MAX);
+        reactor.pause(little, &mebibytes(1));
+        reactor.pause(ids[0], &mebibytes(80));
+        let line = mebibytes(100); // without an end
+        reactor.decode(ids[1], |_, input| input.push(&line));
+        reactor.pause(ids[2], &mebibytes(75));
+        assert_eq!(reactor.buffered, INPUT_ALL_BYTES_MAX);
         reactor.flush();
         assert_eq!(lost(&mut reactor), None, "there is just room enough");
-        reactor.hold(little, b"x");
+        reactor.pause(little, b"x");
         reactor.flush();
         let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB of unhandled input were kept, 104857600 bytes of it its own";
+        let want = "over 256 MiB of unhandled input were buffered, 104857600 bytes of it its own";
         assert_eq!(reason, want);
         assert!(matches!(reactor.poll_event(), Some(Event::InputFull(_))));
         assert_eq!(lost(&mut reactor), None);
-        assert_eq!(reactor.kept, (156 << 20) + 1);
+        assert_eq!(reactor.buffered, (156 << 20) + 1);
         // What is handled counts no more, nor who has gone.
-        let mut end = &b"\n"[..];
-        assert!(reactor.next_piece(little, &mut end, 1 << 21).is_some());
-        assert_eq!(reactor.next_piece(little, &mut end, 1 << 21), None);
-        assert_eq!(reactor.kept, 155 << 20);
+        reactor.decode(little, |_, input| input.consume(input.len()));
+        assert_eq!(reactor.buffered, 155 << 20);
         reactor.lose(ids[0], "enough");
-        reactor.hold(ids[0], &mebibytes(1));
+        reactor.pause(ids[0], &mebibytes(1));
         reactor.abort(ids[2], "enough");
-        assert_eq!(reactor.kept, 0);
+        assert_eq!(reactor.buffered, 0);
     }
 
     #[test]
@@ -1160,11 +1132,11 @@ mod tests {
         let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
         for (id, answers) in [(little, 1), (much, 3)] {
             if id == much {
-                reactor.keep_place(id, ReplyId(0)); // the other has just taken some
+                reactor.reserve(id, ReplyId(0)); // the other has just taken some
             }
             for answer in 1..=answers {
-                reactor.keep_place(id, ReplyId(answer));
-                reactor.fill_place(id, ReplyId(answer), Arc::clone(&long));
+                reactor.reserve(id, ReplyId(answer));
+                reactor.fill(id, ReplyId(answer), Arc::clone(&long));
             }
         }
         assert_eq!(reactor.owed, OUTPUT_ALL_BYTES_MAX);
@@ -1186,11 +1158,11 @@ mod tests {
         let (mut reactor, slow, _peer) = one_connection();
         let (ids, _peers) = more_connections(&mut reactor, 1);
         let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
-        reactor.keep_place(much, ReplyId(0));
+        reactor.reserve(much, ReplyId(0));
         for (id, answers) in [(slow, 1), (much, 4)] {
             for answer in 1..=answers {
-                reactor.keep_place(id, ReplyId(answer));
-                reactor.fill_place(id, ReplyId(answer), Arc::clone(&long));
+                reactor.reserve(id, ReplyId(answer));
+                reactor.fill(id, ReplyId(answer), Arc::clone(&long));
             }
         }
         for id in [slow, much] {
@@ -1219,10 +1191,10 @@ mod tests {
             reactor.is_open(id)
         };
         assert!(look(&mut reactor, 60), "not yet");
-        reactor.hold(id, b"");
-        assert!(look(&mut reactor, 1_000), "it is held");
+        reactor.pause(id, b"");
+        assert!(look(&mut reactor, 1_000), "it is paused");
         let connection = reactor.connections.get_mut(id).expect("it is there");
-        connection.held = false;
+        connection.paused = false;
         connection.readable = true;
         assert!(look(&mut reactor, 1_000), "it has said something");
         let connection = reactor.connections.get_mut(id).expect("it is there");

@@ -109,14 +109,14 @@ impl Output {
         *self = Output::default();
     }
 
-    /// Keeps a place for bytes that come later ([`Output::fill_place`]): what is queued from now on
+    /// Keeps a place for bytes that come later ([`Output::fill`]): what is queued from now on
     /// stays behind them.
-    pub fn keep_place(&mut self, reply: ReplyId) {
+    pub fn reserve(&mut self, reply: ReplyId) {
         self.chunks.push_back(Chunk::Place(reply));
     }
 
     /// Puts `bytes`, for which others may wait too, in the place that was kept for them, if one was.
-    pub fn fill_place(&mut self, reply: ReplyId, bytes: Arc<[u8]>) {
+    pub fn fill(&mut self, reply: ReplyId, bytes: Arc<[u8]>) {
         let is_its = |chunk: &&mut Chunk| matches!(chunk, Chunk::Place(id) if *id == reply);
         if let Some(place) = self.chunks.iter_mut().find(is_its) {
             self.owed += bytes.len();
@@ -246,7 +246,7 @@ mod tests {
         let mut output = Output::default();
         output.push(&[b"AT"], &mut spares);
         for reply in 0..10 {
-            output.keep_place(ReplyId(reply));
+            output.reserve(ReplyId(reply));
             output.push(&[b"\n"], &mut spares);
         }
         assert_eq!(spares.len(), 2, "the first only takes one");
@@ -275,8 +275,8 @@ mod tests {
             if let Some(which) = which.checked_rem(kept.len()) {
                 let (place, bytes) = &mut kept[which];
                 let reply = place.take().expect("it is kept");
-                output.fill_place(reply, bytes.as_slice().into());
-                output.fill_place(reply, b"once more".as_slice().into()); // nothing awaits that
+                output.fill(reply, bytes.as_slice().into());
+                output.fill(reply, b"once more".as_slice().into()); // nothing awaits that
             }
         }
     }
@@ -295,7 +295,7 @@ mod tests {
                 match step {
                     0 => {
                         let reply = ReplyId(number as u64);
-                        output.keep_place(reply);
+                        output.reserve(reply);
                         model.0.push((Some(reply), bytes));
                     }
                     1 => model.fill(bytes.len(), &mut output),

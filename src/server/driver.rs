@@ -13,6 +13,8 @@ use super::operator::Matter;
 use super::roles::Role;
 use super::shell::Shell;
 use crate::connection_id::ConnectionId;
+use crate::input::Input;
+use crate::lines::Lines;
 use crate::log::record::{Direction, Label};
 use crate::net::{Event, READ_BYTES_MAX};
 use crate::node::effects::{LinkId, LogPolicy};
@@ -195,15 +197,15 @@ impl Driver {
     // ---- what a connection says
 
     /// Whether the next line of a connection may be handled now.
-    pub fn accepts(&self, id: ConnectionId, role: Role) -> bool {
+    pub fn may_process(&self, id: ConnectionId, role: Role) -> bool {
         // A neighbour is heard though it does not read: its lines have no replies, and its
         // backlog is a cursor.
         let reactor = &self.shell.reactor;
-        let accepts = match role {
+        let may = match role {
             Role::Client => self.node.accepts(id) && reactor.takes_replies(id),
             Role::Accepted | Role::Dialled => reactor.is_open(id),
         };
-        accepts && self.phase == Phase::Serving
+        may && self.phase == Phase::Serving
     }
 
     /// How many bytes a connection between servers may have read in this turn, where a client may
@@ -290,7 +292,8 @@ impl Driver {
     /// The peer will say no more. A client is still sent what it is owed.
     pub fn handle_end(&mut self, id: ConnectionId, role: Role) {
         let Driver { node, shell, .. } = self;
-        let bytes = shell.reactor.unfinished(id);
+        let unfinished = |_: &mut Lines, input: &mut Input| input.len();
+        let bytes = shell.reactor.decode(id, unfinished).unwrap_or(0);
         if bytes > 0 {
             let label = shell.neighbours.label(id, role, node.link_of(id));
             let text = format!("{bytes} bytes after the last LF were discarded");

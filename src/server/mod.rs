@@ -15,7 +15,7 @@
 //! | File | What |
 //! |---|---|
 //! | `start` | what is done once, before |
-//! | `serving`, `intake` | reading from connections, and cutting what they say into lines |
+//! | `serving`, `read_batch` | reading from connections, and cutting what they say into lines |
 //! | `driver` | what happens becomes an input of the node |
 //! | `shell` | the node's effects, carried out |
 //! | `mail` | what other threads tell the loop |
@@ -23,10 +23,10 @@
 //! | `roles` | what connections are for |
 
 mod driver;
-mod intake;
 mod mail;
 mod neighbours;
 mod operator;
+mod read_batch;
 mod roles;
 mod serving;
 mod shell;
@@ -38,11 +38,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use self::driver::Driver;
-use self::intake::Intake;
 use self::mail::Mail;
 use self::neighbours::Neighbours;
 use self::operator::Operator;
 pub use self::operator::one_line;
+use self::read_batch::ReadBatch;
 use self::roles::Role;
 use self::shell::Shell;
 pub use self::start::StartError;
@@ -78,7 +78,7 @@ pub struct Options {
 /// A server and all it owns.
 pub struct Server {
     driver: Driver,
-    intake: Intake,
+    read_batch: ReadBatch,
 }
 
 impl Server {
@@ -146,7 +146,7 @@ impl Server {
         }
         Ok(Server {
             driver,
-            intake: Intake::new(),
+            read_batch: ReadBatch::new(),
         })
     }
 
@@ -175,7 +175,7 @@ impl Server {
         while let Some(event) = driver.shell.reactor.poll_event() {
             driver.handle_event(event);
         }
-        serving::serve_ready(driver, &mut self.intake);
+        serving::serve_ready(driver, &mut self.read_batch);
         driver.refuse_surplus();
         while let Some(mail) = driver.shell.reactor.poll_mail() {
             driver.handle_mail(mail);

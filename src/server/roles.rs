@@ -3,6 +3,7 @@
 //! `start` gives the listeners their roles and `driver` the dials; the reactor hands each back with
 //! the connection. Everywhere all roles are named, so that a new one falls into no old one's arm.
 
+use crate::lines::Lines;
 use crate::net::connection;
 use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
 
@@ -17,7 +18,13 @@ pub enum Role {
     Dialled,
 }
 
-impl connection::Role for Role {}
+impl connection::Role for Role {
+    type Codec = Lines;
+
+    fn codec(self) -> Lines {
+        Lines::default()
+    }
+}
 
 impl Role {
     /// All of them, clients first.

@@ -3,11 +3,11 @@
 //! `Server` calls [`serve_ready`] once a turn.
 
 use super::driver::{Driver, Prefetched};
-use super::intake::Intake;
+use super::read_batch::ReadBatch;
 use super::roles::Role;
 use crate::connection_id::ConnectionId;
-use crate::line_buffer::Piece;
-use crate::net::connection::Fill;
+use crate::lines::Piece;
+use crate::net::connection::Received;
 use crate::node::table::PREFETCH_MAX;
 
 /// What became of the attempt to serve a piece of a connection's input.
@@ -17,79 +17,94 @@ enum Served {
     Piece,
     /// There is none.
     Nothing,
-    /// It must wait, and is kept.
-    Held,
+    /// It must wait: it is buffered, and the connection is paused.
+    Paused,
 }
 
 /// Reads from all that are ready, once each, and handles what they have said.
-pub fn serve_ready(driver: &mut Driver, intake: &mut Intake) {
-    let share = driver.shell.reactor.read_share();
+pub fn serve_ready(driver: &mut Driver, batch: &mut ReadBatch) {
+    let quota = driver.shell.reactor.read_quota();
     let mut left = driver.shell.reactor.ready_len();
     while left > 0 {
-        intake.clear();
-        while left > 0 && intake.has_room() {
+        batch.clear();
+        while left > 0 && batch.has_room() {
             left -= 1;
-            if let Some(id) = driver.shell.reactor.poll_ready() {
-                take_in(driver, id, share, intake);
+            if let Some((id, role)) = driver.shell.reactor.poll_ready() {
+                read_from(driver, id, role, quota, batch);
             }
         }
-        handle_intake(driver, intake);
+        handle_batch(driver, batch);
     }
 }
 
 /// Reads from a connection, once, when all it had said before has been handled.
-fn take_in(driver: &mut Driver, id: ConnectionId, share: usize, intake: &mut Intake) {
-    let Some(role) = driver.shell.reactor.role(id) else {
-        return;
-    };
-    if !serve_pieces(driver, id, role, &[]) {
+fn read_from(
+    driver: &mut Driver,
+    id: ConnectionId,
+    role: Role,
+    quota: usize,
+    batch: &mut ReadBatch,
+) {
+    if !driver.may_process(id, role) {
+        return driver.shell.reactor.pause(id, &[]);
+    }
+    let within_line = is_within_line(driver, id);
+    if within_line && !serve_pieces(driver, id, role, &[]) {
         return;
     }
-    let share = match role {
-        Role::Client => share,
-        Role::Accepted | Role::Dialled => driver.peer_quota(id, share),
+    let quota = match role {
+        Role::Client => quota,
+        Role::Accepted | Role::Dialled => driver.peer_quota(id, quota),
     };
-    let read = match driver.shell.reactor.read(id, &mut intake.room()[..share]) {
-        Fill::Bytes(read) => read,
-        Fill::Drained => return,
-        Fill::End => return driver.handle_end(id, role),
+    let read = match driver.shell.reactor.read(id, &mut batch.room()[..quota]) {
+        Received::Bytes(read) => read,
+        Received::Drained => return,
+        Received::End => return driver.handle_end(id, role),
     };
     match role {
         Role::Client => {}
         Role::Accepted | Role::Dialled => driver.node.handle_link_bytes(id, driver.shell.now),
     }
-    let mut chunk = intake.read(read);
-    if !driver.shell.reactor.is_between_lines(id) && !serve_kept_line(driver, id, role, &mut chunk)
-    {
+    let mut chunk = batch.read(read);
+    if within_line && !serve_begun_line(driver, id, role, &mut chunk) {
         return;
     }
     let start = read - chunk.len();
-    intake.push(id, role, start, read);
+    batch.push(id, role, start, read);
 }
 
-/// Handles a line whose beginning was kept, as far as `chunk` goes on with it. `false` if all of
-/// `chunk` has been taken, or the rest must wait and is kept.
-fn serve_kept_line(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[u8]) -> bool {
-    while !driver.shell.reactor.is_between_lines(id) {
+/// Whether a connection has buffered input, or given out the beginning of a line.
+fn is_within_line(driver: &mut Driver, id: ConnectionId) -> bool {
+    let between = driver
+        .shell
+        .reactor
+        .decode(id, |lines, input| lines.is_between_lines(input));
+    between == Some(false)
+}
+
+/// Handles a line of which the beginning came before, as far as `chunk` goes on with it. `false` if
+/// all of `chunk` has been taken, or the rest must wait and is buffered.
+fn serve_begun_line(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[u8]) -> bool {
+    while is_within_line(driver, id) {
         match serve_piece(driver, id, role, chunk) {
             Served::Piece => {}
-            Served::Nothing | Served::Held => return false,
+            Served::Nothing | Served::Paused => return false,
         }
     }
-    // The line is no longer kept, and who has to wait after it is held, be there a rest or not.
-    let wanted = serve_pieces(driver, id, role, &[]);
-    if !wanted {
-        driver.shell.reactor.hold(id, chunk);
+    // A connection that must wait after that line is paused, whether there is a rest or not.
+    let may_process = driver.may_process(id, role);
+    if !may_process {
+        driver.shell.reactor.pause(id, chunk);
     }
-    wanted
+    may_process
 }
 
 /// Handles what was read, in groups: first all lines of a group are read, and what they speak
-/// of is brought near, then each is handled.
-fn handle_intake(driver: &mut Driver, intake: &Intake) {
-    let mut lines = intake.lines(Role::line_bytes_max);
+/// of is prefetched, then each is handled.
+fn handle_batch(driver: &mut Driver, batch: &ReadBatch) {
+    let mut lines = batch.lines(Role::line_bytes_max);
     let mut group = Vec::with_capacity(PREFETCH_MAX);
-    let mut held = None;
+    let mut paused = None;
     loop {
         for item in lines.by_ref().take(PREFETCH_MAX) {
             let ahead = item.line.map(|text| driver.prefetch_line(item.role, text));
@@ -101,12 +116,12 @@ fn handle_intake(driver: &mut Driver, intake: &Intake) {
         let ahead = group.iter_mut().filter_map(|(_, ahead)| ahead.as_mut());
         driver.node.prefetch(ahead.filter_map(Prefetched::key_mut));
         for (item, ahead) in group.drain(..) {
-            if held == Some(item.id) {
-                continue; // it is in what was kept
+            if paused == Some(item.id) {
+                continue; // it has been buffered
             }
-            if !driver.accepts(item.id, item.role) {
-                driver.shell.reactor.hold(item.id, item.rest);
-                held = Some(item.id);
+            if !driver.may_process(item.id, item.role) {
+                driver.shell.reactor.pause(item.id, item.rest);
+                paused = Some(item.id);
                 continue;
             }
             let Some((text, ahead)) = item.line.zip(ahead) else {
@@ -115,47 +130,43 @@ fn handle_intake(driver: &mut Driver, intake: &Intake) {
             };
             driver.handle_line(item.id, item.role, text, ahead);
             let is_last = item.rest.len() == text.len() + 1;
-            if is_last && !driver.accepts(item.id, item.role) {
-                driver.shell.reactor.hold(item.id, &[]); // it waits for us, not we for it
+            if is_last && !driver.may_process(item.id, item.role) {
+                driver.shell.reactor.pause(item.id, &[]); // it waits for us, not we for it
             }
         }
     }
 }
 
-/// Handles what was kept before, then `chunk`. `false` if the rest must wait, and is kept.
+/// Handles what was buffered before, then `chunk`. `false` if the rest must wait, and is buffered.
 fn serve_pieces(driver: &mut Driver, id: ConnectionId, role: Role, mut chunk: &[u8]) -> bool {
     loop {
         match serve_piece(driver, id, role, &mut chunk) {
             Served::Piece => {}
             Served::Nothing => return true,
-            Served::Held => return false,
+            Served::Paused => return false,
         }
     }
 }
 
-/// Handles one piece of what was kept before, or of `chunk`.
+/// Handles one piece of what was buffered before, or of `chunk`: this is for the few lines that did
+/// not come whole, which are copied.
 fn serve_piece(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[u8]) -> Served {
-    if !driver.accepts(id, role) {
-        driver.shell.reactor.hold(id, chunk);
-        return Served::Held;
+    if !driver.may_process(id, role) {
+        driver.shell.reactor.pause(id, chunk);
+        return Served::Paused;
     }
-    let Some(piece) = driver
+    let limit = role.line_bytes_max();
+    let piece = driver
         .shell
         .reactor
-        .next_piece(id, chunk, role.line_bytes_max())
-    else {
-        return Served::Nothing;
-    };
-    // What was kept is copied, so that its memory may change: this is for the few lines that
-    // did not come whole.
-    match piece {
-        Piece::Line(text) => {
-            let text = text.to_vec();
+        .decode(id, |lines, input| lines.next_buffered(input, chunk, limit));
+    match piece.flatten() {
+        None => return Served::Nothing,
+        Some(Piece::Line(text)) => {
             let ahead = driver.prefetch_line(role, &text);
             driver.handle_line(id, role, &text, ahead);
         }
-        Piece::Overlong { bytes, first, last } => {
-            let bytes = bytes.to_vec();
+        Some(Piece::Overlong { bytes, first, last }) => {
             driver.handle_overlong(id, role, &bytes, first, last);
         }
     }

@@ -31,8 +31,8 @@ use self::http::{HEAD_BYTES_MAX, Head, Method, Request, Step, reason, write_resp
 use self::query::Search;
 use self::tweets::Tweet;
 use crate::connection_id::ConnectionId;
-use crate::line_buffer::Piece;
-use crate::net::connection::{Fill, Role};
+use crate::lines::{Lines, Piece};
+use crate::net::connection::{Received, Role};
 use crate::net::{Event, Limits, READ_BYTES_MAX, Reactor};
 use crate::time::Timestamp;
 use crate::twitter::api::Api;
@@ -53,7 +53,13 @@ struct Stop;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Asking;
 
-impl Role for Asking {}
+impl Role for Asking {
+    type Codec = Lines;
+
+    fn codec(self) -> Lines {
+        Lines::default()
+    }
+}
 
 /// What is sent in answer to a request.
 struct Response {
@@ -140,7 +146,7 @@ impl StandIn {
                 }
             }
             for _ in 0..self.reactor.ready_len() {
-                if let Some(id) = self.reactor.poll_ready() {
+                if let Some((id, Asking)) = self.reactor.poll_ready() {
                     self.serve(id);
                 }
             }
@@ -164,9 +170,9 @@ impl StandIn {
         let mut scratch = std::mem::take(&mut self.scratch);
         if self.serve_lines(id, &mut &[][..]) {
             match self.reactor.read(id, &mut scratch) {
-                Fill::Bytes(n) => _ = self.serve_lines(id, &mut &scratch[..n]),
-                Fill::Drained => {}
-                Fill::End => self.reactor.lose(id, "closed by the client"),
+                Received::Bytes(n) => _ = self.serve_lines(id, &mut &scratch[..n]),
+                Received::Drained => {}
+                Received::End => self.reactor.lose(id, "closed by the client"),
             }
         }
         self.scratch = scratch;
@@ -176,19 +182,29 @@ impl StandIn {
     fn serve_lines(&mut self, id: ConnectionId, chunk: &mut &[u8]) -> bool {
         while self.reactor.takes_replies(id) && !self.busy.contains_key(&id) {
             if let Some(request) = self.bodies.get(&id) {
-                let Some(body) = self.reactor.next_bytes(id, chunk, request.body_bytes) else {
+                let count = request.body_bytes;
+                let body = self.reactor.decode(id, |_, input| {
+                    input.push(std::mem::take(chunk));
+                    let body = input.as_bytes().get(..count)?.to_vec();
+                    input.consume(count);
+                    Some(body)
+                });
+                let Some(body) = body.flatten() else {
                     return true;
                 };
                 let request = self.bodies.remove(&id).expect("it was there");
                 self.answer(id, &request, &body);
                 continue;
             }
-            let Some(piece) = self.reactor.next_piece(id, chunk, HEAD_BYTES_MAX) else {
+            let piece = self.reactor.decode(id, |lines, input| {
+                lines.next_buffered(input, chunk, HEAD_BYTES_MAX)
+            });
+            let Some(piece) = piece.flatten() else {
                 return true;
             };
             let head = self.heads.entry(id).or_default();
             let step = match piece {
-                Piece::Line(line) => head.push_line(line),
+                Piece::Line(line) => head.push_line(&line),
                 Piece::Overlong { .. } => head.line_too_long(),
             };
             if head.is_empty() {
@@ -216,7 +232,7 @@ impl StandIn {
                 }
             }
         }
-        self.reactor.hold(id, chunk);
+        self.reactor.pause(id, chunk);
         false
     }
 

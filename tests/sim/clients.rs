@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herd::connection_id::{ConnectionId, ReplyId};
-use herd::line_buffer::{LineBuffer, Piece};
+use herd::input::Input;
+use herd::lines::{Lines, Piece};
 use herd::log::record::Direction;
 use herd::net::output::{Output, Spares};
 use herd::node::protocol::{LINE_BYTES_MAX, TweetQuery};
@@ -34,7 +35,8 @@ pub enum Said {
 /// A client's connection, and what it is owed.
 #[derive(Default)]
 pub struct Client {
-    input: LineBuffer,
+    lines: Lines,
+    input: Input,
     /// The commands that have not been handled, oldest first.
     owed: VecDeque<Owed>,
     /// A question that was handled, and whose place among the replies is to be kept next.
@@ -379,14 +381,16 @@ impl Herd {
         let Some(client) = self.hosts[host].clients.get_mut(&id) else {
             return;
         };
+        let mut lines = std::mem::take(&mut client.lines);
         let mut input = std::mem::take(&mut client.input);
-        let mut chunk = bytes;
+        input.push(bytes);
         let is_read = |herd: &mut Herd| {
             let stalled = herd.client(host, id).stalled;
             !stalled && herd.hosts[host].node().accepts(id)
         };
         let mut read = is_read(self);
-        while read && let Some(piece) = input.next(&mut chunk, LINE_BYTES_MAX) {
+        while read && let Some(piece) = lines.next(input.as_bytes(), LINE_BYTES_MAX) {
+            let used = piece.input_len();
             let Piece::Line(line) = piece else {
                 panic!("no client says a line that long")
             };
@@ -394,14 +398,12 @@ impl Herd {
             let now = self.clock(host);
             let (node, effects) = self.hosts[host].up();
             node.handle_client_line(id, node.read_client_line(line), now, effects);
+            input.consume(used);
             self.perform(host, None);
             read = is_read(self);
         }
-        if !read {
-            input.keep(chunk);
-        }
         let client = self.client(host, id);
-        client.input = input;
+        (client.lines, client.input) = (lines, input);
         if read && client.ended {
             let owed = client.owed.len();
             assert_eq!(owed, 0, "host {host} closes a client that is owed replies");
@@ -476,7 +478,7 @@ impl Herd {
         let question = client.asks.take().expect("it has asked just now");
         client.asked.insert(reply, question);
         client.due.push_back(Due::Answer(reply));
-        client.output.keep_place(reply);
+        client.output.reserve(reply);
         client.output.push(&[b"\n"], &mut Spares::new());
     }
 
@@ -505,7 +507,7 @@ impl Herd {
         let is_its = |due: &&mut Due| matches!(due, Due::Answer(id) if *id == reply);
         let due = client.due.iter_mut().find(is_its);
         *due.expect("its place was kept") = Due::Line(json.to_vec());
-        client.output.fill_place(reply, json);
+        client.output.fill(reply, json);
     }
 
     /// Clients take what has come for them: replies leave in the order of the commands, and none that

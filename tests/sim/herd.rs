@@ -5,7 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use herd::connection_id::ConnectionId;
-use herd::line_buffer::LineBuffer;
+use herd::input::Input;
+use herd::lines::Lines;
 use herd::node::effects::LinkId;
 use herd::node::protocol::Incarnation;
 use herd::node::{Node, Seeds};
@@ -457,7 +458,8 @@ impl Herd {
     fn add_peer(&mut self, host: usize, id: ConnectionId, wire: (u64, usize)) {
         let peer = Peer {
             wire,
-            input: LineBuffer::default(),
+            lines: Lines::default(),
+            input: Input::default(),
             made: self.now,
             closing: false,
             closed_at: Duration::ZERO,

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
-use herd::line_buffer::LineBuffer;
+use herd::input::Input;
+use herd::lines::Lines;
 use herd::node::Node;
 use herd::node::effects::LinkId;
 use herd::node::protocol::TweetQuery;
@@ -105,7 +106,8 @@ pub struct Host {
 pub struct Peer {
     /// The wire, and the direction in which we send.
     pub wire: (u64, usize),
-    pub input: LineBuffer,
+    pub lines: Lines,
+    pub input: Input,
     pub made: Duration,
     /// We have closed it.
     pub closing: bool,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
-use herd::line_buffer::Piece;
+use herd::lines::Piece;
 use herd::log::record::{Direction, Label};
 use herd::node::effects::{LinkId, LogPolicy};
 use herd::node::protocol::LINK_LINE_BYTES_MAX;
@@ -89,17 +89,19 @@ impl Herd {
         let Some(peer) = self.hosts[host].peers.get_mut(&id) else {
             return;
         };
+        let mut lines = std::mem::take(&mut peer.lines);
         let mut input = std::mem::take(&mut peer.input);
+        input.push(bytes);
         let now = self.clock(host);
         self.hosts[host].node().handle_link_bytes(id, now);
-        let mut chunk = bytes;
         let is_open = |herd: &Herd| {
             let peer = herd.hosts[host].peers.get(&id);
             peer.is_some_and(|peer| !peer.closing)
         };
         while is_open(self)
-            && let Some(piece) = input.next(&mut chunk, LINK_LINE_BYTES_MAX)
+            && let Some(piece) = lines.next(input.as_bytes(), LINK_LINE_BYTES_MAX)
         {
+            let used = piece.input_len();
             let Piece::Line(line) = piece else {
                 panic!("no node says a line that long")
             };
@@ -126,9 +128,10 @@ impl Herd {
             }
             self.perform(host, Some(id));
             self.check_crossing(host, id, line);
+            input.consume(used);
         }
         if let Some(peer) = self.hosts[host].peers.get_mut(&id) {
-            peer.input = input;
+            (peer.lines, peer.input) = (lines, input);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herd::connection_id::ReplyId;
-use herd::line_buffer::{LineBuffer, Piece};
+use herd::lines::{Lines, Piece};
 use herd::node::Node;
 use herd::node::protocol::{
     Command, IAmAt, LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, LinkLine, TweetQuery, WhatsAt, parse_at,
@@ -22,8 +22,9 @@ pub fn check(bytes: &[u8]) {
     let mut now = start();
     let mut node = bryant(1, now);
     let mut model = Model::default();
-    let (mut buffer, mut chunk) = (LineBuffer::default(), bytes);
-    while let Some(piece) = buffer.next(&mut chunk, LINE_BYTES_MAX) {
+    let (mut lines, mut rest) = (Lines::default(), bytes);
+    while let Some(piece) = lines.next(rest, LINE_BYTES_MAX) {
+        rest = &rest[piece.input_len()..];
         let Piece::Line(line) = piece else { continue };
         check_parsing(line);
         let mut effects = Recorder::default();

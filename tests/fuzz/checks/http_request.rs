@@ -4,7 +4,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use herd::line_buffer::{LineBuffer, Piece};
+use herd::input::Input;
+use herd::lines::{Lines, Piece};
 use herd::standin::content;
 use herd::standin::http::{
     BODY_BYTES_MAX, HEAD_BYTES_MAX, Head, Method, Request, Step, write_response,
@@ -33,13 +34,18 @@ pub fn check(bytes: &[u8]) {
 /// The requests in `bytes`, with their bodies, up to the first that is refused.
 fn requests(bytes: &[u8], chunk_bytes: usize) -> Vec<(Step, Vec<u8>)> {
     let mut steps = Vec::new();
-    let (mut lines, mut head) = (LineBuffer::default(), Head::default());
+    let (mut lines, mut input, mut head) = (Lines::default(), Input::default(), Head::default());
     let mut waiting: Option<Request> = None;
     for mut chunk in bytes.chunks(chunk_bytes) {
         loop {
             if let Some(request) = waiting.take() {
-                match lines.next_bytes(&mut chunk, request.body_bytes) {
-                    Some(body) => steps.push((Step::Request(request), body)),
+                input.push(std::mem::take(&mut chunk));
+                match input.as_bytes().get(..request.body_bytes) {
+                    Some(body) => {
+                        let body = body.to_vec();
+                        input.consume(body.len());
+                        steps.push((Step::Request(request), body));
+                    }
                     None => {
                         waiting = Some(request);
                         break;
@@ -47,9 +53,9 @@ fn requests(bytes: &[u8], chunk_bytes: usize) -> Vec<(Step, Vec<u8>)> {
                 }
                 continue;
             }
-            let step = match lines.next(&mut chunk, HEAD_BYTES_MAX) {
+            let step = match lines.next_buffered(&mut input, &mut chunk, HEAD_BYTES_MAX) {
                 None => break,
-                Some(Piece::Line(line)) => head.push_line(line),
+                Some(Piece::Line(line)) => head.push_line(&line),
                 Some(Piece::Overlong { .. }) => head.line_too_long(),
             };
             match step {

@@ -1,4 +1,4 @@
-//! What was read from many connections, cut into lines.
+//! What was read from many connections in a turn, before any of it is handled.
 //!
 //! `serving` reads first and handles afterwards: so the kernel's code and ours do not push each
 //! other out of the processor's caches with every message, and lines can be read ahead in groups
@@ -12,10 +12,10 @@ use crate::net::READ_BYTES_MAX;
 
 /// Room for what is read before any of it is handled: reading goes on until there is too little for
 /// one more read.
-const INTAKE_BYTES: usize = 2 * READ_BYTES_MAX;
+const BATCH_BYTES: usize = 2 * READ_BYTES_MAX;
 
 /// What was read and is to be handled next.
-pub struct Intake {
+pub struct ReadBatch {
     bytes: Vec<u8>,
     arrivals: Vec<Arrival>,
 }
@@ -40,11 +40,11 @@ pub struct Item<'a> {
     pub rest: &'a [u8],
 }
 
-impl Intake {
+impl ReadBatch {
     /// An empty one.
-    pub fn new() -> Intake {
-        Intake {
-            bytes: vec![0; INTAKE_BYTES],
+    pub fn new() -> ReadBatch {
+        ReadBatch {
+            bytes: vec![0; BATCH_BYTES],
             arrivals: Vec::new(),
         }
     }
@@ -116,17 +116,17 @@ mod tests {
 
     #[test]
     fn lines_come_as_they_were_said_and_what_is_none_comes_last() {
-        let mut intake = Intake::new();
+        let mut batch = ReadBatch::new();
         for (slot, said) in [
             (1, &b"one\n\ntwo\r\nta"[..]),
             (2, b"a\nlong!\nb\n"),
             (3, b""),
         ] {
             let serial = slot as u64;
-            intake.room()[..said.len()].copy_from_slice(said);
-            intake.push(ConnectionId { serial, slot }, Role::Client, 0, said.len());
+            batch.room()[..said.len()].copy_from_slice(said);
+            batch.push(ConnectionId { serial, slot }, Role::Client, 0, said.len());
         }
-        let got: Vec<_> = intake
+        let got: Vec<_> = batch
             .lines(limit)
             .map(|item| (item.id.slot, item.line, item.rest))
             .collect();
@@ -142,18 +142,18 @@ mod tests {
             (2, None, b"long!\nb\n"),
         ];
         assert_eq!(got, want);
-        intake.clear();
-        assert_eq!(intake.lines(limit).count(), 0);
+        batch.clear();
+        assert_eq!(batch.lines(limit).count(), 0);
     }
 
     #[test]
     fn there_is_room_for_one_more_read_until_there_is_none() {
-        let mut intake = Intake::new();
+        let mut batch = ReadBatch::new();
         let id = ConnectionId { serial: 1, slot: 0 };
         for _ in 0..2 {
-            assert!(intake.has_room() && intake.room().len() >= READ_BYTES_MAX);
-            intake.push(id, Role::Client, 10, READ_BYTES_MAX);
+            assert!(batch.has_room() && batch.room().len() >= READ_BYTES_MAX);
+            batch.push(id, Role::Client, 10, READ_BYTES_MAX);
         }
-        assert!(!intake.has_room());
+        assert!(!batch.has_room());
     }
 }
