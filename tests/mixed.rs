@@ -2,7 +2,7 @@
 //!
 //! `HERD_TWISTED` names the Python that has Twisted; without it there is nothing to be mixed with,
 //! and each test says so. `HERD_MIXED` is the command of another of the kin, which then stands in
-//! Twisted's place: `HERD_MIXED="node tests/kin/node/herd.js"`.
+//! Twisted's place: `HERD_MIXED="node tests/reference/node/herd.js"`.
 
 mod support;
 #[path = "support/wire.rs"]
@@ -29,11 +29,11 @@ fn twisted() -> Option<ServerCommand> {
     if python.trim().is_empty() {
         say(
             "skipped: HERD_TWISTED does not name a Python with Twisted. To have one: \
-             tests/kin/twisted/venv.sh DIR && HERD_TWISTED=DIR/bin/python cargo test --test mixed",
+             tests/reference/twisted/venv.sh DIR && HERD_TWISTED=DIR/bin/python cargo test --test mixed",
         );
         return None;
     }
-    let words = format!("{python} tests/kin/twisted/herd.py");
+    let words = format!("{python} tests/reference/twisted/herd.py");
     Some(ServerCommand::parse(&words))
 }
 

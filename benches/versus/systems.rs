@@ -93,8 +93,8 @@ impl Systems {
     }
 
     fn look_for_kin(&mut self) {
-        let kin = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kin");
-        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("kin");
+        let kin = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("reference");
         let python = std::env::var_os("HERD_TWISTED")
             .unwrap_or_else(|| made.join("twisted/bin/python").into_os_string());
         let say = "import sys, twisted; print('Twisted %s, Python %s' \
@@ -109,7 +109,10 @@ impl Systems {
                     version,
                 );
             }
-            None => self.lacks("Twisted", "tests/kin/twisted/venv.sh target/kin/twisted"),
+            None => self.lacks(
+                "Twisted",
+                "tests/reference/twisted/venv.sh target/reference/twisted",
+            ),
         }
         match version("node", &["--version"]) {
             Some(version) => {

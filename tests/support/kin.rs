@@ -1,8 +1,8 @@
-//! Which program the black-box tests are of: herd, or one of its kin (`tests/kin`), which speak the
+//! Which program the black-box tests are of: herd, or one of its kin (`tests/reference`), which speak the
 //! same lines in other languages; and what herd promises and they do not.
 //!
 //! `HERD_SERVER` is the command that starts a server of the kin, split at white space:
-//! `HERD_SERVER="venv/bin/python tests/kin/twisted/herd.py"`. The words that follow, `serve NAME
+//! `HERD_SERVER="venv/bin/python tests/reference/twisted/herd.py"`. The words that follow, `serve NAME
 //! --topology …`, are those of herd.
 
 use std::env;
@@ -19,11 +19,11 @@ pub const HERD: &str = env!("CARGO_BIN_EXE_herd");
 pub enum Kin {
     /// The program of this package, or one that nothing is known of: no promise is let off.
     Herd,
-    /// `tests/kin/twisted/herd.py`
+    /// `tests/reference/twisted/herd.py`
     Twisted,
-    /// `tests/kin/node/herd.js`
+    /// `tests/reference/node/herd.js`
     Node,
-    /// `tests/kin/java/Herd.java`
+    /// `tests/reference/java/Herd.java`
     Java,
 }
 
