@@ -19,7 +19,7 @@ mod stub_twitter;
 mod support;
 
 use stub_twitter::{Answer, StubTwitter};
-use support::kin::ServerCommand;
+use support::reference::ServerCommand;
 use support::{Client, Herd, PATIENCE, free_addresses, wait_until};
 
 const KIWI: &str = "IAMAT kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381";

@@ -29,7 +29,7 @@ mod support;
 mod wire;
 
 use stub_twitter::{Answer, StubTwitter};
-use support::kin::HERD;
+use support::reference::HERD;
 use support::{Client, Herd, Process, wait_until};
 use wire::FakeNeighbour;
 

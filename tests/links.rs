@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::kin::{HERD, MEMORY_IN_THE_LOG, WORD_OF_REFUSALS, promised};
+use support::reference::{HERD, MEMORY_IN_THE_LOG, WORD_OF_REFUSALS, promised};
 use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
 use wire::{FakeNeighbour, Hello};
 use wired::{PAIR, Wired, crossings, floods, link_records, report, report_a_thousand};

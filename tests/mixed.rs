@@ -1,8 +1,8 @@
 //! Herds of several languages: any server may be the Twisted one, and nobody else notices.
 //!
 //! `HERD_TWISTED` names the Python that has Twisted; without it there is nothing to be mixed with,
-//! and each test says so. `HERD_MIXED` is the command of another of the kin, which then stands in
-//! Twisted's place: `HERD_MIXED="node tests/reference/node/herd.js"`.
+//! and each test says so. `HERD_MIXED` is the command of another reference implementation, which then stands
+//! in Twisted's place: `HERD_MIXED="node tests/reference/node/herd.js"`.
 
 mod support;
 #[path = "support/wire.rs"]
@@ -13,7 +13,7 @@ mod wired;
 use std::env;
 
 use rustix::process::Signal;
-use support::kin::{ServerCommand, say};
+use support::reference::{ServerCommand, say};
 use support::{FIVE, Herd, client_of, wait_until};
 use wired::{PAIR, Wired, crossings, floods, report, report_a_thousand};
 
@@ -37,12 +37,13 @@ fn twisted() -> Option<ServerCommand> {
     Some(ServerCommand::parse(&words))
 }
 
-/// A herd of which `of_kin` are run by `kin` and the others by herd, none of them started yet.
-fn mixed(links: &[(&str, &[&str])], of_kin: &[&str], kin: &ServerCommand) -> Herd {
+/// A herd of which `of_reference` are run by `reference` and the others by herd, none of them
+/// started yet.
+fn mixed(links: &[(&str, &[&str])], of_reference: &[&str], reference: &ServerCommand) -> Herd {
     let mut herd = Herd::new(links);
     for member in &mut herd.members {
-        member.server = match of_kin.contains(&member.name.as_str()) {
-            true => kin.clone(),
+        member.server = match of_reference.contains(&member.name.as_str()) {
+            true => reference.clone(),
             false => ServerCommand::herd(),
         };
     }
@@ -98,8 +99,8 @@ fn each_of_the_five_may_be_the_twisted_one() {
 fn every_link_of_a_herd_may_be_between_two_languages() {
     let Some(twisted) = twisted() else { return };
     // The links of the five have two sides: Blake, Gasol, Metta and Bryant, Howard.
-    for of_kin in [&["Blake", "Gasol", "Metta"][..], &["Bryant", "Howard"]] {
-        let mut herd = mixed(FIVE, of_kin, &twisted);
+    for of_reference in [&["Blake", "Gasol", "Metta"][..], &["Bryant", "Howard"]] {
+        let mut herd = mixed(FIVE, of_reference, &twisted);
         herd.start_all();
         for round in 1..=5 {
             let heard_by = NAMES[round % 5];
@@ -111,7 +112,7 @@ fn every_link_of_a_herd_may_be_between_two_languages() {
                 floods(&herd, '>') >= 6 * round && floods(&herd, '<') >= 6 * round
             });
             let flooded = (floods(&herd, '>'), floods(&herd, '<'));
-            assert_eq!(flooded, (6 * round, 6 * round), "{of_kin:?}");
+            assert_eq!(flooded, (6 * round, 6 * round), "{of_reference:?}");
         }
         for name in NAMES {
             herd.process(name).signal(Signal::TERM);
@@ -124,8 +125,8 @@ fn every_link_of_a_herd_may_be_between_two_languages() {
 #[test]
 fn after_a_cut_between_two_languages_only_what_changed_is_sent() {
     let Some(twisted) = twisted() else { return };
-    for of_kin in ["Ann", "Bob"] {
-        let wired = Wired::between(mixed(PAIR, &[of_kin], &twisted));
+    for of_reference in ["Ann", "Bob"] {
+        let wired = Wired::between(mixed(PAIR, &[of_reference], &twisted));
         wired.heal();
         wired.wait_until_up();
         let herd = &wired.herd;
@@ -143,7 +144,11 @@ fn after_a_cut_between_two_languages_only_what_changed_is_sent() {
         wired.heal_and_settle(&moved);
         let after = wired.crossed();
         let crossed = (after.0 - before.0, after.1 - before.1);
-        assert_eq!(crossed, (20, 20), "{of_kin} on Twisted: of 1,000 each");
+        assert_eq!(
+            crossed,
+            (20, 20),
+            "{of_reference} on Twisted: of 1,000 each"
+        );
     }
 }
 

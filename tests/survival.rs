@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::kin::{MEMORY_IN_THE_LOG, PLACE_IN_THE_BACKLOG, SHORTER_LOG, promised};
+use support::reference::{MEMORY_IN_THE_LOG, PLACE_IN_THE_BACKLOG, SHORTER_LOG, promised};
 use support::{Client, FIVE, Herd, PATIENCE, free_addresses, wait_until};
 use wire::FakeNeighbour;
 

@@ -20,7 +20,7 @@ mod support;
 
 use stand_in::StandIn;
 use stub_twitter::{Answer, Gate, Request, StubTwitter, response};
-use support::kin::{WORD_OF_REFUSALS, promised};
+use support::reference::{WORD_OF_REFUSALS, promised};
 use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
 
 /// The longest body that is passed on.
