@@ -72,6 +72,7 @@ public final class Herd {
     static final int OUTPUT_BYTES_MAX = 256 * 1024; // owed to one; beyond it no more is handled
     static final int INPUT_BYTES_MAX = 64 * 1024; // read ahead of what may be handled
     static final int BEGINNING_BYTES = 1024; // of a longer line, in the log
+    static final int END_BYTES = 16; // of a longer line: enough to see ` HTTP/1.1` and a CR
     static final int STALL_MS = 300_000;
     static final int LINGER_MS = 250;
     static final int DRAIN_MS = 5_000;
@@ -125,6 +126,10 @@ public final class Herd {
             + "(?<location>" + LOCATION + ") (?<time>" + TIME + ")");
     static final Pattern HELLO = Pattern.compile("HELLO herd/1 (" + NAME + ") (" + NAME
             + ") ([0-9a-f]{16}) (\\d+) (?:-|([0-9a-f]{16})) (\\d+)");
+    static final Pattern IS_HTTP = Pattern.compile(
+            SPACE + "*(?:" + FIELD + SPACE + "+){2}HTTP/1\\.\\d" + SPACE + "*");
+    static final Pattern IS_END_OF_HTTP = Pattern.compile(".*" + SPACE + "HTTP/1\\.\\d" + SPACE + "*",
+            Pattern.DOTALL);
     static final Pattern RECORD = Pattern.compile(
             "\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{9}Z ([<>=*]) "
             + "(-|#\\d{1,18}|c\\d+|s\\d+(?::([^ ]*))?) (.*)", Pattern.DOTALL);
@@ -683,6 +688,8 @@ public final class Herd {
         private final Bytes out = new Bytes();
         private long tookAt; // when the peer last took a byte, while any is owed
         boolean ended;
+        /** Why what else it says is not heard; null while it is. */
+        String deaf;
         private boolean isShut;
         /** Why it is being closed; nothing it says counts any longer. */
         String reason;
@@ -761,7 +768,7 @@ public final class Herd {
                     handleClosed();
                     return;
                 }
-            } else if (isOpen()) { // else it is read only so that closing does not reset it
+            } else if (isOpen() && deaf == null) { // else it is read only so that closing does not reset it
                 in.add(scratch.array(), 0, count);
             }
             serve();
@@ -792,17 +799,30 @@ public final class Herd {
                     overlong = whole ? 0 : overlong;
                 }
             }
-            if (ended && isWilling() && isSettled()) {
+            if (ended && isWilling() && (in.size() > 0 || overlong > 0)) {
+                String text = in.text(in.from, in.to);
+                in.clear();
+                scanned = 0;
+                handleUnended(text);
+                overlong = 0;
+            }
+            if ((ended || deaf != null) && isWilling() && isSettled()) {
                 handleLast();
             }
             updateInterest();
         }
 
+        /** What came after the last LF, now that the peer has ended in good order. */
+        abstract void handleUnended(String text);
+
         /** It has said its last. */
-        void handleLast() {
-            if (in.size() > 0) {
-                record('*', in.size() + " bytes after the last LF were discarded");
-            }
+        abstract void handleLast();
+
+        /** It gets what replies it is owed, and then we close, though it has not ended. */
+        void stopHearing(String why) {
+            deaf = why;
+            in.clear();
+            scanned = 0;
         }
 
         private void updateInterest() {
@@ -910,12 +930,20 @@ public final class Herd {
         /** What it waits for; null once it is answered. */
         Question question;
         Timer deadline;
+        /** The line that leaves together with the answer. */
+        private final String at;
+        /** What Twitter said; null until it has come. */
         private String answer;
         /** What was said behind it meanwhile. */
         private final StringBuilder behind = new StringBuilder(0);
 
-        Place(Client client) {
+        Place(Client client, String at) {
             this.client = client;
+            this.at = at;
+        }
+
+        int bytes() {
+            return at.length() + (answer == null ? 0 : answer.length()) + behind.length();
         }
     }
 
@@ -925,6 +953,7 @@ public final class Herd {
         private final Deque<Place> places = new ArrayDeque<>(0);
         private int unanswered;
         private int kept; // bytes in `places`
+        private String overlongEnd = "";
 
         Client(Server server, SocketChannel channel, SelectionKey key) {
             super(server, channel, key, 'c', LINE_BYTES_MAX);
@@ -963,6 +992,9 @@ public final class Herd {
             server.log.line('<', label(), line);
             if (!handleCommand(line)) {
                 say("? " + line);
+                if (IS_HTTP.matcher(line).matches()) {
+                    stopHearing("an HTTP request");
+                }
             }
         }
 
@@ -992,9 +1024,9 @@ public final class Herd {
                             || !bound.matches() || Integer.parseInt(bound.group(1)) > 100) {
                         return false;
                     }
-                    say(report.line);
-                    Place place = new Place(this);
+                    Place place = new Place(this, report.line);
                     places.add(place);
+                    kept += place.bytes();
                     unanswered++;
                     server.twitter.ask(place, report.location(), plainDecimal(fields.group(3)),
                             Integer.parseInt(bound.group(1)));
@@ -1012,13 +1044,14 @@ public final class Herd {
             if (!isOpen()) {
                 return;
             }
+            server.log.line('>', label(), place.at);
             server.log.line('>', label(), json);
-            place.answer = json + "\n";
-            kept += place.answer.length();
+            place.answer = json;
+            kept += json.length();
             while (isAnswered(places.peek())) {
                 Place first = places.remove();
-                kept -= first.answer.length() + first.behind.length();
-                super.send(first.answer);
+                kept -= first.bytes();
+                super.send(first.at + "\n" + first.answer + "\n");
                 super.send(first.behind.toString());
             }
         }
@@ -1043,19 +1076,35 @@ public final class Herd {
                 server.log.add('<', label(), piece.substring(0, BEGINNING_BYTES), "\\...");
                 server.log.add('>', label(), "? " + piece.substring(0, BEGINNING_BYTES - 2), "\\...");
                 send("? ");
+                overlongEnd = "";
             }
+            overlongEnd += piece;
+            overlongEnd = overlongEnd.substring(Math.max(0, overlongEnd.length() - END_BYTES));
             send(piece);
             if (last) {
                 server.log.add('<', label(), "", "\\... " + overlong + " bytes");
                 server.log.add('>', label(), "", "\\... " + (overlong + 2) + " bytes");
                 send("\n");
+                if (IS_END_OF_HTTP.matcher(overlongEnd).matches()) {
+                    stopHearing("an HTTP request");
+                }
+            }
+        }
+
+        /** The end of a client is the end of its last line. */
+        @Override
+        void handleUnended(String text) {
+            if (overlong == 0) {
+                handleLine(text);
+            } else {
+                overlong += text.length();
+                handleOverlong(text, false, true);
             }
         }
 
         @Override
         void handleLast() {
-            super.handleLast();
-            lose("closed by the client");
+            lose(deaf == null ? "closed by the client" : deaf);
         }
 
         @Override
@@ -1089,52 +1138,62 @@ public final class Herd {
         }
 
         @Override
-        void handleLine(String line) {
+        void handleLine(String said) {
+            String line = withoutCr(said);
             if (presented) {
                 link.heardAt = mono();
             }
             int space = line.indexOf(' ');
             String word = space < 0 ? line : line.substring(0, space);
             String refused = switch (word) {
-                case "AT" -> presented ? handleAt(line) : "the first line must be HELLO";
-                case "MARK" -> presented ? handleMark(line) : "the first line must be HELLO";
-                case "HELLO" -> presented ? "a second HELLO" : handleHello(line);
+                case "AT" -> presented ? handleAt(line, said) : "the first line must be HELLO";
+                case "MARK" -> presented ? handleMark(line, said) : "the first line must be HELLO";
+                case "HELLO" -> presented ? "a second HELLO" : handleHello(line, said);
                 case "BYE" -> {
-                    server.log.line('<', heardLabel(), line);
+                    server.log.line('<', heardLabel(), said);
                     drop("the neighbour said " + escaped(line), false);
                     yield null;
                 }
                 default -> "a line that is none of HELLO, AT, MARK, BYE";
             };
             if (refused != null) {
-                server.log.line('<', heardLabel(), line);
+                server.log.line('<', heardLabel(), said);
                 refuse(refused);
             }
         }
 
-        private String handleAt(String line) {
+        /** A CR before the LF is white space, which some transports add. */
+        private static String withoutCr(String line) {
+            int end = line.length();
+            while (end > 0 && line.charAt(end - 1) == '\r') {
+                end--;
+            }
+            return line.substring(0, end);
+        }
+
+        private String handleAt(String line, String said) {
             Report report = Report.parse(line);
             if (report == null) {
                 return "a malformed AT line";
             }
-            server.log.line('<', label(), line);
+            server.log.line('<', label(), said);
             server.table.accept(report, link);
             return null;
         }
 
-        private String handleMark(String line) {
+        private String handleMark(String line, String said) {
             Long number = u64(line.substring(Math.min("MARK ".length(), line.length())));
             if (number == null) {
                 return "a malformed MARK line";
             }
             if (link.handleMark(number)) {
-                server.log.line('<', label(), line);
+                server.log.line('<', label(), said);
             }
             return null;
         }
 
         /** Gives why it is refused, or null. */
-        private String handleHello(String line) {
+        private String handleHello(String line, String said) {
             Matcher hello = HELLO.matcher(line);
             if (!hello.matches()) {
                 return line.startsWith("HELLO herd/1 ")
@@ -1163,7 +1222,7 @@ public final class Herd {
             link = from;
             presented = true;
             deadline.cancel();
-            server.log.line('<', label(), line);
+            server.log.line('<', label(), said);
             if (!dialled) {
                 link.giveUpDial();
                 if (link.peer != null) {
@@ -1205,8 +1264,12 @@ public final class Herd {
         }
 
         @Override
+        void handleUnended(String text) {
+            record('*', text.length() + " bytes after the last LF were discarded");
+        }
+
+        @Override
         void handleLast() {
-            super.handleLast();
             drop("closed by the neighbour", true);
         }
 

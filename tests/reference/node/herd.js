@@ -22,6 +22,7 @@ const LINK_LINE_BYTES_MAX = LINE_BYTES_MAX + 128;
 const OUTPUT_BYTES_MAX = 256 * 1024; // owed to one connection; beyond it nothing more is handled
 const INPUT_BYTES_MAX = 64 * 1024; // read ahead of what may be handled
 const BEGINNING_BYTES = 1024; // of a longer line, in the log
+const END_BYTES = 16; // of a longer line: enough to see ` HTTP/1.1` and a CR
 const STALL_MS = 300_000;
 const LINGER_MS = 250;
 const DRAIN_MS = 5_000;
@@ -74,6 +75,8 @@ const AT = new RegExp(
 const HELLO = new RegExp(
   `^HELLO herd/1 (${NAME}) (${NAME}) ([0-9a-f]{16}) (\\d+) (?:(-)|([0-9a-f]{16})) (\\d+)$`,
 );
+const IS_HTTP = new RegExp(`^${SPACE}*(?:${FIELD}${SPACE}+){2}HTTP/1\\.\\d${SPACE}*$`);
+const IS_END_OF_HTTP = new RegExp(`${SPACE}HTTP/1\\.\\d${SPACE}*$`);
 const RECORD = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ([<>=*]) (-|#\d+|c\d+|s\d+(?::([^ ]*))?) (.*)$/s;
 const STARTED = /^started, incarnation ([0-9a-f]{16}) at (\d+),/;
 
@@ -442,6 +445,7 @@ class Connection {
     this.queued = 0;
     this.partial = ''; // the beginning of a line
     this.overlong = 0; // bytes so far of a line past the limit
+    this.deaf = ''; // why what else it says is not heard
     this.out = ''; // leaves when the turn is over
     this.ended = false;
     this.reason = ''; // why it is being closed; nothing it says counts any longer
@@ -488,7 +492,7 @@ class Connection {
 
   /** @param {Buffer} chunk */
   handleData(chunk) {
-    if (this.reason !== '') return; // read only so that closing does not reset it
+    if (this.reason !== '' || this.deaf !== '') return; // read only so that closing does not reset it
     this.queue.push(chunk);
     this.queued += chunk.length;
     this.serve();
@@ -508,7 +512,9 @@ class Connection {
     }
     if (this.queued > INPUT_BYTES_MAX) this.socket.pause();
     else if (this.socket.isPaused()) this.socket.resume();
-    if (this.ended && this.queue.length === 0 && this.isWilling() && this.isSettled()) this.handleLast();
+    if ((!this.ended && this.deaf === '') || this.queue.length > 0 || !this.isWilling()) return;
+    if (this.ended && (this.partial !== '' || this.overlong > 0)) this.handleUnended();
+    if (this.isSettled()) this.handleLast();
   }
 
   /** @param {string} text @param {boolean} whole whether the line ends with it */
@@ -544,9 +550,27 @@ class Connection {
     this.serve();
   }
 
+  /** What came after the last LF, now that the peer has ended in good order. */
+  handleUnended() {
+    this.record('*', `${this.partial.length} bytes after the last LF were discarded`);
+    this.partial = '';
+    this.overlong = 0;
+  }
+
+  /** Ends a line that has no LF. */
+  endLine() {
+    this.#piece('', true);
+  }
+
+  /** It gets what replies it is owed, and then we close, though it has not ended. @param {string} why */
+  stopHearing(why) {
+    this.deaf = why;
+    this.#discard();
+  }
+
   /** It has said its last. */
   handleLast() {
-    if (this.partial) this.record('*', `${this.partial.length} bytes after the last LF were discarded`);
+    throw new Error('nobody handles the end');
   }
 
   /** @param {string} text */
@@ -618,7 +642,8 @@ class Connection {
  * @property {Client} client
  * @property {Question | null} question what it waits for, until it is answered
  * @property {NodeJS.Timeout | undefined} deadline
- * @property {string} answer empty until it has come
+ * @property {string} at the line that leaves together with the answer
+ * @property {string} answer both; empty until it has come
  * @property {string} behind what was said behind it meanwhile
  */
 
@@ -631,6 +656,7 @@ class Client extends Connection {
     this.places = [];
     this.unanswered = 0;
     this.kept = 0; // bytes in `places`
+    this.overlongEnd = '';
     this.logOpened();
   }
 
@@ -661,7 +687,9 @@ class Client extends Connection {
   /** @override @param {string} line */
   handleLine(line) {
     this.server.log.line('<', this.label(), line);
-    if (!this.#command(line)) this.say(`? ${line}`);
+    if (this.#command(line)) return;
+    this.say(`? ${line}`);
+    if (IS_HTTP.test(line)) this.stopHearing('an HTTP request');
   }
 
   /** @param {string} line @returns {boolean} whether it was a command */
@@ -681,10 +709,11 @@ class Client extends Connection {
     const bound = Number(BOUND.exec(third)?.[1] ?? Infinity);
     const report = server.table.reports.get(name);
     if (command !== 'WHATSAT' || !IS_RADIUS.test(second) || bound > 100 || !report) return false;
-    this.say(report.line);
+    const at = `${report.line}\n`;
     /** @type {Place} */
-    const place = { client: this, question: null, deadline: undefined, answer: '', behind: '' };
+    const place = { client: this, question: null, deadline: undefined, at, answer: '', behind: '' };
     this.places.push(place);
+    this.kept += at.length;
     this.unanswered++;
     server.twitter.ask(place, report.location, plainDecimal(second), bound);
     return true;
@@ -696,9 +725,10 @@ class Client extends Connection {
     place.question = null;
     this.unanswered--;
     if (this.reason !== '') return;
+    this.server.log.line('>', this.label(), place.at.slice(0, -1));
     this.server.log.line('>', this.label(), json);
-    place.answer = `${json}\n`;
-    this.kept += place.answer.length;
+    place.answer = `${place.at}${json}\n`;
+    this.kept += json.length + 1;
     while (this.places[0]?.answer) {
       const { answer, behind } = /** @type {Place} */ (this.places.shift());
       this.kept -= answer.length + behind.length;
@@ -727,18 +757,25 @@ class Client extends Connection {
       log.add('<', this.label(), piece.slice(0, BEGINNING_BYTES), '\\...');
       log.add('>', this.label(), `? ${piece}`.slice(0, BEGINNING_BYTES), '\\...');
       this.send('? ');
+      this.overlongEnd = '';
     }
+    this.overlongEnd = (this.overlongEnd + piece).slice(-END_BYTES);
     this.send(piece);
     if (!last) return;
     log.add('<', this.label(), '', `\\... ${this.overlong} bytes`);
     log.add('>', this.label(), '', `\\... ${this.overlong + 2} bytes`);
     this.send('\n');
+    if (IS_END_OF_HTTP.test(this.overlongEnd)) this.stopHearing('an HTTP request');
+  }
+
+  /** The end of a client is the end of its last line. @override */
+  handleUnended() {
+    this.endLine();
   }
 
   /** @override */
   handleLast() {
-    super.handleLast();
-    this.lose('closed by the client');
+    this.lose(this.deaf || 'closed by the client');
   }
 
   /** @override */
@@ -771,30 +808,31 @@ class Peer extends Connection {
     this.server.log.line('<', label, line);
   }
 
-  /** @override @param {string} line */
-  handleLine(line) {
+  /** @override @param {string} said */
+  handleLine(said) {
+    const line = said.replace(/\r+$/, ''); // white space before the LF, which some transports add
     const { link, presented } = this;
     if (presented && link) link.heardAt = mono();
     const word = line.split(' ', 1)[0];
     if (word === 'AT' && presented) {
       const report = Report.parse(line);
-      this.recordHeard(line);
+      this.recordHeard(said);
       if (!report) return this.refuse('a malformed AT line');
       this.server.table.accept(report, link);
     } else if (word === 'MARK' && link && presented) {
       const number = u64(line.slice('MARK '.length));
-      if (number === undefined || link.handleMark(number)) this.recordHeard(line);
+      if (number === undefined || link.handleMark(number)) this.recordHeard(said);
       if (number === undefined) this.refuse('a malformed MARK line');
     } else if (word === 'HELLO' && !presented) {
-      const refused = this.handleHello(line);
+      const refused = this.handleHello(line, said);
       if (!refused) return;
-      this.recordHeard(line);
+      this.recordHeard(said);
       this.refuse(refused);
     } else if (word === 'BYE') {
-      this.recordHeard(line);
+      this.recordHeard(said);
       this.drop(`the neighbour said ${escaped(line)}`);
     } else {
-      this.recordHeard(line);
+      this.recordHeard(said);
       this.refuse(
         !['AT', 'MARK', 'HELLO'].includes(word)
           ? 'a line that is none of HELLO, AT, MARK, BYE'
@@ -805,8 +843,8 @@ class Peer extends Connection {
     }
   }
 
-  /** @param {string} line @returns {string} why it is refused */
-  handleHello(line) {
+  /** @param {string} line @param {string} said the same as it came @returns {string} why it is refused */
+  handleHello(line, said) {
     const { server } = this;
     const match = HELLO.exec(line);
     if (!match) {
@@ -827,7 +865,7 @@ class Peer extends Connection {
     this.link = link;
     this.presented = true;
     clearTimeout(this.deadline);
-    this.recordHeard(line);
+    this.recordHeard(said);
     if (!dialled) {
       link.giveUpDial();
       link.peer?.drop('the neighbour has connected anew', true);
@@ -861,7 +899,6 @@ class Peer extends Connection {
 
   /** @override */
   handleLast() {
-    super.handleLast();
     this.drop('closed by the neighbour', true);
   }
 
