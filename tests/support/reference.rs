@@ -88,10 +88,24 @@ pub struct Promise {
 }
 
 /// What was acknowledged is known after a restart, and a mark that was given before it still holds.
-pub const MEMORY_IN_THE_LOG: Promise = Promise {
-    what: "a restart knows what the log tells",
-    not_by: &[Program::Twisted],
-    why: "it writes the log and never reads it: a restarted one learns from its neighbours",
+pub const MEMORY: Promise = Promise {
+    what: "a restart knows what was acknowledged",
+    not_by: &[Program::Twisted, Program::Node, Program::Java],
+    why: "they write no journal: a restarted one learns from its neighbours",
+};
+
+/// What the log could not take, or what was moved away with it, is written to it again.
+pub const COMPLETE_LOG: Promise = Promise {
+    what: "the log is made complete again",
+    not_by: &[Program::Twisted, Program::Node, Program::Java],
+    why: "theirs is for people, and says only how many records are missing",
+};
+
+/// Two servers never write the same files.
+pub const ONE_PROCESS: Promise = Promise {
+    what: "a second server on the same files is refused",
+    not_by: &[Program::Twisted, Program::Node, Program::Java],
+    why: "they have no memory that it could harm",
 };
 
 /// Clients that come when the descriptors have run out wait until others leave.

@@ -57,7 +57,7 @@ class Client(Lines):
         # type: (bytes) -> None
         self.record(b"<", line)
         fields = line.split()
-        location = lines.iamat(fields, self.herd.name, self.herd.journal.now)
+        location = lines.iamat(fields, self.herd.name, self.herd.records.now)
         if location is not None:
             self.herd.table.accept(location, None)
             return self.send(location.line)
@@ -116,15 +116,15 @@ class Client(Lines):
         if first:
             self._overlong_bytes = 0
             self._overlong_end = b""
-            self.herd.journal.record_beginning(b"<", self.label, piece)
-            self.herd.journal.record_beginning(b">", self.label, b"? " + piece)
+            self.herd.records.record_beginning(b"<", self.label, piece)
+            self.herd.records.record_beginning(b">", self.label, b"? " + piece)
             self.write(b"? ")
         self._overlong_bytes += len(piece)
         self._overlong_end = (self._overlong_end + piece)[-lines.HTTP_END_BYTES:]
         self.write(piece)
         if last:
-            self.herd.journal.record_length(b"<", self.label, self._overlong_bytes)
-            self.herd.journal.record_length(b">", self.label, self._overlong_bytes + 2)
+            self.herd.records.record_length(b"<", self.label, self._overlong_bytes)
+            self.herd.records.record_length(b">", self.label, self._overlong_bytes + 2)
             self.write(b"\n")
             if lines.is_end_of_http(self._overlong_end):
                 self.stop_hearing("an HTTP request")

@@ -173,7 +173,7 @@ class Lines(protocol.Protocol, object):
 
     def record(self, direction, text):
         # type: (bytes, bytes) -> None
-        self.herd.journal.record(direction, self.label, text)
+        self.herd.records.record(direction, self.label, text)
 
     def pauseProducing(self):
         # type: () -> None

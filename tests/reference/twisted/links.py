@@ -70,7 +70,7 @@ class Peer(Lines):
         # type: (bytes) -> None
         # Only who has presented itself is believed to be that neighbour, whoever was dialled.
         label = self.label if self.presented else self._serial
-        self.herd.journal.record(b"<", label, line)
+        self.herd.records.record(b"<", label, line)
 
     def line_received(self, said):
         # type: (bytes) -> None
@@ -129,7 +129,7 @@ class Peer(Lines):
 
     def piece_received(self, piece, first, last):
         # type: (bytes, bool, bool) -> None
-        self.herd.journal.record_beginning(b"<", self.label, piece)
+        self.herd.records.record_beginning(b"<", self.label, piece)
         self.refuse("a line over %d bytes" % self.line_bytes_max)
 
     def refuse(self, why):
