@@ -483,10 +483,11 @@ fn nobody_can_forge_a_record() {
             reply.escape_debug().to_string()
         );
     }
-    // A line without LF, which is none.
+    // A line that the client's end ends.
     let mut client = herd.client("Ann");
     client.send(FORGED.as_bytes());
     client.end();
+    assert_eq!(client.line(), format!("? {FORGED}"));
     client.expect_end();
     // Strangers at the server port.
     for (index, line) in [
@@ -563,6 +564,7 @@ fn the_log_has_every_line_and_connection_in_the_documented_form() {
     let json = client.line();
     client.send(b"unfinished");
     client.end();
+    assert_eq!(client.line(), "? unfinished");
     client.expect_end();
     herd.wait_for_at("Bob", "kiwi", &at);
     let mut stranger = FakeNeighbour::dial(herd.member("Ann").servers);
@@ -603,7 +605,8 @@ fn the_log_has_every_line_and_connection_in_the_documented_form() {
         (c("<", "\\... "), "70000 bytes"),
         (c(">", "? yyy"), "y\\..."),
         (c(">", "\\... "), "70002 bytes"),
-        (c("*", ""), "10 bytes after the last LF"),
+        (c("<", "unfinished"), ""),
+        (c(">", "? unfinished"), ""),
         (c("-", ""), "closed"),
         ("+ s".to_owned(), " 127.0.0.1:"), // with his name, or before he gave it
         ("> s".to_owned(), ":Bob HELLO herd/1 Ann Bob "),
