@@ -19,8 +19,8 @@ mod stub_twitter;
 mod support;
 
 use stub_twitter::{Answer, StubTwitter};
-use support::kin::ServerCommand;
-use support::{Client, Herd, PATIENCE, free_addresses, wait_until};
+use support::reference::{ONE_PROCESS, ServerCommand, promised};
+use support::{Client, Herd, PATIENCE, client_of, free_addresses, wait_until};
 
 const KIWI: &str = "IAMAT kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381";
 
@@ -43,6 +43,30 @@ fn blake_asking(twitter: &StubTwitter) -> Herd {
     herd.twitter_url = twitter.url();
     herd.start_all();
     herd
+}
+
+/// The AT line of `client` in Blake's log, once it is there: it may not have left yet.
+fn logged_at(herd: &Herd, client: &str) -> String {
+    let mut found = None;
+    wait_until(&format!("an AT line of {client} is logged"), || {
+        let log = herd.log("Blake");
+        let replies = log.lines().filter_map(|line| line.split_once(" AT Blake "));
+        let mut fields = replies.map(|(_, fields)| format!("AT Blake {fields}"));
+        found = fields.find(|at| client_of(at) == client);
+        found.is_some()
+    });
+    found.expect("waited for")
+}
+
+/// Checks that a client has been sent nothing that it has not read.
+fn assert_nothing_has_come(client: &Client) {
+    client.stream.set_nonblocking(true).expect("it is a socket");
+    let arrived = client.stream.peek(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(arrived, Err(ErrorKind::WouldBlock));
+    client
+        .stream
+        .set_nonblocking(false)
+        .expect("it is a socket");
 }
 
 fn shown(bytes: &[u8]) -> String {
@@ -236,7 +260,7 @@ fn what_is_no_command_is_answered_with_a_question_mark_and_an_exact_copy() {
         "MARK 1",
         "BYE now",
         "? IAMAT k",
-        "GET /",
+        "GET / HTTP/2",
         // locations
         "IAMAT k 00+000 1",
         "IAMAT k +00000 1",
@@ -397,14 +421,15 @@ fn replies_wait_in_order_behind_a_question_that_waits_for_twitter() {
     client.say("IAMAT a +00+000 1");
     let a = client.line();
     client.send(b"WHATSAT a 1 1\nIAMAT b +00+000 1\nno command\nWHATSAT a 2 1\nWHATSAT b 3 1\nx\n");
-    assert_eq!(client.line(), a, "the first line does not wait for Twitter");
     twitter.wait_for_requests(3);
-    let b = herd.at("Blake", "b");
-    assert!(b.is_some(), "what is behind the question is done before it");
+    // What is behind the question is done before it.
+    let b = logged_at(&herd, "b");
+    assert_nothing_has_come(&client);
     gate.open();
+    assert_eq!(client.line(), a, "the first line waits for the second");
     assert_eq!(client.line(), "{\"at\":\"0,0,1km\"}");
     let reply = client.line();
-    assert_eq!(Some(&reply), b.as_ref());
+    assert_eq!(reply, b);
     assert_eq!(client.line(), "? no command");
     assert_eq!(client.line(), a);
     assert_eq!(client.line(), "{\"at\":\"0,0,2km\"}");
@@ -704,7 +729,6 @@ fn what_is_kept_back_behind_a_question_is_bounded_and_nothing_of_it_is_lost() {
         let at = client.line();
         let before = herd.process("Blake").resident_bytes();
         client.say("WHATSAT a 1 1");
-        assert_eq!(client.line(), at);
         twitter.wait_for_requests(1);
         let logged = herd.log("Blake").len();
         let (count, left) = write_until_blocked(&mut client.stream, 64 << 20, text);
@@ -722,6 +746,7 @@ fn what_is_kept_back_behind_a_question_is_bounded_and_nothing_of_it_is_lost() {
         let range = OUTPUT_BYTES_MAX / 2..OUTPUT_BYTES_MAX + 2 * LINE_BYTES_MAX;
         assert!(range.contains(&kept), "{kept} bytes of replies are owed");
         gate.open();
+        assert_eq!(client.line(), at);
         assert_eq!(client.line(), "{}");
         let mut writer = client.stream.try_clone().expect("a second handle");
         let writing = thread::spawn(move || writer.write_all(&left));
@@ -738,7 +763,6 @@ fn the_copy_of_a_long_line_waits_behind_a_question_too() {
     let mut client = herd.client("Blake");
     client.send(b"IAMAT a +00+000 1\nWHATSAT a 1 1\n");
     let at = client.line();
-    assert_eq!(client.line(), at);
     let line = noise((2 << 20) + 12_345); // more than may be kept
     let mut writer = client.stream.try_clone().expect("a second handle");
     thread::scope(|scope| {
@@ -751,6 +775,7 @@ fn the_copy_of_a_long_line_waits_behind_a_question_too() {
             herd.log("Blake").contains(" > c1 ? ")
         });
         gate.open();
+        assert_eq!(client.line(), at);
         assert_eq!(client.line(), "{}");
         let copy = client.line_bytes().expect("the copy");
         assert_bytes(&copy, &[b"? ", &line[..]].concat(), "the copy");
@@ -775,7 +800,7 @@ fn clients_that_vanish_harm_nobody() {
             0 => client.say("IAMAT b +00+000 1"),
             1 => client.send(b"no command\nIAMAT half"),
             2 => client.send(&[b'x'; 3 * LINE_BYTES_MAX]),
-            _ => client.say("WHATSAT a 7 1"),
+            _ => client.send(b"no command\nWHATSAT a 7 1\n"),
         }
         let arrived = client.stream.peek(&mut [0]).expect("a reply comes");
         assert_eq!(arrived, 1);
@@ -789,8 +814,8 @@ fn clients_that_vanish_harm_nobody() {
         dropped.count() == 20
     });
     witness.say("WHATSAT a 7 1");
-    assert_eq!(witness.line(), at);
     gate.open();
+    assert_eq!(witness.line(), at);
     assert_eq!(witness.line(), "{}");
     assert!(herd.process("Blake").is_running());
 }
@@ -1119,7 +1144,6 @@ fn replies_under_way_still_leave_when_the_server_is_told_to_stop() {
         let mut client = herd.client("Blake");
         client.send(b"IAMAT a +00+000 1\nWHATSAT a 1 1\n");
         let at = client.line();
-        assert_eq!(client.line(), at);
         twitter.wait_for_requests(1);
         herd.process("Blake").signal(signal);
         let address = herd.member("Blake").clients;
@@ -1127,6 +1151,7 @@ fn replies_under_way_still_leave_when_the_server_is_told_to_stop() {
             TcpStream::connect(address).is_err()
         });
         gate.open();
+        assert_eq!(client.line(), at, "{signal:?}");
         assert_eq!(client.line(), "{\"late\":1}", "{signal:?}");
         client.expect_end();
         let status = herd.process("Blake").wait();
@@ -1174,14 +1199,12 @@ fn a_twitter_that_hangs_holds_a_stopping_server_for_five_seconds_at_most() {
     let mut client = herd.client("Blake");
     client.send(b"IAMAT a +00+000 1\nWHATSAT a 1 1\nbehind it\nWHATSAT a 2 1\nIAMAT b +00+000 1\n");
     let at = client.line();
-    assert_eq!(client.line(), at);
     twitter.wait_for_requests(2);
-    wait_until("all of it has been handled", || {
-        herd.at("Blake", "b").is_some()
-    });
+    logged_at(&herd, "b"); // so all of it has been handled
     let told = Instant::now();
     herd.process("Blake").signal(Signal::TERM);
     let stops = "{\"error\":\"the server stops\"}";
+    assert_eq!(client.line(), at);
     assert_eq!(client.line(), stops);
     assert_eq!(client.line(), "? behind it");
     assert_eq!(client.line(), at);
@@ -1324,15 +1347,17 @@ fn an_address_or_a_log_in_use_is_refused_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let taken = taken.local_addr().map(|address| (taken, address));
     let (_taken, taken) = taken.expect("it is bound");
-    for (name, topology, word) in [
+    let files = (
+        "Blake",
+        format!("Blake {free} {other}\n"),
+        "Blake.log".to_owned(),
+    );
+    let files = promised(&ONE_PROCESS).then_some(files);
+    let addresses = [
         ("One", format!("One {taken} {free}\n"), taken.to_string()),
         ("One", format!("One {free} {taken}\n"), taken.to_string()),
-        (
-            "Blake",
-            format!("Blake {free} {other}\n"),
-            "Blake.log".to_owned(),
-        ),
-    ] {
+    ];
+    for (name, topology, word) in addresses.into_iter().chain(files) {
         fs::write(directory.join("other.txt"), topology).expect("the directory is ours");
         let output = run(&["serve", name, "--topology", "other.txt"], &directory);
         assert_refused(&output, &[&word]);

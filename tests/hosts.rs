@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hosts::{Hosts, Poor};
-use support::kin::say;
+use support::reference::say;
 use support::{FIVE, wait_until};
 
 /// How soon a link is up after its way is open: 1 s is promised on an idle machine.

@@ -33,7 +33,7 @@ mod wire;
 
 use effects::{Effect, Recorder};
 use stub_twitter::{Answer, StubTwitter};
-use support::kin::HERD;
+use support::reference::HERD;
 use support::{Client, Herd, Process, wait_until};
 use wire::FakeNeighbour;
 

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::kin::{HERD, MEMORY_IN_THE_LOG, WORD_OF_REFUSALS, promised};
+use support::reference::{HERD, MEMORY, WORD_OF_REFUSALS, promised};
 use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
 use wire::{FakeNeighbour, Hello};
 use wired::{PAIR, Wired, crossings, floods, link_records, report, report_a_thousand};
@@ -560,7 +560,7 @@ fn a_stopped_neighbour_delays_nobody_and_catches_up() {
 
 #[test]
 fn after_a_restart_only_what_changed_is_sent_either_way() {
-    if !promised(&MEMORY_IN_THE_LOG) {
+    if !promised(&MEMORY) {
         return;
     }
     let mut herd = Herd::started(PAIR);

@@ -16,7 +16,7 @@ mod support;
 use asking::{ask, blake, error_text, located, origin, set};
 use serde_json::Value;
 use stand_in::StandIn;
-use support::kin::HERD;
+use support::reference::HERD;
 use support::{Herd, Process, wait_until};
 
 /// Where there are many tweets.

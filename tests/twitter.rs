@@ -20,7 +20,7 @@ mod support;
 
 use stand_in::StandIn;
 use stub_twitter::{Answer, Gate, Request, StubTwitter, response};
-use support::kin::{WORD_OF_REFUSALS, promised};
+use support::reference::{WORD_OF_REFUSALS, promised};
 use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
 
 /// The longest body that is passed on.
@@ -62,9 +62,7 @@ fn located(herd: &Herd) -> Client {
 /// Asks for tweets round `k`; gives the line of JSON.
 fn ask(client: &mut Client, radius_km: &str, bound: usize) -> String {
     client.say(&format!("WHATSAT k {radius_km} {bound}"));
-    let at = client.line();
-    assert!(at.starts_with("AT Blake +"), "{at}");
-    client.line()
+    answer(client)
 }
 
 /// The radius that a request asks for, as a number: the tests number their questions by it.
@@ -476,13 +474,25 @@ fn a_kept_connection_that_twitter_has_closed_is_no_error() {
 
 // ---- waiting
 
-/// A client that waits for Twitter: its AT line has come.
+/// A client whose question Blake has taken up.
 fn waiting(herd: &Herd, radius_km: usize) -> Client {
     let mut client = herd.client("Blake");
     client.say(&format!("WHATSAT k {radius_km} 1"));
+    wait_until_asked(herd, radius_km);
+    client
+}
+
+/// Waits until Blake has taken up a question of this radius.
+fn wait_until_asked(herd: &Herd, radius_km: usize) {
+    let record = format!(" WHATSAT k {radius_km} 1\n");
+    wait_until(&record, || herd.log("Blake").contains(&record));
+}
+
+/// Reads both lines of an answer; gives the line of JSON.
+fn answer(client: &mut Client) -> String {
     let at = client.line();
     assert!(at.starts_with("AT Blake +"), "{at}");
-    client
+    client.line()
 }
 
 #[test]
@@ -505,9 +515,7 @@ fn a_twitter_that_hangs_or_drips_is_given_up_after_ten_seconds_and_slows_nobody_
     several.send(b"WHATSAT k 1002 1\nWHATSAT k 1005 1\n");
     let several = thread::spawn(move || {
         for _ in 0..2 {
-            let at = several.line();
-            assert!(at.starts_with("AT Blake +"), "{at}");
-            error_text(&several.line());
+            error_text(&answer(&mut several));
         }
         asked.elapsed()
     });
@@ -517,7 +525,7 @@ fn a_twitter_that_hangs_or_drips_is_given_up_after_ten_seconds_and_slows_nobody_
         .into_iter()
         .map(|mut client| {
             thread::spawn(move || {
-                let line = client.line();
+                let line = answer(&mut client);
                 (asked.elapsed(), line, client)
             })
         })
@@ -582,16 +590,17 @@ fn identical_questions_in_flight_share_one_request_and_different_ones_do_not() {
         let mut clients: Vec<_> = questions.iter().map(|_| herd.client("Blake")).collect();
         for ((question, _), client) in questions.iter().zip(&mut clients) {
             client.say(question);
-            let at = client.line();
-            assert!(at.starts_with("AT Blake +"), "{at}");
         }
         if round == 0 {
             twitter.wait_for_requests(requests);
+            wait_until("all have been taken up", || {
+                herd.log("Blake").matches(" WHATSAT ").count() == questions.len()
+            });
             gate.open();
         }
         for ((question, want), client) in questions.iter().zip(&mut clients) {
             let want = format!("{{\"asked\":\"{want}\"}}");
-            assert_eq!(client.line(), want, "{question}");
+            assert_eq!(answer(client), want, "{question}");
         }
         let lines = twitter.requests();
         let lines: Vec<_> = lines.iter().map(|request| &request.line).collect();
@@ -618,10 +627,9 @@ fn with_1024_questions_waiting_the_surplus_is_answered_at_once_with_an_error() {
     for (number, client) in clients[..QUESTIONS_MAX].iter_mut().enumerate() {
         client.say(&format!("WHATSAT k {number} 1"));
     }
-    for client in &mut clients[..QUESTIONS_MAX] {
-        let at = client.line();
-        assert!(at.starts_with("AT Blake +"), "{at}");
-    }
+    wait_until("all have been taken up", || {
+        herd.log("Blake").matches(" WHATSAT ").count() == QUESTIONS_MAX
+    });
     for (surplus, client) in clients[QUESTIONS_MAX..].iter_mut().enumerate() {
         let number = QUESTIONS_MAX + surplus;
         let asked = Instant::now();
@@ -643,13 +651,10 @@ fn with_1024_questions_waiting_the_surplus_is_answered_at_once_with_an_error() {
     });
     gate.open();
     for (number, client) in clients[..QUESTIONS_MAX].iter_mut().enumerate() {
-        let line = client.line();
+        let line = answer(client);
         assert_eq!(line, format!("{{\"radius\":{number}}}"), "it did wait");
     }
-    let waiting = &mut clients[QUESTIONS_MAX - 1];
-    let at = waiting.line();
-    assert!(at.starts_with("AT Blake +"), "{at}");
-    error_text(&waiting.line());
+    error_text(&answer(&mut clients[QUESTIONS_MAX - 1]));
     let client = &mut clients[count - 1];
     assert_eq!(
         ask(client, "2000", 1),
@@ -673,17 +678,15 @@ fn a_report_behind_a_question_is_known_everywhere_before_the_answer() {
     herd.start_all();
     let mut client = located(&herd);
     client.send(b"WHATSAT k 1 1\nIAMAT late +01+001 1\nno command\n");
-    let at = client.line();
-    assert!(at.starts_with("AT Blake +"), "{at}");
     twitter.wait_for_requests(1);
-    let mut late = None;
+    // A question to Metta would wait for Twitter too.
     wait_until("Metta has heard of it", || {
-        late = herd.at("Metta", "late");
-        late.is_some()
+        herd.log("Metta").contains(" late +01+001 1\n")
     });
     gate.open();
-    assert_eq!(client.line(), "{}");
-    assert_eq!(Some(client.line()), late);
+    assert_eq!(answer(&mut client), "{}");
+    let late = client.line();
+    assert!(herd.log("Metta").contains(&format!(" {late}\n")), "{late}");
     assert_eq!(client.line(), "? no command");
 }
 
@@ -704,9 +707,7 @@ fn questions_of_one_client_are_asked_side_by_side_and_answered_in_order() {
         wait_for_answer(&herd, radius);
     }
     for number in 0..REQUESTS_MAX {
-        let at = client.line();
-        assert!(at.starts_with("AT Blake +"), "{at}");
-        assert_eq!(client.line(), format!("{{\"radius\":{number}}}"));
+        assert_eq!(answer(&mut client), format!("{{\"radius\":{number}}}"));
         assert_eq!(client.line(), format!("? behind {number}"));
     }
 }
@@ -743,9 +744,7 @@ fn a_client_may_have_sixteen_questions_waiting() {
         wait_until("Bryant hears of the next", || heard("next"));
         gates.iter().for_each(Gate::open);
         for radius in 0..OF_ONE_CLIENT_MAX {
-            let at = client.line();
-            assert!(at.starts_with("AT Blake +"), "{at}");
-            assert_eq!(client.line(), format!("{{\"radius\":{radius}}}"));
+            assert_eq!(answer(&mut client), format!("{{\"radius\":{radius}}}"));
         }
         let at = client.line();
         assert!(at.ends_with(" next +01+001 1"), "{at}");
@@ -761,8 +760,9 @@ fn a_client_that_has_gone_takes_its_unstarted_question_with_it() {
     {
         // A socket that is closed with a reply unread resets the connection.
         let mut gone = herd.client("Blake");
-        gone.say("WHATSAT k 1000 1");
-        gone.stream.peek(&mut [0]).expect("the AT line comes");
+        gone.send(b"no command\nWHATSAT k 1000 1\n");
+        gone.stream.peek(&mut [0]).expect("the copy comes");
+        wait_until_asked(&herd, 1000);
     }
     wait_until("the log has it dropped", || {
         let log = herd.log("Blake");
@@ -770,7 +770,7 @@ fn a_client_that_has_gone_takes_its_unstarted_question_with_it() {
     });
     gate.open();
     for client in &mut clients {
-        assert_eq!(client.line(), "{}");
+        assert_eq!(answer(client), "{}");
     }
     assert_eq!(ask(&mut witness, "2000", 1), "{}");
     let asked: Vec<_> = twitter.requests().iter().map(radius).collect();

@@ -35,7 +35,7 @@ pub enum Answer {
     None,
 }
 
-/// herd and its kin. The `AT` line from a server with a name of four letters has 80 bytes.
+/// herd and the reference implementations. The `AT` line from a server with a name of four letters has 80 bytes.
 const IAMAT: &[u8] = b"IAMAT client-00000000 +34.000000-118.000000 0000000000.000000000\n";
 
 /// What an `AT` line repeats of it: ` <client-id> <location> <time>` and the end of the line.

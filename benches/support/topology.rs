@@ -1,4 +1,4 @@
-//! A herd's topology, and its servers by name, in herd or in one of its kin.
+//! A herd's topology, and its servers by name, in herd or a reference implementation.
 
 use std::ffi::OsString;
 use std::fs;

@@ -23,7 +23,7 @@ const WATCHERS: [&str; 3] = ["WA", "WB", "WC"];
 
 pub struct Line {
     servers: Vec<Server>,
-    /// Of herd and its kin.
+    /// Of herd and the reference implementations.
     topology: Option<Topology>,
     /// How A is told of an update.
     pub dialect: Dialect,

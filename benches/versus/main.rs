@@ -1,4 +1,4 @@
-//! herd beside its kin, a bare echo, Redis and NATS, on the same work in the same run.
+//! herd beside the reference implementations, a bare echo, Redis and NATS, on the same work in the same run.
 //!
 //! `cargo bench --bench versus` asks all questions, `cargo bench --bench versus -- throughput flood`
 //! those that are named: throughput, latency, mix, memory, growth, catch-up, flood. All of them take

@@ -45,7 +45,7 @@ const USED: &str = "after a message";
 pub const SECTION: Section = Section {
     word: "memory",
     question: "What does it cost to remember a client, and to keep a connection?",
-    method: "What the process has grown by, without sockets, which are the kernel's. herd and its kin keep \
+    method: "What the process has grown by, without sockets, which are the kernel's. herd and the reference implementations keep \
         lines of 80 bytes; so does Redis with `SET`, as values, while `GEOADD` keeps 8 bytes for a place \
         and no time. What Java and Node take says as much of when they collect garbage as of what they \
         keep. Two rounds at most.",

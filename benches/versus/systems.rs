@@ -60,7 +60,7 @@ impl Systems {
             this.unwrap_or_else(|| "unknown".into())
         );
         systems.add("herd", iamat, Kind::Herd(herd), version_of_herd);
-        systems.look_for_kin();
+        systems.look_for_references();
         for (name, log) in [("bare echo", false), ("logging echo", true)] {
             systems.add(
                 name,
@@ -92,16 +92,16 @@ impl Systems {
         systems
     }
 
-    fn look_for_kin(&mut self) {
-        let kin = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kin");
-        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("kin");
+    fn look_for_references(&mut self) {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("reference");
         let python = std::env::var_os("HERD_TWISTED")
             .unwrap_or_else(|| made.join("twisted/bin/python").into_os_string());
         let say = "import sys, twisted; print('Twisted %s, Python %s' \
                    % (twisted.__version__, sys.version.split()[0]))";
         match version(&python, &["-c", say]) {
             Some(version) => {
-                let words = vec![python, kin.join("twisted/herd.py").into()];
+                let words = vec![python, sources.join("twisted/herd.py").into()];
                 self.add(
                     "Twisted",
                     dialect::HERD,
@@ -109,16 +109,19 @@ impl Systems {
                     version,
                 );
             }
-            None => self.lacks("Twisted", "tests/kin/twisted/venv.sh target/kin/twisted"),
+            None => self.lacks(
+                "Twisted",
+                "tests/reference/twisted/venv.sh target/reference/twisted",
+            ),
         }
         match version("node", &["--version"]) {
             Some(version) => {
-                let words = vec!["node".into(), kin.join("node/herd.js").into()];
+                let words = vec!["node".into(), sources.join("node/herd.js").into()];
                 self.add("Node", dialect::HERD, Kind::Herd(Program(words)), version);
             }
             None => self.lacks("Node", "apt-get install nodejs"),
         }
-        match (version("java", &["-version"]), compile(&kin, &made)) {
+        match (version("java", &["-version"]), compile(&sources, &made)) {
             (Some(version), Some(classes)) => {
                 let words: Vec<OsString> =
                     vec!["java".into(), "-cp".into(), classes.into(), "Herd".into()];
@@ -193,8 +196,8 @@ fn nats(program: &Path, core: Option<&str>) -> Result<Server> {
 }
 
 /// Compiles Java's herd if that has not been done; returns where it is.
-fn compile(kin: &Path, made: &Path) -> Option<PathBuf> {
-    let (source, classes) = (kin.join("java/Herd.java"), made.join("java"));
+fn compile(sources: &Path, made: &Path) -> Option<PathBuf> {
+    let (source, classes) = (sources.join("java/Herd.java"), made.join("java"));
     let changed = |path: &Path| path.metadata().and_then(|data| data.modified()).ok();
     if changed(&classes.join("Herd.class")) < changed(&source) {
         let mut javac = Command::new("javac");

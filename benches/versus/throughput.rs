@@ -40,7 +40,7 @@ pub const SECTION: Section = Section {
     question: "What does a message cost?",
     method: "50 connections, 10,000 clients that all move, 1, 16 or 128 messages under way on each \
         connection. Every message carries the same points of the same clients, and every reply is \
-        checked. herd and its kin log each message and its reply before the reply leaves; Redis neither logs nor saves (`--save '' --appendonly no`), and \
+        checked. herd and the reference implementations log each message and its reply before the reply leaves; Redis neither logs nor saves (`--save '' --appendonly no`), and \
         `GEOADD` keeps no time. The echoes keep nothing.",
     run,
     table,

@@ -15,7 +15,7 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::support::kin::say;
+use crate::support::reference::say;
 use crate::support::{Client, Herd, client_of, wait_until};
 
 /// Where each server listens for clients, on its host's loopback.

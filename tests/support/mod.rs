@@ -5,8 +5,8 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
-pub mod kin;
 mod ports;
+pub mod reference;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use kin::ServerCommand;
 pub use ports::free_addresses;
+use reference::ServerCommand;
 
 /// How long a test waits for a condition before it fails: long, for busy machines.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-use crate::support::kin::HERD;
+use crate::support::reference::HERD;
 use crate::support::{PATIENCE, Process, wait_until};
 
 /// The stand-in for Twitter; it ends with its owner.

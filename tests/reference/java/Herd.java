@@ -12,7 +12,6 @@ import java.net.http.HttpResponse;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.channels.OverlappingFileLockException;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
@@ -21,7 +20,8 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.FileAttribute;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.security.SecureRandom;
 import java.time.Duration;
 import java.time.Instant;
@@ -50,7 +50,6 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Flow;
 import java.util.concurrent.ThreadLocalRandom;
-import java.util.function.Consumer;
 import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -60,7 +59,7 @@ import sun.misc.Signal;
 /**
  * The herd for the JDK alone: one server, started as {@code java Herd.java serve NAME} with the
  * options of {@code herd serve}, speaking the same lines to clients and neighbours and writing the
- * same log.
+ * same log. It has no memory but its own: after a restart its neighbours tell it.
  *
  * <p>One thread and one {@link Selector} do everything but talk HTTP and look up names; the threads
  * that do leave what they found in a mailbox. Bytes are never decoded as text:
@@ -72,6 +71,7 @@ public final class Herd {
     static final int OUTPUT_BYTES_MAX = 256 * 1024; // owed to one; beyond it no more is handled
     static final int INPUT_BYTES_MAX = 64 * 1024; // read ahead of what may be handled
     static final int BEGINNING_BYTES = 1024; // of a longer line, in the log
+    static final int END_BYTES = 16; // of a longer line: enough to see ` HTTP/1.1` and a CR
     static final int STALL_MS = 300_000;
     static final int LINGER_MS = 250;
     static final int DRAIN_MS = 5_000;
@@ -97,8 +97,6 @@ public final class Herd {
     static final int BODY_BYTES_MAX = 4 * 1024 * 1024;
 
     static final int LOG_RETRY_MS = 1_000;
-    static final int REWRITE_BYTES = 256 * 1024;
-    static final int LIVES_MAX = 64;
     static final int DESCRIPTORS_OWN = 32;
     static final int STRANGERS_RESERVED = 8;
 
@@ -125,11 +123,10 @@ public final class Herd {
             + "(?<location>" + LOCATION + ") (?<time>" + TIME + ")");
     static final Pattern HELLO = Pattern.compile("HELLO herd/1 (" + NAME + ") (" + NAME
             + ") ([0-9a-f]{16}) (\\d+) (?:-|([0-9a-f]{16})) (\\d+)");
-    static final Pattern RECORD = Pattern.compile(
-            "\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{9}Z ([<>=*]) "
-            + "(-|#\\d{1,18}|c\\d+|s\\d+(?::([^ ]*))?) (.*)", Pattern.DOTALL);
-    static final Pattern STARTED =
-            Pattern.compile("started, incarnation ([0-9a-f]{16}) at (\\d{1,18}),.*", Pattern.DOTALL);
+    static final Pattern IS_HTTP = Pattern.compile(
+            SPACE + "*(?:" + FIELD + SPACE + "+){2}HTTP/1\\.\\d" + SPACE + "*");
+    static final Pattern IS_END_OF_HTTP = Pattern.compile(".*" + SPACE + "HTTP/1\\.\\d" + SPACE + "*",
+            Pattern.DOTALL);
 
     /** A moment, or a difference of two: whole seconds rounded down, and the nanoseconds above. */
     record Time(long seconds, int nanos) implements Comparable<Time> {
@@ -217,7 +214,7 @@ public final class Herd {
         private final Time receipt;
         /** Its place in the feed. */
         long number;
-        /** Who told us; null if a client or our log did. */
+        /** Who told us; null if a client did. */
         Link source;
 
         Report(String line, String client, Time time, Time receipt) {
@@ -317,39 +314,6 @@ public final class Herd {
     /** Everything up to {@code number}, unsigned, of one life of a feed. */
     record Mark(String incarnation, long number) {}
 
-    /** The lives of our feed: which marks of earlier ones still hold. */
-    static final class History {
-        private final LinkedHashMap<String, Long> lives = new LinkedHashMap<>();
-        private String last;
-
-        void begin(String incarnation, long end) {
-            if (last != null) {
-                lives.put(last, end);
-            }
-            last = incarnation;
-            lives.put(incarnation, Long.MAX_VALUE);
-            if (lives.size() > LIVES_MAX) {
-                lives.remove(lives.keySet().iterator().next());
-            }
-        }
-
-        boolean isWhole() {
-            return last != null;
-        }
-
-        void forget() {
-            lives.clear();
-            last = null;
-        }
-
-        /** From where on to send our feed, which has come to {@code end}. */
-        long resume(Mark known, long end) {
-            Long came = known == null ? null : lives.get(known.incarnation);
-            boolean holds = came != null && Long.compareUnsigned(known.number, Math.min(came, end)) <= 0;
-            return holds ? known.number : 0;
-        }
-    }
-
     /** Bytes that grow at one end and shrink at the other. An empty one holds no memory. */
     static final class Bytes {
         private static final byte[] NONE = {};
@@ -421,43 +385,20 @@ public final class Herd {
         return out == null ? line : out.toString();
     }
 
-    /** Takes back what {@link #escaped} did; null for what it cannot have written. */
-    static String unescaped(String text) {
-        StringBuilder out = new StringBuilder(text.length());
-        for (int at = 0; at < text.length(); at++) {
-            char c = text.charAt(at);
-            if (c != '\\') {
-                out.append(c);
-            } else if (text.startsWith("\\\\", at)) {
-                out.append('\\');
-                at++;
-            } else if (text.startsWith("\\x", at) && at + 3 < text.length()) {
-                int high = Character.digit(text.charAt(at + 2), 16);
-                int low = Character.digit(text.charAt(at + 3), 16);
-                if (high < 0 || low < 0) {
-                    return null;
-                }
-                out.append((char) (high * 16 + low));
-                at += 3;
-            } else {
-                return null;
-            }
-        }
-        return out.toString();
-    }
-
-    /** What came in and went out; and so what a restart knows. */
+    /** What came in and went out, for people: it is never read again. */
     static final class Log {
         private static final DateTimeFormatter DATE =
                 DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.").withZone(ZoneOffset.UTC);
-        final Path file;
+        private static final Set<StandardOpenOption> OPTIONS =
+                Set.of(StandardOpenOption.APPEND, StandardOpenOption.CREATE);
+        private static final FileAttribute<?> OWNER_ONLY =
+                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------"));
+        private final Path file;
         private final Server server;
         private FileChannel channel;
-        private Object fileKey;
         private final Bytes pending = new Bytes();
         private boolean torn; // the last write broke off within a record
         boolean failing;
-        private boolean fresh;
         private long missing;
         private long second = Long.MIN_VALUE;
         private String date = "";
@@ -467,66 +408,22 @@ public final class Herd {
             this.server = server;
         }
 
-        /**
-         * Opens or makes it. One channel both reads and writes: a POSIX lock goes when its process
-         * closes any descriptor of the file.
-         */
+        /** Opens or makes it. */
         void open() throws IOException {
             Files.createDirectories(file.toAbsolutePath().getParent());
-            FileChannel opened = FileChannel.open(file,
-                    StandardOpenOption.READ, StandardOpenOption.WRITE, StandardOpenOption.CREATE);
-            BasicFileAttributes found = Files.readAttributes(file, BasicFileAttributes.class);
+            FileChannel opened = FileChannel.open(file, OPTIONS, OWNER_ONLY);
             torn = false;
-            if (found.isRegularFile()) {
-                lock(opened);
-                ByteBuffer last = ByteBuffer.allocate(1);
-                opened.position(opened.size());
-                torn = opened.size() > 0 && opened.read(last, opened.size() - 1) == 1 && last.get(0) != '\n';
+            if (Files.isRegularFile(file)) {
+                try (FileChannel reader = FileChannel.open(file)) {
+                    ByteBuffer last = ByteBuffer.allocate(1);
+                    long size = reader.size();
+                    torn = size > 0 && reader.read(last, size - 1) == 1 && last.get(0) != '\n';
+                }
             }
-            fresh = opened.size() == 0;
             if (channel != null) {
                 channel.close();
             }
             channel = opened;
-            fileKey = found.fileKey();
-        }
-
-        private void lock(FileChannel opened) throws IOException {
-            try {
-                if (opened.tryLock() != null) {
-                    return;
-                }
-            } catch (OverlappingFileLockException ours) {
-                // falls through
-            }
-            opened.close();
-            throw new InUseException();
-        }
-
-        /** Gives each whole record to {@code take}. */
-        void replay(Consumer<String> take) throws IOException {
-            if (!Files.isRegularFile(file)) {
-                return; // a device has no past
-            }
-            ByteBuffer chunk = ByteBuffer.allocate(1 << 18);
-            Bytes kept = new Bytes();
-            int scanned = 0; // no LF lies in so much of what is kept
-            for (long position = 0; ; ) {
-                int count = channel.read(chunk.clear(), position);
-                if (count < 0) {
-                    return;
-                }
-                position += count;
-                kept.add(chunk.array(), 0, count);
-                for (int at = kept.from + scanned; at < kept.to; at++) {
-                    if (kept.array[at] == '\n') {
-                        take.accept(kept.text(kept.from, at));
-                        kept.from = at + 1;
-                    }
-                }
-                kept.take(0);
-                scanned = kept.size();
-            }
         }
 
         private String stamp(Time time) {
@@ -573,7 +470,7 @@ public final class Herd {
 
         void fail(IOException error) {
             if (!failing) {
-                server.handleLogFailing(file + ": " + reasonOf(error));
+                server.say("cannot write the log, serving on without: " + file + ": " + reasonOf(error));
             }
             failing = true;
             for (int at = pending.from; at < pending.to; at++) {
@@ -583,18 +480,11 @@ public final class Herd {
             server.after(LOG_RETRY_MS, this::retry);
         }
 
-        /** Opens it anew after it was moved away. */
+        /** Opens it anew: it may have been moved away. */
         void reopen() {
             commit();
             try {
-                boolean stays = channel != null && Files.exists(file)
-                        && Files.readAttributes(file, BasicFileAttributes.class).fileKey().equals(fileKey);
-                if (!stays) {
-                    open();
-                    if (fresh) {
-                        server.rewriteFrom = 0L;
-                    }
-                }
+                open();
             } catch (IOException error) {
                 close();
                 if (!failing) {
@@ -616,8 +506,7 @@ public final class Herd {
 
         private void retry() {
             try {
-                boolean wasOpen = channel != null;
-                if (!wasOpen) {
+                if (channel == null) {
                     open();
                 }
                 Bytes note = new Bytes();
@@ -625,7 +514,7 @@ public final class Herd {
                         + " records could not be written before this one\n");
                 write(note);
                 failing = false;
-                server.handleLogRecovered(missing, !wasOpen && fresh);
+                server.say("the log is written again; " + missing + " records are missing");
                 missing = 0;
             } catch (IOException error) {
                 fail(error);
@@ -654,15 +543,6 @@ public final class Herd {
         }
     }
 
-    /** Another process writes the log. */
-    static final class InUseException extends IOException {
-        private static final long serialVersionUID = 1;
-
-        InUseException() {
-            super("another process writes it");
-        }
-    }
-
     // ---- connections
 
     /** Whoever wants to know that a channel is ready. */
@@ -683,6 +563,8 @@ public final class Herd {
         private final Bytes out = new Bytes();
         private long tookAt; // when the peer last took a byte, while any is owed
         boolean ended;
+        /** Why what else it says is not heard; null while it is. */
+        String deaf;
         private boolean isShut;
         /** Why it is being closed; nothing it says counts any longer. */
         String reason;
@@ -761,7 +643,7 @@ public final class Herd {
                     handleClosed();
                     return;
                 }
-            } else if (isOpen()) { // else it is read only so that closing does not reset it
+            } else if (isOpen() && deaf == null) { // else it is read only so that closing does not reset it
                 in.add(scratch.array(), 0, count);
             }
             serve();
@@ -792,17 +674,30 @@ public final class Herd {
                     overlong = whole ? 0 : overlong;
                 }
             }
-            if (ended && isWilling() && isSettled()) {
+            if (ended && isWilling() && (in.size() > 0 || overlong > 0)) {
+                String text = in.text(in.from, in.to);
+                in.clear();
+                scanned = 0;
+                handleUnended(text);
+                overlong = 0;
+            }
+            if ((ended || deaf != null) && isWilling() && isSettled()) {
                 handleLast();
             }
             updateInterest();
         }
 
+        /** What came after the last LF, now that the peer has ended in good order. */
+        abstract void handleUnended(String text);
+
         /** It has said its last. */
-        void handleLast() {
-            if (in.size() > 0) {
-                record('*', in.size() + " bytes after the last LF were discarded");
-            }
+        abstract void handleLast();
+
+        /** It gets what replies it is owed, and then we close, though it has not ended. */
+        void stopHearing(String why) {
+            deaf = why;
+            in.clear();
+            scanned = 0;
         }
 
         private void updateInterest() {
@@ -910,12 +805,20 @@ public final class Herd {
         /** What it waits for; null once it is answered. */
         Question question;
         Timer deadline;
+        /** The line that leaves together with the answer. */
+        private final String at;
+        /** What Twitter said; null until it has come. */
         private String answer;
         /** What was said behind it meanwhile. */
         private final StringBuilder behind = new StringBuilder(0);
 
-        Place(Client client) {
+        Place(Client client, String at) {
             this.client = client;
+            this.at = at;
+        }
+
+        int bytes() {
+            return at.length() + (answer == null ? 0 : answer.length()) + behind.length();
         }
     }
 
@@ -925,6 +828,7 @@ public final class Herd {
         private final Deque<Place> places = new ArrayDeque<>(0);
         private int unanswered;
         private int kept; // bytes in `places`
+        private String overlongEnd = "";
 
         Client(Server server, SocketChannel channel, SelectionKey key) {
             super(server, channel, key, 'c', LINE_BYTES_MAX);
@@ -963,6 +867,9 @@ public final class Herd {
             server.log.line('<', label(), line);
             if (!handleCommand(line)) {
                 say("? " + line);
+                if (IS_HTTP.matcher(line).matches()) {
+                    stopHearing("an HTTP request");
+                }
             }
         }
 
@@ -992,9 +899,9 @@ public final class Herd {
                             || !bound.matches() || Integer.parseInt(bound.group(1)) > 100) {
                         return false;
                     }
-                    say(report.line);
-                    Place place = new Place(this);
+                    Place place = new Place(this, report.line);
                     places.add(place);
+                    kept += place.bytes();
                     unanswered++;
                     server.twitter.ask(place, report.location(), plainDecimal(fields.group(3)),
                             Integer.parseInt(bound.group(1)));
@@ -1012,13 +919,14 @@ public final class Herd {
             if (!isOpen()) {
                 return;
             }
+            server.log.line('>', label(), place.at);
             server.log.line('>', label(), json);
-            place.answer = json + "\n";
-            kept += place.answer.length();
+            place.answer = json;
+            kept += json.length();
             while (isAnswered(places.peek())) {
                 Place first = places.remove();
-                kept -= first.answer.length() + first.behind.length();
-                super.send(first.answer);
+                kept -= first.bytes();
+                super.send(first.at + "\n" + first.answer + "\n");
                 super.send(first.behind.toString());
             }
         }
@@ -1043,19 +951,35 @@ public final class Herd {
                 server.log.add('<', label(), piece.substring(0, BEGINNING_BYTES), "\\...");
                 server.log.add('>', label(), "? " + piece.substring(0, BEGINNING_BYTES - 2), "\\...");
                 send("? ");
+                overlongEnd = "";
             }
+            overlongEnd += piece;
+            overlongEnd = overlongEnd.substring(Math.max(0, overlongEnd.length() - END_BYTES));
             send(piece);
             if (last) {
                 server.log.add('<', label(), "", "\\... " + overlong + " bytes");
                 server.log.add('>', label(), "", "\\... " + (overlong + 2) + " bytes");
                 send("\n");
+                if (IS_END_OF_HTTP.matcher(overlongEnd).matches()) {
+                    stopHearing("an HTTP request");
+                }
+            }
+        }
+
+        /** The end of a client is the end of its last line. */
+        @Override
+        void handleUnended(String text) {
+            if (overlong == 0) {
+                handleLine(text);
+            } else {
+                overlong += text.length();
+                handleOverlong(text, false, true);
             }
         }
 
         @Override
         void handleLast() {
-            super.handleLast();
-            lose("closed by the client");
+            lose(deaf == null ? "closed by the client" : deaf);
         }
 
         @Override
@@ -1089,52 +1013,62 @@ public final class Herd {
         }
 
         @Override
-        void handleLine(String line) {
+        void handleLine(String said) {
+            String line = withoutCr(said);
             if (presented) {
                 link.heardAt = mono();
             }
             int space = line.indexOf(' ');
             String word = space < 0 ? line : line.substring(0, space);
             String refused = switch (word) {
-                case "AT" -> presented ? handleAt(line) : "the first line must be HELLO";
-                case "MARK" -> presented ? handleMark(line) : "the first line must be HELLO";
-                case "HELLO" -> presented ? "a second HELLO" : handleHello(line);
+                case "AT" -> presented ? handleAt(line, said) : "the first line must be HELLO";
+                case "MARK" -> presented ? handleMark(line, said) : "the first line must be HELLO";
+                case "HELLO" -> presented ? "a second HELLO" : handleHello(line, said);
                 case "BYE" -> {
-                    server.log.line('<', heardLabel(), line);
+                    server.log.line('<', heardLabel(), said);
                     drop("the neighbour said " + escaped(line), false);
                     yield null;
                 }
                 default -> "a line that is none of HELLO, AT, MARK, BYE";
             };
             if (refused != null) {
-                server.log.line('<', heardLabel(), line);
+                server.log.line('<', heardLabel(), said);
                 refuse(refused);
             }
         }
 
-        private String handleAt(String line) {
+        /** A CR before the LF is white space, which some transports add. */
+        private static String withoutCr(String line) {
+            int end = line.length();
+            while (end > 0 && line.charAt(end - 1) == '\r') {
+                end--;
+            }
+            return line.substring(0, end);
+        }
+
+        private String handleAt(String line, String said) {
             Report report = Report.parse(line);
             if (report == null) {
                 return "a malformed AT line";
             }
-            server.log.line('<', label(), line);
+            server.log.line('<', label(), said);
             server.table.accept(report, link);
             return null;
         }
 
-        private String handleMark(String line) {
+        private String handleMark(String line, String said) {
             Long number = u64(line.substring(Math.min("MARK ".length(), line.length())));
             if (number == null) {
                 return "a malformed MARK line";
             }
             if (link.handleMark(number)) {
-                server.log.line('<', label(), line);
+                server.log.line('<', label(), said);
             }
             return null;
         }
 
         /** Gives why it is refused, or null. */
-        private String handleHello(String line) {
+        private String handleHello(String line, String said) {
             Matcher hello = HELLO.matcher(line);
             if (!hello.matches()) {
                 return line.startsWith("HELLO herd/1 ")
@@ -1163,7 +1097,7 @@ public final class Herd {
             link = from;
             presented = true;
             deadline.cancel();
-            server.log.line('<', label(), line);
+            server.log.line('<', label(), said);
             if (!dialled) {
                 link.giveUpDial();
                 if (link.peer != null) {
@@ -1205,8 +1139,12 @@ public final class Herd {
         }
 
         @Override
+        void handleUnended(String text) {
+            record('*', text.length() + " bytes after the last LF were discarded");
+        }
+
+        @Override
         void handleLast() {
-            super.handleLast();
             drop("closed by the neighbour", true);
         }
 
@@ -1380,7 +1318,9 @@ public final class Herd {
             dialled = null;
             attempts = 0;
             peer = connection;
-            cursor = marked = server.history.resume(theirs, end);
+            boolean resumes = theirs != null && theirs.incarnation.equals(server.incarnation)
+                    && Long.compareUnsigned(theirs.number, end) <= 0;
+            cursor = marked = resumes ? theirs.number : 0;
             unmarked = 0;
             markedAt = saidAt = heardAt = mono();
             unreachableSince = -1;
@@ -1885,7 +1825,6 @@ public final class Herd {
         final String incarnation = String.format("%016x", new SecureRandom().nextLong());
         final Selector selector;
         final Table table = new Table();
-        final History history = new History();
         final Map<String, Link> links = new LinkedHashMap<>();
         final Set<Connection> connections = new LinkedHashSet<>();
         /** Whose replies leave when the turn is over. */
@@ -1904,10 +1843,6 @@ public final class Herd {
         boolean stopping;
         private boolean done;
         private long fullSaidAt = Long.MIN_VALUE / 2;
-        private long journaled; // everything up to this number is in the log
-        /** While the log lacks what the table holds: how far it was written again. */
-        Long rewriteFrom;
-
         Server(Member member, List<Member> members, Path logDir, String twitterUrl) throws IOException {
             this.member = member;
             name = member.name;
@@ -1950,95 +1885,15 @@ public final class Herd {
             listeners.add(new Listener(this, channel, Math.max(most, 1), adopt));
         }
 
-        private void openLog() throws StartException {
-            IOException failed = null;
+        private void openLog() {
             try {
                 log.open();
-                log.replay(this::recall);
-            } catch (InUseException inUse) {
-                throw new StartException(name + " cannot use " + log.file + ": " + inUse.getMessage());
             } catch (IOException error) {
-                failed = error;
-            }
-            history.begin(incarnation, table.end);
-            journaled = table.end;
-            note("started, incarnation " + incarnation + " at " + table.end + ", "
-                    + table.reports.size() + " clients known");
-            if (failed != null) {
-                say("cannot use the log " + log.file + ", serving on without: " + reasonOf(failed));
+                say("cannot use the log " + log.file + ", serving on without: " + reasonOf(error));
                 log.failing = true; // it has been said
-                rewriteFrom = 0L;
-                log.fail(failed);
+                log.fail(error);
             }
-        }
-
-        private void recall(String record) {
-            Matcher fields = RECORD.matcher(record);
-            if (!fields.matches()) {
-                return;
-            }
-            String direction = fields.group(1);
-            String label = fields.group(2);
-            String neighbour = fields.group(3);
-            String text = fields.group(4);
-            boolean isAt = text.startsWith("AT ");
-            if (direction.equals("*") && label.equals("-")) {
-                recallNote(text);
-                return;
-            }
-            boolean toClient = direction.equals(">") && label.startsWith("c");
-            boolean onLink = "<>".contains(direction) && neighbour != null;
-            if (!onLink && !(isAt && (toClient || direction.equals("=")))) {
-                return;
-            }
-            String line = unescaped(text);
-            if (line != null && isAt) {
-                Report report = Report.parse(line);
-                if (report != null) {
-                    if (label.startsWith("#")) {
-                        recallNumber(Long.parseLong(label.substring(1)));
-                    }
-                    table.accept(report, null);
-                }
-            } else if (line != null && direction.equals("<") && history.isWhole() && links.containsKey(neighbour)) {
-                recallNeighbour(links.get(neighbour), line);
-            }
-        }
-
-        private static void recallNeighbour(Link link, String line) {
-            Matcher hello = HELLO.matcher(line);
-            if (hello.matches()) {
-                link.life = hello.group(3);
-            } else if (line.startsWith("MARK ")) {
-                Long number = u64(line.substring("MARK ".length()));
-                if (number != null) {
-                    link.handleMark(number);
-                }
-            }
-        }
-
-        private void recallNote(String text) {
-            Matcher started = STARTED.matcher(text);
-            if (started.matches() && Long.parseLong(started.group(2)) == table.end) {
-                history.begin(started.group(1), table.end);
-            } else if (started.matches() || text.startsWith("gap: ")) {
-                distrust();
-            }
-        }
-
-        /** A location that was written again has the number it had. */
-        private void recallNumber(long number) {
-            if (number > table.end) {
-                table.end = number - 1;
-            } else {
-                distrust();
-            }
-        }
-
-        /** Numbers given from here on may be others than were given then. */
-        private void distrust() {
-            history.forget();
-            links.values().forEach(link -> link.known = null);
+            note("started, incarnation " + incarnation);
         }
 
         // -- a turn
@@ -2068,7 +1923,7 @@ public final class Herd {
         }
 
         private void sleep() throws IOException {
-            if (!mail.isEmpty() || !dirty.isEmpty() || isRewriting()
+            if (!mail.isEmpty() || !dirty.isEmpty()
                     || links.values().stream().anyMatch(Link::canFlood)) {
                 selector.selectNow();
             } else {
@@ -2079,11 +1934,7 @@ public final class Herd {
         /** Hands the turn's records to the kernel, and only then lets its replies out. */
         private void finishTurn() {
             links.values().forEach(Link::flood);
-            rewrite();
             log.commit();
-            if (!log.failing) {
-                journaled = rewriteFrom != null ? rewriteFrom : table.end;
-            }
             List<Connection> flushed = new ArrayList<>(dirty);
             dirty.clear();
             for (Connection connection : flushed) {
@@ -2096,42 +1947,6 @@ public final class Herd {
             if (stopping) {
                 drain();
             }
-        }
-
-        private boolean isRewriting() {
-            return rewriteFrom != null && !log.failing;
-        }
-
-        /** Writes a slice of what the log lacks: one more cursor in the feed. */
-        private void rewrite() {
-            if (!isRewriting()) {
-                return;
-            }
-            long before = rewriteFrom;
-            int[] room = {REWRITE_BYTES};
-            table.changesAfter(before, report -> {
-                if (room[0] <= 0) {
-                    return false;
-                }
-                room[0] -= report.line.length();
-                log.add('=', "#" + report.number, report.line);
-                rewriteFrom = report.number;
-                return true;
-            });
-            if (room[0] > 0) {
-                rewriteFrom = null;
-                tell("the log holds all " + table.reports.size() + " clients");
-            }
-        }
-
-        void handleLogFailing(String why) {
-            rewriteFrom = rewriteFrom == null ? journaled : Math.min(rewriteFrom, journaled);
-            say("cannot write the log, serving on without: " + why);
-        }
-
-        void handleLogRecovered(long missing, boolean fresh) {
-            rewriteFrom = fresh ? Long.valueOf(0) : rewriteFrom;
-            say("the log is written again; " + missing + " records are missing");
         }
 
         private void handleHangUp() {
@@ -2431,7 +2246,7 @@ public final class Herd {
     }
 
     static final String USAGE = "usage: java Herd.java serve NAME"
-            + " [--topology FILE] [--log-dir DIRECTORY] [--twitter-url URL]";
+            + " [--topology FILE] [--log-dir DIRECTORY] [--data-dir DIRECTORY] [--twitter-url URL]";
 
     /** One line, whatever it is. */
     static String shown(String text) {
@@ -2440,10 +2255,11 @@ public final class Herd {
 
     static Server prepare(String[] arguments) throws IOException, StartException {
         Map<String, String> options = new HashMap<>(Map.of("--topology", "topology.txt",
-                "--log-dir", "logs", "--twitter-url", "http://127.0.0.1:12599/search.json"));
+                "--log-dir", "logs", "--data-dir", "data", "--twitter-url", "http://127.0.0.1:12599/search.json"));
         if (List.of(arguments).contains("--help")) {
             System.out.println(USAGE);
             options.forEach((option, value) -> System.out.println("  " + option + " (" + value + ")"));
+            System.out.println("--data-dir is taken and not used: nothing is remembered over a restart.");
             System.exit(0);
         }
         List<String> names = new ArrayList<>();

@@ -23,10 +23,12 @@ LINGER = 0.25  # seconds for who is closed to read why, before what it still say
 class Lines(protocol.Protocol, object):
     """Lines ending in LF, in bounded memory, whatever their length.
 
-    LineReceiver copies the rest of its buffer for each line, and gives up on one that is too long.
+    LineReceiver copies the rest of its buffer for each line, gives up on one that is too long, and
+    drops what has no LF when the peer ends.
     """
 
     line_bytes_max = 0
+    end_ends_line = False  # whether the peer's end (FIN) ends a line, as a LF does
     label = b""  # how the log names the connection
     transport = None  # type: Any # which is None, or no more than ITransport, to the annotations
 
@@ -38,6 +40,7 @@ class Lines(protocol.Protocol, object):
         self._out_bytes = 0
         self.full = False  # the transport has more than it likes to hold
         self.ended = False  # the peer will say no more
+        self.deaf = ""  # why what else it says is not heard
         self.closing = False
         self.reason = ""  # why we close
         self._kept = bytearray()  # of a line without its end yet
@@ -56,7 +59,7 @@ class Lines(protocol.Protocol, object):
 
     def dataReceived(self, data):
         # type: (bytes) -> None
-        if self.closing:
+        if self.closing or self.deaf:
             return
         self.herd.set_time()
         if b"\n" in data:
@@ -87,13 +90,20 @@ class Lines(protocol.Protocol, object):
                 break
             if self._out_bytes > OUT_BYTES:
                 self.herd.flush()  # and then see whether the transport is full
-        done = self.ended and not self.waiting_lines and not self.is_held()
+        done = (self.ended or self.deaf) and not self.waiting_lines and not self.is_held()
         if done and not self.closing and not self.is_waiting():
             if self._kept:
                 self.record(b"*", ("%d bytes after the last LF were discarded"
                                    % len(self._kept)).encode("ascii"))
             self.end_received()
         self._read_or_not()
+
+    def stop_hearing(self, why):
+        # type: (str) -> None
+        """It gets what replies it is owed, and then we close, though it has not ended."""
+        self.deaf = why
+        self.waiting_lines.clear()
+        self._kept = bytearray()
 
     def _read_or_not(self):
         # type: () -> None
@@ -135,6 +145,10 @@ class Lines(protocol.Protocol, object):
         if self.closing:
             self.transport.loseConnection()
         else:
+            unended = self._kept or (self._overlong and not self.waiting_lines)
+            if self.end_ends_line and unended:
+                self.waiting_lines.append(bytes(self._kept))
+                self._kept = bytearray()
             self.go_on()
             self.herd.flush()
 
@@ -159,7 +173,7 @@ class Lines(protocol.Protocol, object):
 
     def record(self, direction, text):
         # type: (bytes, bytes) -> None
-        self.herd.journal.record(direction, self.label, text)
+        self.herd.records.record(direction, self.label, text)
 
     def pauseProducing(self):
         # type: () -> None

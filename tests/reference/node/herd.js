@@ -2,7 +2,8 @@
 'use strict';
 /*
  * The herd for plain Node.js: one server, started as `node herd.js serve NAME` with the options of
- * `herd serve`, speaking the same lines to clients and neighbours and writing the same log.
+ * `herd serve`, speaking the same lines to clients and neighbours and writing the same log. It has
+ * no memory but its own: after a restart its neighbours tell it.
  *
  * Bytes are never decoded as text: a line is a latin1 string, in which one character is one byte,
  * so that strings compare, split and concatenate as bytes do. Time is a BigInt of nanoseconds.
@@ -22,6 +23,7 @@ const LINK_LINE_BYTES_MAX = LINE_BYTES_MAX + 128;
 const OUTPUT_BYTES_MAX = 256 * 1024; // owed to one connection; beyond it nothing more is handled
 const INPUT_BYTES_MAX = 64 * 1024; // read ahead of what may be handled
 const BEGINNING_BYTES = 1024; // of a longer line, in the log
+const END_BYTES = 16; // of a longer line: enough to see ` HTTP/1.1` and a CR
 const STALL_MS = 300_000;
 const LINGER_MS = 250;
 const DRAIN_MS = 5_000;
@@ -47,8 +49,6 @@ const JOIN_MS = 5_000;
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
 
 const LOG_RETRY_MS = 1_000;
-const REWRITE_BYTES = 256 * 1024;
-const LIVES_MAX = 64;
 const DESCRIPTORS_OWN = 32;
 const STRANGERS_RESERVED = 8;
 
@@ -74,8 +74,8 @@ const AT = new RegExp(
 const HELLO = new RegExp(
   `^HELLO herd/1 (${NAME}) (${NAME}) ([0-9a-f]{16}) (\\d+) (?:(-)|([0-9a-f]{16})) (\\d+)$`,
 );
-const RECORD = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ([<>=*]) (-|#\d+|c\d+|s\d+(?::([^ ]*))?) (.*)$/s;
-const STARTED = /^started, incarnation ([0-9a-f]{16}) at (\d+),/;
+const IS_HTTP = new RegExp(`^${SPACE}*(?:${FIELD}${SPACE}+){2}HTTP/1\\.\\d${SPACE}*$`);
+const IS_END_OF_HTTP = new RegExp(`${SPACE}HTTP/1\\.\\d${SPACE}*$`);
 
 const NANOS = 1_000_000_000n;
 const U64_MAX = 2n ** 64n - 1n;
@@ -129,7 +129,7 @@ class Report {
     this.receipt = receipt;
     /** Its place in the feed. */
     this.number = 0;
-    /** @type {Link | null} Who told us; null if a client or our log did. */
+    /** @type {Link | null} Who told us; null if a client did. */
     this.source = null;
   }
 
@@ -209,34 +209,6 @@ class Table {
 
 /** @typedef {{incarnation: string, number: bigint}} Mark */
 
-/** The lives of our feed: which marks of earlier ones still hold. */
-class History {
-  constructor() {
-    /** @type {Map<string, number>} incarnation to the last number it is known to have given */
-    this.lives = new Map();
-    this.last = '';
-  }
-
-  /** @param {string} incarnation @param {number} end */
-  begin(incarnation, end) {
-    if (this.last) this.lives.set(this.last, end);
-    this.lives.set((this.last = incarnation), Infinity);
-    if (this.lives.size > LIVES_MAX) this.lives.delete([...this.lives.keys()][0]);
-  }
-
-  forget() {
-    this.lives.clear();
-    this.last = '';
-  }
-
-  /** From where to send our feed to who has `known`. @param {Mark | null} known @param {number} end */
-  resume(known, end) {
-    const came = known ? this.lives.get(known.incarnation) : undefined;
-    if (!known || came === undefined) return 0;
-    return known.number <= BigInt(Math.min(came, end)) ? Number(known.number) : 0;
-  }
-}
-
 // ---- the clocks
 
 /** Monotonic milliseconds. */
@@ -282,16 +254,7 @@ function escaped(line) {
   );
 }
 
-/** @param {string} text @returns {string | undefined} */
-function unescaped(text) {
-  if (!text.includes('\\')) return text;
-  if (!/^(?:[^\\]|\\\\|\\x[0-9a-f]{2})*$/.test(text)) return undefined;
-  return text.replace(/\\(?:\\|x(..))/g, (_, hex) =>
-    hex ? String.fromCharCode(parseInt(hex, 16)) : '\\',
-  );
-}
-
-/** What came in and went out; and so what a restart knows. */
+/** What came in and went out, for people: it is never read again. */
 class Log {
   /** @param {string} file @param {Server} server */
   constructor(file, server) {
@@ -301,7 +264,6 @@ class Log {
     this.pending = ''; // the turn's records
     this.torn = false; // the last write broke off within a record
     this.failing = false;
-    this.fresh = false;
     this.missing = 0;
     this.second = -1n;
     this.date = '';
@@ -310,34 +272,13 @@ class Log {
   open() {
     const { O_APPEND, O_CREAT, O_RDWR, O_NONBLOCK } = fs.constants;
     fs.mkdirSync(path.dirname(this.file), { recursive: true });
-    const fd = fs.openSync(this.file, O_APPEND | O_CREAT | O_RDWR | O_NONBLOCK, 0o666);
+    const fd = fs.openSync(this.file, O_APPEND | O_CREAT | O_RDWR | O_NONBLOCK, 0o600);
     const found = fs.fstatSync(fd);
     const last = Buffer.alloc(1);
     if (found.isFile() && found.size) fs.readSync(fd, last, 0, 1, found.size - 1);
     this.torn = found.isFile() && found.size > 0 && last[0] !== 0x0a;
-    this.fresh = found.size === 0;
     if (this.fd >= 0) fs.closeSync(this.fd);
     this.fd = fd;
-    return found;
-  }
-
-  /** Gives each whole record to `take`. @param {(record: string) => void} take */
-  replay(take) {
-    if (!fs.fstatSync(this.fd).isFile()) return; // a device has no past
-    const bytes = Buffer.allocUnsafe(1 << 18);
-    let position = 0;
-    let kept = '';
-    for (;;) {
-      const count = fs.readSync(this.fd, bytes, 0, bytes.length, position);
-      if (count === 0) return;
-      position += count;
-      let start = 0;
-      for (let end; (end = bytes.subarray(0, count).indexOf(10, start)) >= 0; start = end + 1) {
-        take(kept + bytes.toString('latin1', start, end));
-        kept = '';
-      }
-      kept += bytes.toString('latin1', start, count);
-    }
   }
 
   /** @param {bigint} wall */
@@ -375,20 +316,17 @@ class Log {
 
   /** @param {unknown} error */
   fail(error) {
-    if (!this.failing) this.server.handleLogFailing(`${this.file}: ${reasonOf(error)}`);
+    if (!this.failing) this.server.say(`cannot write the log, serving on without: ${this.file}: ${reasonOf(error)}`);
     this.#drop();
     this.failing = true;
     setTimeout(() => this.#retry(), LOG_RETRY_MS);
   }
 
-  /** Opens it anew after it was moved away. */
+  /** Opens it anew: it may have been moved away. */
   reopen() {
     this.commit();
-    const before = this.fd >= 0 ? fs.fstatSync(this.fd) : null;
     try {
-      const found = this.open();
-      const moved = !before || before.ino !== found.ino || before.dev !== found.dev;
-      if (moved && this.fresh) this.server.handleFreshLog();
+      this.open();
     } catch (error) {
       if (this.fd >= 0) fs.closeSync(this.fd);
       this.fd = -1;
@@ -398,12 +336,11 @@ class Log {
 
   #retry() {
     try {
-      const wasOpen = this.fd >= 0;
-      if (!wasOpen) this.open();
+      if (this.fd < 0) this.open();
       const note = `gap: ${this.missing} records could not be written before this one`;
       this.#write(`${this.stamp(this.server.clock.now())} * - ${note}\n`);
       this.failing = false;
-      this.server.handleLogRecovered(this.missing, !wasOpen && this.fresh);
+      this.server.say(`the log is written again; ${this.missing} records are missing`);
       this.missing = 0;
     } catch (error) {
       this.fail(error);
@@ -442,6 +379,7 @@ class Connection {
     this.queued = 0;
     this.partial = ''; // the beginning of a line
     this.overlong = 0; // bytes so far of a line past the limit
+    this.deaf = ''; // why what else it says is not heard
     this.out = ''; // leaves when the turn is over
     this.ended = false;
     this.reason = ''; // why it is being closed; nothing it says counts any longer
@@ -488,7 +426,7 @@ class Connection {
 
   /** @param {Buffer} chunk */
   handleData(chunk) {
-    if (this.reason !== '') return; // read only so that closing does not reset it
+    if (this.reason !== '' || this.deaf !== '') return; // read only so that closing does not reset it
     this.queue.push(chunk);
     this.queued += chunk.length;
     this.serve();
@@ -508,7 +446,9 @@ class Connection {
     }
     if (this.queued > INPUT_BYTES_MAX) this.socket.pause();
     else if (this.socket.isPaused()) this.socket.resume();
-    if (this.ended && this.queue.length === 0 && this.isWilling() && this.isSettled()) this.handleLast();
+    if ((!this.ended && this.deaf === '') || this.queue.length > 0 || !this.isWilling()) return;
+    if (this.ended && (this.partial !== '' || this.overlong > 0)) this.handleUnended();
+    if (this.isSettled()) this.handleLast();
   }
 
   /** @param {string} text @param {boolean} whole whether the line ends with it */
@@ -544,9 +484,27 @@ class Connection {
     this.serve();
   }
 
+  /** What came after the last LF, now that the peer has ended in good order. */
+  handleUnended() {
+    this.record('*', `${this.partial.length} bytes after the last LF were discarded`);
+    this.partial = '';
+    this.overlong = 0;
+  }
+
+  /** Ends a line that has no LF. */
+  endLine() {
+    this.#piece('', true);
+  }
+
+  /** It gets what replies it is owed, and then we close, though it has not ended. @param {string} why */
+  stopHearing(why) {
+    this.deaf = why;
+    this.#discard();
+  }
+
   /** It has said its last. */
   handleLast() {
-    if (this.partial) this.record('*', `${this.partial.length} bytes after the last LF were discarded`);
+    throw new Error('nobody handles the end');
   }
 
   /** @param {string} text */
@@ -618,7 +576,8 @@ class Connection {
  * @property {Client} client
  * @property {Question | null} question what it waits for, until it is answered
  * @property {NodeJS.Timeout | undefined} deadline
- * @property {string} answer empty until it has come
+ * @property {string} at the line that leaves together with the answer
+ * @property {string} answer both; empty until it has come
  * @property {string} behind what was said behind it meanwhile
  */
 
@@ -631,6 +590,7 @@ class Client extends Connection {
     this.places = [];
     this.unanswered = 0;
     this.kept = 0; // bytes in `places`
+    this.overlongEnd = '';
     this.logOpened();
   }
 
@@ -661,7 +621,9 @@ class Client extends Connection {
   /** @override @param {string} line */
   handleLine(line) {
     this.server.log.line('<', this.label(), line);
-    if (!this.#command(line)) this.say(`? ${line}`);
+    if (this.#command(line)) return;
+    this.say(`? ${line}`);
+    if (IS_HTTP.test(line)) this.stopHearing('an HTTP request');
   }
 
   /** @param {string} line @returns {boolean} whether it was a command */
@@ -681,10 +643,11 @@ class Client extends Connection {
     const bound = Number(BOUND.exec(third)?.[1] ?? Infinity);
     const report = server.table.reports.get(name);
     if (command !== 'WHATSAT' || !IS_RADIUS.test(second) || bound > 100 || !report) return false;
-    this.say(report.line);
+    const at = `${report.line}\n`;
     /** @type {Place} */
-    const place = { client: this, question: null, deadline: undefined, answer: '', behind: '' };
+    const place = { client: this, question: null, deadline: undefined, at, answer: '', behind: '' };
     this.places.push(place);
+    this.kept += at.length;
     this.unanswered++;
     server.twitter.ask(place, report.location, plainDecimal(second), bound);
     return true;
@@ -696,9 +659,10 @@ class Client extends Connection {
     place.question = null;
     this.unanswered--;
     if (this.reason !== '') return;
+    this.server.log.line('>', this.label(), place.at.slice(0, -1));
     this.server.log.line('>', this.label(), json);
-    place.answer = `${json}\n`;
-    this.kept += place.answer.length;
+    place.answer = `${place.at}${json}\n`;
+    this.kept += json.length + 1;
     while (this.places[0]?.answer) {
       const { answer, behind } = /** @type {Place} */ (this.places.shift());
       this.kept -= answer.length + behind.length;
@@ -727,18 +691,25 @@ class Client extends Connection {
       log.add('<', this.label(), piece.slice(0, BEGINNING_BYTES), '\\...');
       log.add('>', this.label(), `? ${piece}`.slice(0, BEGINNING_BYTES), '\\...');
       this.send('? ');
+      this.overlongEnd = '';
     }
+    this.overlongEnd = (this.overlongEnd + piece).slice(-END_BYTES);
     this.send(piece);
     if (!last) return;
     log.add('<', this.label(), '', `\\... ${this.overlong} bytes`);
     log.add('>', this.label(), '', `\\... ${this.overlong + 2} bytes`);
     this.send('\n');
+    if (IS_END_OF_HTTP.test(this.overlongEnd)) this.stopHearing('an HTTP request');
+  }
+
+  /** The end of a client is the end of its last line. @override */
+  handleUnended() {
+    this.endLine();
   }
 
   /** @override */
   handleLast() {
-    super.handleLast();
-    this.lose('closed by the client');
+    this.lose(this.deaf || 'closed by the client');
   }
 
   /** @override */
@@ -771,30 +742,31 @@ class Peer extends Connection {
     this.server.log.line('<', label, line);
   }
 
-  /** @override @param {string} line */
-  handleLine(line) {
+  /** @override @param {string} said */
+  handleLine(said) {
+    const line = said.replace(/\r+$/, ''); // white space before the LF, which some transports add
     const { link, presented } = this;
     if (presented && link) link.heardAt = mono();
     const word = line.split(' ', 1)[0];
     if (word === 'AT' && presented) {
       const report = Report.parse(line);
-      this.recordHeard(line);
+      this.recordHeard(said);
       if (!report) return this.refuse('a malformed AT line');
       this.server.table.accept(report, link);
     } else if (word === 'MARK' && link && presented) {
       const number = u64(line.slice('MARK '.length));
-      if (number === undefined || link.handleMark(number)) this.recordHeard(line);
+      if (number === undefined || link.handleMark(number)) this.recordHeard(said);
       if (number === undefined) this.refuse('a malformed MARK line');
     } else if (word === 'HELLO' && !presented) {
-      const refused = this.handleHello(line);
+      const refused = this.handleHello(line, said);
       if (!refused) return;
-      this.recordHeard(line);
+      this.recordHeard(said);
       this.refuse(refused);
     } else if (word === 'BYE') {
-      this.recordHeard(line);
+      this.recordHeard(said);
       this.drop(`the neighbour said ${escaped(line)}`);
     } else {
-      this.recordHeard(line);
+      this.recordHeard(said);
       this.refuse(
         !['AT', 'MARK', 'HELLO'].includes(word)
           ? 'a line that is none of HELLO, AT, MARK, BYE'
@@ -805,8 +777,8 @@ class Peer extends Connection {
     }
   }
 
-  /** @param {string} line @returns {string} why it is refused */
-  handleHello(line) {
+  /** @param {string} line @param {string} said the same as it came @returns {string} why it is refused */
+  handleHello(line, said) {
     const { server } = this;
     const match = HELLO.exec(line);
     if (!match) {
@@ -827,7 +799,7 @@ class Peer extends Connection {
     this.link = link;
     this.presented = true;
     clearTimeout(this.deadline);
-    this.recordHeard(line);
+    this.recordHeard(said);
     if (!dialled) {
       link.giveUpDial();
       link.peer?.drop('the neighbour has connected anew', true);
@@ -861,7 +833,6 @@ class Peer extends Connection {
 
   /** @override */
   handleLast() {
-    super.handleLast();
     this.drop('closed by the neighbour', true);
   }
 
@@ -982,7 +953,8 @@ class Link {
     this.dialled = null;
     this.attempts = 0;
     this.peer = peer;
-    this.cursor = this.marked = this.server.history.resume(known, end);
+    const resumes = known?.incarnation === this.server.incarnation && known.number <= BigInt(end);
+    this.cursor = this.marked = known && resumes ? Number(known.number) : 0;
     this.unmarked = 0;
     this.markedAt = this.saidAt = this.heardAt = mono();
     this.unreachableSince = 0;
@@ -1247,7 +1219,6 @@ class Server {
     this.clock = new Clock();
     this.wall = this.clock.now();
     this.table = new Table();
-    this.history = new History();
     /** @type {Set<Connection>} */
     this.connections = new Set();
     /** @type {Set<Connection>} whose replies leave when the turn is over */
@@ -1255,9 +1226,6 @@ class Server {
     this.scheduled = false;
     this.stopping = false;
     this.fullSaidAt = -Infinity;
-    this.journaled = 0; // everything up to this number is in the log
-    /** @type {number | null} while the log lacks what the table holds: how far it was written again */
-    this.rewriteFrom = null;
     this.log = new Log(path.join(logDir, `${this.name}.log`), this);
     this.twitter = new Twitter(twitterUrl);
     const others = members.filter((other) => member.neighbours.has(other.name));
@@ -1280,7 +1248,7 @@ class Server {
     const opened = new Promise((resolve) => (open = () => resolve(null)));
     await this.#listen('clients', clients, limit - forServers, opened, (socket) => new Client(this, socket));
     await this.#listen('servers', servers, limit, opened, (socket) => new Peer(this, socket, null));
-    await this.#openLog();
+    this.#openLog();
     for (const link of this.links.values()) link.dialAfter(link.first ? 0 : YIELD_MS);
     setInterval(() => this.links.forEach((link) => link.handleTick()), TICK_MS);
     this.say(`clients on ${addressText(clients)}, servers on ${addressText(servers)}`);
@@ -1317,72 +1285,16 @@ class Server {
     this.tell('connections are turned away: no more descriptors');
   }
 
-  async #openLog() {
+  #openLog() {
     const { log } = this;
-    await lock(log.file, this.name);
-    let failed;
     try {
       log.open();
-      log.replay((record) => this.#recall(record));
     } catch (error) {
-      failed = error;
+      this.say(`cannot use the log ${log.file}, serving on without: ${reasonOf(error)}`);
+      log.failing = true; // it has been said
+      log.fail(error);
     }
-    this.history.begin(this.incarnation, this.table.end);
-    this.journaled = this.table.end;
-    const { end, reports } = this.table;
-    this.note(`started, incarnation ${this.incarnation} at ${end}, ${reports.size} clients known`);
-    if (!failed) return;
-    this.say(`cannot use the log ${log.file}, serving on without: ${reasonOf(failed)}`);
-    log.failing = true; // it has been said
-    this.rewriteFrom = 0;
-    log.fail(failed);
-  }
-
-  /** @param {string} record */
-  #recall(record) {
-    const match = RECORD.exec(record);
-    if (!match) return;
-    const [, direction, label, neighbour, text] = match;
-    const isAt = text.startsWith('AT ');
-    if (direction === '*' && label === '-') return this.#recallNote(text);
-    const toClient = direction === '>' && label.startsWith('c');
-    const onLink = '<>'.includes(direction) && neighbour !== undefined;
-    if (!onLink && !(isAt && (toClient || direction === '='))) return;
-    const line = unescaped(text);
-    if (line === undefined) return;
-    const report = isAt ? Report.parse(line) : undefined;
-    if (report) {
-      if (label.startsWith('#')) this.#recallNumber(Number(label.slice(1)));
-      return this.table.accept(report, null);
-    }
-    const link = this.links.get(neighbour ?? '');
-    if (!link || direction !== '<' || !this.history.last) return;
-    const hello = HELLO.exec(line);
-    if (hello) link.life = hello[3];
-    const mark = line.startsWith('MARK ') ? u64(line.slice(5)) : undefined;
-    if (mark !== undefined) link.handleMark(mark);
-  }
-
-  /** A location that was written again has the number it had. @param {number} number */
-  #recallNumber(number) {
-    if (number > this.table.end) this.table.end = number - 1;
-    else this.#distrust();
-  }
-
-  /** Numbers given from here on may be others than were given then. */
-  #distrust() {
-    this.history.forget();
-    this.links.forEach((link) => (link.known = null));
-  }
-
-  /** @param {string} text */
-  #recallNote(text) {
-    const started = STARTED.exec(text);
-    if (started && Number(started[2]) === this.table.end) {
-      this.history.begin(started[1], this.table.end);
-    } else if (started || text.startsWith('gap: ')) {
-      this.#distrust();
-    }
+    this.note(`started, incarnation ${this.incarnation}`);
   }
 
   // -- a turn
@@ -1396,51 +1308,13 @@ class Server {
 
   #finishTurn() {
     for (const link of this.links.values()) link.flood();
-    this.#rewrite();
     this.log.commit();
-    if (!this.log.failing) this.journaled = this.rewriteFrom ?? this.table.end;
     this.scheduled = false;
     const flushed = [...this.dirty];
     this.dirty.clear();
     for (const connection of flushed) connection.flush();
     const links = [...this.links.values()];
-    if (links.some((link) => link.isBehind() && link.hasRoom()) || this.#isRewriting()) this.schedule();
-  }
-
-  #isRewriting() {
-    return this.rewriteFrom !== null && !this.log.failing;
-  }
-
-  /** Writes a slice of what the log lacks: one more cursor in the feed. */
-  #rewrite() {
-    if (this.rewriteFrom === null || this.log.failing) return;
-    let room = REWRITE_BYTES;
-    for (const report of this.table.changesAfter(this.rewriteFrom)) {
-      if (room <= 0) return;
-      room -= report.line.length;
-      this.log.add('=', `#${report.number}`, report.line);
-      this.rewriteFrom = report.number;
-    }
-    this.rewriteFrom = null;
-    this.tell(`the log holds all ${this.table.reports.size} clients`);
-  }
-
-  /** @param {string} why */
-  handleLogFailing(why) {
-    this.rewriteFrom = Math.min(this.rewriteFrom ?? Infinity, this.journaled);
-    this.say(`cannot write the log, serving on without: ${why}`);
-  }
-
-  /** @param {number} missing @param {boolean} fresh */
-  handleLogRecovered(missing, fresh) {
-    if (fresh) this.rewriteFrom = 0;
-    this.say(`the log is written again; ${missing} records are missing`);
-    this.schedule();
-  }
-
-  handleFreshLog() {
-    this.rewriteFrom = 0;
-    this.schedule();
+    if (links.some((link) => link.isBehind() && link.hasRoom())) this.schedule();
   }
 
   handleHangUp() {
@@ -1519,20 +1393,6 @@ function descriptors() {
   return typeof soft === 'number' ? soft : Infinity;
 }
 
-/**
- * Keeps a second server off the same log. Node has no file locks; a name in Linux's abstract
- * namespace of sockets is bound once, and free as soon as its process has ended, however it has.
- * @param {string} file @param {string} name
- */
-function lock(file, name) {
-  const digest = crypto.createHash('sha256').update(path.resolve(file)).digest('hex');
-  const holder = net.createServer();
-  return new Promise((resolve, reject) => {
-    holder.once('error', () => reject(new StartError(`${name} cannot use ${file}: another process writes it`)));
-    holder.listen({ path: `\0herd-log-${digest}` }, () => resolve(null));
-  });
-}
-
 // ---- the command line
 
 /** @param {Address} address */
@@ -1595,7 +1455,7 @@ function parseTopology(bytes) {
   return [...members.values()];
 }
 
-const USAGE = 'usage: herd.js serve NAME [--topology FILE] [--log-dir DIRECTORY] [--twitter-url URL]';
+const USAGE = 'usage: herd.js serve NAME [--topology FILE] [--log-dir DIRECTORY] [--data-dir DIRECTORY] [--twitter-url URL]';
 
 /** @param {string[]} words */
 function parseArguments(words) {
@@ -1603,13 +1463,14 @@ function parseArguments(words) {
   const options = {
     '--topology': 'topology.txt',
     '--log-dir': 'logs',
+    '--data-dir': 'data',
     '--twitter-url': 'http://127.0.0.1:12599/search.json',
   };
   const names = [];
   if (words[0] === 'serve') words.shift();
   if (words.includes('--help')) {
     const lines = Object.entries(options).map(([option, value]) => `  ${option} (${value})\n`);
-    process.stdout.write(`${USAGE}\n${lines.join('')}`);
+    process.stdout.write(`${USAGE}\n${lines.join('')}--data-dir is taken and not used: nothing is remembered over a restart.\n`);
     process.exit(0);
   }
   for (let word; (word = words.shift()) !== undefined; ) {

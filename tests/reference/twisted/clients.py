@@ -22,9 +22,10 @@ KEPT_BYTES_MAX = 256 * 1024  # of replies behind an answer, before no more lines
 class Place(object):
     """The place of an answer among the replies, and what was said behind it meanwhile."""
 
-    def __init__(self):
-        # type: () -> None
-        self.answer = b""  # until it has come
+    def __init__(self, at):
+        # type: (bytes) -> None
+        self.at = at  # the line that leaves together with the answer
+        self.answer = b""  # both, once it has come
         self.behind = bytearray()
 
 
@@ -32,7 +33,9 @@ class Client(Lines):
     """A client's connection."""
 
     line_bytes_max = lines.LINE_BYTES_MAX
+    end_ends_line = True
     _overlong_bytes = 0
+    _overlong_end = b""
     _kept_bytes = 0  # of answers and replies in `_places`
 
     def __init__(self, herd):
@@ -54,22 +57,24 @@ class Client(Lines):
         # type: (bytes) -> None
         self.record(b"<", line)
         fields = line.split()
-        location = lines.iamat(fields, self.herd.name, self.herd.journal.now)
+        location = lines.iamat(fields, self.herd.name, self.herd.records.now)
         if location is not None:
             self.herd.table.accept(location, None)
             return self.send(location.line)
         question = lines.whatsat(fields)
         if question is not None and question[0] in self.herd.table:
             location = self.herd.table[question[0]]
-            self.send(location.line)
-            place = Place()
+            place = Place(location.line)
             self._places.append(place)
+            self._kept_bytes += len(place.at)
             self._unanswered += 1
             at = (location.latitude, location.longitude)
             answer = self.herd.twitter.ask(place, at, question[1], question[2])
             answer.addCallback(self._answered, place).addErrback(lambda reason: log.err(reason))
         else:
             self.send(b"? " + line)
+            if lines.is_http(fields):
+                self.stop_hearing("an HTTP request")
 
     def write(self, data):
         # type: (bytes) -> None
@@ -85,8 +90,10 @@ class Client(Lines):
         self._unanswered -= 1
         self.herd.set_time()
         if not self.closing:
+            self.record(b">", place.at)
             self.record(b">", json)
-            place.answer = json + b"\n"
+            self._kept_bytes -= len(place.at)
+            place.answer = b"\n".join((place.at, json, b""))
             self._kept_bytes += len(place.answer)
             while self._places and self._places[0].answer:
                 first = self._places.popleft()
@@ -108,19 +115,23 @@ class Client(Lines):
         # type: (bytes, bool, bool) -> None
         if first:
             self._overlong_bytes = 0
-            self.herd.journal.record_beginning(b"<", self.label, piece)
-            self.herd.journal.record_beginning(b">", self.label, b"? " + piece)
+            self._overlong_end = b""
+            self.herd.records.record_beginning(b"<", self.label, piece)
+            self.herd.records.record_beginning(b">", self.label, b"? " + piece)
             self.write(b"? ")
         self._overlong_bytes += len(piece)
+        self._overlong_end = (self._overlong_end + piece)[-lines.HTTP_END_BYTES:]
         self.write(piece)
         if last:
-            self.herd.journal.record_length(b"<", self.label, self._overlong_bytes)
-            self.herd.journal.record_length(b">", self.label, self._overlong_bytes + 2)
+            self.herd.records.record_length(b"<", self.label, self._overlong_bytes)
+            self.herd.records.record_length(b">", self.label, self._overlong_bytes + 2)
             self.write(b"\n")
+            if lines.is_end_of_http(self._overlong_end):
+                self.stop_hearing("an HTTP request")
 
     def end_received(self):
         # type: () -> None
-        self.lose("closed by the client")
+        self.lose(self.deaf or "closed by the client")
 
     def give_up(self, why):
         # type: (str) -> None

@@ -70,15 +70,16 @@ class Peer(Lines):
         # type: (bytes) -> None
         # Only who has presented itself is believed to be that neighbour, whoever was dialled.
         label = self.label if self.presented else self._serial
-        self.herd.journal.record(b"<", label, line)
+        self.herd.records.record(b"<", label, line)
 
-    def line_received(self, line):
+    def line_received(self, said):
         # type: (bytes) -> None
+        line = said.rstrip(b"\r")  # white space before the LF, which some transports add
         link = self.link
         if link is not None and self.presented:
             link.heard_at = reactor.seconds()
             if line.startswith(b"AT "):
-                self.heard(line)
+                self.heard(said)
                 location = lines.parse_at(line)
                 if location is None:
                     return self.refuse("a malformed AT line")
@@ -87,21 +88,21 @@ class Peer(Lines):
             if line.startswith(b"MARK "):
                 number = lines.parse_number(line[5:])
                 if number is None or link.handle_mark(number):  # heartbeats are not logged
-                    self.heard(line)
+                    self.heard(said)
                 return self.refuse("a malformed MARK line") if number is None else None
         elif line.startswith(b"HELLO "):
             try:
                 hello = lines.parse_hello(line)
                 link = self._judge(hello)
             except lines.Malformed as why:
-                self.heard(line)
+                self.heard(said)
                 return self.refuse(str(why))
             self.link, self.presented = link, True
             self.name(self._serial)
-            self.heard(line)
+            self.heard(said)
             link.begin_session(self, hello)
             return None
-        self.heard(line)
+        self.heard(said)
         word = line.split(b" ")[0]
         if word == b"BYE":
             self.lose("the neighbour said BYE " + repr(line[4:]).lstrip("b").strip("'\""))
@@ -128,7 +129,7 @@ class Peer(Lines):
 
     def piece_received(self, piece, first, last):
         # type: (bytes, bool, bool) -> None
-        self.herd.journal.record_beginning(b"<", self.label, piece)
+        self.herd.records.record_beginning(b"<", self.label, piece)
         self.refuse("a line over %d bytes" % self.line_bytes_max)
 
     def refuse(self, why):

@@ -1,4 +1,5 @@
-"""The log, NAME.log, in herd's own format: what came in and went out, one record a line.
+"""The log, NAME.log, in herd's own format: what came in and went out, one record a line. It is
+for people, and never read again.
 
 Records are gathered and handed to the kernel by `commit`, before the replies they tell of leave.
 They do not go through twisted.python.log, which would make an event of each and show it to every
@@ -44,11 +45,7 @@ def escaped(line):
     return _SPECIAL.sub(_escape, line)
 
 
-class InUse(Exception):
-    """Another process writes this log."""
-
-
-class Journal(object):
+class Records(object):
     """One server's log. One that cannot be written never stops the server: it is tried again by
     `retry`, each second."""
 
@@ -65,30 +62,25 @@ class Journal(object):
         self._stamp = b""
 
     def open(self):
-        # type: () -> bool
-        """Opens or makes it. Whether it is a fresh one. Raises InUse, EnvironmentError."""
+        # type: () -> None
+        """Opens or makes it. Raises EnvironmentError."""
         directory = os.path.dirname(self.path)
         if directory and not os.path.isdir(directory):
             os.makedirs(directory)
-        fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
+        fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
         try:
             found = os.fstat(fd)
-            if stat.S_ISREG(found.st_mode):  # whoever logs to a device may share it
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
             torn = stat.S_ISREG(found.st_mode) and found.st_size > 0
             if torn:
                 os.lseek(fd, -1, os.SEEK_END)
                 torn = os.read(fd, 1) != b"\n"
-        except EnvironmentError as error:
+        except EnvironmentError:
             os.close(fd)
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise InUse(self.path)
             raise
         if self.fd is not None:
             os.close(self.fd)
         self.fd, self._torn = fd, torn
-        return found.st_size == 0
 
     def record(self, direction, label, line):
         # type: (bytes, bytes, bytes) -> None
@@ -160,18 +152,19 @@ class Journal(object):
         return None
 
     def retry(self):
-        # type: () -> Optional[bool]
-        """Whether it is fresh, if it can be written again; None if not. Tells of the gap first."""
+        # type: () -> bool
+        """Whether it can be written again. Tells of the gap first."""
         assert not self._records, "what was gathered has been committed"
         try:
-            fresh = self.open() if self.fd is None else False
+            if self.fd is None:
+                self.open()
             self.note("gap: %d records could not be written before this one" % self.missing)
             self._write(self._records.pop() + b"\n")
-        except (EnvironmentError, InUse):
+        except EnvironmentError:
             del self._records[:]
-            return None
+            return False
         self.failing = False
-        return fresh
+        return True
 
     def _write(self, data):
         # type: (bytes) -> None

@@ -1,8 +1,9 @@
-//! Which program the black-box tests are of: herd, or one of its kin (`tests/kin`), which speak the
-//! same lines in other languages; and what herd promises and they do not.
+//! Which program the black-box tests are of: herd, or a reference implementation
+//! (`tests/reference`), which speaks the same lines in another language; and what herd promises and
+//! they do not.
 //!
-//! `HERD_SERVER` is the command that starts a server of the kin, split at white space:
-//! `HERD_SERVER="venv/bin/python tests/kin/twisted/herd.py"`. The words that follow, `serve NAME
+//! `HERD_SERVER` is the command that starts a reference implementation, split at white space:
+//! `HERD_SERVER="venv/bin/python tests/reference/twisted/herd.py"`. The words that follow, `serve NAME
 //! --topology …`, are those of herd.
 
 use std::env;
@@ -16,14 +17,14 @@ pub const HERD: &str = env!("CARGO_BIN_EXE_herd");
 
 /// Who serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kin {
+pub enum Program {
     /// The program of this package, or one that nothing is known of: no promise is let off.
     Herd,
-    /// `tests/kin/twisted/herd.py`
+    /// `tests/reference/twisted/herd.py`
     Twisted,
-    /// `tests/kin/node/herd.js`
+    /// `tests/reference/node/herd.js`
     Node,
-    /// `tests/kin/java/Herd.java`
+    /// `tests/reference/java/Herd.java`
     Java,
 }
 
@@ -64,53 +65,67 @@ impl ServerCommand {
     }
 
     /// Whose it is.
-    pub fn kin(&self) -> Kin {
+    pub fn program(&self) -> Program {
         let names = |name: &str| {
             let mut words = self.0.iter();
             words.any(|word| Path::new(word).file_name().is_some_and(|file| file == name))
         };
         match () {
-            () if names("herd.py") => Kin::Twisted,
-            () if names("herd.js") => Kin::Node,
-            () if names("java") => Kin::Java,
-            () => Kin::Herd,
+            () if names("herd.py") => Program::Twisted,
+            () if names("herd.js") => Program::Node,
+            () if names("java") => Program::Java,
+            () => Program::Herd,
         }
     }
 }
 
-/// A promise of herd's that some of its kin do not make.
+/// A promise of herd's that some reference implementations do not make.
 pub struct Promise {
     what: &'static str,
-    not_by: &'static [Kin],
+    not_by: &'static [Program],
     /// Why not.
     why: &'static str,
 }
 
 /// What was acknowledged is known after a restart, and a mark that was given before it still holds.
-pub const MEMORY_IN_THE_LOG: Promise = Promise {
-    what: "a restart knows what the log tells",
-    not_by: &[Kin::Twisted],
-    why: "it writes the log and never reads it: a restarted one learns from its neighbours",
+pub const MEMORY: Promise = Promise {
+    what: "a restart knows what was acknowledged",
+    not_by: &[Program::Twisted, Program::Node, Program::Java],
+    why: "they write no journal: a restarted one learns from its neighbours",
+};
+
+/// What the log could not take, or what was moved away with it, is written to it again.
+pub const COMPLETE_LOG: Promise = Promise {
+    what: "the log is made complete again",
+    not_by: &[Program::Twisted, Program::Node, Program::Java],
+    why: "theirs is for people, and says only how many records are missing",
+};
+
+/// Two servers never write the same files.
+pub const ONE_PROCESS: Promise = Promise {
+    what: "a second server on the same files is refused",
+    not_by: &[Program::Twisted, Program::Node, Program::Java],
+    why: "they have no memory that it could harm",
 };
 
 /// Clients that come when the descriptors have run out wait until others leave.
 pub const PLACE_IN_THE_BACKLOG: Promise = Promise {
     what: "who comes when descriptors have run out waits, and is served when others leave",
-    not_by: &[Kin::Node],
+    not_by: &[Program::Node],
     why: "a net.Server accepts whoever comes, and can only close what is too many",
 };
 
 /// The operators hear of a link that only one of them has named, and of questions without room.
 pub const WORD_OF_REFUSALS: Promise = Promise {
     what: "links and questions that are refused are told on standard error",
-    not_by: &[Kin::Twisted, Kin::Node, Kin::Java],
+    not_by: &[Program::Twisted, Program::Node, Program::Java],
     why: "they tell of dials that fail, and of no more",
 };
 
 /// A log that has become as long as a file may be makes room for a shorter one.
 pub const SHORTER_LOG: Promise = Promise {
     what: "a log that may grow no further is replaced by a shorter one",
-    not_by: &[Kin::Twisted, Kin::Node, Kin::Java],
+    not_by: &[Program::Twisted, Program::Node, Program::Java],
     why: "they begin another only when they are told to",
 };
 
@@ -118,13 +133,15 @@ pub const SHORTER_LOG: Promise = Promise {
 ///
 /// A test of nothing else returns at once; one of other things too leaves out a part.
 pub fn promised(promise: &Promise) -> bool {
-    let kin = ServerCommand::under_test().kin();
-    let made = !promise.not_by.contains(&kin);
+    let program = ServerCommand::under_test().program();
+    let made = !promise.not_by.contains(&program);
     if !made {
         let Promise { what, why, .. } = promise;
         let thread = thread::current();
         let test = thread.name().unwrap_or("a test");
-        say(&format!("{test}: not promised by {kin:?}: {what} ({why})"));
+        say(&format!(
+            "{test}: not promised by {program:?}: {what} ({why})"
+        ));
     }
     made
 }

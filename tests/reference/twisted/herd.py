@@ -2,8 +2,9 @@
 """One server of the herd on Twisted: `herd.py serve NAME [options]`.
 
 Runs on CPython 3 with the current Twisted, and on Python 2.7 with Twisted 12.3.0, the versions of
-the assignment. Whatever happens is handled by a method that ends with `Herd.flush`: the records of
-it are handed to the kernel, and then the replies and the news for the neighbours leave.
+the assignment. It has no memory but its own: after a restart its neighbours tell it. Whatever
+happens is handled by a method that ends with `Herd.flush`: the records of it are handed to the
+kernel, and then the replies and the news for the neighbours leave.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from twisted.python import log
 import lines
 from clients import Client
 from connection import LINGER
-from journal import InUse, Journal, wall_nanos
+from records import Records, wall_nanos
 from links import Link, Peer
 from table import Table
 from tweets import Twitter
@@ -105,7 +106,7 @@ class Herd(object):
         self.incarnation = binascii.hexlify(os.urandom(8))
         self.hellos = 0
         self.table = Table()
-        self.journal = Journal(os.path.join(log_dir, member.name + ".log"))
+        self.records = Records(os.path.join(log_dir, member.name + ".log"))
         self.twitter = Twitter(reactor, twitter_url)
         self.links = {}  # type: Dict[bytes, Link]
         for neighbour in member.neighbours:
@@ -118,8 +119,6 @@ class Herd(object):
         self._lines = {}  # type: Dict[Lines, None]
         self._serial = 0
         self._flushing = False
-        self._journaled = 0
-        self._rewriting = None  # type: Any
         self._full_said = -60.0
         self._drained = None  # type: Optional[Deferred[None]]
         descriptors = _descriptors() - DESCRIPTORS_OWN
@@ -132,21 +131,17 @@ class Herd(object):
         self._doors[0].listen(self._member.clients, "clients")
         self._doors[1].listen(self._member.servers, "servers")
         try:
-            self.journal.open()
-        except InUse as why:
-            raise StartError("%s cannot use %s: another process writes it"
-                             % (self._member.name, why))
+            self.records.open()
         except EnvironmentError as why:
-            self.journal.failing = True
+            self.records.failing = True
             self.say("cannot use the log %s, serving on without: %s"
-                     % (self.journal.path, why.strerror))
-        log.addObserver(self.journal.observe)
-        self.journal.note("started, incarnation %s at 0, 0 clients known"
-                          % self.incarnation.decode("ascii"))
+                     % (self.records.path, why.strerror))
+        log.addObserver(self.records.observe)
+        self.records.note("started, incarnation " + self.incarnation.decode("ascii"))
         for link in self.links.values():
             reactor.callLater(0 if link.first else 0.15, link.dial)
         task.LoopingCall(self._tick).start(TICK, now=False).addErrback(_unexpected)
-        task.LoopingCall(self._retry_journal).start(1.0, now=False).addErrback(_unexpected)
+        task.LoopingCall(self._retry_records).start(1.0, now=False).addErrback(_unexpected)
         reactor.addSystemEventTrigger("before", "shutdown", self._leave)
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self._reopen))
         self.say("clients on %s, servers on %s" % (
@@ -166,7 +161,7 @@ class Herd(object):
     def tell(self, text):
         # type: (str) -> None
         self.say(text)
-        self.journal.note(text)
+        self.records.note(text)
 
     def say_full(self):
         # type: () -> None
@@ -206,7 +201,7 @@ class Herd(object):
     def set_time(self):
         # type: () -> None
         """All that happens in a turn happens at one time."""
-        self.journal.now = wall_nanos()
+        self.records.now = wall_nanos()
 
     def flush(self):
         # type: () -> None
@@ -225,11 +220,9 @@ class Herd(object):
     def flush_out(self):
         # type: () -> None
         while True:
-            why = self.journal.commit()
+            why = self.records.commit()
             if why is not None:
                 self.say("cannot write the log, serving on without: " + why)
-            if not self.journal.failing and self._rewriting is None:
-                self._journaled = self.table.end
             touched, self.touched = self.touched, []
             losing, self.losing = self.losing, []
             for connection in touched:
@@ -248,56 +241,25 @@ class Herd(object):
 
     # ---- the log
 
-    def _retry_journal(self):
+    def _retry_records(self):
         # type: () -> None
-        if self.journal.failing:
+        if self.records.failing:
             self.set_time()
             self.flush()
-            missing, fresh = self.journal.missing, self.journal.retry()
-            if fresh is not None:
+            missing = self.records.missing
+            if self.records.retry():
                 self.say("the log is written again; %d records are missing" % missing)
-                self._rewrite(0 if fresh else self._journaled)
 
     def _reopen(self):
         # type: () -> None
         self.set_time()
         self.flush()
         try:
-            if self.journal.open():
-                self._rewrite(0)
-        except InUse:
-            pass  # by ourselves: it has not been moved
+            self.records.open()
         except EnvironmentError as why:
-            self.say("cannot use the log %s: %s" % (self.journal.path, why.strerror))
-        self.journal.note("the log was reopened")
+            self.say("cannot use the log %s: %s" % (self.records.path, why.strerror))
+        self.records.note("the log was reopened")
         self.flush()
-
-    def _rewrite(self, cursor):
-        # type: (int) -> None
-        """Writes what the log lacks, in slices, so that nobody waits for it."""
-        if self._rewriting is not None:
-            self._rewriting.stop()
-        self._journaled = cursor
-
-        def slices():
-            # type: () -> Any
-            while self._journaled < self.table.end and not self.journal.failing:
-                self.set_time()
-                end = self.table.end
-                for count, (number, location, _) in enumerate(self.table.after(self._journaled)):
-                    if count == 500:
-                        break
-                    self.journal.record(b"=", b"-", location.line)
-                    end = number
-                self.flush_out()
-                if not self.journal.failing:
-                    self._journaled = end
-                yield None
-            self._rewriting = None
-            if not self.journal.failing:
-                self.tell("the log holds all %d clients" % len(self.table))
-                self.flush()
-        self._rewriting = task.cooperate(slices())
 
     # ---- the way out
 
@@ -306,7 +268,7 @@ class Herd(object):
         """Replies under way still leave; the reactor stops when this fires."""
         self.set_time()
         self.leaving = True
-        self.journal.note("told to stop")
+        self.records.note("told to stop")
         for door in self._doors:
             door.close()
         for link in self.links.values():
@@ -341,7 +303,7 @@ class Herd(object):
         drained, self._drained = self._drained, None
         if drained is not None:
             self.set_time()
-            self.journal.note("stopped")
+            self.records.note("stopped")
             self.flush()
             self.say("stopped")
             drained.callback(None)
@@ -384,6 +346,8 @@ def main():
     serve.add_argument("name", help="which server of the topology to run")
     serve.add_argument("--topology", default="topology.txt", help="default: topology.txt")
     serve.add_argument("--log-dir", default="logs", help="where NAME.log goes; default: logs")
+    serve.add_argument("--data-dir", default="data",
+                       help="taken and not used: nothing is remembered over a restart")
     serve.add_argument("--twitter-url", default="http://127.0.0.1:12599/search.json",
                        help="Twitter's search address; default: %(default)s")
     options = parser.parse_args()

@@ -25,6 +25,9 @@ _RADIUS = re.compile(br"[0-9]+(?:\.[0-9]+)?\Z")
 _BOUND = re.compile(br"0*([0-9]{1,3})\Z")
 _NUMBER = re.compile(br"0*([0-9]{1,20})\Z")
 _INCARNATION = re.compile(br"[0-9a-f]{16}\Z")
+_HTTP = re.compile(br"HTTP/1\.[0-9]\Z")
+
+HTTP_END_BYTES = 16  # of a line too long to be kept: enough to see ` HTTP/1.1` and a CR
 
 
 def decimal(number):
@@ -103,6 +106,19 @@ def whatsat(fields):
     if bound is None or int(bound.group(1)) > BOUND_MAX:
         return None
     return fields[1], fields[2], int(bound.group(1))
+
+
+def is_http(fields):
+    # type: (List[bytes]) -> bool
+    """`METHOD target HTTP/1.x`: somebody takes us for a web server, and a body is to follow."""
+    return len(fields) == 3 and _HTTP.match(fields[2]) is not None
+
+
+def is_end_of_http(end):
+    # type: (bytes) -> bool
+    """The same of the end of a line that is too long to be kept."""
+    fields = end.split()
+    return len(fields) > 0 and _HTTP.match(fields[-1]) is not None
 
 
 def parse_at(line):
