@@ -30,6 +30,7 @@ pub mod node;
 pub mod random;
 pub mod server;
 pub mod standin;
+pub mod text_log;
 pub mod time;
 pub mod topology;
 pub mod twitter;

@@ -313,7 +313,8 @@ pub fn write_nanos(out: &mut Vec<u8>, nanos: u32) {
     out.extend_from_slice(&nine_digits(nanos));
 }
 
-fn nine_digits(nanos: u32) -> [u8; FRACTION_DIGITS_MAX] {
+/// `nanos`, below 1,000,000,000, as exactly nine digits.
+pub fn nine_digits(nanos: u32) -> [u8; FRACTION_DIGITS_MAX] {
     debug_assert!(nanos < NANOS_PER_SECOND);
     let mut text = [0; FRACTION_DIGITS_MAX];
     let (first, rest) = (nanos / 100_000_000, nanos % 100_000_000);
