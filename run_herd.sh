@@ -21,6 +21,7 @@ Usage: ./run_herd.sh [COMMAND]
 In the environment:
   TOPOLOGY        who is in the herd, and where           (topology.txt beside this script)
   LOG_DIR         logs, pid files NAME.pid and standard error NAME.err     (logs beside it)
+  DATA_DIR        the servers' journals: their memory                      (data beside it)
   TWITTER_URL     the search to ask; with it, no stand-in is started
   TWITTER_API     which API is spoken: 1.0, 1.1 or 2                                  (1.0)
   TWITTER_CREDENTIALS  a private file with TWITTER_BEARER_TOKEN=..., or TWITTER_KEY=... and
@@ -124,6 +125,8 @@ settings() {
     ROOT=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
     TOPOLOGY=$(realpath -m -- "${TOPOLOGY:-$ROOT/topology.txt}")
     LOG_DIR=$(realpath -m -- "${LOG_DIR:-$ROOT/logs}")
+    DATA_DIR=$(realpath -m -- "${DATA_DIR:-$ROOT/data}")
+    umask 077 # logs and journals say where everybody is
     TWITTER_LISTEN=${TWITTER_LISTEN:-127.0.0.1:12599}
     STAND_IN=twitter.stand-in # a server's name has no dot
     [[ -z ${TWITTER_URL:-} ]] || STAND_IN="" # show_status goes by what was started
@@ -175,7 +178,8 @@ everyone() {
 herd_arguments() {
     case $1 in
         *.*) ARGUMENTS=(twitter --listen "$TWITTER_LISTEN") ;;
-        *) ARGUMENTS=(serve "$1" --topology "$TOPOLOGY" --log-dir "$LOG_DIR" "${TWITTER[@]}") ;;
+        *) ARGUMENTS=(serve "$1" --topology "$TOPOLOGY" --log-dir "$LOG_DIR" --data-dir "$DATA_DIR"
+            "${TWITTER[@]}") ;;
     esac
 }
 
@@ -408,7 +412,7 @@ uptime_of() {
 # Prints where clients connect, and something to try.
 show_welcome() {
     local name first="" radius_km=100
-    say "The herd is up, its logs are in $LOG_DIR. Clients connect to"
+    say "The herd is up, its logs are in $LOG_DIR, its memory in $DATA_DIR. Clients connect to"
     for name in $NAMES; do
         first=${first:-$name}
         say "  $name ${CLIENTS[$name]}"

@@ -5,10 +5,11 @@
 //! the floors below its own.
 //!
 //! ```text
-//! 4  server      where the floors meet: events -> node -> actions   standin   Twitter's double
-//! 3  net         the reactor: sockets, one turn after the other
-//!    twitter     Twitter asked by worker threads       log          the journal
-//! 2  node        one server as a state machine: lines, table, feed, links
+//! 4  server      where the floors meet: the turn            standin   Twitter's stand-in
+//! 3  journal     the memory, on the disk                    log       the text for people
+//!    net         the reactor: sockets, one turn after the other
+//!    twitter     Twitter asked by worker threads
+//! 2  node        one server as a state machine: lines, table, changefeed, links
 //! 1  lines       bytes to lines
 //! 0  input, topology, time, connection_id, random
 //! ```
@@ -16,13 +17,14 @@
 //! A turn of a running server, all on one thread:
 //!
 //! ```text
-//!  commit log -> flush -> free, poll -> read lines -> mail -> timeouts -> flood
-//!      ^                                   |            |         |         |
-//!      +---- records, replies, dials <-----+------------+---------+---------+   (Action)
+//!  commit journal -> flush -> free, poll -> read lines -> mail -> timeouts -> flood
+//!      ^                                        |            |         |         |
+//!      +---- changes, replies, dials <----------+------------+---------+---------+   (Effects)
 //! ```
 
 pub mod connection_id;
 pub mod input;
+pub mod journal;
 pub mod lines;
 pub mod log;
 pub mod net;
@@ -30,7 +32,6 @@ pub mod node;
 pub mod random;
 pub mod server;
 pub mod standin;
-pub mod text_log;
 pub mod time;
 pub mod topology;
 pub mod twitter;

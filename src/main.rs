@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use herd::log::Fsync;
+use herd::journal::{Fsync, State};
+use herd::log::Filter;
 use herd::server::{Options, Server, one_line};
 use herd::standin::faults::{Fault, Faults};
 use herd::standin::{StandIn, import, tweets};
@@ -33,8 +34,8 @@ struct Arguments {
 enum Command {
     /// Run one server of the herd, in the foreground.
     ///
-    /// SIGTERM and SIGINT finish the replies under way, for at most 5 seconds. SIGHUP reopens the
-    /// log after it has been moved away.
+    /// SIGTERM and SIGINT finish the replies under way, for at most 5 seconds; exit status 1 says that
+    /// acknowledged reports are in no journal. SIGHUP reopens the log after it has been moved away.
     Serve(Serve),
     /// Run the stand-in for Twitter, with synthetic tweets: the searches of its APIs 1.0, 1.1 and 2.
     ///
@@ -60,20 +61,29 @@ struct Serve {
     /// The file that says who is in the herd and who talks with whom.
     #[arg(long, value_name = "FILE", default_value = "topology.txt")]
     topology: PathBuf,
-    /// Where the log goes, as NAME.log; a restart reads it again.
-    #[arg(long, value_name = "DIRECTORY", default_value = "logs")]
-    log_dir: PathBuf,
-    /// Replace the log when it is this long, or twice as long as all locations take if that
-    /// is more: with K, M or G at the end, times 1024, 1024² or 1024³.
-    #[arg(long, allow_hyphen_values = true, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes)]
-    log_max_bytes: u64,
-    /// How many logs to keep that have been replaced: NAME.log.1 is the newest.
-    #[arg(long, allow_hyphen_values = true, value_name = "COUNT", default_value_t = 4, value_parser = parse_log_keep)]
-    log_keep: u32,
-    /// When the log is made to survive a power failure: before each reply, within a second,
+    /// Where the journal is, in a folder NAME: the memory, which a restart reads.
+    #[arg(long, value_name = "DIRECTORY", default_value = "data")]
+    data_dir: PathBuf,
+    /// When the journal is made to survive a power failure: before each reply, within a second,
     /// or when the system thinks fit.
     #[arg(long, value_name = "WHEN", default_value = "never")]
     fsync: Sync,
+    /// Start though the journal cannot be written; it is tried again each second.
+    #[arg(long)]
+    allow_no_journal: bool,
+    /// Where the log goes, as NAME.log: text, for people.
+    #[arg(long, value_name = "DIRECTORY", default_value = "logs")]
+    log_dir: PathBuf,
+    /// What goes into the log: every line, all but the lines of clients, or nothing.
+    #[arg(long, value_name = "WHAT", default_value = "all")]
+    log: LogFilter,
+    /// Rotate the log before it is longer than this: with K, M or G at the end, times 1024, 1024² or
+    /// 1024³.
+    #[arg(long, allow_hyphen_values = true, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes)]
+    log_max_bytes: u64,
+    /// How many rotated logs to keep: NAME.log.1 is the newest.
+    #[arg(long, allow_hyphen_values = true, value_name = "COUNT", default_value_t = 4, value_parser = parse_log_keep)]
+    log_keep: u32,
     /// The most clients to serve at once; others are told so and closed [default: as many as
     /// the limit of open files allows].
     #[arg(long, allow_hyphen_values = true, value_name = "N", value_parser = parse_max_connections)]
@@ -94,6 +104,13 @@ enum Sync {
     Always,
     Second,
     Never,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum LogFilter {
+    All,
+    Links,
+    Off,
 }
 
 /// A number of bytes, with a unit or without.
@@ -155,6 +172,7 @@ fn main() -> ExitCode {
             say_at_last(&message);
             ExitCode::from(2)
         }
+        Err(Failure::NotWritten) => ExitCode::FAILURE,
         Err(Failure::Run(error)) => {
             say_at_last(&format!("the event loop failed: {error}"));
             ExitCode::FAILURE
@@ -192,6 +210,8 @@ enum Failure {
     Start(String),
     /// The kernel's poll failed: nothing could go on.
     Run(io::Error),
+    /// Acknowledged reports are in no journal, as the operator was told.
+    NotWritten,
 }
 
 fn serve(arguments: Serve) -> Result<(), Failure> {
@@ -219,7 +239,14 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
     .map_err(Failure::Start)?
     .cached_for(Duration::from_secs(arguments.twitter.twitter_cache.into()));
     let options = Options {
+        data_dir: arguments.data_dir,
+        allow_no_journal: arguments.allow_no_journal,
         log_dir: arguments.log_dir,
+        log: match arguments.log {
+            LogFilter::All => Filter::All,
+            LogFilter::Links => Filter::Links,
+            LogFilter::Off => Filter::Off,
+        },
         log_max_bytes: arguments.log_max_bytes,
         log_keep: arguments.log_keep,
         fsync: match arguments.fsync {
@@ -232,10 +259,12 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         forget_after: arguments.forget_after,
         twitter,
     };
-    Server::start(member, &topology, &options)
-        .map_err(|error| Failure::Start(error.to_string()))?
-        .run()
-        .map_err(Failure::Run)
+    let server = Server::start(member, &topology, &options);
+    let server = server.map_err(|error| Failure::Start(error.to_string()))?;
+    match server.run().map_err(Failure::Run)? {
+        State::Ok => Ok(()),
+        State::Degraded => Err(Failure::NotWritten),
+    }
 }
 
 fn twitter(listen: &str, file: Option<&Path>, faults: Vec<Fault>) -> Result<(), Failure> {

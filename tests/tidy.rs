@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 5] = [
     &["connection_id", "input", "random", "time", "topology"],
     &["lines"],
     &["node"],
-    &["log", "net", "text_log", "twitter"],
+    &["journal", "log", "net", "twitter"],
     &["server", "standin"],
 ];
 

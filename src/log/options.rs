@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-/// When records are made to survive a power failure.
+/// What goes into the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fsync {
-    /// Before the replies they tell of leave.
-    Always,
-    /// Within a second or so.
-    Second,
-    /// When the kernel thinks fit.
+pub enum Filter {
+    /// Everything.
     #[default]
-    Never,
+    All,
+    /// Everything but the lines of clients.
+    Links,
+    /// Nothing: there is no file.
+    Off,
 }
 
 /// How a log is to be kept.
@@ -19,11 +19,10 @@ pub enum Fsync {
 pub struct Options {
     /// Where it is.
     pub path: PathBuf,
-    /// From this length in bytes on it is replaced, or from twice the length of its checkpoint on
-    /// if that is more.
+    /// What goes into it.
+    pub filter: Filter,
+    /// The file is rotated before it is longer than this, in bytes.
     pub max_bytes: u64,
-    /// How many of those it has replaced are kept.
+    /// So many rotated files are kept.
     pub keep: u32,
-    /// When records are made to survive a power failure.
-    pub fsync: Fsync,
 }

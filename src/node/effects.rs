@@ -130,6 +130,10 @@ pub trait Effects {
     /// A journal should have it.
     fn known(&mut self, neighbour: &ServerName, known: Option<Mark>);
 
+    /// A neighbour is about to be sent this mark of our changefeed, the highest so far. A journal should
+    /// have it before the mark leaves.
+    fn marked(&mut self, neighbour: &ServerName, number: u64);
+
     /// Tells the operator something.
     fn tell(&mut self, news: News<'_>);
 }
@@ -149,5 +153,6 @@ impl Effects for () {
     fn withdraw(&mut self, _: QuestionId) {}
     fn changed(&mut self, _: u64, _: &[u8]) {}
     fn known(&mut self, _: &ServerName, _: Option<Mark>) {}
+    fn marked(&mut self, _: &ServerName, _: u64) {}
     fn tell(&mut self, _: News<'_>) {}
 }

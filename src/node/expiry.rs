@@ -28,9 +28,6 @@ const SLICES_MAX: usize = ENTRIES_MAX / SLICE_ENTRIES_MAX;
 #[derive(Debug)]
 pub struct Expiry {
     after: Duration,
-    oldest_at_start: Timestamp,
-    /// What had expired at the start may still be there.
-    recalls_expired: bool,
     /// The sweep has seen the feed up to this number.
     cursor: u64,
     /// The most slices that the table has had since this sweep of it began. The fewer it has left the
@@ -45,8 +42,6 @@ impl Expiry {
     pub fn new(after: Duration, now: Now) -> Expiry {
         Expiry {
             after,
-            oldest_at_start: now.wall.minus(after),
-            recalls_expired: true,
             cursor: 0,
             slices: 0,
             sweep_at: now.mono,
@@ -61,26 +56,6 @@ impl Expiry {
     /// What has an effective time before this one has expired.
     pub fn oldest(&self, now: Now) -> Timestamp {
         now.wall.minus(self.after)
-    }
-
-    /// What had an effective time before this one had expired at the start.
-    pub fn oldest_at_start(&self) -> Timestamp {
-        self.oldest_at_start
-    }
-
-    /// Forgets what had expired at the start already, once the clock shows less than it did then.
-    ///
-    /// A life before may have passed over it when it told neighbours of changes, and marked it all
-    /// the same, and these marks still hold: were it to live again here, nobody would tell them. What
-    /// this life has passed over it has forgotten there and then.
-    pub fn forget_recalled(&mut self, table: &mut Table, now: Now) {
-        let oldest = self.oldest(now);
-        if oldest >= self.oldest_at_start || !std::mem::take(&mut self.recalls_expired) {
-            return;
-        }
-        table.expire_before(self.oldest_at_start);
-        table.forget_expired(0, table.end());
-        table.expire_before(oldest);
     }
 
     /// When [`Expiry::sweep`] wants to be called next.

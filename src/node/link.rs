@@ -99,6 +99,8 @@ pub struct Link {
     pub state: State,
     /// What we have of its changefeed, kept over reconnections, its restarts and ours.
     known: Option<Mark>,
+    /// The highest mark of our own feed that it was sent: it cannot have more of it.
+    marked: u64,
     /// The incarnation that it last presented.
     incarnation: Option<Incarnation>,
     /// Our feed's end when that incarnation first spoke, or last asked for everything. What came over
@@ -127,6 +129,7 @@ impl Link {
                 retry_at: Some(now.after(wait)),
             },
             known: None,
+            marked: 0,
             incarnation: None,
             resend_from: 0,
             gave_way: VecDeque::new(),
@@ -147,14 +150,18 @@ impl Link {
         self.known = known;
     }
 
-    /// The incarnation that the neighbour last presented.
-    pub fn incarnation(&self) -> Option<Incarnation> {
-        self.incarnation
+    /// The highest mark of our feed that the neighbour was ever sent, in any incarnation that its
+    /// numbers go back to.
+    pub fn marked(&self) -> u64 {
+        self.marked
     }
 
-    /// Takes in what a log says of that.
-    pub fn set_incarnation(&mut self, incarnation: Option<Incarnation>) {
-        self.incarnation = incarnation;
+    /// Notes that the neighbour is sent a mark, or was as a journal says. Says whether it is the highest
+    /// so far.
+    pub fn set_marked(&mut self, number: u64) -> bool {
+        let is_higher = number > self.marked;
+        self.marked = self.marked.max(number);
+        is_higher
     }
 
     /// The session, while the link is up.

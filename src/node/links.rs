@@ -4,62 +4,29 @@
 //! `Node` owns one, lends it the table, and hands on what concerns neighbours. Here the hello decides
 //! who is at the other end of a connection; what comes before it is a stranger's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::effects::{Effects, LinkId, LogPolicy, News};
 use super::history::History;
 use super::link::{HELLO_TIMEOUT, Link, State};
-use super::location::Location;
+use super::peers::{Peer, Peers};
+use super::prefetched::NeighbourLine;
 use super::protocol::{self, Hello, Incarnation, LINK_LINE_BYTES_MAX, LinkLine, Mark};
-use super::table::{Key, Source, Table};
+use super::table::{Source, Table};
 use crate::connection_id::ConnectionId;
 use crate::random::SplitMix64;
 use crate::time::Now;
 use crate::topology::{Member, ServerName, Topology};
 
-/// A line between servers that has been read, and is yet to be handled.
-#[derive(Clone, Debug)]
-pub enum NeighbourLine<'a> {
-    /// A location, and where the table has its client.
-    At(Location<'a>, Key),
-    /// Anything else.
-    Other(Result<LinkLine<'a>, &'static str>),
-}
-
-impl<'a> NeighbourLine<'a> {
-    /// Reads a line without its LF.
-    pub fn read(text: &'a [u8], table: &Table) -> NeighbourLine<'a> {
-        match LinkLine::parse(text) {
-            Ok(LinkLine::At(location)) => NeighbourLine::At(location, table.key(location.client)),
-            other => NeighbourLine::Other(other),
-        }
-    }
-
-    /// What `Node::prefetch` needs, if the line speaks of a client.
-    pub fn key_mut(&mut self) -> Option<&mut Key> {
-        match self {
-            NeighbourLine::At(_, key) => Some(key),
-            NeighbourLine::Other(_) => None,
-        }
-    }
-}
-
-/// Who is at the other end of a connection between servers, as far as that is settled.
-#[derive(Clone, Copy, Debug)]
-enum Peer {
-    /// Whoever it is came to our server port and has not said so.
-    Stranger,
-    /// The neighbour of this link: we dialled it, or it has presented itself. The link's state says
-    /// which.
-    Neighbour(LinkId),
-    /// We are done with it, and wait for its end.
-    Closing {
-        /// Whose it was.
-        link: Option<LinkId>,
-        /// Whether it had presented itself.
-        presented: bool,
-    },
+/// What comes with an input: the table, the time, and the sink for what follows.
+pub struct Turn<'a, E> {
+    /// What is known of clients.
+    pub table: &'a mut Table,
+    /// When it is.
+    pub now: Now,
+    /// What is to be done.
+    pub effects: &'a mut E,
 }
 
 /// What a connection between servers is at, by its peer and the state of the peer's link.
@@ -79,9 +46,7 @@ pub struct Links {
     /// The incarnations of our changefeed, which say what a neighbour's mark is worth.
     pub history: History,
     links: BTreeMap<LinkId, Link>,
-    peers: BTreeMap<ConnectionId, Peer>,
-    /// By when those that came must have presented themselves, which is in the order they came.
-    hello_deadlines: VecDeque<(Instant, ConnectionId)>,
+    peers: Peers,
     jitter: SplitMix64,
     /// How many hellos we have said.
     hellos: u64,
@@ -109,8 +74,7 @@ impl Links {
             incarnation,
             history: History::default(),
             links: links.collect(),
-            peers: BTreeMap::new(),
-            hello_deadlines: VecDeque::new(),
+            peers: Peers::default(),
             jitter: SplitMix64(jitter),
             hellos: 0,
             is_leaving: false,
@@ -119,10 +83,10 @@ impl Links {
 
     // ---- what is known
 
-    /// Which incarnation of each neighbour spoke last, and what we have of its changefeed.
-    pub fn known(&self) -> impl Iterator<Item = (&ServerName, Option<Incarnation>, Option<Mark>)> {
+    /// What we have of each neighbour's changefeed, and the highest mark of ours that it was sent.
+    pub fn known(&self) -> impl Iterator<Item = (&ServerName, Option<Mark>, u64)> {
         let links = self.links.values();
-        links.map(|link| (&link.neighbour, link.incarnation(), link.known()))
+        links.map(|link| (&link.neighbour, link.known(), link.marked()))
     }
 
     /// The link to the neighbour of this name.
@@ -141,17 +105,13 @@ impl Links {
     /// The link that a connection belongs to: once its peer has presented itself, or because we
     /// dialled it.
     pub fn link_of(&self, connection: ConnectionId) -> Option<LinkId> {
-        match *self.peers.get(&connection)? {
-            Peer::Stranger => None,
-            Peer::Neighbour(link) => Some(link),
-            Peer::Closing { link, .. } => link,
-        }
+        self.peers.link_of(connection)
     }
 
     /// The link whose neighbour says what comes in on a connection: known only once it has
     /// presented itself, whoever was dialled.
     pub fn speaker_of(&self, connection: ConnectionId) -> Option<LinkId> {
-        match *self.peers.get(&connection)? {
+        match self.peers.get(connection)? {
             Peer::Closing { link, presented } => link.filter(|_| presented),
             Peer::Stranger | Peer::Neighbour(_) => match self.stage(connection) {
                 Stage::Up(link) => Some(link),
@@ -162,7 +122,7 @@ impl Links {
 
     /// All connections between servers.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
-        self.peers.keys().copied()
+        self.peers.iter().map(|(connection, _)| connection)
     }
 
     /// Connections whose neighbours have not been sent the feed up to `end`.
@@ -184,13 +144,13 @@ impl Links {
     }
 
     fn stage(&self, connection: ConnectionId) -> Stage {
-        match self.peers.get(&connection) {
+        match self.peers.get(connection) {
             None | Some(Peer::Closing { .. }) => Stage::Closing,
             Some(Peer::Stranger) => Stage::Stranger,
-            Some(Peer::Neighbour(link)) => match self.links[link].state {
-                State::Up(_) => Stage::Up(*link),
+            Some(Peer::Neighbour(link)) => match self.links[&link].state {
+                State::Up(_) => Stage::Up(link),
                 State::Idle { .. } | State::Dialling { .. } | State::Presented { .. } => {
-                    Stage::Dialled(*link)
+                    Stage::Dialled(link)
                 }
             },
         }
@@ -206,9 +166,7 @@ impl Links {
 
     /// Expects a hello from a connection that came to the server port.
     pub fn handle_accepted(&mut self, connection: ConnectionId, now: Now) {
-        self.peers.insert(connection, Peer::Stranger);
-        let deadline = now.after(HELLO_TIMEOUT);
-        self.hello_deadlines.push_back((deadline, connection));
+        self.peers.add_stranger(connection, now);
     }
 
     /// Presents ourselves on a connection that was dialled.
@@ -216,12 +174,11 @@ impl Links {
         &mut self,
         link: LinkId,
         connection: ConnectionId,
-        now: Now,
-        effects: &mut impl Effects,
+        turn: &mut Turn<impl Effects>,
     ) {
-        self.peers.insert(connection, Peer::Neighbour(link));
-        self.link_mut(link).dial_connected(connection, now);
-        self.say_hello(link, connection, effects);
+        self.peers.set(connection, Peer::Neighbour(link));
+        self.link_mut(link).dial_connected(connection, turn.now);
+        self.say_hello(link, connection, turn);
     }
 
     /// Notes that a dial came to nothing.
@@ -236,21 +193,14 @@ impl Links {
         &mut self,
         connection: ConnectionId,
         reason: &str,
-        now: Now,
-        effects: &mut impl Effects,
+        turn: &mut Turn<impl Effects>,
     ) {
-        self.give_up(connection, reason, now, effects);
-        self.peers.remove(&connection);
+        self.give_up(connection, reason, turn);
+        self.peers.remove(connection);
     }
 
     /// Is done with a connection that may not have gone yet.
-    fn give_up(
-        &mut self,
-        connection: ConnectionId,
-        reason: &str,
-        now: Now,
-        effects: &mut impl Effects,
-    ) {
+    fn give_up(&mut self, connection: ConnectionId, reason: &str, turn: &mut Turn<impl Effects>) {
         let (link, presented) = match self.stage(connection) {
             Stage::Closing => return,
             Stage::Stranger => (None, false),
@@ -258,28 +208,22 @@ impl Links {
             Stage::Up(link) => (Some(link), true),
         };
         let closing = Peer::Closing { link, presented };
-        self.peers.insert(connection, closing);
+        self.peers.set(connection, closing);
         let Some(id) = link else { return };
         let link = self.links.get_mut(&id).expect("a peer's link is there");
         if presented {
-            link.session_lost(now, &mut self.jitter);
-            effects.tell(News::LinkDown(id, reason));
+            link.session_lost(turn.now, &mut self.jitter);
+            turn.effects.tell(News::LinkDown(id, reason));
         } else {
-            link.dial_failed(now, &mut self.jitter);
-            effects.tell(News::Unreachable(id, reason));
+            link.dial_failed(turn.now, &mut self.jitter);
+            turn.effects.tell(News::Unreachable(id, reason));
         }
     }
 
     /// Is done with a connection, and has it closed at once.
-    fn abort(
-        &mut self,
-        connection: ConnectionId,
-        reason: &str,
-        now: Now,
-        effects: &mut impl Effects,
-    ) {
-        self.give_up(connection, reason, now, effects);
-        effects.abort(connection, reason);
+    fn abort(&mut self, connection: ConnectionId, reason: &str, turn: &mut Turn<impl Effects>) {
+        self.give_up(connection, reason, turn);
+        turn.effects.abort(connection, reason);
     }
 
     /// Says why, then closes. Of a stranger, who presented itself as `name`, the operator is to know.
@@ -288,32 +232,26 @@ impl Links {
         connection: ConnectionId,
         name: Option<&ServerName>,
         reason: &str,
-        now: Now,
-        effects: &mut impl Effects,
+        turn: &mut Turn<impl Effects>,
     ) {
         if self.stage(connection) == Stage::Stranger {
-            effects.tell(News::Refused {
+            turn.effects.tell(News::Refused {
                 connection,
                 name,
                 reason,
             });
         }
-        self.dismiss(connection, reason, now, effects);
+        self.dismiss(connection, reason, turn);
     }
 
     /// Says why, then closes.
-    fn dismiss(
-        &mut self,
-        connection: ConnectionId,
-        reason: &str,
-        now: Now,
-        effects: &mut impl Effects,
-    ) {
+    fn dismiss(&mut self, connection: ConnectionId, reason: &str, turn: &mut Turn<impl Effects>) {
         let bye = format!("BYE {reason}");
         let link = self.link_of(connection);
-        effects.send(connection, link, bye.as_bytes(), LogPolicy::Log);
-        self.give_up(connection, reason, now, effects);
-        effects.lose(connection, &format!("refused: {reason}"));
+        turn.effects
+            .send(connection, link, bye.as_bytes(), LogPolicy::Log);
+        self.give_up(connection, reason, turn);
+        turn.effects.lose(connection, &format!("refused: {reason}"));
     }
 
     // ---- lines
@@ -333,22 +271,20 @@ impl Links {
         &mut self,
         connection: ConnectionId,
         line: NeighbourLine<'_>,
-        table: &mut Table,
-        now: Now,
-        effects: &mut impl Effects,
+        turn: &mut Turn<impl Effects>,
     ) {
         match self.stage(connection) {
             Stage::Closing => {} // it counts for nothing
             Stage::Up(link) => {
                 let session = self.link_mut(link).session_mut();
-                session.expect("a link that is up has one").heard(now);
-                self.handle_neighbour(link, connection, line, table, now, effects);
+                session.expect("a link that is up has one").heard(turn.now);
+                self.handle_neighbour(link, connection, line, turn);
             }
             stage @ (Stage::Stranger | Stage::Dialled(_)) => {
                 if let Stage::Dialled(link) = stage {
                     self.link_mut(link).dial_answered();
                 }
-                self.handle_first(connection, stage, line, table, now, effects);
+                self.handle_first(connection, stage, line, turn);
             }
         }
     }
@@ -359,30 +295,28 @@ impl Links {
         link: LinkId,
         connection: ConnectionId,
         line: NeighbourLine<'_>,
-        table: &mut Table,
-        now: Now,
-        effects: &mut impl Effects,
+        turn: &mut Turn<impl Effects>,
     ) {
         match line {
             NeighbourLine::At(location, key) => {
-                if let Some(number) = table.accept(key, &location, Source::Link(link)) {
-                    effects.changed(number, location.line);
+                if let Some(number) = turn.table.accept(key, &location, Source::Link(link)) {
+                    turn.effects.changed(number, location.line);
                 }
             }
             NeighbourLine::Other(Ok(LinkLine::Mark(number))) => {
                 let link = self.link_mut(link);
                 if link.handle_mark(number) {
-                    effects.known(&link.neighbour, link.known());
+                    turn.effects.known(&link.neighbour, link.known());
                 }
             }
             NeighbourLine::Other(Ok(LinkLine::Bye(reason))) => {
-                self.handle_bye(connection, reason, now, effects);
+                self.handle_bye(connection, reason, turn);
             }
             NeighbourLine::Other(Ok(LinkLine::Hello(_) | LinkLine::At(_))) => {
-                self.refuse(connection, None, "a second HELLO", now, effects);
+                self.refuse(connection, None, "a second HELLO", turn);
             }
             NeighbourLine::Other(Err(reason)) => {
-                self.refuse(connection, None, reason, now, effects);
+                self.refuse(connection, None, reason, turn);
             }
         }
     }
@@ -393,27 +327,25 @@ impl Links {
         connection: ConnectionId,
         stage: Stage,
         line: NeighbourLine<'_>,
-        table: &Table,
-        now: Now,
-        effects: &mut impl Effects,
+        turn: &mut Turn<impl Effects>,
     ) {
         match line {
             NeighbourLine::Other(Ok(LinkLine::Hello(hello))) => {
-                let taken = self.handle_hello(connection, stage, &hello, table, now, effects);
+                let taken = self.handle_hello(connection, stage, &hello, turn);
                 if let Err(reason) = taken {
-                    self.refuse(connection, Some(&hello.from), reason, now, effects);
+                    self.refuse(connection, Some(&hello.from), reason, turn);
                 }
             }
             NeighbourLine::Other(Ok(LinkLine::Bye(reason))) => {
-                self.handle_bye(connection, reason, now, effects);
+                self.handle_bye(connection, reason, turn);
             }
             NeighbourLine::At(..)
             | NeighbourLine::Other(Ok(LinkLine::At(_) | LinkLine::Mark(_))) => {
                 let reason = "the first line must be HELLO";
-                self.refuse(connection, None, reason, now, effects);
+                self.refuse(connection, None, reason, turn);
             }
             NeighbourLine::Other(Err(reason)) => {
-                self.refuse(connection, None, reason, now, effects);
+                self.refuse(connection, None, reason, turn);
             }
         }
     }
@@ -422,24 +354,18 @@ impl Links {
         &mut self,
         connection: ConnectionId,
         reason: &[u8],
-        now: Now,
-        effects: &mut impl Effects,
+        turn: &mut Turn<impl Effects>,
     ) {
         let reason = &reason[..reason.len().min(REASON_BYTES_MAX)];
         let reason = format!("the neighbour said BYE {}", reason.escape_ascii());
-        self.give_up(connection, &reason, now, effects);
-        effects.lose(connection, &reason);
+        self.give_up(connection, &reason, turn);
+        turn.effects.lose(connection, &reason);
     }
 
     /// Ends a connection of which a line is too long to be any.
-    pub fn handle_overlong(
-        &mut self,
-        connection: ConnectionId,
-        now: Now,
-        effects: &mut impl Effects,
-    ) {
+    pub fn handle_overlong(&mut self, connection: ConnectionId, turn: &mut Turn<impl Effects>) {
         let reason = format!("a line over {LINK_LINE_BYTES_MAX} bytes");
-        self.refuse(connection, None, &reason, now, effects);
+        self.refuse(connection, None, &reason, turn);
     }
 
     fn handle_hello(
@@ -447,9 +373,7 @@ impl Links {
         connection: ConnectionId,
         stage: Stage,
         hello: &Hello,
-        table: &Table,
-        now: Now,
-        effects: &mut impl Effects,
+        turn: &mut Turn<impl Effects>,
     ) -> Result<(), &'static str> {
         if hello.to != self.own {
             return Err("a HELLO to somebody else");
@@ -468,44 +392,46 @@ impl Links {
                 if link.is_contested_by(hello) {
                     return Err("another server of that name is linked");
                 }
-                if let Err(reason) = link.judge(hello, now) {
-                    self.dismiss(connection, reason, now, effects); // as happens among neighbours
+                if let Err(reason) = link.judge(hello, turn.now) {
+                    self.dismiss(connection, reason, turn); // as happens among neighbours
                     return Ok(());
                 }
-                self.make_way(id, hello, now, effects);
-                self.say_hello(id, connection, effects);
+                self.make_way(id, hello, turn);
+                self.say_hello(id, connection, turn);
             }
         }
-        self.peers.insert(connection, Peer::Neighbour(id));
-        let end = table.end();
-        let cursor = self.history.resume(hello.known, end);
+        self.peers.set(connection, Peer::Neighbour(id));
+        let end = turn.table.end();
+        let marked = self.links[&id].marked();
+        let cursor = self.history.resume(hello.known, end, marked);
         self.link_mut(id)
-            .begin_session(connection, hello, cursor, end, now);
-        effects.tell(News::LinkUp(id));
+            .begin_session(connection, hello, cursor, end, turn.now);
+        turn.effects.tell(News::LinkUp(id));
         Ok(())
     }
 
     /// Ends whatever the link is at, for the session that this hello is about to begin.
-    fn make_way(&mut self, id: LinkId, hello: &Hello, now: Now, effects: &mut impl Effects) {
+    fn make_way(&mut self, id: LinkId, hello: &Hello, turn: &mut Turn<impl Effects>) {
         let link = self.links.get_mut(&id).expect("a hello's link is there");
         match link.state {
             State::Idle { .. } => {}
-            State::Dialling { .. } => effects.cancel_dial(id),
+            State::Dialling { .. } => turn.effects.cancel_dial(id),
             State::Presented { connection, .. } => {
                 let (link, presented) = (Some(id), false);
                 let closing = Peer::Closing { link, presented };
-                self.peers.insert(connection, closing);
-                effects.abort(connection, "the neighbour's own dial was taken");
+                self.peers.set(connection, closing);
+                turn.effects
+                    .abort(connection, "the neighbour's own dial was taken");
             }
             State::Up(ref session) => {
                 let connection = session.connection;
                 let reason = link.give_way(hello);
-                self.abort(connection, reason, now, effects);
+                self.abort(connection, reason, turn);
             }
         }
     }
 
-    fn say_hello(&mut self, id: LinkId, connection: ConnectionId, effects: &mut impl Effects) {
+    fn say_hello(&mut self, id: LinkId, connection: ConnectionId, turn: &mut Turn<impl Effects>) {
         self.hellos += 1;
         let link = &self.links[&id];
         let hello = Hello {
@@ -517,7 +443,8 @@ impl Links {
         };
         let mut line = Vec::new();
         hello.write(&mut line);
-        effects.send(connection, Some(id), &line, LogPolicy::Log);
+        turn.effects
+            .send(connection, Some(id), &line, LogPolicy::Log);
     }
 
     // ---- the changefeed
@@ -530,9 +457,7 @@ impl Links {
         &mut self,
         connection: ConnectionId,
         mut room: usize,
-        table: &mut Table,
-        now: Now,
-        effects: &mut impl Effects,
+        turn: &mut Turn<impl Effects>,
     ) {
         let Stage::Up(id) = self.stage(connection) else {
             return;
@@ -540,6 +465,11 @@ impl Links {
         let link = self.link_mut(id);
         let session = link.session().expect("a link that is up has one");
         let (mut sent, mut sent_to) = (0, session.cursor);
+        let Turn {
+            table,
+            now,
+            effects,
+        } = turn;
         let reached = table.take_after(session.cursor, |change| {
             if change.source == Source::Link(id) && link.told_us(change.number) {
                 return true;
@@ -553,35 +483,39 @@ impl Links {
             true
         });
         let session = link.session_mut().expect("a link that is up has one");
-        session.sent_changes(sent, sent_to, now);
+        session.sent_changes(sent, sent_to, *now);
         session.skip_to(reached);
-        self.say_due_mark(id, now, effects);
+        self.say_due_mark(id, turn);
     }
 
-    fn say_due_mark(&mut self, id: LinkId, now: Now, effects: &mut impl Effects) {
-        let Some(session) = self.link_mut(id).session_mut() else {
+    fn say_due_mark(&mut self, id: LinkId, turn: &mut Turn<impl Effects>) {
+        let link = self.link_mut(id);
+        let Some(session) = link.session_mut() else {
             return;
         };
         let connection = session.connection;
-        if let Some((number, policy)) = session.due_mark(now) {
+        if let Some((number, policy)) = session.due_mark(turn.now) {
+            if link.set_marked(number) {
+                turn.effects.marked(&link.neighbour, number);
+            }
             let mut line = Vec::new();
             protocol::write_mark(&mut line, number);
-            effects.send(connection, Some(id), &line, policy);
+            turn.effects.send(connection, Some(id), &line, policy);
         }
     }
 
     /// What neighbours said may count as unsaid from now on: ends all sessions, so that each neighbour
     /// is asked for everything.
-    pub fn ask_anew(&mut self, reason: &str, now: Now, effects: &mut impl Effects) {
+    pub fn ask_anew(&mut self, reason: &str, turn: &mut Turn<impl Effects>) {
         let mut connections = Vec::new();
         for link in self.links.values_mut() {
             link.set_known(None);
-            effects.known(&link.neighbour, None);
+            turn.effects.known(&link.neighbour, None);
             // A hello that is on its way has asked for what comes after a mark that holds no longer.
             connections.extend(link.connection());
         }
         for connection in connections {
-            self.abort(connection, reason, now, effects);
+            self.abort(connection, reason, turn);
         }
     }
 
@@ -591,54 +525,50 @@ impl Links {
     pub fn timeout(&self) -> Option<Instant> {
         let links = self.links.values();
         let links = links.filter(|_| !self.is_leaving);
-        let strangers = self.hello_deadlines.front().map(|&(at, _)| at);
+        let strangers = self.peers.timeout();
         links.filter_map(Link::timeout).chain(strangers).min()
     }
 
     /// Does what is due: dials, marks, deadlines.
-    pub fn handle_timeout(&mut self, now: Now, effects: &mut impl Effects) {
-        while let Some(&(at, connection)) = self.hello_deadlines.front()
-            && at <= now.mono
-        {
-            self.hello_deadlines.pop_front();
-            if self.stage(connection) == Stage::Stranger {
-                self.refuse(connection, None, &no_hello(), now, effects);
-            }
+    pub fn handle_timeout(&mut self, turn: &mut Turn<impl Effects>) {
+        while let Some(connection) = self.peers.overdue(turn.now) {
+            self.refuse(connection, None, &no_hello(), turn);
         }
         if self.is_leaving {
             return;
         }
         for id in self.links.keys().copied().collect::<Vec<_>>() {
-            self.handle_link_timeout(id, now, effects);
+            self.handle_link_timeout(id, turn);
         }
     }
 
-    fn handle_link_timeout(&mut self, id: LinkId, now: Now, effects: &mut impl Effects) {
+    fn handle_link_timeout(&mut self, id: LinkId, turn: &mut Turn<impl Effects>) {
         let link = self.links.get_mut(&id).expect("it is in the list");
         match &link.state {
             State::Up(session) => {
                 let connection = session.connection;
-                if let Some(reason) = session.silence(now) {
-                    self.abort(connection, &reason, now, effects);
+                if let Some(reason) = session.silence(turn.now) {
+                    self.abort(connection, &reason, turn);
                 }
             }
-            State::Dialling { until } if *until <= now.mono => {
-                effects.cancel_dial(id);
-                link.dial_unanswered(now, &mut self.jitter);
-                effects.tell(News::Unreachable(id, "the dial was not answered"));
+            State::Dialling { until } if *until <= turn.now.mono => {
+                turn.effects.cancel_dial(id);
+                link.dial_unanswered(turn.now, &mut self.jitter);
+                turn.effects
+                    .tell(News::Unreachable(id, "the dial was not answered"));
             }
             State::Presented {
                 connection, since, ..
-            } if *since + HELLO_TIMEOUT <= now.mono => {
+            } if *since + HELLO_TIMEOUT <= turn.now.mono => {
                 let connection = *connection;
-                self.abort(connection, &no_hello(), now, effects);
+                self.abort(connection, &no_hello(), turn);
             }
             State::Idle { .. } | State::Dialling { .. } | State::Presented { .. } => {}
         }
-        if self.link_mut(id).begin_dial(now) {
-            effects.dial(id);
+        if self.link_mut(id).begin_dial(turn.now) {
+            turn.effects.dial(id);
         }
-        self.say_due_mark(id, now, effects);
+        self.say_due_mark(id, turn);
     }
 
     /// Dials nobody any longer; links that are up go on until they are closed.
@@ -657,11 +587,9 @@ impl Links {
         for (id, link) in &self.links {
             if let Some(session) = link.session() {
                 assert!(session.cursor <= end, "a cursor is ahead of the feed");
-                let peer = self.peers.get(&session.connection);
-                assert!(
-                    matches!(peer, Some(Peer::Neighbour(link)) if link == id),
-                    "a session without its connection"
-                );
+                let peer = self.peers.get(session.connection);
+                let own = Some(Peer::Neighbour(*id));
+                assert_eq!(peer, own, "a session without its connection");
             }
             let is_given_up = matches!(link.state, State::Idle { retry_at: None });
             assert!(
@@ -669,10 +597,10 @@ impl Links {
                 "nobody will ever dial this link"
             );
         }
-        for (connection, peer) in &self.peers {
+        for (connection, peer) in self.peers.iter() {
             if let Peer::Neighbour(link) = peer {
-                let runs_over = self.links[link].connection();
-                assert_eq!(runs_over, Some(*connection), "a peer that its link forgot");
+                let runs_over = self.links[&link].connection();
+                assert_eq!(runs_over, Some(connection), "a peer that its link forgot");
             }
         }
     }

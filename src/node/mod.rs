@@ -15,11 +15,12 @@
 //! ```
 
 pub mod effects;
-pub mod links;
+mod links;
 pub mod location;
+pub mod prefetched;
 pub mod protocol;
 pub mod questions;
-pub mod recall;
+pub mod recovery;
 pub mod table;
 
 mod expiry;
@@ -28,6 +29,7 @@ mod history;
 mod index;
 mod invalid;
 mod link;
+mod peers;
 mod session;
 
 use std::sync::Arc;
@@ -35,14 +37,15 @@ use std::time::{Duration, Instant};
 
 use self::effects::{Effects, LinkId, LogPolicy, News};
 use self::expiry::Expiry;
-use self::links::{Links, NeighbourLine};
+use self::links::{Links, Turn};
 use self::location::Location;
+use self::prefetched::{ClientLine, NeighbourLine};
 use self::protocol::{Command, IAmAt, Incarnation, Mark, TweetQuery, WhatsAt, error_json};
 use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
-use self::recall::{Prepared, Recall, Recalled};
-use self::table::{HashKeys, Key, PREFETCH_MAX, Source, Table};
+use self::recovery::Recovery;
+use self::table::{HashKeys, Key, Source, Table};
 use crate::connection_id::{ConnectionId, ReplyId};
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
 
 pub use self::link::{DIAL_TIMEOUT, HELLO_TIMEOUT, RETRY_MAX};
@@ -50,24 +53,6 @@ pub use self::session::{HEARTBEAT, LINE_MAX, MARK_EVERY_CHANGES, SILENCE_MAX};
 
 /// Where lines are composed no more bytes than this are kept between two of them.
 const LINE_KEPT_MAX: usize = 4096;
-
-/// A client's line that has been read, and is yet to be handled.
-///
-/// Reading changes nothing, so many lines may be read, and all that they speak of be brought near
-/// ([`Node::prefetch`]), before the first of them is handled.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientLine<'a> {
-    text: &'a [u8],
-    /// What it asks for, and where the table has the client that it names.
-    command: Option<(Command<'a>, Key)>,
-}
-
-impl ClientLine<'_> {
-    /// What [`Node::prefetch`] wants to know, if the line speaks of a client.
-    pub fn key_mut(&mut self) -> Option<&mut Key> {
-        self.command.as_mut().map(|(_, key)| key)
-    }
-}
 
 /// What a node needs from outside: a node has no dice.
 #[derive(Clone, Copy, Debug)]
@@ -88,10 +73,6 @@ pub struct Node {
     table: Table,
     /// Present if records that are too old are to be forgotten.
     expiry: Option<Expiry>,
-    /// After what time records expired in the life that is being recalled, if they did.
-    recalled_expiry: Option<Duration>,
-    /// What had expired before this life may be known again.
-    knows_again: bool,
     links: Links,
     questions: Questions,
     /// Counts the replies that had to come later.
@@ -108,8 +89,6 @@ impl Node {
             incarnation: seeds.incarnation,
             table: Table::new(seeds.hash_keys),
             expiry: None,
-            recalled_expiry: None,
-            knows_again: false,
             links: Links::new(member, topology, seeds.incarnation, seeds.jitter, now),
             questions: Questions::default(),
             replies: 0,
@@ -118,10 +97,10 @@ impl Node {
     }
 
     /// Lets records be forgotten `after` their effective time, by the clock of each turn. Without
-    /// it none ever is. A restart must recall it of this life ([`Recalled::Started`]).
+    /// it none ever is.
     pub fn forget_after(&mut self, after: Duration, now: Now) {
         let expiry = Expiry::new(after, now);
-        self.table.set_lost(expiry.oldest_at_start());
+        self.table.set_lost(expiry.oldest(now)); // what had expired before is not recovered
         self.expiry = Some(expiry);
     }
 
@@ -130,75 +109,28 @@ impl Node {
         self.expiry.as_ref().map(Expiry::after)
     }
 
-    /// Takes in what the server's own log recalls, in the log's order, before anything else
-    /// happens. [`Node::begin_life`] ends it.
-    ///
-    /// A report is judged by the time when it came, not by that of the replay: what was news then
-    /// has a number, though it has expired since.
-    pub fn recall(&mut self, records: &[Recalled<'_>]) {
-        for batch in records.chunks(PREFETCH_MAX) {
-            let prepared = Prepared::all(batch, &self.table);
-            let mut recall = self.recalling();
-            prepared.iter().for_each(|record| recall.take_in(record));
-        }
-    }
-
-    fn recalling(&mut self) -> Recall<'_> {
-        Recall {
+    /// Lends what a journal fills, before anything else happens. [`Recovery::begin`] ends it.
+    pub fn recovery(&mut self, now: Now) -> Recovery<'_> {
+        self.expire(now);
+        let oldest = self.expiry.as_ref().map(|expiry| expiry.oldest(now));
+        Recovery {
+            name: &self.name,
+            incarnation: self.incarnation,
+            oldest: oldest.unwrap_or(Timestamp::MIN),
             table: &mut self.table,
             links: &mut self.links,
-            expiry: self.expiry.as_ref(),
-            recalled_expiry: &mut self.recalled_expiry,
-            knows_again: &mut self.knows_again,
         }
     }
 
-    /// The same for a log that can be read only now that the server runs: its locations are taken
-    /// in like a client's, the rest says nothing any longer.
-    pub fn recall_late(&mut self, records: &[Recalled<'_>]) {
-        for batch in records.chunks(PREFETCH_MAX) {
-            for record in Prepared::all(batch, &self.table) {
-                record.take_in_location(&mut self.table);
-            }
-        }
+    /// The incarnations of this feed, the oldest first, each with the last number it gave; `None` for
+    /// the present one.
+    pub fn incarnations(&self) -> impl Iterator<Item = (Incarnation, Option<u64>)> {
+        self.links.history.incarnations()
     }
 
-    /// Whether what was recalled goes back to the beginning, a life that knew nothing yet, or a
-    /// checkpoint, whole, and has no hole. Otherwise somebody has cut the log, or the power has failed.
-    pub fn recalls_whole_log(&self) -> bool {
-        self.links.history.is_of_whole_log()
-    }
-
-    /// Whether records may be known that had expired in the life before. Then what the log says
-    /// counts for as little in the lives that come as in this one.
-    pub fn knows_again(&self) -> bool {
-        self.knows_again
-    }
-
-    /// Begins this life: all that is known now has been recalled. Gives what is to be recalled
-    /// of it: the incarnation, and the number the feed has come to.
-    pub fn begin_life(&mut self) -> (Incarnation, u64) {
-        let incarnation = self.incarnation;
-        (incarnation, self.recalling().begin_life(incarnation))
-    }
-
-    /// The lives of this feed, the oldest first, each with the last number it gave; `None` for
-    /// this one.
-    pub fn lives(&self) -> impl Iterator<Item = (Incarnation, Option<u64>)> {
-        self.links.history.lives()
-    }
-
-    /// Which incarnation of each neighbour spoke last, and what this server has of its changefeed.
-    pub fn neighbours_known(
-        &self,
-    ) -> impl Iterator<Item = (&ServerName, Option<Incarnation>, Option<Mark>)> {
+    /// What this server has of each neighbour's changefeed, and the highest mark that it has sent to it.
+    pub fn neighbours_known(&self) -> impl Iterator<Item = (&ServerName, Option<Mark>, u64)> {
         self.links.known()
-    }
-
-    /// Forgets what has expired of the changes after `after` up to `until`: for a log that passes over
-    /// it. Were it known again after the clock was set back, a restart would not know it.
-    pub fn forget_expired(&mut self, after: u64, until: u64) {
-        self.table.forget_expired(after, until);
     }
 
     /// The latest locations.
@@ -248,9 +180,7 @@ impl Node {
 
     /// Reads a client's line, to be handled next or after others.
     pub fn read_client_line<'a>(&self, text: &'a [u8]) -> ClientLine<'a> {
-        let command = Command::parse(text);
-        let command = command.map(|command| (command, self.table.key(command.client())));
-        ClientLine { text, command }
+        ClientLine::read(text, &self.table)
     }
 
     /// Reads a line between servers, to be handled next or after others.
@@ -415,7 +345,8 @@ impl Node {
         now: Now,
         effects: &mut impl Effects,
     ) {
-        self.links.handle_connected(link, connection, now, effects);
+        let (links, mut turn) = self.turn(now, effects);
+        links.handle_connected(link, connection, &mut turn);
     }
 
     /// Notes that a dial came to nothing.
@@ -443,9 +374,8 @@ impl Node {
         effects: &mut impl Effects,
     ) {
         self.expire(now);
-        let table = &mut self.table;
-        self.links
-            .handle_line(connection, line, table, now, effects);
+        let (links, mut turn) = self.turn(now, effects);
+        links.handle_line(connection, line, &mut turn);
     }
 
     /// Ends a connection between servers of which a line is too long to be any.
@@ -455,7 +385,8 @@ impl Node {
         now: Now,
         effects: &mut impl Effects,
     ) {
-        self.links.handle_overlong(connection, now, effects);
+        let (links, mut turn) = self.turn(now, effects);
+        links.handle_overlong(connection, &mut turn);
     }
 
     /// Notes that a connection between servers has gone.
@@ -466,7 +397,8 @@ impl Node {
         now: Now,
         effects: &mut impl Effects,
     ) {
-        self.links.handle_lost(connection, reason, now, effects);
+        let (links, mut turn) = self.turn(now, effects);
+        links.handle_lost(connection, reason, &mut turn);
     }
 
     /// Sends the neighbour at `connection` what it has not been sent yet, as far as `room` bytes go,
@@ -479,9 +411,8 @@ impl Node {
         effects: &mut impl Effects,
     ) {
         self.expire(now);
-        let table = &mut self.table;
-        self.links
-            .handle_room(connection, room, table, now, effects);
+        let (links, mut turn) = self.turn(now, effects);
+        links.handle_room(connection, room, &mut turn);
     }
 
     // ---- time
@@ -495,12 +426,25 @@ impl Node {
         let Some(oldest) = oldest.filter(|oldest| *oldest <= self.table.lost()) else {
             return false;
         };
-        if let Some(expiry) = &mut self.expiry {
-            expiry.forget_recalled(&mut self.table, now);
-        }
         self.table.set_lost(oldest); // what is older than that stays lost
-        self.links.ask_anew("the clock was set back", now, effects);
+        let (links, mut turn) = self.turn(now, effects);
+        links.ask_anew("the clock was set back", &mut turn);
         true
+    }
+
+    /// The links, and what comes with an input.
+    fn turn<'a, E: Effects>(
+        &'a mut self,
+        now: Now,
+        effects: &'a mut E,
+    ) -> (&'a mut Links, Turn<'a, E>) {
+        let table = &mut self.table;
+        let turn = Turn {
+            table,
+            now,
+            effects,
+        };
+        (&mut self.links, turn)
     }
 
     /// What is too old now is unknown from now on.
@@ -521,7 +465,8 @@ impl Node {
         if let Some(expiry) = &mut self.expiry {
             expiry.sweep(&mut self.table, now);
         }
-        self.links.handle_timeout(now, effects);
+        let (links, mut turn) = self.turn(now, effects);
+        links.handle_timeout(&mut turn);
     }
 
     /// Dials nobody any longer; links that are up go on until they are closed.

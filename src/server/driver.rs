@@ -14,14 +14,15 @@ use super::roles::Role;
 use super::shell::Shell;
 use crate::connection_id::ConnectionId;
 use crate::input::Input;
+use crate::journal::State;
 use crate::lines::Lines;
 use crate::log::record::{Direction, Label};
 use crate::net::{Event, READ_BYTES_MAX};
 use crate::node::effects::{LinkId, LogPolicy};
-use crate::node::links::NeighbourLine;
+use crate::node::prefetched::{ClientLine, NeighbourLine};
 use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, error_json};
 use crate::node::table::Key;
-use crate::node::{ClientLine, Node};
+use crate::node::Node;
 use crate::time::Now;
 
 /// How long replies under way may take once the server is told to stop.
@@ -319,12 +320,13 @@ impl Driver {
                 }
             }
             Mail::Signal(SIGHUP) => {
-                shell.log.reopen(node, shell.now);
+                shell.log.reopen();
                 shell.note("the log was reopened");
             }
             Mail::Signal(SIGXFSZ) => {} // the write says so too
             Mail::Signal(_) => self.leave(),
-            Mail::Synced(ticket, synced) => shell.log.handle_synced(ticket, synced, shell.now),
+            Mail::Done(ticket, outcome) => shell.journal.handle_done(ticket, outcome),
+            Mail::Log(report) => shell.log.handle_report(report),
             Mail::Resolved(link, resolved) => {
                 let neighbour = shell.neighbours.at(link);
                 match resolved {
@@ -342,15 +344,18 @@ impl Driver {
 
     /// When the next turn is due though nothing happens.
     pub fn wake_at(&self) -> Option<Instant> {
-        let (log, now) = (&self.shell.log, self.shell.now);
-        let is_busy = self.flooding().next().is_some() || log.is_busy(now);
+        let Shell {
+            journal, log, now, ..
+        } = &self.shell;
+        let is_busy = self.flooding().next().is_some() || journal.is_busy();
         let drained = match self.phase {
             Phase::Serving => None,
             Phase::Draining(until) | Phase::Ending(until) => Some(until),
         };
         let busy = is_busy.then_some(now.mono);
-        let due = [self.node.poll_timeout(), log.poll_timeout(), drained, busy];
-        due.into_iter().flatten().min()
+        let disk = [journal.poll_timeout(), log.poll_timeout()];
+        let due = [self.node.poll_timeout(), drained, busy];
+        due.into_iter().chain(disk).flatten().min()
     }
 
     /// Sets when all is that happens from here on.
@@ -362,11 +367,10 @@ impl Driver {
         };
         let before = std::mem::replace(&mut shell.now, now);
         shell.log.set_time(now);
+        shell.journal.set_now(now);
         if now.wall < before.wall && node.handle_clock_set_back(now, shell) {
-            // What had expired and was swept counts as never known; a replay, which goes by the
-            // times in the log, knows it still, and may judge a report that is older yet otherwise
-            // than we do from here on.
-            shell.log.note_gap(node, "the clock was set back");
+            // What has expired meanwhile is gone from the table, and the journal has it still.
+            shell.journal.begin_anew();
         }
     }
 
@@ -481,12 +485,20 @@ impl Driver {
         self.phase != Phase::Serving && self.shell.reactor.is_empty()
     }
 
-    /// The last word, to the log and to the operator.
-    pub fn close(&mut self) {
-        let Driver { node, shell, .. } = self;
+    /// Ends journal and log, and says whether a restart will know everything.
+    pub fn close(&mut self) -> State {
+        let shell = &mut self.shell;
+        let state = shell.journal.close();
+        if state == State::Degraded {
+            let text = "the journal could not be written to the end: a restart does not know the latest \
+                        reports, unless a neighbour sends them";
+            shell.say(text);
+        }
         shell.note("stopped");
-        shell.log.close(node, shell.now);
-        shell.tell_of_the_log();
+        shell.tell_of_the_disk();
+        shell.log.close();
+        shell.tell_of_the_disk();
         shell.operator.say("stopped");
+        state
     }
 }

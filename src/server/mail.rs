@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::log::disk::Ticket;
+use crate::journal::disk::Ticket;
+use crate::log;
 use crate::node::effects::LinkId;
 use crate::twitter::Answer;
 
@@ -15,6 +16,8 @@ pub enum Mail {
     Signal(i32),
     /// Where a neighbour's address leads.
     Resolved(LinkId, io::Result<Vec<SocketAddr>>),
-    /// What has become of a sync of the log.
-    Synced(Ticket, io::Result<()>),
+    /// What has come of a job of the journal's disk.
+    Done(Ticket, io::Result<()>),
+    /// What has become of the log.
+    Log(log::Report),
 }

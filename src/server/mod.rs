@@ -4,13 +4,13 @@
 //! `main` makes one and runs it. A turn:
 //!
 //! ```text
-//!   commit the log --> flush replies --> the log's work --> poll --> serve lines --> mail --> timeouts --> flood
-//!        ^                                                            |                                    |
-//!        +---------------------- records gathered <-------------------+------------------------------------+
+//!   commit the journal --> flush replies --> snapshot, log --> poll --> serve lines --> mail --> timeouts --> flood
+//!        ^                                                               |                                    |
+//!        +------------------------- changes gathered <-------------------+------------------------------------+
 //! ```
 //!
-//! The order of the first two is the durability: a reply leaves after its record. What the operator is told
-//! between them is recorded for the next commit, in whatever file is the log then.
+//! The order of the first two is the durability: a reply leaves after the journal has what it
+//! acknowledges. The log is written behind, by a thread of its own.
 //!
 //! | File | What |
 //! |---|---|
@@ -46,8 +46,8 @@ use self::read_batch::ReadBatch;
 use self::roles::Role;
 use self::shell::Shell;
 pub use self::start::StartError;
-use crate::log::files::Files;
-use crate::log::{self, Fsync};
+use crate::journal::{Fsync, State};
+use crate::log::{self, Log};
 use crate::net::Reactor;
 use crate::node::Node;
 use crate::time::{Now, span_text};
@@ -57,14 +57,20 @@ use crate::twitter::{self, Pool};
 /// What `herd serve` was told.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Where the journal is: `<data_dir>/<name>/`.
+    pub data_dir: PathBuf,
+    /// When the journal is made to survive a power failure.
+    pub fsync: Fsync,
+    /// That the journal cannot be written is no reason not to start.
+    pub allow_no_journal: bool,
     /// Where the log goes: `<log_dir>/<name>.log`.
     pub log_dir: PathBuf,
-    /// From which length in bytes on the log is replaced.
+    /// What goes into the log.
+    pub log: log::Filter,
+    /// The log is rotated before it is longer than this, in bytes.
     pub log_max_bytes: u64,
-    /// How many logs are kept that have been replaced.
+    /// How many rotated logs are kept.
     pub log_keep: u32,
-    /// When the log is made to survive a power failure.
-    pub fsync: Fsync,
     /// The most clients that may be connected; without it, as many as there are descriptors for.
     pub max_connections: Option<usize>,
     /// Clients that are silent for longer are closed.
@@ -82,7 +88,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the addresses of `member`, then replays its log. Clients that connect meanwhile wait
+    /// Binds the addresses of `member`, then reads its journal. Clients that connect meanwhile wait
     /// in the kernel's backlog.
     ///
     /// # Errors
@@ -112,16 +118,17 @@ impl Server {
             node.forget_after(after, now);
             operator.say(&format!("forgets after {}", span_text(after)));
         }
-        let mailbox = reactor.mailbox();
-        let synced = move |ticket, synced| mailbox.post(Mail::Synced(ticket, synced));
-        let files = Files::new(synced).map_err(|e| fail("gets no threads", e))?;
         let log_options = log::Options {
             path: options.log_dir.join(format!("{name}.log")),
+            filter: options.log,
             max_bytes: options.log_max_bytes,
             keep: options.log_keep,
-            fsync: options.fsync,
         };
-        let log = start::open_log(&name, log_options, files, &mut node, now, &operator)?;
+        let journal =
+            start::open_journal(options, &log_options, &reactor, &mut node, now, &operator)?;
+        let mailbox = reactor.mailbox();
+        let post = move |report| mailbox.post(Mail::Log(report));
+        let log = Log::start(log_options, post).map_err(|e| fail("gets no threads", e))?;
         let mailbox = reactor.mailbox();
         let post = move |answer| mailbox.post(Mail::Answer(answer));
         let pool = Pool::new(&options.twitter, post).map_err(|e| fail("gets no threads", e))?;
@@ -133,6 +140,7 @@ impl Server {
         ));
         let shell = Shell {
             reactor,
+            journal,
             log,
             pool,
             neighbours,
@@ -150,25 +158,25 @@ impl Server {
         })
     }
 
-    /// Serves until told to stop.
+    /// Serves until told to stop. Says whether a restart will know everything that was acknowledged.
     ///
     /// # Errors
     /// The poll's: nothing can go on then.
-    pub fn run(mut self) -> io::Result<()> {
+    pub fn run(mut self) -> io::Result<State> {
         while !self.driver.is_done() {
             self.turn()?;
         }
-        self.driver.close();
-        Ok(())
+        Ok(self.driver.close())
     }
 
     fn turn(&mut self) -> io::Result<()> {
         let driver = &mut self.driver;
         let Driver { node, shell, .. } = driver;
-        shell.log.commit(node, shell.now);
-        shell.tell_of_the_log();
+        shell.journal.commit();
         shell.reactor.flush();
-        shell.log.work(node, shell.now);
+        shell.journal.work(node);
+        shell.tell_of_the_disk();
+        shell.log.work(shell.now);
         let wake_at = driver.wake_at();
         driver.shell.reactor.turn(wake_at)?;
         driver.set_now(Now::read());

@@ -1,4 +1,4 @@
-//! What carries out the node's effects: the reactor, Twitter's workers, the log.
+//! What carries out the node's effects: the reactor, the journal, Twitter's workers, the log.
 //!
 //! `Driver` owns one beside the node and hands it over as the sink of all that the node handles. A
 //! line goes straight from the node into the buffer from which it leaves.
@@ -11,8 +11,9 @@ use super::neighbours::Neighbours;
 use super::operator::{Matter, Operator};
 use super::roles::Role;
 use crate::connection_id::{ConnectionId, ReplyId};
+use crate::journal::Journal;
+use crate::journal::files::Files;
 use crate::log::Log;
-use crate::log::files::Files;
 use crate::log::record::{Direction, Label};
 use crate::net::Reactor;
 use crate::node::effects::{Effects, LinkId, LogPolicy, News};
@@ -26,8 +27,10 @@ use crate::twitter::Pool;
 pub struct Shell {
     /// The sockets.
     pub reactor: Reactor<Role, Mail>,
-    /// Where all is written before it is answered.
-    pub log: Log<Files>,
+    /// The memory: what a reply acknowledges is handed to it before the reply leaves.
+    pub journal: Journal<Files>,
+    /// The text for people.
+    pub log: Log,
     /// Those who ask Twitter.
     pub pool: Pool,
     /// Where neighbours are.
@@ -103,9 +106,17 @@ impl Effects for Shell {
         self.pool.withdraw(question);
     }
 
-    fn changed(&mut self, _number: u64, _line: &[u8]) {}
+    fn changed(&mut self, number: u64, line: &[u8]) {
+        self.journal.change(number, line);
+    }
 
-    fn known(&mut self, _neighbour: &ServerName, _known: Option<Mark>) {}
+    fn known(&mut self, neighbour: &ServerName, known: Option<Mark>) {
+        self.journal.known(neighbour, known);
+    }
+
+    fn marked(&mut self, neighbour: &ServerName, number: u64) {
+        self.journal.marked(neighbour, number);
+    }
 
     fn tell(&mut self, news: News<'_>) {
         match news {
@@ -126,9 +137,11 @@ impl Effects for Shell {
                 self.say_now_and_then(Matter::Askers, &text);
             }
             News::Invalid { client, reason } => {
-                let text = format!("invalid: {reason}");
                 let label = Label::Client(client.serial);
-                self.log.record(Direction::Note, label, text.as_bytes());
+                if self.log.accepts(Direction::In, label) {
+                    let text = format!("invalid: {reason}");
+                    self.log.record(Direction::Note, label, text.as_bytes());
+                }
             }
         }
     }
@@ -153,8 +166,11 @@ impl Shell {
         self.log.record(Direction::Opened, label, peer.as_bytes());
     }
 
-    /// Tells the operator what has become of the log, and the log too.
-    pub fn tell_of_the_log(&mut self) {
+    /// Tells the operator what has become of journal and log, and the log too.
+    pub fn tell_of_the_disk(&mut self) {
+        while let Some(notice) = self.journal.poll_notice() {
+            self.say(&notice.to_string());
+        }
         while let Some(notice) = self.log.poll_notice() {
             self.say(&notice.to_string());
         }

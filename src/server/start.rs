@@ -1,4 +1,4 @@
-//! What there is to do before a server serves: descriptors, listeners, signals, seeds, and the log
+//! What there is to do before a server serves: descriptors, listeners, signals, seeds, and the journal
 //! that lies there.
 //!
 //! `Server::start` does each once.
@@ -17,11 +17,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
+use super::Options;
+use super::mail::Mail;
 use super::operator::{Operator, Unwritten};
 use super::roles::Role;
-use crate::log::disk::OpenError;
-use crate::log::files::Files;
-use crate::log::{self, Log};
+use crate::journal::disk::OpenError;
+use crate::journal::files::Files;
+use crate::journal::{self, Journal};
+use crate::log;
 use crate::net::{Limits, Reactor};
 use crate::node::protocol::Incarnation;
 use crate::node::{Node, Seeds};
@@ -35,7 +38,7 @@ const DESCRIPTORS_OWN: usize = 32;
 /// Connections that are left to whoever comes to the server port, beside two for each link.
 const STRANGERS_RESERVED: usize = 8;
 
-/// The reading of a log is told of after this long, and each time as long has passed.
+/// The reading of a journal is told of after this long, and each time as long has passed.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a server could not start; one line for the operator.
@@ -122,48 +125,63 @@ pub fn seeds() -> Seeds {
     }
 }
 
-/// Opens the log of the server `name` and lets the node know what it holds. One that cannot be
-/// used otherwise is no reason not to serve.
+/// Opens the journal of a server and gives its node what it holds. A disk that is full is no reason not
+/// to serve.
 ///
 /// # Errors
-/// That another process writes it.
-pub fn open_log(
-    name: &ServerName,
-    options: log::Options,
-    files: Files,
+/// One line that says why the journal cannot be used.
+pub fn open_journal(
+    options: &Options,
+    log: &log::Options,
+    reactor: &Reactor<Role, Mail>,
     node: &mut Node,
     now: Now,
     operator: &Operator,
-) -> Result<Log<Files>, StartError> {
-    // What replaces a file shall be where that really is.
-    let real = options.path.canonicalize().ok();
-    let real = real.filter(|real| real.is_file());
-    let path = real.unwrap_or(options.path);
-    let mut log = Log::new(files, log::Options { path, ..options });
+) -> Result<Journal<Files>, StartError> {
+    let name = operator.server();
+    let folder = options.data_dir.join(name.as_str());
+    let shown = folder.display().to_string();
+    let mailbox = reactor.mailbox();
+    let post = move |ticket, outcome| mailbox.post(Mail::Done(ticket, outcome));
+    let journal_options = journal::Options {
+        fsync: options.fsync,
+        may_fail: options.allow_no_journal,
+    };
     let (began, mut said) = (Instant::now(), 0);
-    let opened = log.open(node, now, |read, of| {
+    let progress = |read, of: u64| {
         let periods = began.elapsed().as_millis() / PROGRESS_EVERY.as_millis();
         if periods > said {
             said = periods;
             let percent = 100 * read / of.max(1);
-            operator.say(&format!("reading the log: {percent} % of {of} bytes"));
+            operator.say(&format!("reading the journal: {percent} % of {of} bytes"));
         }
-    });
-    let path = log.path().display();
-    match opened {
-        Ok(()) => {}
-        Err(OpenError::InUse) => {
-            return Err(StartError(format!(
-                "{name} cannot use {path}: another process writes it"
-            )));
-        }
-        Err(OpenError::Io(error)) => operator.say(&format!(
-            "cannot use the log {path}, serving on without and trying again each second, {} clients \
-             are known from it: {error}",
-            node.table().len()
-        )),
+    };
+    let opened = Files::new(folder, options.allow_no_journal, post)
+        .and_then(|files| Journal::open(files, journal_options, node, now, progress));
+    let (journal, recovered) = opened.map_err(|error| {
+        let hint = match error {
+            OpenError::Io(_) => {
+                " (--allow-no-journal starts without one: a restart then knows nothing)"
+            }
+            _ => "",
+        };
+        StartError(format!(
+            "{name} cannot use its journal {shown}: {error}{hint}"
+        ))
+    })?;
+    if recovered.is_new
+        && log
+            .path
+            .metadata()
+            .is_ok_and(|log| log.is_file() && log.len() > 0)
+    {
+        let (data_dir, log) = (options.data_dir.display(), log.path.display());
+        operator.say(&format!(
+            "begins a new journal in {shown}. To begin with the locations of {log}: stop {name}, delete {shown}, \
+             herd restore {log} --name {name} --data-dir {data_dir}"
+        ));
     }
-    Ok(log)
+    Ok(journal)
 }
 
 /// Lets a thread wait for signals, so that a signal is mail like any other.

@@ -30,6 +30,7 @@ pub enum Effect {
     Withdraw(QuestionId),
     Changed(u64, Vec<u8>),
     Known(ServerName, Option<Mark>),
+    Marked(ServerName, u64),
     LinkUp(LinkId),
     LinkDown(LinkId),
     /// Only the operator is told.
@@ -104,6 +105,10 @@ impl Effects for Recorder {
 
     fn known(&mut self, neighbour: &ServerName, known: Option<Mark>) {
         self.push(Effect::Known(neighbour.clone(), known));
+    }
+
+    fn marked(&mut self, neighbour: &ServerName, number: u64) {
+        self.push(Effect::Marked(neighbour.clone(), number));
     }
 
     fn tell(&mut self, news: News<'_>) {
