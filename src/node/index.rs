@@ -67,6 +67,11 @@ pub struct Index {
 }
 
 impl Index {
+    /// The keys of its hash.
+    pub fn keys(&self) -> HashKeys {
+        self.keys
+    }
+
     /// An empty one.
     pub fn new(keys: HashKeys) -> Index {
         Index {
@@ -128,7 +133,7 @@ impl Index {
         });
     }
 
-    /// Puts a slot under `key`, to be found once [`Index::settle`] has been called.
+    /// Puts a slot under `key`, to be found once [`Index::build`] has been called.
     pub fn load(&mut self, key: Key, slot: u32) {
         let shard = self.shard(key);
         self.shards[shard].loaded.push(Entry {
@@ -138,22 +143,22 @@ impl Index {
     }
 
     /// Inserts what was loaded, one shard after the other, each of which is small enough to be near.
-    /// Where several are of one client, as `is_same` says, the first is. Gives the others, those of one
-    /// client in the order in which they were loaded.
-    pub fn settle(&mut self, is_same: impl Fn(u32, u32) -> bool) -> Vec<u32> {
-        let mut others = Vec::new();
+    /// Where several are of one client, as `is_same` says, the last stays. Gives the others.
+    pub fn build(&mut self, is_same: impl Fn(u32, u32) -> bool) -> Vec<u32> {
+        let mut superseded = Vec::new();
         for shard in self.shards.iter_mut() {
             let loaded = std::mem::take(&mut shard.loaded);
             shard.reserve(loaded.len());
             for entry in loaded {
-                let is_known = |slot| is_same(slot, entry.slot);
-                match shard.find(entry.tag, is_known) {
-                    None => shard.insert(entry),
-                    Some(_) => others.push(entry.slot),
+                if let Some(earlier) = shard.find(entry.tag, |slot| is_same(slot, entry.slot)) {
+                    let slot = earlier;
+                    shard.remove(Entry { slot, ..entry });
+                    superseded.push(earlier);
                 }
+                shard.insert(entry);
             }
         }
-        others
+        superseded
     }
 
     /// Takes a slot away that is under `key`.

@@ -19,6 +19,7 @@ pub mod location;
 pub mod protocol;
 pub mod questions;
 pub mod recall;
+pub mod recovery;
 pub mod table;
 
 mod expiry;
@@ -40,10 +41,11 @@ use self::protocol::{
 };
 use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
 use self::recall::{Prepared, Recall, Recalled};
+use self::recovery::Recovery;
 use self::table::{HashKeys, Key, PREFETCH_MAX, Source, Table};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::random::SplitMix64;
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
 
 /// Names a neighbour: its place among our links.
@@ -320,6 +322,20 @@ impl Node {
     /// After what time records are forgotten, if ever.
     pub fn forgets_after(&self) -> Option<Duration> {
         self.expiry.as_ref().map(Expiry::after)
+    }
+
+    /// Lends what a journal fills, before anything else happens. [`Recovery::begin`] ends it.
+    pub fn recovery(&mut self, now: Now) -> Recovery<'_> {
+        self.expire(now);
+        let oldest = self.expiry.as_ref().map(|expiry| expiry.oldest(now));
+        Recovery {
+            name: &self.name,
+            incarnation: self.incarnation,
+            oldest: oldest.unwrap_or(Timestamp::MIN),
+            table: &mut self.table,
+            history: &mut self.history,
+            links: &mut self.links,
+        }
     }
 
     /// Takes in what the server's own log recalls, in the log's order, before anything else

@@ -128,13 +128,6 @@ impl<'a> Prepared<'a> {
             table.accept(*key, location, Source::Own);
         }
     }
-
-    /// The same for a location of a checkpoint, in which a client seldom is twice.
-    fn load_location(&self, table: &mut Table) {
-        if let Some((key, location)) = &self.location {
-            table.load(*key, location, Source::Own);
-        }
-    }
 }
 
 /// What records are taken into, in the log's order.
@@ -157,9 +150,6 @@ impl Recall<'_> {
     /// Takes in a record.
     pub fn take_in(&mut self, prepared: &Prepared<'_>) {
         let recalled = prepared.recalled;
-        if !matches!(recalled, Recalled::Held { .. }) {
-            self.table.settle();
-        }
         match recalled {
             Recalled::At { stamp, .. } => {
                 if let Some(after) = *self.recalled_expiry
@@ -168,13 +158,13 @@ impl Recall<'_> {
                     self.table.expire_before(came.minus(after));
                 }
             }
-            Recalled::Expect(records) => self.table.expect(records as usize),
+            Recalled::Expect(_) => {}
             Recalled::Held { number, .. } => {
                 self.expire_nothing(); // it was known when the checkpoint was written
                 // Where numbers go backwards, which no server writes, it gets a later one than it had: then
                 // more is told than need be.
                 self.table.advance(number.saturating_sub(1));
-                prepared.load_location(self.table);
+                prepared.take_in_location(self.table);
                 return;
             }
             Recalled::Life { incarnation, end } => self.history.recall(incarnation, end),
@@ -236,7 +226,6 @@ impl Recall<'_> {
     /// Begins the life `incarnation`: all that is known now has been recalled. Gives the number that
     /// the feed has come to.
     pub fn begin_life(&mut self, incarnation: Incarnation) -> u64 {
-        self.table.settle();
         let end = self.table.end();
         self.expire_nothing(); // what has expired is known with the first turn's time
         if let Some(expiry) = self.expiry {

@@ -51,6 +51,30 @@ pub struct Change<'a> {
     pub source: Source,
 }
 
+/// A record as a snapshot keeps it: with what a start would otherwise have to read out of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored<'a> {
+    /// Its number in the feed.
+    pub number: u64,
+    /// Its effective time.
+    pub effective: Timestamp,
+    /// Where in the line the client's name begins.
+    pub client_at: u8,
+    /// How long the name is.
+    pub client_bytes: u16,
+    /// The `AT` line without LF.
+    pub line: &'a [u8],
+}
+
+impl<'a> Stored<'a> {
+    /// The client's name; `None` if there is none, or the line does not reach that far.
+    pub fn client(&self) -> Option<&'a [u8]> {
+        let start = usize::from(self.client_at);
+        let end = start + usize::from(self.client_bytes);
+        self.line.get(start..end).filter(|name| !name.is_empty())
+    }
+}
+
 /// The most entries of the feed that one look passes, those included that have changed again since, or
 /// expired.
 ///
@@ -76,8 +100,8 @@ pub struct Table {
     oldest: Timestamp,
     /// The latest effective time of what was given up or not taken in, since it had expired.
     lost: Timestamp,
-    /// How many more may be loaded. While it is not 0 the index knows nothing yet.
-    loadable: usize,
+    /// Records were loaded that the index does not know yet.
+    is_loading: bool,
 }
 
 #[derive(Debug)]
@@ -145,15 +169,27 @@ impl Record {
 
     /// Becomes the record of `location`, but for its number.
     fn set(&mut self, location: &Location<'_>, source: Source) {
-        let effective = location.effective();
-        self.effective_seconds = effective.seconds();
-        self.effective_nanos = effective.nanos();
-        self.client_bytes = u16::try_from(location.client.len())
-            .expect("a line, and so a name, is shorter than 64 KiB");
-        self.client_at =
-            u8::try_from(client_at(location)).expect("a server's name and a difference are short");
+        let client_bytes = location.client.len();
+        let stored = Stored {
+            number: 0,
+            effective: location.effective(),
+            client_at: u8::try_from(client_at(location))
+                .expect("a server's name and a difference are short"),
+            client_bytes: u16::try_from(client_bytes)
+                .expect("a line, and so a name, is shorter than 64 KiB"),
+            line: location.line,
+        };
+        self.set_stored(&stored, source);
+    }
+
+    /// The same from what a snapshot keeps.
+    fn set_stored(&mut self, stored: &Stored<'_>, source: Source) {
+        self.effective_seconds = stored.effective.seconds();
+        self.effective_nanos = stored.effective.nanos();
+        self.client_bytes = stored.client_bytes;
+        self.client_at = stored.client_at;
         self.source = source;
-        self.line.set(location.line);
+        self.line.set(stored.line);
     }
 
     /// Reads a little of each of its cache lines: of the line's beginning, middle and end, and of what
@@ -185,8 +221,19 @@ impl Record {
         self.line = Text::EMPTY;
     }
 
-    fn location(&self) -> Location<'_> {
-        parse_at(self.line.as_bytes()).expect("the table holds only lines that were read")
+    /// `None` if a snapshot had a line there that is none.
+    fn location(&self) -> Option<Location<'_>> {
+        parse_at(self.line.as_bytes())
+    }
+
+    fn stored(&self) -> Stored<'_> {
+        Stored {
+            number: self.number,
+            effective: self.effective(),
+            client_at: self.client_at,
+            client_bytes: self.client_bytes,
+            line: self.line.as_bytes(),
+        }
     }
 
     fn change(&self) -> Change<'_> {
@@ -203,7 +250,10 @@ impl Record {
         let by_time = location.effective().cmp(&self.effective());
         by_time.then_with(|| match location.line == self.line.as_bytes() {
             true => Ordering::Equal,
-            false => location.recency(&self.location()),
+            false => {
+                let held = self.location();
+                held.map_or(Ordering::Greater, |held| location.recency(&held))
+            }
         })
     }
 }
@@ -224,7 +274,7 @@ impl Table {
             feed: Feed::default(),
             oldest: Timestamp::MIN,
             lost: Timestamp::MIN,
-            loadable: 0,
+            is_loading: false,
         }
     }
 
@@ -259,77 +309,77 @@ impl Table {
         self.feed.end()
     }
 
-    /// Makes room for so many records, which may be loaded if they are the first.
-    pub fn expect(&mut self, records: usize) {
-        if self.records.is_empty() && self.oldest == Timestamp::MIN {
-            self.records.reserve(records);
-            self.index.reserve(records);
-            self.loadable = records;
-        }
+    /// Forgets everything, numbers included.
+    pub fn clear(&mut self) {
+        let oldest = self.oldest;
+        *self = Table::new(self.index.keys());
+        self.oldest = oldest;
     }
 
-    /// Takes a report in like [`Table::accept`], but as long as no more come than were expected it is
-    /// not looked for: most likely all are of different clients. [`Table::settle`] must be called before
-    /// anything else is looked for.
+    /// Makes room for so many records.
+    pub fn expect(&mut self, records: usize) {
+        self.records.reserve(records);
+        self.index.reserve(records);
+    }
+
+    /// Takes in what a snapshot kept, with its number, unless it has expired. `false`, and nothing is done,
+    /// if the numbers do not rise, or the line does not reach to the end of the client's name.
     ///
-    /// Of millions each look-up is memory to wait for. Here records are only written one after the
-    /// other, and the index is filled a small part at a time.
-    ///
-    /// A report that is not news takes a number, too.
-    pub fn load(&mut self, key: Key, location: &Location<'_>, source: Source) {
-        if self.loadable == 0 {
-            self.accept(key, location, source);
-            return;
+    /// It is not looked for: in a snapshot almost all records are of different clients, and of millions
+    /// each look-up is memory to wait for. Here records are only written one after the other. Before
+    /// anything is looked for, [`Table::build_index`] must be called.
+    pub fn load(&mut self, stored: &Stored<'_>) -> bool {
+        let Some(client) = stored.client() else {
+            return false;
+        };
+        let before = stored.number.checked_sub(1);
+        if !before.is_some_and(|before| self.feed.advance(before)) {
+            return false;
         }
-        debug_assert!(
-            key.is_same(self.key(location.client)),
-            "another client's key"
-        );
-        let slot = self.place(location, source);
+        if stored.effective < self.oldest {
+            return self.feed.advance(stored.number);
+        }
+        self.is_loading = true;
+        let key = self.key(client);
+        let slot = self.free_slot();
+        self.records[slot as usize].set_stored(stored, Source::Own);
         self.index.load(key, slot);
         self.append(slot);
-        self.loadable -= 1;
-        if self.loadable == 0 {
-            self.settle_loaded();
-        }
+        true
     }
 
-    /// Lets what was loaded be found. Of each client the most recent report stays.
-    pub fn settle(&mut self) {
-        if self.loadable > 0 {
-            self.loadable = 0;
-            self.settle_loaded();
-        }
-    }
-
-    fn settle_loaded(&mut self) {
-        let records = &self.records;
-        let client = |slot: u32| records[slot as usize].client();
-        let others = self.index.settle(|a, b| client(a) == client(b));
-        if others.is_empty() {
+    /// Lets what was loaded be found. Of each client what was loaded last stays.
+    pub fn build_index(&mut self) {
+        if !std::mem::take(&mut self.is_loading) {
             return;
         }
-        for slot in others {
-            let record = &self.records[slot as usize];
-            let key = self.key(record.client());
-            let held = self.find(key, record.client());
-            let held = held.expect("another of the same client is in the index");
-            let is_news = self.records[held as usize].recency_of(&record.location());
-            let older = match is_news == Ordering::Greater {
-                true => {
-                    self.index.remove(key, held);
-                    self.index.insert(key, slot);
-                    held
-                }
-                false => slot,
-            };
-            self.records[older as usize].clear();
-            self.free.push(older);
+        let records = &self.records;
+        let client = |slot: u32| records[slot as usize].client();
+        let superseded = self.index.build(|a, b| client(a) == client(b));
+        if superseded.is_empty() {
+            return;
+        }
+        for slot in superseded {
+            self.records[slot as usize].clear();
+            self.free.push(slot);
         }
         let mut cursor = 0;
         while let Some(reached) = self.sweep(cursor) {
             cursor = reached; // more than half of the feed may be of them
         }
+    }
+
+    /// Takes in a change that a journal recorded, as the next of the feed. It was decided when it was
+    /// written that it is one, so nothing is decided again: only what has expired is left out, and its
+    /// number is used up.
+    pub fn replay(&mut self, key: Key, location: &Location<'_>) {
+        if location.effective() < self.oldest {
+            let next = self.feed.end() + 1;
+            self.feed.advance(next);
+            return;
+        }
+        let found = self.find(key, location.client);
+        self.put(key, location, Source::Own, found);
     }
 
     /// Lets the feed go on after `number`, which no entry need have. `false`, and nothing is done,
@@ -350,9 +400,6 @@ impl Table {
     /// Here each step is taken for all of them before the next, in loads that do not depend on each
     /// other, so that the processor waits for many at a time.
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k mut Key>) {
-        if self.loadable > 0 {
-            return; // nothing will be looked up
-        }
         let mut near: [Option<&mut Key>; PREFETCH_MAX] = [const { None }; PREFETCH_MAX];
         let mut bits = 0;
         for (near, key) in near.iter_mut().zip(keys) {
@@ -379,7 +426,7 @@ impl Table {
     pub fn location_at(&self, key: Key, client: &[u8]) -> Option<Location<'_>> {
         let slot = self.find(key, client)?;
         let record = &self.records[slot as usize];
-        (record.effective() >= self.oldest).then(|| record.location())
+        (record.effective() >= self.oldest).then(|| record.location())?
     }
 
     /// Takes a report in if it is more recent than what is held, and has not expired. Says whether
@@ -393,23 +440,25 @@ impl Table {
             self.lost = self.lost.max(location.effective());
             return false;
         }
-        let slot = match self.find(key, location.client) {
-            Some(slot) => {
-                let record = &mut self.records[slot as usize];
-                if record.recency_of(location) != Ordering::Greater {
-                    return false;
-                }
-                record.set(location, source);
-                slot
-            }
-            None => {
-                let slot = self.place(location, source);
-                self.index.insert(key, slot);
-                slot
-            }
-        };
-        self.append(slot);
+        let found = self.find(key, location.client);
+        if let Some(slot) = found
+            && self.records[slot as usize].recency_of(location) != Ordering::Greater
+        {
+            return false;
+        }
+        self.put(key, location, source, found);
         true
+    }
+
+    /// Writes a record where the client's was found, or else to a slot of its own.
+    fn put(&mut self, key: Key, location: &Location<'_>, source: Source, found: Option<u32>) {
+        let slot = found.unwrap_or_else(|| {
+            let slot = self.free_slot();
+            self.index.insert(key, slot);
+            slot
+        });
+        self.records[slot as usize].set(location, source);
+        self.append(slot);
     }
 
     /// Appends to the feed that the record in `slot` has changed.
@@ -423,7 +472,7 @@ impl Table {
 
     /// What always holds, at the price of a look at everything.
     pub fn check_invariants(&self) {
-        assert_eq!(self.loadable, 0, "what was loaded is not found");
+        assert!(!self.is_loading, "what was loaded is not found");
         let latest = |slot: u32| self.records[slot as usize].number;
         self.feed.check_invariants(self.len(), latest);
         let indexed = self.index.len();
@@ -443,7 +492,7 @@ impl Table {
     }
 
     fn find(&self, key: Key, client: &[u8]) -> Option<u32> {
-        debug_assert_eq!(self.loadable, 0, "what was loaded is not found");
+        debug_assert!(!self.is_loading, "what was loaded is not found");
         let likely = self.records.get(key.likely as usize);
         if likely.is_some_and(|record| record.client() == client) {
             return Some(key.likely);
@@ -452,14 +501,12 @@ impl Table {
         self.index.find(key, is_right)
     }
 
-    fn place(&mut self, location: &Location<'_>, source: Source) -> u32 {
-        let slot = self.free.pop().unwrap_or_else(|| {
+    fn free_slot(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
             self.records.push(Record::empty());
             let last = self.records.len() - 1;
             u32::try_from(last).expect("memory ends long before 2^32 records")
-        });
-        self.records[slot as usize].set(location, source);
-        slot
+        })
     }
 
     /// The entries of the feed after `cursor`, each with its slot and the record that is there now:
@@ -497,6 +544,15 @@ impl Table {
         self.walk(cursor).map(|(number, _, record)| {
             let is_shown = record.number == number && record.effective() >= self.oldest;
             (number, is_shown.then(|| record.change()))
+        })
+    }
+
+    /// The numbers of the feed after `cursor`, each with the record that changed then, unless it has
+    /// changed again since: for a snapshot, which keeps all that is held, expired or not.
+    pub fn stored_after(&self, cursor: u64) -> impl Iterator<Item = (u64, Option<Stored<'_>>)> {
+        self.walk(cursor).map(|(number, _, record)| {
+            let is_latest = record.number == number;
+            (number, is_latest.then(|| record.stored()))
         })
     }
 
@@ -660,6 +716,18 @@ mod tests {
         format!("AT Blake +0.000000000 {client} +00+000 {time}")
     }
 
+    /// A report as a snapshot keeps it.
+    fn stored(line: &str, number: u64) -> Stored<'_> {
+        let location = parse_at(line.as_bytes()).expect("it is one");
+        Stored {
+            number,
+            effective: location.effective(),
+            client_at: client_at(&location) as u8,
+            client_bytes: location.client.len() as u16,
+            line: location.line,
+        }
+    }
+
     /// Sweeps the whole table.
     fn sweep_all(table: &mut Table) -> usize {
         let (mut cursor, mut slices) = (0, 0);
@@ -815,17 +883,77 @@ mod tests {
         const CLIENTS: usize = 10;
         let mut table = Table::new((1, 2));
         table.expect(LINES);
-        let mut load = |line: usize| {
-            let line = report(&format!("c{}", line % CLIENTS), line as i64);
-            let location = parse_at(line.as_bytes()).expect("it is one");
-            table.load(table.key(location.client), &location, Source::Own);
-        };
-        (0..LINES).for_each(&mut load);
+        for line in 0..LINES {
+            let text = report(&format!("c{}", line % CLIENTS), line as i64);
+            assert!(table.load(&stored(&text, 1 + line as u64)));
+        }
+        table.build_index();
         table.check_invariants();
         let latest = (LINES - CLIENTS..LINES).map(|line| line as i64);
         let latest = latest.map(|time| report(&format!("c{}", time % CLIENTS as i64), time));
         assert_eq!(contents(&table), latest.collect::<Vec<_>>());
         assert_eq!(table.len(), CLIENTS);
+    }
+
+    #[test]
+    fn what_no_table_can_have_stored_is_not_loaded() {
+        let line = report("kiwi", 10);
+        let good = stored(&line, 5);
+        let mut table = Table::new((1, 2));
+        for (change, want) in [
+            (Stored { number: 0, ..good }, false),
+            (good, true),
+            (good, false), // numbers rise
+            (
+                Stored {
+                    number: 6,
+                    client_bytes: 60,
+                    ..good
+                },
+                false,
+            ),
+            (
+                Stored {
+                    number: 6,
+                    client_at: 200,
+                    ..good
+                },
+                false,
+            ),
+            (
+                Stored {
+                    number: 6,
+                    client_bytes: 0,
+                    ..good
+                },
+                false,
+            ),
+            (
+                Stored {
+                    number: u64::MAX,
+                    ..good
+                },
+                false,
+            ),
+            (
+                Stored {
+                    number: 7,
+                    client_at: 0,
+                    line: b"kiwi",
+                    ..good
+                },
+                true,
+            ),
+        ] {
+            assert_eq!(table.load(&change), want, "{change:?}");
+        }
+        table.build_index();
+        table.check_invariants();
+        assert_eq!((table.len(), table.end()), (1, 7));
+        // What is no AT line is unknown, and gives way to the first that is one.
+        assert_eq!(table.location(b"kiwi"), None);
+        assert!(accept(&mut table, &report("kiwi", 10), Source::Own));
+        assert!(table.location(b"kiwi").is_some());
     }
 
     fn updates() -> impl Strategy<Value = Vec<String>> {
@@ -940,30 +1068,35 @@ mod tests {
 
         /// As a checkpoint is, each with its number, though few clients are in it only once.
         #[test]
-        fn what_is_loaded_is_as_if_each_were_accepted(
+        fn what_is_stored_and_loaded_again_is_the_same(
             lines in updates(),
-            expected in 1..80_usize,
-            settled in 0..60_usize,
+            split in 0..60_usize,
+            oldest in 0..4_i64,
         ) {
-            let (mut loaded, mut accepted) = (Table::new((1, 2)), Table::new((3, 4)));
-            loaded.expect(expected);
-            for (before, line) in lines.iter().enumerate() {
-                if before == settled {
-                    loaded.settle();
-                }
-                let location = parse_at(line.as_bytes()).expect(line);
-                for table in [&mut loaded, &mut accepted] {
-                    prop_assert!(table.advance(2 * before as u64));
-                }
-                loaded.load(loaded.key(location.client), &location, Source::Own);
-                accept(&mut accepted, line, Source::Own);
+            // Some changes come as a snapshot, the others as the journal after it.
+            let (early, late) = lines.split_at(split.min(lines.len()));
+            let mut table = table_with(early);
+            let mut loaded = Table::new((3, 4));
+            loaded.expire_before(Timestamp::new(oldest, 0));
+            loaded.expect(table.len());
+            for (_, stored) in table.stored_after(0) {
+                prop_assert!(stored.is_none_or(|stored| loaded.load(&stored)));
             }
-            loaded.settle();
+            loaded.build_index();
+            prop_assert!(loaded.advance(table.end()));
+            for line in late {
+                if accept(&mut table, line, Source::Own) {
+                    let location = parse_at(line.as_bytes()).expect(line);
+                    loaded.replay(loaded.key(location.client), &location);
+                }
+            }
+            table.expire_before(Timestamp::new(oldest, 0));
             loaded.check_invariants();
-            prop_assert!(loaded.changes_after(0).eq(accepted.changes_after(0)));
+            prop_assert_eq!(loaded.end(), table.end());
+            prop_assert!(loaded.changes_after(0).eq(table.changes_after(0)));
             for line in &lines {
                 let client = parse_at(line.as_bytes()).expect(line).client;
-                prop_assert_eq!(loaded.location(client), accepted.location(client));
+                prop_assert_eq!(loaded.location(client), table.location(client));
             }
         }
 

@@ -1,0 +1,149 @@
+//! What a journal gives back to a node at its start, before anything else happens.
+//!
+//! `Node` lends what is filled, and the journal's recovery is the caller. It says what the journal
+//! holds; whether the journal can be relied on is decided there. If it cannot, it starts over
+//! ([`Recovery::start_over`]) and gives locations only ([`Recovery::salvage`]): then this incarnation
+//! claims nothing of those before it, and knows no mark of a neighbour, so neighbours send everything
+//! and are sent everything.
+
+use super::history::History;
+use super::link::Link;
+use super::location::Location;
+use super::protocol::{Incarnation, Mark, parse_at};
+use super::table::{Key, PREFETCH_MAX, Source, Stored, Table};
+use crate::time::Timestamp;
+use crate::topology::ServerName;
+
+/// A node that knows nothing yet.
+#[derive(Debug)]
+pub struct Recovery<'a> {
+    /// Whose it is.
+    pub name: &'a ServerName,
+    /// The incarnation that is about to begin.
+    pub incarnation: Incarnation,
+    /// What has an effective time before this has expired, and is not taken in.
+    pub oldest: Timestamp,
+    pub(super) table: &'a mut Table,
+    pub(super) history: &'a mut History,
+    pub(super) links: &'a mut [Link],
+}
+
+impl Recovery<'_> {
+    /// Forgets all that was given so far.
+    pub fn start_over(&mut self) {
+        self.table.clear();
+        self.table.expire_before(self.oldest);
+        self.history.forget();
+        for link in &mut *self.links {
+            link.recall_known(None, None);
+        }
+    }
+
+    /// Makes room for so many locations.
+    pub fn expect(&mut self, locations: usize) {
+        self.table.expect(locations);
+    }
+
+    /// Takes in a location of a snapshot. `false` if it cannot be one: see [`Table::load`].
+    pub fn load(&mut self, stored: &Stored<'_>) -> bool {
+        self.table.load(stored)
+    }
+
+    /// Ends the loading of a snapshot.
+    pub fn build_index(&mut self) {
+        self.table.build_index();
+    }
+
+    /// How many locations there are.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The number of the last change.
+    pub fn end(&self) -> u64 {
+        self.table.end()
+    }
+
+    /// Lets the feed have come to `end`. `false`, and nothing is done, if it has gone beyond that, or
+    /// can never come to it.
+    pub fn advance(&mut self, end: u64) -> bool {
+        self.table.advance(end)
+    }
+
+    /// Takes in the next changes of the feed, as `AT` lines. `false` if one is none; those before it
+    /// were taken in.
+    pub fn replay(&mut self, lines: &[&[u8]]) -> bool {
+        self.prepare(lines, |table, key, location| table.replay(key, location))
+    }
+
+    /// Takes in the locations that these lines tell of, in any order. What is no `AT` line is left out.
+    pub fn salvage(&mut self, lines: &[&[u8]]) {
+        let mut rest = lines;
+        while !self.prepare(rest, |table, key, location| {
+            table.accept(key, location, Source::Own);
+        }) {
+            let bad = rest.iter().position(|line| parse_at(line).is_none());
+            rest = bad.map_or(&[][..], |bad| &rest[bad + 1..]);
+        }
+    }
+
+    /// Reads lines and brings near what they need of the table, some at a time, before each is taken.
+    fn prepare(
+        &mut self,
+        lines: &[&[u8]],
+        mut take: impl FnMut(&mut Table, Key, &Location<'_>),
+    ) -> bool {
+        for some in lines.chunks(PREFETCH_MAX) {
+            let read = some.iter().map_while(|line| parse_at(line));
+            let read = read.map(|location| (self.table.key(location.client), location));
+            let mut read: Vec<_> = read.collect();
+            self.table.prefetch(read.iter_mut().map(|(key, _)| key));
+            for (key, location) in &read {
+                take(self.table, *key, location);
+            }
+            if read.len() < some.len() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Notes which incarnation of a neighbour was heard last, and what is known of its feed. A server
+    /// that is no neighbour any longer is left out.
+    pub fn know(&mut self, neighbour: &[u8], heard: Option<Incarnation>, known: Option<Mark>) {
+        let mut links = self.links.iter_mut();
+        if let Some(link) = links.find(|link| link.neighbour.as_bytes() == neighbour) {
+            link.recall_known(heard, known);
+        }
+    }
+
+    /// Whether a server is a neighbour.
+    pub fn is_neighbour(&self, name: &[u8]) -> bool {
+        self.links
+            .iter()
+            .any(|link| link.neighbour.as_bytes() == name)
+    }
+
+    /// Notes an earlier incarnation of this feed that ended at `end`, later than those that are known.
+    pub fn earlier(&mut self, incarnation: Incarnation, end: u64) {
+        self.history.recall(incarnation, end);
+    }
+
+    /// Notes that an incarnation began when the feed had come to `end`.
+    pub fn began(&mut self, incarnation: Incarnation, end: u64) {
+        self.history.begin(incarnation, end);
+    }
+
+    /// Begins the present incarnation: all has been taken in. Gives the number that the feed has come to.
+    pub fn begin(self) -> u64 {
+        self.table.build_index();
+        let end = self.table.end();
+        self.history.begin(self.incarnation, end);
+        end
+    }
+}
