@@ -7,7 +7,7 @@
 //! ```text
 //! 3  server      where the floors meet: events -> node -> actions   standin   Twitter's double
 //! 2  net         the reactor: sockets, one turn after the other
-//!    twitter     Twitter asked by worker threads       log          the journal
+//!    twitter     Twitter asked by worker threads       log, journal the memory
 //! 1  node        one server as a state machine: lines, table, feed, links
 //! 0  line_buffer, topology, time, connection_id, random
 //! ```
@@ -21,6 +21,7 @@
 //! ```
 
 pub mod connection_id;
+pub mod journal;
 pub mod line_buffer;
 pub mod log;
 pub mod net;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 4] = [
     &["connection_id", "line_buffer", "random", "time", "topology"],
     &["node"],
-    &["log", "net", "twitter"],
+    &["journal", "log", "net", "twitter"],
     &["server", "standin"],
 ];
 
