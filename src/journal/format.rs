@@ -1,0 +1,312 @@
+//! The format of the journal's files, byte by byte: names, preamble, batches, entries. Each is read and
+//! written side by side; docs/JOURNAL.md describes it.
+//!
+//! Pure. Numbers are little endian. What is read may be anything: no length is believed before it is
+//! checked, and what cannot be is `None`.
+
+use std::fmt;
+
+use crc32c::crc32c;
+
+use crate::time::Timestamp;
+
+/// The version of the format that this program writes, and the only one that it reads.
+pub const VERSION: u32 = 1;
+
+const MAGIC: [u8; 8] = *b"herd-jnl";
+
+/// Every file begins with the magic, the version and a checksum of both: so it is in all versions.
+pub const PREAMBLE_BYTES: usize = 16;
+
+/// The header of a batch: the checksum of the rest of it, the length and the checksum of the body, the
+/// chain, the first number, the time.
+pub const HEADER_BYTES: usize = 36;
+
+/// A batch that has grown longer than this many bytes is written at once, ...
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// ... so with a last entry of the longest line no body is longer than this.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// What the first batch of all follows.
+pub const CHAIN_AT_BIRTH: u32 = 0;
+
+/// The most numbers that an entry has.
+const NUMBERS_MAX: usize = 5;
+
+/// In the first batch of each file: its kind, the journal's id, the sequence number; the server's name.
+pub const HEAD: u8 = b'h';
+/// A change, the next of the feed: its line.
+pub const CHANGE: u8 = b'c';
+/// What is known of a neighbour: the incarnation heard last, that of the mark, the mark's number; its
+/// name. An incarnation is 0 if there is none.
+pub const KNOWN: u8 = b'k';
+/// The highest mark that a neighbour is sent: the number; its name.
+pub const MARKED: u8 = b'm';
+/// An incarnation begins, or in a snapshot is the present one: which, the number that the feed has come
+/// to, after how many seconds and nanoseconds records expire in it, or 0.
+pub const BEGAN: u8 = b'b';
+/// In a snapshot, an earlier incarnation: which, the last number that it gave.
+pub const EARLIER: u8 = b'i';
+/// A snapshot begins: how many locations it will have, about.
+pub const EXPECT: u8 = b'x';
+/// In a snapshot: the location's number less that before it, its effective time, where the client's name
+/// begins in the line and how long it is; the line.
+pub const LOCATION: u8 = b'l';
+/// A snapshot ends: what the first batch of its segment follows, the number that the feed has come to,
+/// how many locations there were.
+pub const END: u8 = b'e';
+
+/// How many numbers an entry of this kind has, and whether there is a text behind them.
+fn shape(kind: u8) -> Option<(usize, bool)> {
+    Some(match kind {
+        HEAD | KNOWN => (3, true),
+        CHANGE => (0, true),
+        MARKED => (1, true),
+        BEGAN => (4, false),
+        EARLIER => (2, false),
+        EXPECT => (1, false),
+        LOCATION => (5, true),
+        END => (3, false),
+        _ => return None,
+    })
+}
+
+/// The preamble of this version.
+pub fn preamble() -> [u8; PREAMBLE_BYTES] {
+    let mut preamble = [0; PREAMBLE_BYTES];
+    preamble[..8].copy_from_slice(&MAGIC);
+    preamble[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    let crc = crc32c(&preamble[..12]);
+    preamble[12..].copy_from_slice(&crc.to_le_bytes());
+    preamble
+}
+
+/// The version of the format that a preamble tells of, if it is one.
+pub fn version(preamble: &[u8; PREAMBLE_BYTES]) -> Option<u32> {
+    let is_whole = u32_at(preamble, 12) == crc32c(&preamble[..12]);
+    (is_whole && preamble.starts_with(&MAGIC)).then(|| u32_at(preamble, 8))
+}
+
+/// What a file is. The number is that in its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Everything that was known at some time.
+    Snapshot = 1,
+    /// Changes, as they came.
+    Segment = 2,
+}
+
+/// The name of a file: `journal-000000000000002a`, `snapshot-000000000000002a`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileName {
+    /// What it is.
+    pub kind: Kind,
+    /// Which of all, in the order in which they were begun.
+    pub sequence: u64,
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Snapshot => "snapshot",
+            Kind::Segment => "journal",
+        };
+        write!(f, "{kind}-{:016x}", self.sequence)
+    }
+}
+
+impl FileName {
+    /// Reads a name, and gives what follows it: a file that is in use has no such ending.
+    pub fn parse(text: &str) -> Option<(FileName, &str)> {
+        let (kind, rest) = match text.strip_prefix("journal-") {
+            Some(rest) => (Kind::Segment, rest),
+            None => (Kind::Snapshot, text.strip_prefix("snapshot-")?),
+        };
+        let (digits, ending) = rest.split_at_checked(16)?;
+        let sequence = u64::from_str_radix(digits, 16).ok()?;
+        let is_ours = format!("{sequence:016x}") == digits;
+        is_ours.then_some((FileName { kind, sequence }, ending))
+    }
+}
+
+/// The header of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The checksum of the rest of the header, and so of the body: what the next batch follows.
+    pub crc: u32,
+    /// The length of the body in bytes.
+    pub body_bytes: usize,
+    body_crc: u32,
+    /// The checksum of the header before.
+    pub chain: u32,
+    /// The number of the first change in the batch, or of the next if it has none. In a snapshot the
+    /// first location's number counts from here.
+    pub first: u64,
+    /// When the turn was.
+    pub time: Timestamp,
+}
+
+impl Header {
+    /// Reads a header. `None` if it is damaged.
+    pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
+        let crc = u32_at(bytes, 0);
+        if crc != crc32c(&bytes[4..]) {
+            return None;
+        }
+        let seconds = u64_at(bytes, 24) as i64;
+        let header = Header {
+            crc,
+            body_bytes: u32_at(bytes, 4) as usize,
+            body_crc: u32_at(bytes, 8),
+            chain: u32_at(bytes, 12),
+            first: u64_at(bytes, 16),
+            time: timestamp(seconds, u32_at(bytes, 32).into())?,
+        };
+        (header.body_bytes <= BODY_BYTES_MAX).then_some(header)
+    }
+
+    /// Whether this is the body.
+    pub fn is_of(&self, body: &[u8]) -> bool {
+        crc32c(body) == self.body_crc
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let bytes = bytes[at..].first_chunk();
+    u32::from_le_bytes(*bytes.expect("the places of fields are in the header"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+/// A time, if it is one that can be reckoned with.
+pub fn timestamp(seconds: i64, nanos: u64) -> Option<Timestamp> {
+    let is_one = nanos < 1_000_000_000 && seconds.unsigned_abs() < 1 << 60;
+    is_one.then(|| Timestamp::new(seconds, nanos as u32))
+}
+
+/// A batch being composed: room for the header, then entries.
+#[derive(Debug)]
+pub struct Batch(Vec<u8>);
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch(vec![0; HEADER_BYTES])
+    }
+}
+
+impl Batch {
+    /// Whether it has no entry.
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == HEADER_BYTES
+    }
+
+    /// Whether it is to be written before any more is added.
+    pub fn is_full(&self) -> bool {
+        self.0.len() > BATCH_BYTES_MAX
+    }
+
+    /// Drops all entries, and the memory that they needed if that was much.
+    pub fn clear(&mut self) {
+        self.0.truncate(HEADER_BYTES);
+        self.0.shrink_to(2 * BATCH_BYTES_MAX);
+    }
+
+    /// Adds an entry.
+    #[inline]
+    pub fn add<const N: usize>(&mut self, kind: u8, numbers: [u64; N], text: &[u8]) {
+        debug_assert_eq!(shape(kind).map(|(numbers, _)| numbers), Some(N));
+        self.0.push(kind);
+        for number in numbers {
+            self.varint(number);
+        }
+        if !text.is_empty() {
+            self.varint(text.len() as u64);
+            self.0.extend_from_slice(text);
+        }
+    }
+
+    fn varint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
+    }
+
+    /// Writes the header. Gives the batch as it is to be written, and its checksum, which the next
+    /// batch follows.
+    pub fn seal(&mut self, chain: u32, first: u64, time: Timestamp) -> (&[u8], u32) {
+        let (header, body) = self.0.split_at_mut(HEADER_BYTES);
+        header[4..8].copy_from_slice(&(body.len() as u32).to_le_bytes());
+        header[8..12].copy_from_slice(&crc32c(body).to_le_bytes());
+        header[12..16].copy_from_slice(&chain.to_le_bytes());
+        header[16..24].copy_from_slice(&first.to_le_bytes());
+        header[24..32].copy_from_slice(&time.seconds().to_le_bytes());
+        header[32..36].copy_from_slice(&time.nanos().to_le_bytes());
+        let crc = crc32c(&header[4..]);
+        header[..4].copy_from_slice(&crc.to_le_bytes());
+        (&self.0, crc)
+    }
+}
+
+/// An entry of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// What it is.
+    pub kind: u8,
+    /// Its numbers, then zeros.
+    pub numbers: [u64; NUMBERS_MAX],
+    /// Its text, if it has one.
+    pub text: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// Takes the next entry from the front of a body. `None` if there is none.
+    #[inline]
+    pub fn take(body: &mut &'a [u8]) -> Option<Entry<'a>> {
+        let kind = *body.split_off_first()?;
+        let (count, has_text) = shape(kind)?;
+        let mut numbers = [0; NUMBERS_MAX];
+        for number in &mut numbers[..count] {
+            *number = take_varint(body)?;
+        }
+        let text = match has_text {
+            true => {
+                let bytes = usize::try_from(take_varint(body)?).ok()?;
+                body.split_off(..bytes)?
+            }
+            false => &[],
+        };
+        Some(Entry {
+            kind,
+            numbers,
+            text,
+        })
+    }
+}
+
+#[inline]
+fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let byte = *rest.split_off_first()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// A number that may be negative, as one that may not and is small if it is.
+pub fn zigzag(number: i64) -> u64 {
+    (number << 1 ^ number >> 63) as u64
+}
+
+/// The reverse.
+pub fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}

@@ -1,0 +1,375 @@
+//! The journal over a simulated folder.
+
+mod disk;
+mod life;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use disk::{Fault, Folder, Part};
+use herd::journal::{Fsync, Notice, State};
+use herd::node::protocol::{Incarnation, parse_at};
+use herd::random::SplitMix64;
+use life::{Known, Life, at};
+
+/// A start must know exactly this, and claim it: the state after some turn.
+#[track_caller]
+fn assert_sure(life: &Life, want: &Known, incarnation: u64) {
+    assert!(life.recovered.is_sure, "{:?}", life.notices);
+    let mut found = life.known();
+    let own = found.incarnations.pop().expect("the present one");
+    assert_eq!((own.0.0, own.1), (incarnation, want.end));
+    assert_eq!(found, *want);
+}
+
+#[test]
+fn what_was_committed_is_known_after_a_restart() {
+    let folder = Folder::default();
+    let mut life = Life::begin(&folder, 1, at(0));
+    for incarnation in 2..12 {
+        life.hear_client("kiwi", 3);
+        life.hear_client("emu", 2);
+        life.commit();
+        life.link(incarnation, 0xb0);
+        life.hear_line(
+            incarnation,
+            &format!("AT Bryant +0.000000000 moa{incarnation} +00+000 5"),
+        );
+        life.hear_line(incarnation, &format!("MARK {incarnation}"));
+        life.mark(life.node.table().end());
+        life.commit();
+        if incarnation % 3 == 0 {
+            life.snapshot();
+            life.pass(1);
+            life.hear_client("kiwi", 0);
+            life.commit();
+        }
+        let want = life.acknowledged.last().expect("there are turns").clone();
+        folder.kill();
+        life = Life::begin(&folder, incarnation, at(incarnation as i64));
+        assert_sure(&life, &want, incarnation);
+        life.node.check_invariants();
+    }
+    let names: Vec<_> = folder.contents().into_keys().collect();
+    let want = [
+        "journal-000000000000000b",
+        "journal-000000000000000c",
+        "journal-000000000000000d",
+    ];
+    assert_eq!(names[..3], want, "what the last snapshot replaced is gone");
+    assert_eq!(
+        names.last().map(|name| &name[..]),
+        Some("snapshot-000000000000000b")
+    );
+}
+
+/// What a start found in doubt: true locations, and no claim.
+#[track_caller]
+fn assert_doubt(life: &Life, true_lines: &BTreeSet<String>, incarnation: u64) {
+    assert!(!life.recovered.is_sure, "it cannot be sure");
+    let found = life.known();
+    let lines: BTreeSet<_> = found.lines.into_values().collect();
+    assert!(lines.is_subset(true_lines), "{lines:?}");
+    let own = (Incarnation(incarnation), found.end);
+    assert_eq!(
+        found.incarnations,
+        [own],
+        "it claims to have been there before"
+    );
+    assert_eq!(found.known, (None, None));
+    assert_eq!(found.marked, 0);
+}
+
+/// A journal with all that a journal can have. Gives the states that were acknowledged.
+fn small_journal(folder: &Folder) -> Vec<Known> {
+    let mut acknowledged = Vec::new();
+    for incarnation in 1..=3_u64 {
+        let mut life = Life::begin(folder, incarnation, at(incarnation as i64));
+        life.hear_client("kiwi", 3);
+        life.commit();
+        life.link(incarnation, 0xb0);
+        life.hear_line(
+            incarnation,
+            &format!("AT Bryant +0.000000000 moa +00+000 {incarnation}"),
+        );
+        life.hear_line(incarnation, &format!("MARK {incarnation}"));
+        life.commit();
+        life.mark(life.node.table().end());
+        if incarnation == 2 {
+            life.hear_client("emu", 2);
+            life.snapshot();
+        }
+        life.hear_client(&format!("rhea{incarnation}"), 1);
+        life.commit();
+        acknowledged.append(&mut life.acknowledged);
+        folder.kill();
+    }
+    acknowledged
+}
+
+/// Begins an incarnation on a folder that somebody has changed, and checks what it claims. Says whether
+/// it was sure.
+#[track_caller]
+fn check(contents: &BTreeMap<String, Vec<u8>>, acknowledged: &[Known], what: &str) -> bool {
+    let folder = Folder::with(contents);
+    let mut life = Life::begin(&folder, 99, at(99));
+    life.node.check_invariants();
+    let true_lines = acknowledged.iter().flat_map(|known| known.lines.values());
+    let true_lines: BTreeSet<_> = true_lines.cloned().collect();
+    let is_sure = life.recovered.is_sure;
+    if is_sure {
+        let mut found = life.known();
+        found.incarnations.pop();
+        let birth = Known::default();
+        let is_one = acknowledged
+            .iter()
+            .chain([&birth])
+            .any(|known| *known == found);
+        assert!(is_one, "{what}: never was what was found: {found:#?}");
+    } else {
+        assert_doubt(&life, &true_lines, 99);
+    }
+    // Whatever it was, the journal is in order again once all is at rest.
+    life.hear_client("penguin", 0);
+    life.rest();
+    let want = life.known();
+    folder.kill();
+    let life = Life::begin(&folder, 100, at(100));
+    assert_sure(&life, &want, 100);
+    is_sure
+}
+
+#[test]
+fn whatever_is_cut_off_a_start_is_right_or_in_doubt() {
+    let folder = Folder::default();
+    let acknowledged = small_journal(&folder);
+    let contents = folder.contents();
+    for (name, bytes) in &contents {
+        let (mut sure, mut doubt) = (0, 0);
+        for len in 0..bytes.len() {
+            let mut contents = contents.clone();
+            contents.insert(name.clone(), bytes[..len].to_vec());
+            match check(&contents, &acknowledged, &format!("{name} cut to {len}")) {
+                true => sure += 1,
+                false => doubt += 1,
+            }
+        }
+        let is_last = contents.keys().rfind(|name| name.starts_with("journal")) == Some(name);
+        assert_eq!((sure > 0, doubt > 0), (is_last, !is_last), "{name}");
+    }
+}
+
+#[test]
+fn whatever_bit_is_flipped_a_start_is_in_doubt() {
+    let folder = Folder::default();
+    let acknowledged = small_journal(&folder);
+    let contents = folder.contents();
+    for (name, bytes) in &contents {
+        for at in 0..8 * bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            let mut contents = contents.clone();
+            contents.insert(name.clone(), flipped);
+            let what = format!("{name}, bit {at}");
+            assert!(!check(&contents, &acknowledged, &what), "{what}");
+        }
+    }
+}
+
+/// Some turns of an incarnation, with all that a journal does. Gives it as it was in the end, `None` if
+/// it could not begin.
+fn live(folder: &Folder, incarnation: u64, fsync: Fsync) -> Option<Life> {
+    let now = at(10 * incarnation as i64);
+    let mut life = Life::of("Blake", folder, incarnation, now, fsync, None).ok()?;
+    life.hear_client("kiwi", 3);
+    life.commit();
+    life.link(incarnation, 0xb0);
+    life.hear_line(
+        incarnation,
+        &format!("AT Bryant +0.000000000 moa +00+000 {incarnation}"),
+    );
+    life.hear_line(incarnation, &format!("MARK {incarnation}"));
+    life.commit();
+    life.finish_a_job();
+    life.hear_client("emu", 2);
+    life.snapshot();
+    life.hear_client("kiwi", 1);
+    life.commit();
+    life.finish_a_job();
+    life.hear_client("rhea", 1);
+    life.commit();
+    Some(life)
+}
+
+/// Calls the disk so often in two incarnations: where each call fails once.
+const CALLS: u64 = 200;
+
+#[test]
+fn a_process_may_die_at_any_call() {
+    for (fsync, part) in [Fsync::Never, Fsync::Always]
+        .into_iter()
+        .flat_map(|fsync| [Part::None, Part::Half, Part::All].map(|part| (fsync, part)))
+    {
+        let mut has_run_through = false;
+        for call in 1..CALLS {
+            let folder = Folder::default();
+            folder.fault(call, Fault::Dies(part));
+            let mut last: Vec<Known> = vec![Known::default()];
+            for incarnation in 1..=2 {
+                let before = last.last().expect("there is one").clone();
+                // Whether the incarnation is known to have begun depends on the call.
+                let mut begun = before.clone();
+                begun
+                    .incarnations
+                    .push((Incarnation(incarnation), before.end));
+                last = match live(&folder, incarnation, fsync) {
+                    None => vec![begun, before],
+                    Some(mut life) => {
+                        let acknowledged = life.acknowledged.pop().expect("there is one");
+                        [acknowledged].into_iter().chain(life.attempted).collect()
+                    }
+                };
+                if folder.is_dead() {
+                    break;
+                }
+                last.truncate(1);
+                folder.kill_but_for_faults();
+            }
+            has_run_through |= !folder.has_failed();
+            folder.kill();
+            let life = Life::begin(&folder, 99, at(99));
+            let mut found = life.known();
+            found.incarnations.pop();
+            let what = format!("call {call}, {part:?}, {fsync:?}: {:?}", life.notices);
+            assert!(life.recovered.is_sure, "{what}");
+            assert!(
+                last.contains(&found),
+                "{what}: {found:#?} is none of {last:#?}"
+            );
+        }
+        assert!(has_run_through, "there are more calls");
+    }
+}
+
+#[test]
+fn any_call_may_fail_once() {
+    for (fsync, part) in [Fsync::Never, Fsync::Always]
+        .into_iter()
+        .flat_map(|fsync| [Part::None, Part::Half, Part::All].map(|part| (fsync, part)))
+    {
+        let (mut degraded, mut has_run_through) = (0, false);
+        for call in 1..CALLS {
+            for heals in [false, true] {
+                let folder = Folder::default();
+                folder.fault(call, Fault::Fails(part));
+                let mut acknowledged = vec![Known::default()];
+                let mut last = None;
+                for incarnation in 1..=2 {
+                    let Some(mut life) = live(&folder, incarnation, fsync) else {
+                        last = None;
+                        continue;
+                    };
+                    if heals {
+                        for _ in 0..2 {
+                            life.pass(2); // the call may be one of these
+                            life.rest();
+                        }
+                        assert_eq!(life.journal.state(), State::Ok, "call {call}");
+                    }
+                    let is_ok = life.journal.state() == State::Ok;
+                    degraded += u32::from(!is_ok);
+                    acknowledged.append(&mut life.acknowledged);
+                    last = is_ok.then(|| life.known());
+                    folder.kill_but_for_faults();
+                }
+                has_run_through |= !folder.has_failed();
+                folder.kill();
+                let what = format!("call {call}, {part:?}, {fsync:?}");
+                match last {
+                    Some(want) => assert_sure(&Life::begin(&folder, 99, at(99)), &want, 99),
+                    None => drop(check(&folder.contents(), &acknowledged, &what)),
+                }
+            }
+        }
+        assert!(degraded > 0 && has_run_through, "there are more calls");
+    }
+}
+
+#[test]
+fn a_power_failure_costs_what_was_not_synced() {
+    let (mut sure, mut doubt, mut lost) = (0, 0, 0);
+    for seed in 0..600 {
+        let mut dice = SplitMix64(seed);
+        let fsync = [Fsync::Never, Fsync::Second, Fsync::Always][dice.below(3) as usize];
+        let folder = Folder::default();
+        let die_at = 1 + dice.below(CALLS / 4);
+        folder.fault(die_at, Fault::Dies(Part::Half));
+        let mut acknowledged = Vec::new();
+        let mut safe = Known::default();
+        for incarnation in 1..=2 {
+            if let Some(mut life) = live(&folder, incarnation, fsync) {
+                safe = life.safe.take().unwrap_or(safe);
+                acknowledged.append(&mut life.acknowledged);
+                acknowledged.extend(life.attempted);
+            }
+            folder.kill_but_for_faults();
+        }
+        folder.kill();
+        folder.lose_power(&mut dice);
+        let what = format!("seed {seed}, {fsync:?}");
+        let is_sure = check(&folder.contents(), &acknowledged, &what);
+        (sure, doubt) = (sure + u32::from(is_sure), doubt + u32::from(!is_sure));
+        let found = Life::begin(&folder, 98, at(99)).known();
+        let rank = |line: &str| {
+            let location = parse_at(line.as_bytes()).expect("it is one");
+            (location.client.to_vec(), location.effective())
+        };
+        let ranks: Vec<_> = found.lines.values().map(|line| rank(line)).collect();
+        let is_known = |line: &String| {
+            let (client, effective) = rank(line);
+            ranks
+                .iter()
+                .any(|(name, found)| *name == client && *found >= effective)
+        };
+        let is_lost = !safe.lines.values().all(is_known);
+        assert!(
+            !is_lost || fsync != Fsync::Always,
+            "{what}: of {safe:#?} there is {found:#?}"
+        );
+        lost += u32::from(found.end < acknowledged.last().map_or(0, |known| known.end));
+    }
+    assert!(
+        sure > 100 && doubt > 20 && lost > 100,
+        "{sure} {doubt} {lost}"
+    );
+}
+
+#[test]
+fn a_full_disk_stops_nobody_and_all_is_written_once_there_is_room() {
+    for room in 0..2_000 {
+        let folder = Folder::default();
+        folder.limit(Some(room));
+        let mut life = live(&folder, 1, Fsync::Never).expect("a full disk is no error");
+        let was_ok = life.journal.state() == State::Ok;
+        assert_eq!(
+            life.notices.is_empty(),
+            was_ok,
+            "{room}: {:?}",
+            life.notices
+        );
+        folder.limit(None);
+        for _ in 0..2 {
+            life.pass(10);
+            life.rest();
+        }
+        assert_eq!(life.journal.state(), State::Ok, "{room}");
+        let is_told = matches!(life.notices.last(), Some(Notice::Restored(_)));
+        assert_eq!(is_told, !was_ok, "{room}: {:?}", life.notices);
+        let want = life.known();
+        folder.kill();
+        assert_sure(&Life::begin(&folder, 99, at(99)), &want, 99);
+        if was_ok {
+            return assert!(room > 500, "it is never full");
+        }
+    }
+    panic!("it is always full");
+}
