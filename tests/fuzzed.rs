@@ -126,11 +126,6 @@ fn topology_files() {
 }
 
 #[test]
-fn logs() {
-    run("log_replay", checks::log_replay::check);
-}
-
-#[test]
 fn requests_to_the_stand_in() {
     run("http_request", checks::http_request::check);
 }

@@ -38,8 +38,8 @@ const NUMBERS_MAX: usize = 5;
 pub const HEAD: u8 = b'h';
 /// A change, the next of the feed: its line.
 pub const CHANGE: u8 = b'c';
-/// What is known of a neighbour: the incarnation heard last, that of the mark, the mark's number; its
-/// name. An incarnation is 0 if there is none.
+/// What this server has of a neighbour's changefeed: the mark's incarnation, 0 if there is none, and its
+/// number; the neighbour's name.
 pub const KNOWN: u8 = b'k';
 /// The highest mark that a neighbour is sent: the number; its name.
 pub const MARKED: u8 = b'm';
@@ -60,7 +60,8 @@ pub const END: u8 = b'e';
 /// How many numbers an entry of this kind has, and whether there is a text behind them.
 fn shape(kind: u8) -> Option<(usize, bool)> {
     Some(match kind {
-        HEAD | KNOWN => (3, true),
+        HEAD => (3, true),
+        KNOWN => (2, true),
         CHANGE => (0, true),
         MARKED => (1, true),
         BEGAN => (4, false),

@@ -29,7 +29,7 @@ mod segment;
 mod snapshot;
 mod syncs;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ use self::snapshot::{NEW, Snapshot, known_numbers};
 pub use self::syncs::Fsync;
 use self::syncs::Syncs;
 use crate::node::Node;
-use crate::node::protocol::{Incarnation, Mark};
+use crate::node::protocol::Mark;
 use crate::time::Now;
 use crate::topology::ServerName;
 
@@ -83,8 +83,6 @@ pub struct Journal<D: Disk> {
     folder: Folder,
     /// The number of the last file that was begun.
     sequence: u64,
-    /// The highest mark that each neighbour was sent.
-    marked: BTreeMap<Vec<u8>, u64>,
     /// The snapshot that is being written, and how much was told before its last slice.
     snapshot: Option<Snapshot<D::File>>,
     sliced_bytes: u64,
@@ -137,7 +135,7 @@ impl<D: Disk> Journal<D> {
         let recovered = Recovered {
             locations: recovery.len(),
             is_sure,
-            marked: position.marked.clone(),
+            is_new: files.is_empty(),
         };
         let end = recovery.begin();
         let id = position.id.unwrap_or(incarnation.0);
@@ -150,7 +148,6 @@ impl<D: Disk> Journal<D> {
             syncs: Syncs::new(options.fsync, now),
             folder: Folder::new(&files, damaged),
             sequence: files.last().map_or(0, |file| file.name.sequence),
-            marked: position.marked,
             snapshot: None,
             sliced_bytes: 0,
             publishing: None,
@@ -207,23 +204,16 @@ impl<D: Disk> Journal<D> {
     pub fn known(
         &mut self,
         neighbour: &ServerName,
-        heard: Option<Incarnation>,
         known: Option<Mark>,
     ) {
         self.writer
-            .add(KNOWN, known_numbers(heard, known), neighbour.as_bytes());
+            .add(KNOWN, known_numbers(known), neighbour.as_bytes());
         self.write_if_full();
     }
 
     /// Notes that a neighbour is sent this mark, before it leaves.
     pub fn marked(&mut self, neighbour: &ServerName, number: u64) {
-        let neighbour = neighbour.as_bytes();
-        match self.marked.get_mut(neighbour) {
-            Some(marked) if *marked >= number => return,
-            Some(marked) => *marked = number,
-            None => drop(self.marked.insert(neighbour.to_owned(), number)),
-        }
-        self.writer.add(MARKED, [number], neighbour);
+        self.writer.add(MARKED, [number], neighbour.as_bytes());
         self.write_if_full();
     }
 
@@ -361,7 +351,7 @@ impl<D: Disk> Journal<D> {
         debug_assert!(!self.writer.is_waiting(), "work comes after the commit");
         self.writer.end = node.table().end();
         let chain = self.writer.chain;
-        let ended = snapshot.end(&mut self.disk, node, &self.marked, chain, self.now.wall);
+        let ended = snapshot.end(&mut self.disk, node, chain, self.now.wall);
         let begun = ended.and_then(|file| {
             self.begin_segment(snapshot.name.sequence, |_| {})?;
             Ok(file)

@@ -6,7 +6,6 @@
 //! batch is cut. *Anything else is doubt*, and all doubt has one consequence ([`salvage`]): every location
 //! is kept that stands in a whole batch of any file, and nothing else.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -111,8 +110,6 @@ pub struct Position {
     /// How many segments are after it, and how long they are.
     pub segments: usize,
     pub segment_bytes: u64,
-    /// The highest mark that each neighbour was sent.
-    pub marked: BTreeMap<Vec<u8>, u64>,
     /// When the last batch was written.
     time: Option<Timestamp>,
     /// After what time records expired in the incarnation that wrote it.
@@ -135,7 +132,6 @@ impl Position {
             snapshot_bytes: 0,
             segments: 0,
             segment_bytes: 0,
-            marked: BTreeMap::new(),
             time: None,
             forgets_after: None,
             lost: None,
@@ -291,23 +287,15 @@ fn take_in(
                 let is_right = kind == file.name.kind as u64 && sequence == file.name.sequence;
                 (is_own && is_right).then_some(())?;
             }
-            (KNOWN, [heard, incarnation, number, ..]) => {
-                let heard = (heard > 0).then_some(Incarnation(heard));
+            (KNOWN, [incarnation, number, ..]) => {
                 let incarnation = (incarnation > 0).then_some(Incarnation(incarnation));
-                recovery.know(
-                    text,
-                    heard,
-                    incarnation.map(|incarnation| Mark {
-                        incarnation,
-                        number,
-                    }),
-                );
+                let mark = |incarnation| Mark {
+                    incarnation,
+                    number,
+                };
+                recovery.know(text, incarnation.map(mark));
             }
-            (MARKED, [number, ..]) => {
-                if recovery.is_neighbour(text) {
-                    position.marked.insert(text.to_owned(), number);
-                }
-            }
+            (MARKED, [number, ..]) => recovery.marked(text, number),
             (BEGAN, [incarnation, end, seconds, nanos, _]) => {
                 (is_snapshot || end == recovery.end()).then_some(())?;
                 recovery.began(Incarnation(incarnation), end);

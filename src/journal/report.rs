@@ -1,6 +1,5 @@
 //! What others are told of the journal: its state, its counters, and lines for the operator.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// Whether a restart would know what is known now.
@@ -19,8 +18,8 @@ pub struct Recovered {
     pub locations: usize,
     /// The journal could be relied on.
     pub is_sure: bool,
-    /// The highest mark that each neighbour has been sent, by its name.
-    pub marked: BTreeMap<Vec<u8>, u64>,
+    /// There was no journal.
+    pub is_new: bool,
 }
 
 /// What has been done so far.

@@ -5,7 +5,6 @@
 //! end: so it tells exactly what was known then. A client that changed meanwhile is in it twice, and the
 //! later entry counts.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use super::disk::Disk;
@@ -14,7 +13,7 @@ use super::format::{
     MARKED, preamble, zigzag,
 };
 use crate::node::Node;
-use crate::node::protocol::{Incarnation, Mark};
+use crate::node::protocol::Mark;
 use crate::node::table::ENTRIES_MAX;
 use crate::time::{Now, Timestamp};
 use crate::topology::ServerName;
@@ -116,19 +115,16 @@ impl<F: Clone> Snapshot<F> {
         &mut self,
         disk: &mut D,
         node: &Node,
-        marked: &BTreeMap<Vec<u8>, u64>,
         chain: u32,
         time: Timestamp,
     ) -> io::Result<F> {
         let end = node.table().end();
-        for (neighbour, heard, known) in node.neighbours_known() {
-            self.batch
-                .add(KNOWN, known_numbers(heard, known), neighbour.as_bytes());
+        for (neighbour, known, marked) in node.neighbours_known() {
+            let neighbour = neighbour.as_bytes();
+            self.batch.add(KNOWN, known_numbers(known), neighbour);
+            self.batch.add(MARKED, [marked], neighbour);
         }
-        for (neighbour, &number) in marked {
-            self.batch.add(MARKED, [number], neighbour);
-        }
-        for (incarnation, ended) in node.lives() {
+        for (incarnation, ended) in node.incarnations() {
             match ended {
                 Some(end) => self.batch.add(EARLIER, [incarnation.0, end], &[]),
                 None => {
@@ -163,9 +159,6 @@ impl<F: Clone> Snapshot<F> {
 }
 
 /// What is known of a neighbour, as numbers.
-pub fn known_numbers(heard: Option<Incarnation>, known: Option<Mark>) -> [u64; 3] {
-    let heard = heard.map_or(0, |heard| heard.0);
-    known.map_or([heard, 0, 0], |mark| {
-        [heard, mark.incarnation.0, mark.number]
-    })
+pub fn known_numbers(known: Option<Mark>) -> [u64; 2] {
+    known.map_or([0, 0], |mark| [mark.incarnation.0, mark.number])
 }

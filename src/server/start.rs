@@ -29,7 +29,7 @@ use crate::net::{Limits, Reactor};
 use crate::node::protocol::Incarnation;
 use crate::node::{Node, Seeds};
 use crate::time::Now;
-use crate::topology::{Member, ServerName};
+use crate::topology::Member;
 
 /// Descriptors that are no connection of the loop's: the standard three, the log, the poll and
 /// its waker, listeners, and what Twitter's workers and the resolver use.
@@ -156,7 +156,7 @@ pub fn open_journal(
             operator.say(&format!("reading the journal: {percent} % of {of} bytes"));
         }
     };
-    let opened = Files::new(folder, options.allow_no_journal, post)
+    let opened = Files::new(folder, post)
         .and_then(|files| Journal::open(files, journal_options, node, now, progress));
     let (journal, recovered) = opened.map_err(|error| {
         let hint = match error {

@@ -147,7 +147,7 @@ pub struct Member {
 
 /// A herd of real processes in a directory of its own.
 pub struct Herd {
-    /// The directory: `topology.txt`, `logs/`, `NAME.err`.
+    /// The directory: `topology.txt`, `data/`, `logs/`, `NAME.err`.
     pub directory: TempDir,
     /// Its servers.
     pub members: Vec<Member>,
@@ -259,7 +259,9 @@ impl Herd {
         command.args(["serve", name, "--topology"]).arg(topology);
         command
             .arg("--log-dir")
-            .arg(self.directory.path().join("logs"));
+            .arg(self.directory.path().join("logs"))
+            .arg("--data-dir")
+            .arg(self.directory.path().join("data"));
         command.args(["--twitter-url", &self.twitter_url]);
         command.args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

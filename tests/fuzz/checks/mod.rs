@@ -7,10 +7,8 @@ pub mod client_line;
 pub mod http_request;
 pub mod json_line;
 pub mod link_line;
-pub mod log_replay;
 pub mod topology;
 
 #[path = "../../support/effects.rs"]
 mod effects;
-mod memory;
 mod model;
