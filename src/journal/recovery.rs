@@ -181,8 +181,8 @@ pub fn recover<D: Disk>(
         let (kind, sequence) = (Kind::Segment, from);
         return Err(format!("{} is missing", FileName { kind, sequence }));
     }
-    let is_other =
-        |head: &(u64, ServerName)| Some(head.0) != position.id || head.1 != *recovery.name;
+    // Those before the snapshot are not needed, and may be of a journal that was in doubt.
+    let is_other = |head: &(u64, ServerName)| head.1 != *recovery.name;
     if let Some(file) = in_use().find(|file| file.head.as_ref().is_some_and(is_other)) {
         return Err(format!("{} does not belong there", file.text()));
     }

@@ -31,6 +31,8 @@ pub struct Syncs<F> {
     begun_at: Instant,
     /// What a sync has to do beside that of the present segment: of the one before, and of names.
     pending: Vec<Step<F>>,
+    /// The same of the sync that is under way.
+    begun: Vec<Step<F>>,
     /// Clients' replies wait until so many batches are synced.
     held_until: Option<u64>,
 }
@@ -44,6 +46,7 @@ impl<F: Clone> Syncs<F> {
             under_way: None,
             begun_at: now.mono,
             pending: Vec::new(),
+            begun: Vec::new(),
             held_until: None,
         }
     }
@@ -66,6 +69,7 @@ impl<F: Clone> Syncs<F> {
         self.synced = written;
         self.under_way = None;
         self.pending.clear();
+        self.begun.clear();
         self.held_until = None;
     }
 
@@ -98,9 +102,11 @@ impl<F: Clone> Syncs<F> {
         is_needed.then_some(due_at)
     }
 
-    /// What makes the present segment survive a power failure, and all before it.
+    /// What makes the present segment survive a power failure, and all before it: also what a sync that is
+    /// under way has to do, which nobody may wait for any longer.
     pub fn job(&mut self, segment: &F) -> Vec<Step<F>> {
-        let mut job = std::mem::take(&mut self.pending);
+        self.begun.append(&mut self.pending);
+        let mut job = self.begun.clone();
         job.push(Step::Sync(segment.clone()));
         job
     }
@@ -114,7 +120,10 @@ impl<F: Clone> Syncs<F> {
     /// Notes that it has been done. `false` if that was another job.
     pub fn handle_done(&mut self, ticket: Ticket) -> bool {
         let done = self.under_way.take_if(|(ours, _)| *ours == ticket);
-        self.synced = done.map_or(self.synced, |(_, written)| written);
+        if let Some((_, written)) = done {
+            self.synced = written;
+            self.begun.clear();
+        }
         done.is_some()
     }
 }

@@ -150,6 +150,12 @@ impl Link {
         self.known = known;
     }
 
+    /// Forgets what we have of the neighbour's changefeed, and what it was sent of ours: the numbers of
+    /// both begin anew.
+    pub fn forget_marks(&mut self) {
+        (self.known, self.marked) = (None, 0);
+    }
+
     /// The highest mark of our feed that the neighbour was ever sent, in any incarnation that its
     /// numbers go back to.
     pub fn marked(&self) -> u64 {

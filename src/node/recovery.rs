@@ -32,7 +32,7 @@ impl Recovery<'_> {
         self.table.clear();
         self.table.expire_before(self.oldest);
         self.links.history.forget();
-        self.links.forget_known();
+        self.links.forget_marks();
     }
 
     /// Makes room for so many locations.
