@@ -100,6 +100,7 @@ struct Copy {
 /// One server's journal on its disk.
 #[derive(Debug)]
 pub struct Disk {
+    pub who: usize,
     folder: Folder,
     options: Options,
     journal: Option<Journal<Folder>>,
@@ -128,8 +129,8 @@ pub struct Disk {
     next_wall: i128,
     /// When something was last amiss.
     unwell: Duration,
-    /// The states before a start that was in doubt, and of whose doubt nothing may be on the disk.
-    before: Option<Box<States>>,
+    /// The states before each start that was in doubt, while perhaps nothing of it is on the disk.
+    before: Vec<States>,
     copy: Option<Copy>,
     /// The disk's thread will go on in time.
     pub is_going_on: bool,
@@ -142,6 +143,7 @@ impl Disk {
     pub fn new(dice: &mut SplitMix64) -> Disk {
         let fsync = [Fsync::Always, Fsync::Second, Fsync::Never];
         Disk {
+            who: 0,
             folder: Folder::new(dice.next_u64()),
             options: Options {
                 fsync: fsync[dice.below(3) as usize],
@@ -162,7 +164,7 @@ impl Disk {
             wall: i128::MIN,
             next_wall: i128::MIN,
             unwell: Duration::ZERO,
-            before: None,
+            before: Vec::new(),
             copy: None,
             is_going_on: false,
             is_healed: false,
@@ -192,9 +194,9 @@ impl Disk {
 
     /// From now on the disk has this ailment, or none.
     pub fn ail(&mut self, ailment: Ailment, at: Duration) {
-        tr!("{at:?} ail {ailment:?}");
+        tr!("{}: {at:?} ail {ailment:?}", self.who);
         self.folder.ail(ailment);
-        self.unwell = at;
+        self.unwell = self.unwell.max(at);
     }
 
     /// From now on nothing ails the disk.
@@ -241,7 +243,7 @@ impl Disk {
         let (has_failed, is_written) = (self.folder.has_failed(), self.folder.writes() > 0);
         let is_behind = self.is_behind(wall, self.kept, forgets);
         let may_doubt = self.may_doubt || self.is_damaged || has_failed || is_behind;
-        tr!("{at:?} open {incarnation:x}: {:?} notices failed {has_failed} behind {is_behind} may {} kept {} last {}", opened.as_ref().map(|o| &o.1), self.may_doubt, self.kept, self.states.last());
+        tr!("{}: {at:?} open {incarnation:x}: {:?} notices failed {has_failed} behind {is_behind} may {} kept {} last {}", self.who, opened.as_ref().map(|o| &o.1), self.may_doubt, self.kept, self.states.last());
         let (mut journal, recovered) = match opened {
             Ok(opened) if !self.is_dead() => opened,
             refused => {
@@ -264,8 +266,7 @@ impl Disk {
             }
         };
         let notices: Vec<_> = std::iter::from_fn(|| journal.poll_notice()).collect();
-        let is_degraded = journal.state() == State::Degraded;
-        tr!("notices {notices:?}");
+        tr!("{}: notices {notices:?}", self.who);
         let start = match recovered.is_sure {
             true => {
                 let (is_older, is_before_doubt) = self.recover(node);
@@ -283,9 +284,7 @@ impl Disk {
                 let is_held = !self.is_damaged && !has_failed && !self.is_unknown;
                 let must_hold = is_held.then(|| self.states.at(self.kept).end);
                 let before = std::mem::replace(&mut self.states, States::at_birth());
-                if is_degraded {
-                    self.before.get_or_insert_with(|| Box::new(before));
-                }
+                self.before.push(before);
                 self.states.begin_anew(node.table().end());
                 self.states.begin(incarnation);
                 self.states.check_incarnations(node);
@@ -299,7 +298,7 @@ impl Disk {
         self.held_from = None;
         (self.snapshots, self.writes) = (0, 0);
         self.is_going_on = false;
-        self.unwell = at; // what was written before is synced now
+        self.unwell = self.unwell.max(at); // what was written before is synced now
         self.journal = Some(journal);
         self.states.end_turn(at, wall);
         self.note(at, wall);
@@ -315,14 +314,16 @@ impl Disk {
             self.go_back(place);
             return (is_older, false);
         }
-        let birth = States::at_birth();
-        let states = match self.before.take() {
-            Some(before) if before.find(node, 0).is_some() => *before,
-            _ if self.is_damaged && birth.find(node, 0).is_some() => birth,
-            _ => panic!("never was what it found, {}", self.states.beside(node, self.kept)),
+        if self.is_damaged {
+            self.before.insert(0, States::at_birth());
+        }
+        let before = self.before.iter().enumerate().rev();
+        let found = before.filter_map(|(at, states)| Some((at, states.find(node, 0)?)));
+        let Some((at, place)) = found.take(1).next() else {
+            panic!("never was what it found, {}", self.states.beside(node, self.kept));
         };
-        let place = states.find(node, 0).expect("it is there");
-        self.states = states;
+        self.states = self.before.swap_remove(at);
+        self.before.truncate(at);
         (self.kept, self.safe, self.copy) = (0, 0, None);
         self.go_back(place);
         (true, true)
@@ -341,6 +342,7 @@ impl Disk {
     /// Hands what the turn has brought to the kernel.
     pub fn commit(&mut self, now: Now, at: Duration, wall: i128) {
         self.states.end_turn(at, wall);
+        tr!("{}: {at:?} commit last {} of {:?} {:?}", self.who, self.states.last(), self.states.at(self.states.last()).at, self.options.fsync);
         self.journal().set_now(now);
         self.journal().commit();
         if self.is_dead() {
@@ -382,8 +384,9 @@ impl Disk {
             _ => dice.below(HANG_MAX.as_micros() as u64),
         };
         let wait = Duration::from_micros(micros);
+        tr!("{}: {at:?} thread in {wait:?}", self.who);
         if wait > SLOW {
-            self.unwell = at + wait;
+            self.unwell = self.unwell.max(at + wait);
         }
         Some(wait)
     }
@@ -403,9 +406,10 @@ impl Disk {
     /// Takes note of how the journal is.
     fn note(&mut self, at: Duration, wall: i128) {
         let last = self.states.last();
+        let who = self.who;
         let journal = self.journal.as_mut().expect("the server is up");
         while let Some(notice) = journal.poll_notice() {
-            tr!("{at:?} {notice:?}");
+            tr!("{}: {at:?} {notice:?}", who);
             assert!(!matches!(notice, Notice::Doubt { .. }), "{notice:?}");
         }
         let (counters, is_ok) = (journal.counters(), journal.state() == State::Ok);
@@ -421,14 +425,14 @@ impl Disk {
             std::mem::replace(&mut self.snapshots, counters.snapshots) < counters.snapshots;
         if !is_ok {
             self.may_doubt = true;
-            self.unwell = at;
+            self.unwell = self.unwell.max(at);
             return;
         }
         self.kept = last;
         if has_snapshot {
             self.may_doubt = false;
             self.wall = self.next_wall;
-            self.before = None;
+            self.before.clear();
             self.is_unsafe = false;
         }
     }
@@ -455,7 +459,7 @@ impl Disk {
                 self.safe = if is_synced { self.kept } else { self.safe };
             }
         }
-        tr!("{at:?} crash {crash:?} kept {} safe {} last {}", self.kept, self.safe, self.states.last());
+        tr!("{}: {at:?} crash {crash:?} kept {} safe {} last {}", self.who, self.kept, self.safe, self.states.last());
         self.journal = None;
         self.folder.kill();
         if crash == Crash::PowerLoss {
@@ -475,7 +479,7 @@ impl Disk {
 
     /// Somebody copies the journal, while the server is up or down.
     pub fn take_copy(&mut self) {
-        if !self.is_damaged && !self.is_unknown && self.before.is_none() {
+        if !self.is_damaged && !self.is_unknown && self.before.is_empty() {
             self.copy = Some(Copy {
                 contents: self.folder.contents(),
                 kept: self.kept,
@@ -490,7 +494,7 @@ impl Disk {
     /// Somebody puts the copy back, if there is one.
     pub fn put_copy_back(&mut self) {
         if let Some(copy) = &self.copy {
-            tr!("put back");
+            tr!("{}: put back", self.who);
             self.folder.set_contents(&copy.contents);
             self.states.go_back(copy.last);
             (self.kept, self.safe) = (copy.kept, copy.kept);
@@ -503,7 +507,7 @@ impl Disk {
 
     /// Somebody damages the journal, which has then lost nobody knows what.
     pub fn damage(&mut self, damage: Damage, foreign: &Contents, dice: &mut SplitMix64) {
-        tr!("{damage:?}");
+        tr!("{}: {damage:?}", self.who);
         let mut contents = self.folder.contents();
         let Some((name, other)) = some(&contents, dice).zip(some(&contents, dice)) else {
             return; // there is none
