@@ -2,8 +2,9 @@
 //!
 //! `Node` asks only when `Command::parse` has refused a line, so this may take its time. Pure.
 
+use super::command::{BOUND_MAX, LINE_BYTES_MAX};
+use super::fields::fields;
 use super::location::Position;
-use super::protocol::{BOUND_MAX, LINE_BYTES_MAX, fields};
 use crate::time::Timestamp;
 
 const _: () = assert!(BOUND_MAX == 100 && LINE_BYTES_MAX == 65_536); // as the texts say
@@ -94,7 +95,7 @@ pub fn is_http_request(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::protocol::Command;
+    use super::super::command::Command;
     use super::*;
 
     #[test]

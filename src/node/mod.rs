@@ -14,6 +14,7 @@
 //!                    ask Twitter
 //! ```
 
+pub mod command;
 pub mod effects;
 mod links;
 pub mod location;
@@ -25,6 +26,7 @@ pub mod table;
 
 mod expiry;
 mod feed;
+mod fields;
 mod history;
 mod index;
 mod invalid;
@@ -35,12 +37,13 @@ mod session;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::command::{Command, IAmAt, WhatsAt};
 use self::effects::{Effects, LinkId, LogPolicy, News};
 use self::expiry::Expiry;
 use self::links::{Links, Turn};
 use self::location::Location;
 use self::prefetched::{ClientLine, NeighbourLine};
-use self::protocol::{Command, IAmAt, Incarnation, Mark, TweetQuery, WhatsAt, error_json};
+use self::protocol::{Incarnation, Mark, TweetQuery, error_json};
 use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
 use self::recovery::Recovery;
 use self::table::{HashKeys, Key, Source, Table};
@@ -77,6 +80,8 @@ pub struct Node {
     questions: Questions,
     /// Counts the replies that had to come later.
     replies: u64,
+    /// How every `AT` line of ours begins.
+    at_prefix: Vec<u8>,
     /// Where an `AT` line is composed. Kept, so that a reply allocates nothing.
     line: Vec<u8>,
 }
@@ -92,6 +97,7 @@ impl Node {
             links: Links::new(member, topology, seeds.incarnation, seeds.jitter, now),
             questions: Questions::default(),
             replies: 0,
+            at_prefix: protocol::at_prefix(&member.name),
             line: Vec::new(),
         }
     }
@@ -247,7 +253,7 @@ impl Node {
     ) {
         let difference = now.wall.since(report.time);
         self.line.clear();
-        protocol::write_at(&mut self.line, &self.name, difference, report);
+        protocol::write_at(&mut self.line, &self.at_prefix, difference, report);
         let location = Location {
             line: &self.line,
             server: self.name.as_bytes(),

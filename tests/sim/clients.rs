@@ -9,7 +9,8 @@ use herd::input::Input;
 use herd::lines::{Lines, Piece};
 use herd::log::record::Direction;
 use herd::net::output::{Output, Spares};
-use herd::node::protocol::{LINE_BYTES_MAX, TweetQuery};
+use herd::node::command::LINE_BYTES_MAX;
+use herd::node::protocol::TweetQuery;
 use herd::random::SplitMix64;
 
 use crate::agenda::Event;
