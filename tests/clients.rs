@@ -438,6 +438,38 @@ fn replies_wait_in_order_behind_a_question_that_waits_for_twitter() {
     assert_eq!(client.line(), "? x");
 }
 
+/// What one read gives that has room for all, as a client does that reads once and is done.
+fn read_once(client: &mut Client) -> String {
+    let mut room = vec![0; 1_000_000];
+    let count = client.stream.read(&mut room).expect("a reply comes");
+    String::from_utf8(room[..count].to_vec()).expect("text")
+}
+
+#[test]
+fn who_reads_once_after_a_question_has_both_lines() {
+    let long = format!("[\"{}\"]", "x".repeat(20_000));
+    let body = long.clone();
+    let twitter = StubTwitter::start(move |request| {
+        let is_long = request.parameters("rpp").concat() == "2";
+        Answer::ok(if is_long { &*body } else { "{}" })
+    });
+    let herd = blake_asking(&twitter);
+    let at = herd.ask("Blake", "IAMAT a +00+000 1");
+    for (question, json) in [("WHATSAT a 1 1", "{}"), ("WHATSAT a 1 2", &*long)] {
+        for _ in 0..20 {
+            let mut client = herd.client("Blake");
+            client.say(question); // the first goes to Twitter, the others find its answer
+            assert!(read_once(&mut client) == format!("{at}\n{json}\n"));
+        }
+    }
+    // What is answered before it is a reply of its own, what is behind it too.
+    let mut client = herd.client("Blake");
+    client.send(b"x\nWHATSAT a 3 1\ny\n");
+    assert_eq!(client.line(), "? x");
+    assert_eq!(client.line(), at);
+    assert_eq!((client.line(), client.line()), ("{}".into(), "? y".into()));
+}
+
 #[test]
 fn a_client_that_half_closes_is_sent_all_it_is_owed() {
     let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{\"results\":[]}"));

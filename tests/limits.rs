@@ -348,7 +348,7 @@ fn answers_that_nobody_reads_are_bounded_and_who_reads_gets_his() {
     herd.start("Ann");
     herd.ask("Ann", "IAMAT kiwi +00+000 1");
     let mut slow = Vec::new();
-    while logged(&herd, "Ann", "256 MiB were owed to all") == 0 {
+    while logged(&herd, "Ann", "256 MiB of output were pending for all") == 0 {
         assert!(slow.len() < READERS_SLOW, "{} owed answers", slow.len());
         let mut client = narrow_client(&herd);
         client.say("WHATSAT kiwi 1 1");
@@ -369,7 +369,7 @@ fn answers_that_nobody_reads_are_bounded_and_who_reads_gets_his() {
     assert!(whole < many, "some are closed");
     assert!(whole >= many / 2, "{whole} of {many} are not");
     let said = herd.process("Ann").said();
-    let told = "those who do not read, or are owed the most, are closed";
+    let told = "connections that do not read, or have the largest backlog, are closed";
     assert_eq!(said.matches(told).count(), 1, "{said}");
 }
 
@@ -440,7 +440,7 @@ fn lines_without_an_end_are_bounded_and_who_ends_his_is_answered() {
         "over 256 MiB of unhandled input were buffered",
     );
     assert!(given_up < UNFINISHED / 4, "{given_up} were too many");
-    let said = "those with the most unhandled input are closed";
+    let said = "connections with the most unhandled input are closed";
     wait_until("Ann says so", || herd.process("Ann").said().contains(said));
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 
-use super::output::{Flushed, Output, Spares};
+use super::output::{BufferPool, Flushed, Output};
 use crate::connection_id::ConnectionId;
 use crate::input::Input;
 
@@ -119,22 +119,22 @@ impl<R: Role> Connection<R> {
         self.state == State::Open
     }
 
-    /// Whether it takes the place of another: until it is closed, or has said its last and no answer is
-    /// awaited for it.
+    /// Whether it takes the place of another: until it is closed, or has said its last and waits for no
+    /// answer.
     pub fn counts_as_open(&self) -> bool {
         match self.state {
             State::Open => true,
-            State::Losing(_) => self.output.awaits(),
+            State::Losing(_) => self.output.has_reserved(),
             _ => false,
         }
     }
 
-    /// Whether it is owed anything.
-    pub fn owes(&self) -> bool {
+    /// Whether anything is queued for it.
+    pub fn has_output(&self) -> bool {
         !self.output.is_empty()
     }
 
-    /// Whether nothing is under way on it: nothing to read that we know of, nothing owed.
+    /// Whether nothing is under way on it: nothing to read that we know of, nothing queued.
     pub fn is_quiet(&self) -> bool {
         let busy = self.ready || self.dirty || self.readable || self.paused;
         self.is_open() && !busy && self.output.is_empty()
@@ -192,9 +192,9 @@ impl<R: Role> Connection<R> {
         }
     }
 
-    /// Writes what is owed, as far as the socket takes it.
-    pub fn flush(&mut self, spares: &mut Spares) -> io::Result<Flushed> {
-        self.output.flush(&mut self.stream, spares)
+    /// Writes what is queued, as far as the socket takes it.
+    pub fn flush(&mut self, pool: &mut BufferPool) -> io::Result<Flushed> {
+        self.output.flush(&mut self.stream, pool)
     }
 
     /// Tells the peer that no more will come.

@@ -41,7 +41,7 @@ use self::connection::{Connection, Received, Role, State};
 use self::connections::Connections;
 use self::idle::Idle;
 use self::mailbox::Mailbox;
-use self::output::{Flushed, Spares};
+use self::output::{BufferPool, Flushed};
 use self::timers::Timers;
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::input::Input;
@@ -64,19 +64,19 @@ const READ_QUOTA_BYTES_MIN: usize = 256;
 /// The most connections accepted from one listener in one turn.
 const ACCEPT_BUDGET: usize = 256;
 
-/// A connection that owes its peer this much is not read any further until the peer takes some. What
-/// stays behind a reply that is not there yet is owed too.
+/// A connection with this much output pending is not read any further until its peer takes some. What
+/// stays behind a reply that comes later is pending too.
 pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
-/// What is owed to all connections together; an answer that several are sent counts for each. Over
-/// it, who has taken nothing for `UNREAD_MAX` is given up; if that is too little, who is owed the most,
-/// be it that it reads slowly or that much stays behind an answer for it, ...
+/// The output that may be pending for all connections together; an answer that several are sent counts
+/// for each. Over it, connections that have taken nothing for `UNREAD_MAX` are closed; if that is too
+/// little, those with the largest backlog, whether they read slowly or much stays behind an answer, ...
 pub const OUTPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// ... until only so much is left: who is owed the most is found by looking at all.
+/// ... until only so much is left: the largest backlog is found by looking at all.
 const OUTPUT_ALL_BYTES_LEFT: usize = OUTPUT_ALL_BYTES_MAX / 8 * 7;
 
-/// Who could have taken some for so long, and did not, does not read.
+/// A peer that could have taken some for so long, and did not, does not read.
 const UNREAD_MAX: Duration = Duration::from_secs(5);
 
 /// What is buffered of the input of all connections together, since a line's end has not come or its
@@ -87,7 +87,7 @@ pub const INPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// ... until only so much is left: which have the most is found by looking at all.
 const INPUT_ALL_BYTES_LEFT: usize = INPUT_ALL_BYTES_MAX / 8 * 7;
 
-/// A peer that owes us room and takes not one byte for this long is given up.
+/// A peer that is sent something and takes not one byte for this long is given up.
 const STALL_MAX: Duration = Duration::from_secs(300);
 
 /// How long to wait for the peer's end after our own.
@@ -142,7 +142,7 @@ struct Listener<R> {
     /// Those not included.
     open: usize,
     /// Its edge has come and has not been used up.
-    owed: bool,
+    has_edge: bool,
     /// It has been said that it takes no more for now.
     full: bool,
 }
@@ -175,11 +175,11 @@ pub struct Reactor<R: Role, M> {
     started: Instant,
     /// The second of this turn.
     second: u32,
-    /// Bytes owed to all connections.
-    owed: usize,
+    /// Bytes of output that are pending for all connections.
+    pending: usize,
     /// Bytes of input that are buffered for all connections.
     buffered: usize,
-    spares: Spares,
+    pool: BufferPool,
     mailbox: Mailbox<M>,
     mail: Receiver<M>,
     /// Accepting has failed; not to be tried again before then.
@@ -208,9 +208,9 @@ impl<R: Role, M> Reactor<R, M> {
             idle: None,
             started: Instant::now(),
             second: 0,
-            owed: 0,
+            pending: 0,
             buffered: 0,
-            spares: Spares::new(),
+            pool: BufferPool::new(),
             mailbox,
             mail,
             accept_after: None,
@@ -242,14 +242,14 @@ impl<R: Role, M> Reactor<R, M> {
             limits,
             taken: 0,
             open: 0,
-            owed: false,
+            has_edge: false,
             full: false,
         });
         Ok(bound)
     }
 
     /// Closes connections of `role` on which no byte has moved for `limit`, in whole seconds, if
-    /// they are owed nothing and are not paused.
+    /// nothing is pending for them and they are not paused.
     pub fn close_idle(&mut self, role: R, limit: Duration) {
         self.idle = Some(Idle::new(role, limit, Instant::now()));
     }
@@ -347,7 +347,7 @@ impl<R: Role, M> Reactor<R, M> {
             self.flush_one(id);
         }
         self.dirty = dirty; // its memory serves the next turn
-        if self.owed > OUTPUT_ALL_BYTES_MAX {
+        if self.pending > OUTPUT_ALL_BYTES_MAX {
             self.give_up_readers(Instant::now());
         }
         if self.buffered > INPUT_ALL_BYTES_MAX {
@@ -356,31 +356,33 @@ impl<R: Role, M> Reactor<R, M> {
     }
 
     /// Closes connections until there is room again: those that do not read, the longest first, then
-    /// those that are owed the most. Somebody must pay, and it shall not be who reads what little it is
-    /// owed.
+    /// those with the largest backlog. Somebody must pay, and it shall not be a client that reads its few
+    /// replies.
     fn give_up_readers(&mut self, now: Instant) {
         let most = OUTPUT_ALL_BYTES_MAX >> 20;
         let long_unread = |(deadline, id): (Instant, ConnectionId)| {
-            let owes = self.connections.get(id).is_some_and(Connection::owes);
-            (owes && deadline + UNREAD_MAX <= now + STALL_MAX).then_some(id)
+            let has_output = self.connections.get(id).is_some_and(Connection::has_output);
+            (has_output && deadline + UNREAD_MAX <= now + STALL_MAX).then_some(id)
         };
         let unread: Vec<_> = self.timers.iter().filter_map(long_unread).collect();
-        let why = format!("over {most} MiB were owed to all, and it had long taken none");
+        let why =
+            format!("over {most} MiB of output were pending for all, and it had long taken none");
         for id in unread {
-            if self.owed > OUTPUT_ALL_BYTES_MAX {
+            if self.pending > OUTPUT_ALL_BYTES_MAX {
                 self.doom(id, why.clone());
             }
         }
-        if self.owed > OUTPUT_ALL_BYTES_MAX {
-            let owing = self.connections.iter().filter(|c| c.owes());
-            let mut owing: Vec<_> = owing.map(|c| (c.output.len(), c.id)).collect();
-            owing.sort_unstable_by(|one, other| other.cmp(one)); // of equals the last to come first
-            for (bytes, id) in owing {
-                if self.owed <= OUTPUT_ALL_BYTES_LEFT {
+        if self.pending > OUTPUT_ALL_BYTES_MAX {
+            let backlogs = self.connections.iter().filter(|c| c.has_output());
+            let mut backlogs: Vec<_> = backlogs.map(|c| (c.output.len(), c.id)).collect();
+            backlogs.sort_unstable_by(|one, other| other.cmp(one)); // of equals the last to come first
+            for (bytes, id) in backlogs {
+                if self.pending <= OUTPUT_ALL_BYTES_LEFT {
                     break;
                 }
-                let reason =
-                    format!("over {most} MiB were owed to all, {bytes} bytes of it to this one");
+                let reason = format!(
+                    "over {most} MiB of output were pending for all, {bytes} bytes of it its own"
+                );
                 self.doom(id, reason);
             }
         }
@@ -437,7 +439,7 @@ impl<R: Role, M> Reactor<R, M> {
                 WAKER => {} // the mail is looked at each turn
                 Token(at) if at >= LISTENERS_FROM => {
                     if let Some(listener) = self.listeners.get_mut(at - LISTENERS_FROM) {
-                        listener.owed = true;
+                        listener.has_edge = true;
                     }
                 }
                 Token(slot) => self.note(slot, edge),
@@ -496,7 +498,7 @@ impl<R: Role, M> Reactor<R, M> {
 
     fn may_accept_at(&self, index: usize) -> bool {
         let listener = &self.listeners[index];
-        listener.owed && self.has_room(listener) && self.accept_after.is_none()
+        listener.has_edge && self.has_room(listener) && self.accept_after.is_none()
     }
 
     fn has_room(&self, listener: &Listener<R>) -> bool {
@@ -515,7 +517,7 @@ impl<R: Role, M> Reactor<R, M> {
                 }
                 self.accept_one(index);
             }
-            let full = self.listeners[index].owed && !self.has_room(&self.listeners[index]);
+            let full = self.listeners[index].has_edge && !self.has_room(&self.listeners[index]);
             if full && !self.listeners[index].full {
                 let Limits { all, own } = self.listeners[index].limits;
                 let open = own.min(all);
@@ -544,7 +546,7 @@ impl<R: Role, M> Reactor<R, M> {
                 }
             }
             Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => listener.owed = false,
+                ErrorKind::WouldBlock => listener.has_edge = false,
                 // One peer's trouble, not ours: it has gone again before we came.
                 ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                 ErrorKind::ConnectionReset | ErrorKind::TimedOut => {}
@@ -627,9 +629,9 @@ impl<R: Role, M> Reactor<R, M> {
             return;
         }
         let before = connection.output.len();
-        let flushed = connection.flush(&mut self.spares);
+        let flushed = connection.flush(&mut self.pool);
         let left = connection.output.len();
-        self.owed -= before - left;
+        self.pending -= before - left;
         if left < before {
             connection.moved = self.second;
         }
@@ -677,7 +679,7 @@ impl<R: Role, M> Reactor<R, M> {
             return self.doom(id, reason.to_owned());
         }
         connection.gone = true;
-        self.owed -= connection.output.len();
+        self.pending -= connection.output.len();
         connection.output.clear();
         connection.readable = true;
         connection.read_closed = true;
@@ -709,7 +711,7 @@ impl<R: Role, M> Reactor<R, M> {
         let made = connection.state != State::Dialling;
         let role = connection.role;
         let open = connection.counts_as_open();
-        self.owed -= connection.output.len();
+        self.pending -= connection.output.len();
         connection.output.clear();
         connection.input.clear();
         connection.count_buffered(&mut self.buffered);
@@ -739,7 +741,7 @@ impl<R: Role, M> Reactor<R, M> {
             let _ = self.poll.registry().deregister(&mut connection.stream);
             self.accept_after = None; // a descriptor is free again
         }
-        debug_assert!(self.owed + self.buffered == 0 || !self.connections.is_empty());
+        debug_assert!(self.pending + self.buffered == 0 || !self.connections.is_empty());
     }
 
     // ---- what happened
@@ -883,31 +885,34 @@ impl<R: Role, M> Reactor<R, M> {
             && connection.takes_output()
         {
             let before = connection.output.len();
-            connection.output.push(parts, &mut self.spares);
-            self.owed += connection.output.len() - before;
+            connection.output.push(parts, &mut self.pool);
+            self.pending += connection.output.len() - before;
             self.mark_dirty(id);
         }
     }
 
-    /// Keeps a place for a reply that comes later: what is sent from now on stays behind it.
-    pub fn reserve(&mut self, id: ConnectionId, reply: ReplyId) {
+    /// Reserves the place of a reply that begins with the parts of `head`, and whose rest comes later:
+    /// nothing of it leaves before, nor what is sent from now on.
+    pub fn reserve(&mut self, id: ConnectionId, reply: ReplyId, head: &[&[u8]]) {
         if let Some(connection) = self.connections.get_mut(id)
             && connection.takes_output()
         {
-            connection.output.reserve(reply);
+            let before = connection.output.len();
+            connection.output.reserve(reply, head);
+            self.pending += connection.output.len() - before;
         }
     }
 
-    /// Puts `bytes`, which others may be sent too, in the place that was kept for them.
-    pub fn fill(&mut self, id: ConnectionId, reply: ReplyId, bytes: Arc<[u8]>) {
+    /// Completes a reply whose place was reserved with `body`, which others may be sent too, and `tail`.
+    pub fn fill(&mut self, id: ConnectionId, reply: ReplyId, body: Arc<[u8]>, tail: &[u8]) {
         if let Some(connection) = self.connections.get_mut(id) {
             let (before, open, role) = (
                 connection.output.len(),
                 connection.counts_as_open(),
                 connection.role,
             );
-            connection.output.fill(reply, bytes);
-            self.owed += connection.output.len() - before;
+            connection.output.fill(reply, body, tail);
+            self.pending += connection.output.len() - before;
             if open && !connection.counts_as_open() {
                 self.count_open(role, false);
             }
@@ -922,7 +927,7 @@ impl<R: Role, M> Reactor<R, M> {
             .map_or(0, |c| OUTPUT_BYTES_MAX.saturating_sub(c.output.len()))
     }
 
-    /// Stops reading at once, writes what is owed, replies that are awaited included, then closes.
+    /// Stops reading at once, writes what is pending, replies that come later included, then closes.
     pub fn lose(&mut self, id: ConnectionId, reason: &str) {
         if let Some(connection) = self.connections.get_mut(id)
             && connection.is_open()
@@ -934,7 +939,7 @@ impl<R: Role, M> Reactor<R, M> {
             if !open {
                 self.count_open(role, false);
             }
-            self.mark_dirty(id); // with nothing owed the flush finds it done
+            self.mark_dirty(id); // with nothing pending the flush finds it done
         }
     }
 
@@ -1070,16 +1075,16 @@ mod tests {
     fn who_takes_nothing_for_five_minutes_is_given_up() {
         let (mut reactor, id, mut peer) = one_connection();
         let long: Arc<[u8]> = vec![b'x'; 64 << 20].into(); // more than any kernel takes
-        reactor.reserve(id, ReplyId(1));
-        reactor.fill(id, ReplyId(1), long);
+        reactor.reserve(id, ReplyId(1), &[]);
+        reactor.fill(id, ReplyId(1), long, b"");
         reactor.flush();
         let first = Instant::now();
         reactor.expire(first + STALL_MAX - Duration::from_secs(10));
         assert_eq!(lost(&mut reactor), None);
         // It takes some, so its time begins anew.
-        let owed = reactor.owed;
+        let pending = reactor.pending;
         let mut bytes = vec![0; 1 << 20];
-        while reactor.owed == owed {
+        while reactor.pending == pending {
             let n = peer.read(&mut bytes).expect("there is more");
             assert!(n > 0, "it is open");
             reactor.turn(Some(Instant::now())).expect("the poll works");
@@ -1092,7 +1097,7 @@ mod tests {
         let reason = lost(&mut reactor).expect("it is given up");
         assert_eq!(reason, "took no bytes for 300 seconds");
         reactor.turn(Some(Instant::now())).expect("the poll works");
-        assert_eq!((reactor.owed, reactor.connections.len()), (0, 0));
+        assert_eq!((reactor.pending, reactor.connections.len()), (0, 0));
     }
 
     #[test]
@@ -1126,56 +1131,59 @@ mod tests {
     }
 
     #[test]
-    fn who_has_the_most_kept_back_is_given_up_before_who_reads() {
+    fn the_largest_backlog_is_given_up_before_a_client_that_reads() {
         let (mut reactor, little, _peer) = one_connection();
         let (ids, _peers) = more_connections(&mut reactor, 1);
         let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
         for (id, answers) in [(little, 1), (much, 3)] {
             if id == much {
-                reactor.reserve(id, ReplyId(0)); // the other has just taken some
+                reactor.reserve(id, ReplyId(0), &[]); // the other has just taken some
             }
             for answer in 1..=answers {
-                reactor.reserve(id, ReplyId(answer));
-                reactor.fill(id, ReplyId(answer), Arc::clone(&long));
+                reactor.reserve(id, ReplyId(answer), &[]);
+                reactor.fill(id, ReplyId(answer), Arc::clone(&long), b"");
             }
         }
-        assert_eq!(reactor.owed, OUTPUT_ALL_BYTES_MAX);
+        assert_eq!(reactor.pending, OUTPUT_ALL_BYTES_MAX);
         reactor.flush();
         assert_eq!(lost(&mut reactor), None, "there is just room enough");
-        let taken = OUTPUT_ALL_BYTES_MAX - reactor.owed;
+        let taken = OUTPUT_ALL_BYTES_MAX - reactor.pending;
         reactor.send(little, &[&vec![b'x'; taken + 1]]);
         reactor.flush();
         let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB were owed to all, 201326592 bytes of it to this one";
+        let want = "over 256 MiB of output were pending for all, 201326592 bytes of it its own";
         assert_eq!(reason, want);
         assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
-        assert_eq!((lost(&mut reactor), reactor.owed), (None, (64 << 20) + 1));
+        assert_eq!(
+            (lost(&mut reactor), reactor.pending),
+            (None, (64 << 20) + 1)
+        );
         assert!(reactor.is_open(little));
     }
 
     #[test]
-    fn who_has_long_taken_nothing_is_given_up_before_who_is_owed_more() {
+    fn who_has_long_taken_nothing_is_given_up_before_a_larger_backlog() {
         let (mut reactor, slow, _peer) = one_connection();
         let (ids, _peers) = more_connections(&mut reactor, 1);
         let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
-        reactor.reserve(much, ReplyId(0));
+        reactor.reserve(much, ReplyId(0), &[]);
         for (id, answers) in [(slow, 1), (much, 4)] {
             for answer in 1..=answers {
-                reactor.reserve(id, ReplyId(answer));
-                reactor.fill(id, ReplyId(answer), Arc::clone(&long));
+                reactor.reserve(id, ReplyId(answer), &[]);
+                reactor.fill(id, ReplyId(answer), Arc::clone(&long), b"");
             }
         }
         for id in [slow, much] {
             reactor.flush_one(id);
         }
-        assert!(reactor.owed > OUTPUT_ALL_BYTES_MAX);
+        assert!(reactor.pending > OUTPUT_ALL_BYTES_MAX);
         reactor.give_up_readers(Instant::now() + UNREAD_MAX);
         let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB were owed to all, and it had long taken none";
+        let want = "over 256 MiB of output were pending for all, and it had long taken none";
         assert_eq!(reason, want);
         assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
         assert_eq!(
-            (lost(&mut reactor), reactor.owed),
+            (lost(&mut reactor), reactor.pending),
             (None, OUTPUT_ALL_BYTES_MAX)
         );
     }

@@ -23,6 +23,7 @@ use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, error_json};
 use crate::node::table::Key;
 use crate::node::{ClientLine, Node};
 use crate::time::Now;
+use crate::twitter::Answer;
 
 /// How long replies under way may take once the server is told to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -114,12 +115,13 @@ impl Driver {
                 self.shell.say_now_and_then(Matter::Descriptors, &text);
             }
             Event::OutputFull(error) => {
-                let text =
-                    format!("those who do not read, or are owed the most, are closed: {error}");
+                let text = format!(
+                    "connections that do not read, or have the largest backlog, are closed: {error}"
+                );
                 self.shell.say_now_and_then(Matter::Output, &text);
             }
             Event::InputFull(error) => {
-                let text = format!("those with the most unhandled input are closed: {error}");
+                let text = format!("connections with the most unhandled input are closed: {error}");
                 self.shell.say_now_and_then(Matter::Input, &text);
             }
         }
@@ -311,13 +313,7 @@ impl Driver {
     pub fn handle_mail(&mut self, mail: Mail) {
         let Driver { node, shell, .. } = self;
         match mail {
-            Mail::Answer(answer) => {
-                let (question, json) = shell.pool.answered(answer, shell.now);
-                node.handle_answer(question, &json, shell);
-                while let Some(notice) = shell.pool.poll_notice() {
-                    shell.say(&notice.to_string());
-                }
-            }
+            Mail::Answer(answer) => self.handle_answer(answer),
             Mail::Signal(SIGHUP) => {
                 shell.log.reopen(node, shell.now);
                 shell.note("the log was reopened");
@@ -335,6 +331,22 @@ impl Driver {
                     }
                 }
             }
+        }
+    }
+
+    /// Gives the answers that no worker was needed for to those who asked.
+    pub fn handle_ready_answers(&mut self) {
+        while let Some(answer) = self.shell.pool.poll_answer() {
+            self.handle_answer(answer);
+        }
+    }
+
+    fn handle_answer(&mut self, answer: Answer) {
+        let Driver { node, shell, .. } = self;
+        let (question, json) = shell.pool.answered(answer, shell.now);
+        node.handle_answer(question, &json, shell);
+        while let Some(notice) = shell.pool.poll_notice() {
+            shell.say(&notice.to_string());
         }
     }
 

@@ -180,6 +180,7 @@ impl Server {
         while let Some(mail) = driver.shell.reactor.poll_mail() {
             driver.handle_mail(mail);
         }
+        driver.handle_ready_answers();
         driver.handle_timeout();
         driver.flood();
         driver.drain();
