@@ -47,7 +47,7 @@ pub enum Received {
     Bytes(usize),
     /// Nothing for now: an edge will tell.
     Drained,
-    /// The peer has closed its sending side.
+    /// The peer has closed its sending side, in good order.
     End,
 }
 
@@ -70,6 +70,8 @@ pub(super) struct Connection<R: Role> {
     pub ended: bool,
     /// The peer takes nothing any more.
     pub gone: bool,
+    /// It was reset before the peer had closed its sending side: what was said last may be a part only.
+    pub reset: bool,
     /// Its owner handles none of its input for now.
     pub paused: bool,
     /// It stands in the ready queue.
@@ -105,6 +107,7 @@ impl<R: Role> Connection<R> {
             read_closed: false,
             ended: false,
             gone: false,
+            reset: false,
             paused: false,
             ready: false,
             dirty: false,

@@ -478,7 +478,12 @@ impl<R: Role, M> Reactor<R, M> {
             return;
         };
         if edge.is_error() {
-            return self.peer_gone(id, "reset");
+            let error = connection
+                .stream
+                .take_error()
+                .and_then(|e| e.map_or(Ok(()), Err));
+            let in_order = error.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
+            return self.peer_gone(id, "reset", in_order);
         }
         connection.read_closed |= edge.is_read_closed();
         if edge.is_writable() && !connection.output.is_empty() {
@@ -665,13 +670,17 @@ impl<R: Role, M> Reactor<R, M> {
                     self.mark_ready(id);
                 }
             }
-            Err(error) => self.peer_gone(id, &error.to_string()),
+            Err(error) => {
+                let in_order = error.kind() == ErrorKind::BrokenPipe;
+                self.peer_gone(id, &error.to_string(), in_order);
+            }
         }
     }
 
     /// The peer takes nothing any more. What it had said before, and the kernel still holds, is
-    /// read to its end, which tells the rest; unless its owner does not want it for now.
-    fn peer_gone(&mut self, id: ConnectionId, reason: &str) {
+    /// read to its end, which tells the rest; unless its owner does not want it for now. `in_order` says
+    /// that the peer had closed its sending side before: then Linux tells of `EPIPE`, not of a reset.
+    fn peer_gone(&mut self, id: ConnectionId, reason: &str, in_order: bool) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -679,6 +688,7 @@ impl<R: Role, M> Reactor<R, M> {
             return self.doom(id, reason.to_owned());
         }
         connection.gone = true;
+        connection.reset |= !in_order;
         self.pending -= connection.output.len();
         connection.output.clear();
         connection.readable = true;
@@ -868,6 +878,10 @@ impl<R: Role, M> Reactor<R, M> {
                     self.mark_ready(id);
                 }
                 Received::Bytes(n)
+            }
+            Ok(Received::End) if connection.reset => {
+                self.doom(id, "reset".to_owned());
+                Received::Drained
             }
             Ok(fill) => fill,
             Err(error) => {

@@ -291,19 +291,22 @@ impl Driver {
         }
     }
 
-    /// The peer will say no more. A client is still sent what it is owed.
+    /// The peer will say no more, and all that may be handled of what it has said was handled. A client is
+    /// still sent its replies.
     pub fn handle_end(&mut self, id: ConnectionId, role: Role) {
         let Driver { node, shell, .. } = self;
-        let unfinished = |_: &mut Lines, input: &mut Input| input.len();
-        let bytes = shell.reactor.decode(id, unfinished).unwrap_or(0);
-        if bytes > 0 {
-            let label = shell.neighbours.label(id, role, node.link_of(id));
-            let text = format!("{bytes} bytes after the last LF were discarded");
-            shell.log.record(Direction::Note, label, text.as_bytes());
-        }
         match role {
             Role::Client => shell.reactor.lose(id, "closed by the client"),
-            Role::Accepted | Role::Dialled => shell.reactor.abort(id, "closed by the neighbour"),
+            Role::Accepted | Role::Dialled => {
+                let unfinished = |_: &mut Lines, input: &mut Input| input.len();
+                let bytes = shell.reactor.decode(id, unfinished).unwrap_or(0);
+                if bytes > 0 {
+                    let label = shell.neighbours.label(id, role, node.link_of(id));
+                    let text = format!("{bytes} bytes after the last LF were discarded");
+                    shell.log.record(Direction::Note, label, text.as_bytes());
+                }
+                shell.reactor.abort(id, "closed by the neighbour");
+            }
         }
     }
 
