@@ -20,6 +20,7 @@
 pub mod connection;
 pub mod mailbox;
 pub mod output;
+pub mod transport;
 
 mod connections;
 mod idle;
@@ -33,16 +34,16 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mio::event::Event as Edge;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use rustix::net::sockopt;
 
-use self::connection::{Connection, Received, Role, State};
+use self::connection::{Connection, Role, State};
 use self::connections::Connections;
 use self::idle::Idle;
 use self::mailbox::Mailbox;
 use self::output::{BufferPool, Flushed};
 use self::timers::Timers;
+use self::transport::{Received, Transport};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::input::Input;
 
@@ -96,12 +97,6 @@ const LINGER: Duration = Duration::from_millis(250);
 /// When accepting failed for want of descriptors or memory it is tried again after this long, or
 /// as soon as a connection closes.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
-
-/// A peer that has been silent for this long is asked by the kernel whether it is still there,
-/// [`KEEPALIVE_PROBES`] times with [`KEEPALIVE_EVERY`] between.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
-const KEEPALIVE_PROBES: u32 = 4;
 
 const EVENTS: usize = 1024;
 const WAKER: Token = Token(usize::MAX);
@@ -264,27 +259,24 @@ impl<R: Role, M> Reactor<R, M> {
     /// # Errors
     /// The kernel's, if the dial cannot even begin.
     pub fn connect(&mut self, address: SocketAddr, role: R) -> io::Result<ConnectionId> {
-        let stream = TcpStream::connect(address)?;
-        self.insert(stream, address, role, State::Dialling)
+        let transport = Transport::dial(address)?;
+        self.insert(transport, address, role, State::Dialling)
     }
 
     fn insert(
         &mut self,
-        mut stream: TcpStream,
+        mut transport: Transport,
         peer: SocketAddr,
         role: R,
         state: State,
     ) -> io::Result<ConnectionId> {
         let entry = self.connections.vacant_entry();
         let slot = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(&mut stream, Token(slot), interest)?;
+        transport.register(self.poll.registry(), Token(slot))?;
         self.made += 1;
         let serial = self.made;
         let id = ConnectionId { serial, slot };
-        let mut connection = Connection::new(id, role, peer, stream, state);
+        let mut connection = Connection::new(id, role, peer, transport, state);
         connection.moved = self.second;
         entry.insert(connection);
         Ok(id)
@@ -464,12 +456,11 @@ impl<R: Role, M> Reactor<R, M> {
         };
         let (id, role) = (connection.id, connection.role);
         if connection.state == State::Dialling {
-            match connection.finish_dial() {
+            match connection.transport.finish_dial() {
                 Ok(false) => return, // a spurious edge: wait on
                 Err(error) => return self.doom(id, format!("the dial failed: {error}")),
                 Ok(true) => {
                     connection.state = State::Open;
-                    let _ = connection.stream.set_nodelay(true);
                     self.events.push_back(Event::Made(id, role));
                 }
             }
@@ -478,21 +469,14 @@ impl<R: Role, M> Reactor<R, M> {
             return;
         };
         if edge.is_error() {
-            let error = connection
-                .stream
-                .take_error()
-                .and_then(|e| e.map_or(Ok(()), Err));
-            let in_order = error.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
+            let in_order = connection.transport.error().kind() == ErrorKind::BrokenPipe;
             return self.peer_gone(id, "reset", in_order);
         }
-        connection.read_closed |= edge.is_read_closed();
+        let readable = connection.transport.note(edge);
         if edge.is_writable() && !connection.output.is_empty() {
             self.mark_dirty(id);
         }
-        if edge.is_readable() || edge.is_read_closed() {
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.readable = true;
-            }
+        if readable {
             self.mark_ready(id);
         }
     }
@@ -539,9 +523,7 @@ impl<R: Role, M> Reactor<R, M> {
         let role = listener.role;
         match listener.socket.accept() {
             Ok((stream, peer)) => {
-                let _ = stream.set_nodelay(true); // replies are gathered here, not in the kernel
-                let _ = keep_alive(&stream); // without it a vanished phone stays until we speak
-                match self.insert(stream, peer, role, State::Open) {
+                match self.insert(Transport::accepted(stream), peer, role, State::Open) {
                     Ok(id) => {
                         self.listeners[index].taken += 1;
                         self.count_open(role, true);
@@ -691,8 +673,7 @@ impl<R: Role, M> Reactor<R, M> {
         connection.reset |= !in_order;
         self.pending -= connection.output.len();
         connection.output.clear();
-        connection.readable = true;
-        connection.read_closed = true;
+        connection.transport.set_gone();
         self.mark_ready(id);
     }
 
@@ -700,7 +681,7 @@ impl<R: Role, M> Reactor<R, M> {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        connection.end_output();
+        connection.transport.end_output();
         if connection.ended {
             return self.doom(id, reason);
         }
@@ -748,7 +729,7 @@ impl<R: Role, M> Reactor<R, M> {
             if let Some(listener) = self.listeners.iter_mut().find(|l| l.role == role) {
                 listener.taken -= 1;
             }
-            let _ = self.poll.registry().deregister(&mut connection.stream);
+            connection.transport.deregister(self.poll.registry());
             self.accept_after = None; // a descriptor is free again
         }
         debug_assert!(self.pending + self.buffered == 0 || !self.connections.is_empty());
@@ -874,7 +855,7 @@ impl<R: Role, M> Reactor<R, M> {
         match connection.read(room) {
             Ok(Received::Bytes(n)) => {
                 connection.moved = self.second;
-                if connection.readable {
+                if connection.transport.is_readable() {
                     self.mark_ready(id);
                 }
                 Received::Bytes(n)
@@ -961,14 +942,6 @@ impl<R: Role, M> Reactor<R, M> {
     pub fn abort(&mut self, id: ConnectionId, reason: &str) {
         self.doom(id, reason.to_owned());
     }
-}
-
-/// RFC 9293, section 3.8.4: a connection whose other end has vanished is found out at last.
-fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
-    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
-    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
-    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
-    sockopt::set_socket_keepalive(stream, true)
 }
 
 /// How many bytes each of `ready` connections may have read in a turn.
@@ -1217,10 +1190,10 @@ mod tests {
         assert!(look(&mut reactor, 1_000), "it is paused");
         let connection = reactor.connections.get_mut(id).expect("it is there");
         connection.paused = false;
-        connection.readable = true;
+        connection.transport.set_readable(true);
         assert!(look(&mut reactor, 1_000), "it has said something");
         let connection = reactor.connections.get_mut(id).expect("it is there");
-        connection.readable = false;
+        connection.transport.set_readable(false);
         connection.moved = 940;
         assert!(look(&mut reactor, 1_000), "it was just so long ago");
         assert!(!look(&mut reactor, 1_001));

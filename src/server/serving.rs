@@ -7,7 +7,7 @@ use super::read_batch::ReadBatch;
 use super::roles::Role;
 use crate::connection_id::ConnectionId;
 use crate::lines::{Lines, Piece};
-use crate::net::connection::Received;
+use crate::net::transport::Received;
 use crate::node::table::PREFETCH_MAX;
 
 /// What became of the attempt to serve a piece of a connection's input.
