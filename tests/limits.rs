@@ -20,7 +20,9 @@ use herd::node::{Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, SendFlags, SocketFlags, SocketType, connect, socket_with, sockopt,
+};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 #[path = "support/effects.rs"]
@@ -324,6 +326,36 @@ fn the_kernel_asks_whether_silent_clients_are_there() {
             timer.is_some_and(|when| u64::from_str_radix(when, 16).is_ok_and(|at| at <= 12_000))
         })
     });
+}
+
+// ---- what TCP can do beside sending bytes
+
+#[test]
+fn tcp_urgent_data_is_a_byte_of_its_line_and_delays_nothing() {
+    let herd = alone_with(&[]);
+    let mut other = herd.client("Ann");
+    let pieces: [(&[u8], SendFlags); 3] = [
+        (b"IAMAT u +34", SendFlags::empty()),
+        (b"!", SendFlags::OOB),
+        (b".0689-118.4451 1\n", SendFlags::empty()),
+    ];
+    // At once, and each after what came before has been read.
+    for slowly in [false, true] {
+        for _ in 0..50 {
+            let mut client = herd.client("Ann");
+            for (piece, flags) in pieces {
+                let sent = rustix::net::send(&client.stream, piece, flags);
+                assert_eq!(sent, Ok(piece.len()));
+                if slowly {
+                    other.say("WHERE");
+                    assert_eq!(other.line(), "? WHERE");
+                }
+            }
+            assert_eq!(client.line(), "? IAMAT u +34!.0689-118.4451 1");
+            client.say("the next");
+            assert_eq!(client.line(), "? the next");
+        }
+    }
 }
 
 // ---- clients that do not read

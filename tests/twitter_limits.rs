@@ -209,7 +209,8 @@ fn a_twitter_that_hangs_costs_one_client_at_a_time_its_patience_and_the_others_n
     let mut probes = Vec::new();
     wait_until("one question tries, the others are told at once", || {
         let mut probe = herd.client("Blake");
-        begin(&mut probe, "5", 1);
+        probe.send(b"WHERE\nWHATSAT k 5 1\n");
+        assert_eq!(probe.line(), "? WHERE"); // so it has asked, too
         probes.push(probe);
         error_text(&ask(&mut client, "2", 1)).contains("another question is trying it")
     });

@@ -38,6 +38,8 @@ pub struct Transport {
     readable: bool,
     /// The kernel has said that the peer's end is in what is to be read.
     read_closed: bool,
+    /// The peer has sent TCP urgent data.
+    urgent: bool,
 }
 
 impl Transport {
@@ -62,6 +64,7 @@ impl Transport {
             stream,
             readable: false,
             read_closed: false,
+            urgent: false,
         }
     }
 
@@ -70,7 +73,7 @@ impl Transport {
     /// # Errors
     /// The kernel's.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         registry.register(&mut self.stream, token, interest)
     }
 
@@ -99,6 +102,8 @@ impl Transport {
 
     fn set_made(&self) {
         let _ = self.stream.set_nodelay(true); // replies are gathered here, not in the kernel
+        // Whoever sends urgent data means it to be read, where it stands (RFC 6093).
+        let _ = sockopt::set_socket_oobinline(&self.stream, true);
     }
 
     /// RFC 9293, section 3.8.4: a connection whose other end has vanished is found out at last.
@@ -112,6 +117,7 @@ impl Transport {
     /// Notes what an edge says of reading. Gives whether there is something to read.
     pub fn note(&mut self, edge: &Edge) -> bool {
         self.read_closed |= edge.is_read_closed();
+        self.urgent |= edge.is_priority();
         let readable = edge.is_readable() || edge.is_read_closed();
         self.readable |= readable;
         readable
@@ -143,11 +149,10 @@ impl Transport {
     /// Reads once into `room`.
     ///
     /// With edge-triggered readiness one must read until nothing is left. A read that does not
-    /// fill the buffer shows just that, but for the end of the stream, which shares its edge with
-    /// the data before it: so if the kernel has said that the end is there we go on, and otherwise
-    /// we spare the call that would only say `WouldBlock`. An end that comes later is a new edge.
-    /// (Only a peer that sends TCP urgent data, which nobody here asks for, gets short reads for
-    /// another reason; what follows them waits for its next segment.)
+    /// fill the buffer shows just that, so we spare the call that would only say `WouldBlock`; but for two
+    /// cases, of which the kernel has told with an edge, and then we go on. The end of the stream
+    /// shares its edge with the data before it. And a read ends before TCP urgent data, though there
+    /// is more (`tcp_recvmsg`). What comes later is a new edge.
     ///
     /// # Errors
     /// Those of the socket, but for `WouldBlock` and `Interrupted`.
@@ -159,7 +164,7 @@ impl Transport {
                     return Ok(Received::End);
                 }
                 Ok(n) => {
-                    self.readable = n == room.len() || self.read_closed;
+                    self.readable = n == room.len() || self.read_closed || self.urgent;
                     return Ok(Received::Bytes(n));
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
