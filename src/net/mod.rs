@@ -23,8 +23,12 @@ pub mod output;
 pub mod transport;
 
 mod connections;
+mod gate;
 mod idle;
 mod timers;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -39,6 +43,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use self::connection::{Connection, Role, State};
 use self::connections::Connections;
+use self::gate::Gate;
 use self::idle::Idle;
 use self::mailbox::Mailbox;
 use self::output::{BufferPool, Flushed};
@@ -163,6 +168,7 @@ pub struct Reactor<R: Role, M> {
     events: VecDeque<Event<R>>,
     ready: VecDeque<ConnectionId>,
     dirty: Vec<ConnectionId>,
+    gate: Gate<R>,
     doomed: Vec<ConnectionId>,
     timers: Timers,
     idle: Option<Idle<R>>,
@@ -198,6 +204,7 @@ impl<R: Role, M> Reactor<R, M> {
             events: VecDeque::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
+            gate: Gate::new(),
             doomed: Vec::new(),
             timers: Timers::default(),
             idle: None,
@@ -594,7 +601,11 @@ impl<R: Role, M> Reactor<R, M> {
             && !connection.ready
         {
             connection.ready = true;
-            self.ready.push_back(id);
+            // One that is being closed is only read from to be rid of what it says.
+            match connection.is_open() && self.gate.is_closed(connection.role) {
+                true => self.gate.push_ready(id),
+                false => self.ready.push_back(id),
+            }
         }
     }
 
@@ -603,7 +614,10 @@ impl<R: Role, M> Reactor<R, M> {
             && !connection.dirty
         {
             connection.dirty = true;
-            self.dirty.push(id);
+            match self.gate.is_closed(connection.role) {
+                true => self.gate.push_dirty(id),
+                false => self.dirty.push(id),
+            }
         }
     }
 
@@ -915,6 +929,39 @@ impl<R: Role, M> Reactor<R, M> {
         }
     }
 
+    /// Lets all connections of `role` wait: nothing is read from them, and nothing leaves that is queued for
+    /// them, until [`Reactor::ungate`]. They may be lost meanwhile.
+    pub fn gate(&mut self, role: R) {
+        self.gate.close(role);
+        for id in std::mem::take(&mut self.ready) {
+            self.requeue_ready(id);
+        }
+        for id in std::mem::take(&mut self.dirty) {
+            self.requeue_dirty(id);
+        }
+    }
+
+    /// Lets connections of `role` be served again.
+    pub fn ungate(&mut self, role: R) {
+        let (ready, dirty) = self.gate.open(role);
+        ready.into_iter().for_each(|id| self.requeue_ready(id));
+        dirty.into_iter().for_each(|id| self.requeue_dirty(id));
+    }
+
+    fn requeue_ready(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.ready = false;
+            self.mark_ready(id);
+        }
+    }
+
+    fn requeue_dirty(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.dirty = false;
+            self.mark_dirty(id);
+        }
+    }
+
     /// How many bytes a connection would still take before it is over [`OUTPUT_BYTES_MAX`].
     pub fn room(&self, id: ConnectionId) -> usize {
         self.connections
@@ -948,264 +995,4 @@ impl<R: Role, M> Reactor<R, M> {
 fn read_quota(ready: usize) -> usize {
     let quota = TURN_BUDGET_BYTES / ready.max(1);
     quota.clamp(READ_QUOTA_BYTES_MIN, READ_BYTES_MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-    use std::net::{Ipv4Addr, TcpStream as Peer};
-
-    /// What all connections are for.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    struct OneRole;
-
-    impl Role for OneRole {
-        type Codec = ();
-
-        fn codec(self) {}
-    }
-
-    const TEN: Limits = Limits { all: 10, own: 10 };
-
-    /// A kernel that has no room for a connection drops its SYN, which is sent again after a second, two
-    /// more, four more.
-    const BURST_WITHIN: Duration = Duration::from_secs(5);
-
-    /// A reactor with one connection of [`OneRole`], and the peer's end of that.
-    fn one_connection() -> (Reactor<OneRole, ()>, ConnectionId, Peer) {
-        let mut reactor = Reactor::new().expect("the kernel gives a poll");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = reactor.listen(any, OneRole, TEN).expect("a port is free");
-        let peer = Peer::connect(bound).expect("it listens");
-        loop {
-            reactor.turn(None).expect("the poll works");
-            if let Some(Event::Made(id, OneRole)) = reactor.poll_event() {
-                return (reactor, id, peer);
-            }
-        }
-    }
-
-    /// So many more connections to the same, and the peers' ends.
-    fn more_connections(
-        reactor: &mut Reactor<OneRole, ()>,
-        count: usize,
-    ) -> (Vec<ConnectionId>, Vec<Peer>) {
-        let bound = reactor.listeners[0].socket.local_addr();
-        let bound = bound.expect("it listens");
-        let (mut ids, mut peers) = (Vec::new(), Vec::new());
-        while ids.len() < count {
-            peers.push(Peer::connect(bound).expect("it listens"));
-            reactor.turn(None).expect("the poll works");
-            while let Some(event) = reactor.poll_event() {
-                match event {
-                    Event::Made(id, OneRole) => ids.push(id),
-                    event => panic!("unexpected: {event:?}"),
-                }
-            }
-        }
-        (ids, peers)
-    }
-
-    fn lost(reactor: &mut Reactor<OneRole, ()>) -> Option<String> {
-        match reactor.poll_event() {
-            Some(Event::Lost { reason, .. }) => Some(reason),
-            Some(event) => panic!("unexpected: {event:?}"),
-            None => None,
-        }
-    }
-
-    #[test]
-    fn a_burst_of_connections_is_made_before_any_is_taken() {
-        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
-        let most: usize = most.map_or(128, |text| text.trim().parse().expect("a number"));
-        let mut reactor = Reactor::<OneRole, ()>::new().expect("the kernel gives a poll");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = reactor.listen(any, OneRole, TEN).expect("a port is free");
-        let peers = (0..most.min(300)).map(|_| Peer::connect_timeout(&bound, BURST_WITHIN));
-        let peers: Result<Vec<_>, _> = peers.collect();
-        peers.expect("the kernel makes them all");
-    }
-
-    #[test]
-    fn a_turn_is_shared_among_those_who_are_ready() {
-        for (ready, quota) in [
-            (0, READ_BYTES_MAX),
-            (8, READ_BYTES_MAX),
-            (32, READ_BYTES_MAX),
-            (64, READ_BYTES_MAX / 2),
-            (1_024, 2_048),
-            (1_000_000, READ_QUOTA_BYTES_MIN),
-        ] {
-            assert_eq!(read_quota(ready), quota, "{ready} are ready");
-        }
-    }
-
-    #[test]
-    fn who_has_more_to_say_is_ready_again() {
-        use std::io::Write;
-        let (mut reactor, id, mut peer) = one_connection();
-        peer.write_all(&[b'x'; 5_000]).expect("the kernel takes it");
-        let mut read = 0;
-        while read < 5_000 {
-            reactor.turn(None).expect("the poll works");
-            assert_eq!(reactor.ready_len(), 1, "after {read} bytes");
-            assert_eq!(reactor.poll_ready(), Some((id, OneRole)));
-            if let Received::Bytes(n) = reactor.read(id, &mut [0; 999]) {
-                read += n;
-            }
-        }
-        assert_eq!((read, reactor.ready_len()), (5_000, 0));
-    }
-
-    #[test]
-    fn who_takes_nothing_for_five_minutes_is_given_up() {
-        let (mut reactor, id, mut peer) = one_connection();
-        let long: Arc<[u8]> = vec![b'x'; 64 << 20].into(); // more than any kernel takes
-        reactor.reserve(id, ReplyId(1), &[]);
-        reactor.fill(id, ReplyId(1), long, b"");
-        reactor.flush();
-        let first = Instant::now();
-        reactor.expire(first + STALL_MAX - Duration::from_secs(10));
-        assert_eq!(lost(&mut reactor), None);
-        // It takes some, so its time begins anew.
-        let pending = reactor.pending;
-        let mut bytes = vec![0; 1 << 20];
-        while reactor.pending == pending {
-            let n = peer.read(&mut bytes).expect("there is more");
-            assert!(n > 0, "it is open");
-            reactor.turn(Some(Instant::now())).expect("the poll works");
-            reactor.flush();
-        }
-        let later = Instant::now();
-        reactor.expire(later + STALL_MAX - Duration::from_secs(10));
-        assert_eq!(lost(&mut reactor), None);
-        reactor.expire(later + STALL_MAX);
-        let reason = lost(&mut reactor).expect("it is given up");
-        assert_eq!(reason, "took no bytes for 300 seconds");
-        reactor.turn(Some(Instant::now())).expect("the poll works");
-        assert_eq!((reactor.pending, reactor.connections.len()), (0, 0));
-    }
-
-    #[test]
-    fn what_is_buffered_of_all_is_bounded_and_who_has_the_most_is_closed() {
-        let (mut reactor, little, _peer) = one_connection();
-        let (ids, _peers) = more_connections(&mut reactor, 3);
-        let mebibytes = |count: usize| vec![b'x'; count << 20];
-        reactor.pause(little, &mebibytes(1));
-        reactor.pause(ids[0], &mebibytes(80));
-        let line = mebibytes(100); // without an end
-        reactor.decode(ids[1], |_, input| input.push(&line));
-        reactor.pause(ids[2], &mebibytes(75));
-        assert_eq!(reactor.buffered, INPUT_ALL_BYTES_MAX);
-        reactor.flush();
-        assert_eq!(lost(&mut reactor), None, "there is just room enough");
-        reactor.pause(little, b"x");
-        reactor.flush();
-        let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB of unhandled input were buffered, 104857600 bytes of it its own";
-        assert_eq!(reason, want);
-        assert!(matches!(reactor.poll_event(), Some(Event::InputFull(_))));
-        assert_eq!(lost(&mut reactor), None);
-        assert_eq!(reactor.buffered, (156 << 20) + 1);
-        // What is handled counts no more, nor who has gone.
-        reactor.decode(little, |_, input| input.consume(input.len()));
-        assert_eq!(reactor.buffered, 155 << 20);
-        reactor.lose(ids[0], "enough");
-        reactor.pause(ids[0], &mebibytes(1));
-        reactor.abort(ids[2], "enough");
-        assert_eq!(reactor.buffered, 0);
-    }
-
-    #[test]
-    fn the_largest_backlog_is_given_up_before_a_client_that_reads() {
-        let (mut reactor, little, _peer) = one_connection();
-        let (ids, _peers) = more_connections(&mut reactor, 1);
-        let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
-        for (id, answers) in [(little, 1), (much, 3)] {
-            if id == much {
-                reactor.reserve(id, ReplyId(0), &[]); // the other has just taken some
-            }
-            for answer in 1..=answers {
-                reactor.reserve(id, ReplyId(answer), &[]);
-                reactor.fill(id, ReplyId(answer), Arc::clone(&long), b"");
-            }
-        }
-        assert_eq!(reactor.pending, OUTPUT_ALL_BYTES_MAX);
-        reactor.flush();
-        assert_eq!(lost(&mut reactor), None, "there is just room enough");
-        let taken = OUTPUT_ALL_BYTES_MAX - reactor.pending;
-        reactor.send(little, &[&vec![b'x'; taken + 1]]);
-        reactor.flush();
-        let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB of output were pending for all, 201326592 bytes of it its own";
-        assert_eq!(reason, want);
-        assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
-        assert_eq!(
-            (lost(&mut reactor), reactor.pending),
-            (None, (64 << 20) + 1)
-        );
-        assert!(reactor.is_open(little));
-    }
-
-    #[test]
-    fn who_has_long_taken_nothing_is_given_up_before_a_larger_backlog() {
-        let (mut reactor, slow, _peer) = one_connection();
-        let (ids, _peers) = more_connections(&mut reactor, 1);
-        let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
-        reactor.reserve(much, ReplyId(0), &[]);
-        for (id, answers) in [(slow, 1), (much, 4)] {
-            for answer in 1..=answers {
-                reactor.reserve(id, ReplyId(answer), &[]);
-                reactor.fill(id, ReplyId(answer), Arc::clone(&long), b"");
-            }
-        }
-        for id in [slow, much] {
-            reactor.flush_one(id);
-        }
-        assert!(reactor.pending > OUTPUT_ALL_BYTES_MAX);
-        reactor.give_up_readers(Instant::now() + UNREAD_MAX);
-        let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB of output were pending for all, and it had long taken none";
-        assert_eq!(reason, want);
-        assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
-        assert_eq!(
-            (lost(&mut reactor), reactor.pending),
-            (None, OUTPUT_ALL_BYTES_MAX)
-        );
-    }
-
-    #[test]
-    fn only_who_is_quiet_is_closed_for_being_silent() {
-        let (mut reactor, id, _peer) = one_connection();
-        reactor.close_idle(OneRole, Duration::from_secs(60));
-        let look = |reactor: &mut Reactor<OneRole, ()>, second| {
-            reactor.second = second;
-            let now = reactor.idle.as_ref().map(Idle::next).expect("it is set");
-            reactor.lose_idle(now);
-            reactor.is_open(id)
-        };
-        assert!(look(&mut reactor, 60), "not yet");
-        reactor.pause(id, b"");
-        assert!(look(&mut reactor, 1_000), "it is paused");
-        let connection = reactor.connections.get_mut(id).expect("it is there");
-        connection.paused = false;
-        connection.transport.set_readable(true);
-        assert!(look(&mut reactor, 1_000), "it has said something");
-        let connection = reactor.connections.get_mut(id).expect("it is there");
-        connection.transport.set_readable(false);
-        connection.moved = 940;
-        assert!(look(&mut reactor, 1_000), "it was just so long ago");
-        assert!(!look(&mut reactor, 1_001));
-        assert_eq!(reactor.open_len(OneRole), 0);
-    }
-
-    #[test]
-    fn a_connection_costs_what_the_readme_says() {
-        assert!(
-            size_of::<Connection<OneRole>>() <= 320,
-            "{}",
-            size_of::<Connection<OneRole>>()
-        );
-    }
 }
