@@ -25,6 +25,7 @@ pub mod transport;
 mod connections;
 mod gate;
 mod idle;
+mod listeners;
 mod timers;
 
 #[cfg(test)]
@@ -38,13 +39,14 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mio::event::Event as Edge;
-use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 use self::connection::{Connection, Role, State};
 use self::connections::Connections;
 use self::gate::Gate;
 use self::idle::Idle;
+use self::listeners::{Accepted, Listeners, SOCKETS_MAX};
+pub use self::listeners::{Limits, Listening};
 use self::mailbox::Mailbox;
 use self::output::{BufferPool, Flushed};
 use self::timers::Timers;
@@ -55,10 +57,6 @@ use crate::input::Input;
 /// The most bytes one connection may have read in one turn; then others are served.
 pub const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// So many connections the kernel makes before we take them, if it lets us (`net.core.somaxconn`). Who
-/// comes when there is no room for more tries again only after a second.
-const BACKLOG: i32 = 4096;
-
 /// What all connections together may have read in one turn, as far as each then has
 /// [`READ_QUOTA_BYTES_MIN`]: a turn in which a thousand have much to say must not take seconds, or
 /// their neighbours would take us for dead.
@@ -66,9 +64,6 @@ const TURN_BUDGET_BYTES: usize = 2 * 1024 * 1024;
 
 /// The least that a connection may have read in one turn.
 const READ_QUOTA_BYTES_MIN: usize = 256;
-
-/// The most connections accepted from one listener in one turn.
-const ACCEPT_BUDGET: usize = 256;
 
 /// A connection with this much output pending is not read any further until its peer takes some. What
 /// stays behind a reply that comes later is pending too.
@@ -99,13 +94,9 @@ const STALL_MAX: Duration = Duration::from_secs(300);
 /// How long to wait for the peer's end after our own.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// When accepting failed for want of descriptors or memory it is tried again after this long, or
-/// as soon as a connection closes.
-const ACCEPT_RETRY: Duration = Duration::from_secs(1);
-
 const EVENTS: usize = 1024;
 const WAKER: Token = Token(usize::MAX);
-const LISTENERS_FROM: usize = usize::MAX - 16;
+const LISTENERS_FROM: usize = usize::MAX - SOCKETS_MAX;
 
 /// What happened.
 #[derive(Debug)]
@@ -131,38 +122,13 @@ pub enum Event<R> {
     InputFull(String),
 }
 
-#[derive(Debug)]
-struct Listener<R> {
-    socket: TcpListener,
-    role: R,
-    /// With so many connections it takes no more.
-    limits: Limits,
-    /// Its connections, those included that are about to close.
-    taken: usize,
-    /// Those not included.
-    open: usize,
-    /// Its edge has come and has not been used up.
-    has_edge: bool,
-    /// It has been said that it takes no more for now.
-    full: bool,
-}
-
-/// With how many connections a listener takes no more.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Those of all, whatever their role.
-    pub all: usize,
-    /// Those that came by it.
-    pub own: usize,
-}
-
 /// The event loop's sockets and what is known of them. `R` says what connections are for, `M` is the
 /// mail of other threads.
 #[derive(Debug)]
 pub struct Reactor<R: Role, M> {
     poll: Poll,
     edges: Events,
-    listeners: Vec<Listener<R>>,
+    listeners: Listeners<R>,
     connections: Connections<R>,
     made: u64,
     events: VecDeque<Event<R>>,
@@ -183,8 +149,6 @@ pub struct Reactor<R: Role, M> {
     pool: BufferPool,
     mailbox: Mailbox<M>,
     mail: Receiver<M>,
-    /// Accepting has failed; not to be tried again before then.
-    accept_after: Option<Instant>,
 }
 
 impl<R: Role, M> Reactor<R, M> {
@@ -198,7 +162,7 @@ impl<R: Role, M> Reactor<R, M> {
         Ok(Reactor {
             poll,
             edges: Events::with_capacity(EVENTS),
-            listeners: Vec::new(),
+            listeners: Listeners::new(),
             connections: Connections::new(),
             made: 0,
             events: VecDeque::new(),
@@ -215,7 +179,6 @@ impl<R: Role, M> Reactor<R, M> {
             pool: BufferPool::new(),
             mailbox,
             mail,
-            accept_after: None,
         })
     }
 
@@ -230,24 +193,28 @@ impl<R: Role, M> Reactor<R, M> {
         role: R,
         limits: Limits,
     ) -> io::Result<SocketAddr> {
-        let mut socket = TcpListener::bind(address)?;
-        rustix::net::listen(&socket, BACKLOG)?; // once more, for mio asks for few
-        let token = Token(LISTENERS_FROM + self.listeners.len());
-        assert!(token < WAKER, "a reactor has few listeners");
-        self.poll
-            .registry()
-            .register(&mut socket, token, Interest::READABLE)?;
-        let bound = socket.local_addr()?;
-        self.listeners.push(Listener {
-            socket,
-            role,
-            limits,
-            taken: 0,
-            open: 0,
-            has_edge: false,
-            full: false,
-        });
-        Ok(bound)
+        let registry = self.poll.registry();
+        let first = LISTENERS_FROM;
+        self.listeners
+            .listen(registry, first, address, role, limits)
+    }
+
+    /// Listens at each address to which `address` leads, a host name or an IP address with a port.
+    ///
+    /// # Errors
+    /// Why nothing is bound: those of the resolver, or of the first address.
+    pub fn listen_at(&mut self, address: &str, role: R, limits: Limits) -> io::Result<Listening> {
+        let mut listening = Listening::default();
+        for address in listeners::addresses(address)? {
+            match self.listen(address, role, limits) {
+                Ok(bound) => listening.bound.push(bound),
+                Err(error) => listening.failed.push((address, error)),
+            }
+        }
+        match listening.bound.is_empty() {
+            true => Err(listening.failed.remove(0).1),
+            false => Ok(listening),
+        }
     }
 
     /// Closes connections of `role` on which no byte has moved for `limit`, in whole seconds, if
@@ -258,7 +225,7 @@ impl<R: Role, M> Reactor<R, M> {
 
     /// Closes all listeners.
     pub fn stop_listening(&mut self) {
-        self.listeners.clear();
+        self.listeners.close();
     }
 
     /// Dials `address`; [`Event::Made`] or [`Event::Lost`] follows.
@@ -317,18 +284,7 @@ impl<R: Role, M> Reactor<R, M> {
     /// How many connections of `role`, which a listener has, are open and not about to close: who has
     /// said its last and waits for an answer still counts.
     pub fn open_len(&self, role: R) -> usize {
-        let listener = self.listeners.iter().find(|listener| listener.role == role);
-        listener.map_or(0, |listener| listener.open)
-    }
-
-    /// Notes that a connection of `role` has become open, or no longer is.
-    fn count_open(&mut self, role: R, open: bool) {
-        let listener = self.listeners.iter_mut().find(|l| l.role == role);
-        match listener {
-            Some(listener) if open => listener.open += 1,
-            Some(listener) => listener.open -= 1,
-            None => {} // dialled, or it listens no longer
-        }
+        self.listeners.open_len(role)
     }
 
     /// The names of all connections of `role`.
@@ -416,11 +372,16 @@ impl<R: Role, M> Reactor<R, M> {
     /// The poll's: nothing can go on then.
     pub fn turn(&mut self, wake_at: Option<Instant>) -> io::Result<()> {
         self.free();
-        let busy = !self.ready.is_empty() || !self.events.is_empty() || self.may_accept();
+        let may_accept = self.listeners.may_accept(self.connections.len());
+        let busy = !self.ready.is_empty() || !self.events.is_empty() || may_accept;
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
-            let own = self.timers.next().into_iter().chain(self.accept_after);
+            let own = self
+                .timers
+                .next()
+                .into_iter()
+                .chain(self.listeners.timeout());
             let idle = self.idle.as_ref().map(Idle::next);
             let next = own.chain(idle).chain(wake_at).min();
             next.map(|at| at.saturating_duration_since(Instant::now()))
@@ -436,18 +397,14 @@ impl<R: Role, M> Reactor<R, M> {
             told += 1;
             match edge.token() {
                 WAKER => {} // the mail is looked at each turn
-                Token(at) if at >= LISTENERS_FROM => {
-                    if let Some(listener) = self.listeners.get_mut(at - LISTENERS_FROM) {
-                        listener.has_edge = true;
-                    }
-                }
+                Token(at) if at >= LISTENERS_FROM => self.listeners.note_edge(at - LISTENERS_FROM),
                 Token(slot) => self.note(slot, edge),
             }
         }
         self.edges = edges;
         let now = Instant::now();
         self.second = u32::try_from((now - self.started).as_secs()).unwrap_or(u32::MAX);
-        self.accept();
+        self.accept(now);
         self.expire(now);
         if told < EVENTS {
             self.lose_idle(now); // otherwise the kernel may have more to tell of them
@@ -488,71 +445,22 @@ impl<R: Role, M> Reactor<R, M> {
         }
     }
 
-    fn may_accept(&self) -> bool {
-        (0..self.listeners.len()).any(|index| self.may_accept_at(index))
-    }
-
-    fn may_accept_at(&self, index: usize) -> bool {
-        let listener = &self.listeners[index];
-        listener.has_edge && self.has_room(listener) && self.accept_after.is_none()
-    }
-
-    fn has_room(&self, listener: &Listener<R>) -> bool {
-        let Limits { all, own } = listener.limits;
-        self.connections.len() < all && listener.taken < own
-    }
-
-    fn accept(&mut self) {
-        if self.accept_after.is_some_and(|at| at <= Instant::now()) {
-            self.accept_after = None;
-        }
-        for index in 0..self.listeners.len() {
-            for _ in 0..ACCEPT_BUDGET {
-                if !self.may_accept_at(index) {
-                    break;
-                }
-                self.accept_one(index);
-            }
-            let full = self.listeners[index].has_edge && !self.has_room(&self.listeners[index]);
-            if full && !self.listeners[index].full {
-                let Limits { all, own } = self.listeners[index].limits;
-                let open = own.min(all);
-                let text =
-                    format!("{open} are open, the most that the limit of files (ulimit -n) allows");
-                self.events.push_back(Event::AcceptFailed(text));
-            }
-            self.listeners[index].full = full;
-        }
-    }
-
-    fn accept_one(&mut self, index: usize) {
-        let listener = &mut self.listeners[index];
-        let role = listener.role;
-        match listener.socket.accept() {
-            Ok((stream, peer)) => {
-                match self.insert(Transport::accepted(stream), peer, role, State::Open) {
-                    Ok(id) => {
-                        self.listeners[index].taken += 1;
-                        self.count_open(role, true);
-                        self.events.push_back(Event::Made(id, role));
+    fn accept(&mut self, now: Instant) {
+        self.listeners.begin_turn(now);
+        while let Some(accepted) = self.listeners.accept(self.connections.len()) {
+            match accepted {
+                Accepted::Connection(stream, peer, role) => {
+                    match self.insert(Transport::accepted(stream), peer, role, State::Open) {
+                        Ok(id) => self.events.push_back(Event::Made(id, role)),
+                        Err(error) => {
+                            let error = self.listeners.not_taken(role, &error);
+                            self.events.push_back(Event::AcceptFailed(error));
+                        }
                     }
-                    Err(error) => self.accept_failed(&error),
                 }
+                Accepted::Failed(error) => self.events.push_back(Event::AcceptFailed(error)),
             }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => listener.has_edge = false,
-                // One peer's trouble, not ours: it has gone again before we came.
-                ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                ErrorKind::ConnectionReset | ErrorKind::TimedOut => {}
-                _ => self.accept_failed(&error),
-            },
         }
-    }
-
-    fn accept_failed(&mut self, error: &io::Error) {
-        self.accept_after = Some(Instant::now() + ACCEPT_RETRY);
-        self.events
-            .push_back(Event::AcceptFailed(error.to_string()));
     }
 
     fn expire(&mut self, now: Instant) {
@@ -722,7 +630,7 @@ impl<R: Role, M> Reactor<R, M> {
         connection.count_buffered(&mut self.buffered);
         connection.state = State::Doomed(reason.clone());
         if open {
-            self.count_open(role, false);
+            self.listeners.closed(role);
         }
         self.doomed.push(id);
         self.events.push_back(Event::Lost {
@@ -739,12 +647,8 @@ impl<R: Role, M> Reactor<R, M> {
             let mut connection = self.connections.remove(id);
             debug_assert!(connection.output.is_empty(), "it was settled before");
             debug_assert!(connection.input.is_empty(), "it was settled before");
-            let role = connection.role;
-            if let Some(listener) = self.listeners.iter_mut().find(|l| l.role == role) {
-                listener.taken -= 1;
-            }
+            self.listeners.freed(connection.role);
             connection.transport.deregister(self.poll.registry());
-            self.accept_after = None; // a descriptor is free again
         }
         debug_assert!(self.pending + self.buffered == 0 || !self.connections.is_empty());
     }
@@ -923,7 +827,7 @@ impl<R: Role, M> Reactor<R, M> {
             connection.output.fill(reply, body, tail);
             self.pending += connection.output.len() - before;
             if open && !connection.counts_as_open() {
-                self.count_open(role, false);
+                self.listeners.closed(role);
             }
             self.mark_dirty(id);
         }
@@ -979,7 +883,7 @@ impl<R: Role, M> Reactor<R, M> {
             connection.count_buffered(&mut self.buffered);
             let (role, open) = (connection.role, connection.counts_as_open());
             if !open {
-                self.count_open(role, false);
+                self.listeners.closed(role);
             }
             self.mark_dirty(id); // with nothing pending the flush finds it done
         }

@@ -39,8 +39,7 @@ fn more_connections(
     reactor: &mut Reactor<OneRole, ()>,
     count: usize,
 ) -> (Vec<ConnectionId>, Vec<Peer>) {
-    let bound = reactor.listeners[0].socket.local_addr();
-    let bound = bound.expect("it listens");
+    let bound = reactor.listeners.bound(0);
     let (mut ids, mut peers) = (Vec::new(), Vec::new());
     while ids.len() < count {
         peers.push(Peer::connect(bound).expect("it listens"));

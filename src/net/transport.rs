@@ -91,6 +91,15 @@ impl Transport {
             return Err(error);
         }
         match self.stream.peer_addr() {
+            Ok(peer) if self.stream.local_addr()? == peer => {
+                // Nobody listens there, and the kernel has dialled from the very port that it dials
+                // (RFC 9293, section 3.5: both ends of a connection may begin it). In TIME-WAIT it would be
+                // in the way of who is to listen there, so it ends with a reset.
+                sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))?;
+                Err(io::Error::other(
+                    "nobody listens there, the dial came back to itself",
+                ))
+            }
             Ok(_) => {
                 self.set_made();
                 Ok(true)
