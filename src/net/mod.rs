@@ -20,10 +20,16 @@
 pub mod connection;
 pub mod mailbox;
 pub mod output;
+pub mod transport;
 
 mod connections;
+mod gate;
 mod idle;
+mod listeners;
 mod timers;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -33,25 +39,23 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mio::event::Event as Edge;
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
-use rustix::net::sockopt;
+use mio::{Events, Poll, Token};
 
-use self::connection::{Connection, Received, Role, State};
+use self::connection::{Connection, Role, State};
 use self::connections::Connections;
+use self::gate::Gate;
 use self::idle::Idle;
+use self::listeners::{Accepted, Listeners, SOCKETS_MAX};
+pub use self::listeners::{Limits, Listening};
 use self::mailbox::Mailbox;
-use self::output::{Flushed, Spares};
+use self::output::{BufferPool, Flushed};
 use self::timers::Timers;
+use self::transport::{Received, Transport};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::input::Input;
 
 /// The most bytes one connection may have read in one turn; then others are served.
 pub const READ_BYTES_MAX: usize = 64 * 1024;
-
-/// So many connections the kernel makes before we take them, if it lets us (`net.core.somaxconn`). Who
-/// comes when there is no room for more tries again only after a second.
-const BACKLOG: i32 = 4096;
 
 /// What all connections together may have read in one turn, as far as each then has
 /// [`READ_QUOTA_BYTES_MIN`]: a turn in which a thousand have much to say must not take seconds, or
@@ -61,22 +65,19 @@ const TURN_BUDGET_BYTES: usize = 2 * 1024 * 1024;
 /// The least that a connection may have read in one turn.
 const READ_QUOTA_BYTES_MIN: usize = 256;
 
-/// The most connections accepted from one listener in one turn.
-const ACCEPT_BUDGET: usize = 256;
-
-/// A connection that owes its peer this much is not read any further until the peer takes some. What
-/// stays behind a reply that is not there yet is owed too.
+/// A connection with this much output pending is not read any further until its peer takes some. What
+/// stays behind a reply that comes later is pending too.
 pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
-/// What is owed to all connections together; an answer that several are sent counts for each. Over
-/// it, who has taken nothing for `UNREAD_MAX` is given up; if that is too little, who is owed the most,
-/// be it that it reads slowly or that much stays behind an answer for it, ...
+/// The output that may be pending for all connections together; an answer that several are sent counts
+/// for each. Over it, connections that have taken nothing for `UNREAD_MAX` are closed; if that is too
+/// little, those with the largest backlog, whether they read slowly or much stays behind an answer, ...
 pub const OUTPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// ... until only so much is left: who is owed the most is found by looking at all.
+/// ... until only so much is left: the largest backlog is found by looking at all.
 const OUTPUT_ALL_BYTES_LEFT: usize = OUTPUT_ALL_BYTES_MAX / 8 * 7;
 
-/// Who could have taken some for so long, and did not, does not read.
+/// A peer that could have taken some for so long, and did not, does not read.
 const UNREAD_MAX: Duration = Duration::from_secs(5);
 
 /// What is buffered of the input of all connections together, since a line's end has not come or its
@@ -87,25 +88,15 @@ pub const INPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// ... until only so much is left: which have the most is found by looking at all.
 const INPUT_ALL_BYTES_LEFT: usize = INPUT_ALL_BYTES_MAX / 8 * 7;
 
-/// A peer that owes us room and takes not one byte for this long is given up.
+/// A peer that is sent something and takes not one byte for this long is given up.
 const STALL_MAX: Duration = Duration::from_secs(300);
 
 /// How long to wait for the peer's end after our own.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// When accepting failed for want of descriptors or memory it is tried again after this long, or
-/// as soon as a connection closes.
-const ACCEPT_RETRY: Duration = Duration::from_secs(1);
-
-/// A peer that has been silent for this long is asked by the kernel whether it is still there,
-/// [`KEEPALIVE_PROBES`] times with [`KEEPALIVE_EVERY`] between.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
-const KEEPALIVE_PROBES: u32 = 4;
-
 const EVENTS: usize = 1024;
 const WAKER: Token = Token(usize::MAX);
-const LISTENERS_FROM: usize = usize::MAX - 16;
+const LISTENERS_FROM: usize = usize::MAX - SOCKETS_MAX;
 
 /// What happened.
 #[derive(Debug)]
@@ -131,43 +122,19 @@ pub enum Event<R> {
     InputFull(String),
 }
 
-#[derive(Debug)]
-struct Listener<R> {
-    socket: TcpListener,
-    role: R,
-    /// With so many connections it takes no more.
-    limits: Limits,
-    /// Its connections, those included that are about to close.
-    taken: usize,
-    /// Those not included.
-    open: usize,
-    /// Its edge has come and has not been used up.
-    owed: bool,
-    /// It has been said that it takes no more for now.
-    full: bool,
-}
-
-/// With how many connections a listener takes no more.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Those of all, whatever their role.
-    pub all: usize,
-    /// Those that came by it.
-    pub own: usize,
-}
-
 /// The event loop's sockets and what is known of them. `R` says what connections are for, `M` is the
 /// mail of other threads.
 #[derive(Debug)]
 pub struct Reactor<R: Role, M> {
     poll: Poll,
     edges: Events,
-    listeners: Vec<Listener<R>>,
+    listeners: Listeners<R>,
     connections: Connections<R>,
     made: u64,
     events: VecDeque<Event<R>>,
     ready: VecDeque<ConnectionId>,
     dirty: Vec<ConnectionId>,
+    gate: Gate<R>,
     doomed: Vec<ConnectionId>,
     timers: Timers,
     idle: Option<Idle<R>>,
@@ -175,15 +142,13 @@ pub struct Reactor<R: Role, M> {
     started: Instant,
     /// The second of this turn.
     second: u32,
-    /// Bytes owed to all connections.
-    owed: usize,
+    /// Bytes of output that are pending for all connections.
+    pending: usize,
     /// Bytes of input that are buffered for all connections.
     buffered: usize,
-    spares: Spares,
+    pool: BufferPool,
     mailbox: Mailbox<M>,
     mail: Receiver<M>,
-    /// Accepting has failed; not to be tried again before then.
-    accept_after: Option<Instant>,
 }
 
 impl<R: Role, M> Reactor<R, M> {
@@ -197,23 +162,23 @@ impl<R: Role, M> Reactor<R, M> {
         Ok(Reactor {
             poll,
             edges: Events::with_capacity(EVENTS),
-            listeners: Vec::new(),
+            listeners: Listeners::new(),
             connections: Connections::new(),
             made: 0,
             events: VecDeque::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
+            gate: Gate::new(),
             doomed: Vec::new(),
             timers: Timers::default(),
             idle: None,
             started: Instant::now(),
             second: 0,
-            owed: 0,
+            pending: 0,
             buffered: 0,
-            spares: Spares::new(),
+            pool: BufferPool::new(),
             mailbox,
             mail,
-            accept_after: None,
         })
     }
 
@@ -228,35 +193,39 @@ impl<R: Role, M> Reactor<R, M> {
         role: R,
         limits: Limits,
     ) -> io::Result<SocketAddr> {
-        let mut socket = TcpListener::bind(address)?;
-        rustix::net::listen(&socket, BACKLOG)?; // once more, for mio asks for few
-        let token = Token(LISTENERS_FROM + self.listeners.len());
-        assert!(token < WAKER, "a reactor has few listeners");
-        self.poll
-            .registry()
-            .register(&mut socket, token, Interest::READABLE)?;
-        let bound = socket.local_addr()?;
-        self.listeners.push(Listener {
-            socket,
-            role,
-            limits,
-            taken: 0,
-            open: 0,
-            owed: false,
-            full: false,
-        });
-        Ok(bound)
+        let registry = self.poll.registry();
+        let first = LISTENERS_FROM;
+        self.listeners
+            .listen(registry, first, address, role, limits)
+    }
+
+    /// Listens at each address to which `address` leads, a host name or an IP address with a port.
+    ///
+    /// # Errors
+    /// Why nothing is bound: those of the resolver, or of the first address.
+    pub fn listen_at(&mut self, address: &str, role: R, limits: Limits) -> io::Result<Listening> {
+        let mut listening = Listening::default();
+        for address in listeners::addresses(address)? {
+            match self.listen(address, role, limits) {
+                Ok(bound) => listening.bound.push(bound),
+                Err(error) => listening.failed.push((address, error)),
+            }
+        }
+        match listening.bound.is_empty() {
+            true => Err(listening.failed.remove(0).1),
+            false => Ok(listening),
+        }
     }
 
     /// Closes connections of `role` on which no byte has moved for `limit`, in whole seconds, if
-    /// they are owed nothing and are not paused.
+    /// nothing is pending for them and they are not paused.
     pub fn close_idle(&mut self, role: R, limit: Duration) {
         self.idle = Some(Idle::new(role, limit, Instant::now()));
     }
 
     /// Closes all listeners.
     pub fn stop_listening(&mut self) {
-        self.listeners.clear();
+        self.listeners.close();
     }
 
     /// Dials `address`; [`Event::Made`] or [`Event::Lost`] follows.
@@ -264,27 +233,24 @@ impl<R: Role, M> Reactor<R, M> {
     /// # Errors
     /// The kernel's, if the dial cannot even begin.
     pub fn connect(&mut self, address: SocketAddr, role: R) -> io::Result<ConnectionId> {
-        let stream = TcpStream::connect(address)?;
-        self.insert(stream, address, role, State::Dialling)
+        let transport = Transport::dial(address)?;
+        self.insert(transport, address, role, State::Dialling)
     }
 
     fn insert(
         &mut self,
-        mut stream: TcpStream,
+        mut transport: Transport,
         peer: SocketAddr,
         role: R,
         state: State,
     ) -> io::Result<ConnectionId> {
         let entry = self.connections.vacant_entry();
         let slot = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(&mut stream, Token(slot), interest)?;
+        transport.register(self.poll.registry(), Token(slot))?;
         self.made += 1;
         let serial = self.made;
         let id = ConnectionId { serial, slot };
-        let mut connection = Connection::new(id, role, peer, stream, state);
+        let mut connection = Connection::new(id, role, peer, transport, state);
         connection.moved = self.second;
         entry.insert(connection);
         Ok(id)
@@ -318,18 +284,7 @@ impl<R: Role, M> Reactor<R, M> {
     /// How many connections of `role`, which a listener has, are open and not about to close: who has
     /// said its last and waits for an answer still counts.
     pub fn open_len(&self, role: R) -> usize {
-        let listener = self.listeners.iter().find(|listener| listener.role == role);
-        listener.map_or(0, |listener| listener.open)
-    }
-
-    /// Notes that a connection of `role` has become open, or no longer is.
-    fn count_open(&mut self, role: R, open: bool) {
-        let listener = self.listeners.iter_mut().find(|l| l.role == role);
-        match listener {
-            Some(listener) if open => listener.open += 1,
-            Some(listener) => listener.open -= 1,
-            None => {} // dialled, or it listens no longer
-        }
+        self.listeners.open_len(role)
     }
 
     /// The names of all connections of `role`.
@@ -347,7 +302,7 @@ impl<R: Role, M> Reactor<R, M> {
             self.flush_one(id);
         }
         self.dirty = dirty; // its memory serves the next turn
-        if self.owed > OUTPUT_ALL_BYTES_MAX {
+        if self.pending > OUTPUT_ALL_BYTES_MAX {
             self.give_up_readers(Instant::now());
         }
         if self.buffered > INPUT_ALL_BYTES_MAX {
@@ -356,31 +311,33 @@ impl<R: Role, M> Reactor<R, M> {
     }
 
     /// Closes connections until there is room again: those that do not read, the longest first, then
-    /// those that are owed the most. Somebody must pay, and it shall not be who reads what little it is
-    /// owed.
+    /// those with the largest backlog. Somebody must pay, and it shall not be a client that reads its few
+    /// replies.
     fn give_up_readers(&mut self, now: Instant) {
         let most = OUTPUT_ALL_BYTES_MAX >> 20;
         let long_unread = |(deadline, id): (Instant, ConnectionId)| {
-            let owes = self.connections.get(id).is_some_and(Connection::owes);
-            (owes && deadline + UNREAD_MAX <= now + STALL_MAX).then_some(id)
+            let has_output = self.connections.get(id).is_some_and(Connection::has_output);
+            (has_output && deadline + UNREAD_MAX <= now + STALL_MAX).then_some(id)
         };
         let unread: Vec<_> = self.timers.iter().filter_map(long_unread).collect();
-        let why = format!("over {most} MiB were owed to all, and it had long taken none");
+        let why =
+            format!("over {most} MiB of output were pending for all, and it had long taken none");
         for id in unread {
-            if self.owed > OUTPUT_ALL_BYTES_MAX {
+            if self.pending > OUTPUT_ALL_BYTES_MAX {
                 self.doom(id, why.clone());
             }
         }
-        if self.owed > OUTPUT_ALL_BYTES_MAX {
-            let owing = self.connections.iter().filter(|c| c.owes());
-            let mut owing: Vec<_> = owing.map(|c| (c.output.len(), c.id)).collect();
-            owing.sort_unstable_by(|one, other| other.cmp(one)); // of equals the last to come first
-            for (bytes, id) in owing {
-                if self.owed <= OUTPUT_ALL_BYTES_LEFT {
+        if self.pending > OUTPUT_ALL_BYTES_MAX {
+            let backlogs = self.connections.iter().filter(|c| c.has_output());
+            let mut backlogs: Vec<_> = backlogs.map(|c| (c.output.len(), c.id)).collect();
+            backlogs.sort_unstable_by(|one, other| other.cmp(one)); // of equals the last to come first
+            for (bytes, id) in backlogs {
+                if self.pending <= OUTPUT_ALL_BYTES_LEFT {
                     break;
                 }
-                let reason =
-                    format!("over {most} MiB were owed to all, {bytes} bytes of it to this one");
+                let reason = format!(
+                    "over {most} MiB of output were pending for all, {bytes} bytes of it its own"
+                );
                 self.doom(id, reason);
             }
         }
@@ -415,11 +372,16 @@ impl<R: Role, M> Reactor<R, M> {
     /// The poll's: nothing can go on then.
     pub fn turn(&mut self, wake_at: Option<Instant>) -> io::Result<()> {
         self.free();
-        let busy = !self.ready.is_empty() || !self.events.is_empty() || self.may_accept();
+        let may_accept = self.listeners.may_accept(self.connections.len());
+        let busy = !self.ready.is_empty() || !self.events.is_empty() || may_accept;
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
-            let own = self.timers.next().into_iter().chain(self.accept_after);
+            let own = self
+                .timers
+                .next()
+                .into_iter()
+                .chain(self.listeners.timeout());
             let idle = self.idle.as_ref().map(Idle::next);
             let next = own.chain(idle).chain(wake_at).min();
             next.map(|at| at.saturating_duration_since(Instant::now()))
@@ -435,18 +397,14 @@ impl<R: Role, M> Reactor<R, M> {
             told += 1;
             match edge.token() {
                 WAKER => {} // the mail is looked at each turn
-                Token(at) if at >= LISTENERS_FROM => {
-                    if let Some(listener) = self.listeners.get_mut(at - LISTENERS_FROM) {
-                        listener.owed = true;
-                    }
-                }
+                Token(at) if at >= LISTENERS_FROM => self.listeners.note_edge(at - LISTENERS_FROM),
                 Token(slot) => self.note(slot, edge),
             }
         }
         self.edges = edges;
         let now = Instant::now();
         self.second = u32::try_from((now - self.started).as_secs()).unwrap_or(u32::MAX);
-        self.accept();
+        self.accept(now);
         self.expire(now);
         if told < EVENTS {
             self.lose_idle(now); // otherwise the kernel may have more to tell of them
@@ -462,12 +420,11 @@ impl<R: Role, M> Reactor<R, M> {
         };
         let (id, role) = (connection.id, connection.role);
         if connection.state == State::Dialling {
-            match connection.finish_dial() {
+            match connection.transport.finish_dial() {
                 Ok(false) => return, // a spurious edge: wait on
                 Err(error) => return self.doom(id, format!("the dial failed: {error}")),
                 Ok(true) => {
                     connection.state = State::Open;
-                    let _ = connection.stream.set_nodelay(true);
                     self.events.push_back(Event::Made(id, role));
                 }
             }
@@ -476,87 +433,34 @@ impl<R: Role, M> Reactor<R, M> {
             return;
         };
         if edge.is_error() {
-            return self.peer_gone(id, "reset");
+            let in_order = connection.transport.error().kind() == ErrorKind::BrokenPipe;
+            return self.peer_gone(id, "reset", in_order);
         }
-        connection.read_closed |= edge.is_read_closed();
+        let readable = connection.transport.note(edge);
         if edge.is_writable() && !connection.output.is_empty() {
             self.mark_dirty(id);
         }
-        if edge.is_readable() || edge.is_read_closed() {
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.readable = true;
-            }
+        if readable {
             self.mark_ready(id);
         }
     }
 
-    fn may_accept(&self) -> bool {
-        (0..self.listeners.len()).any(|index| self.may_accept_at(index))
-    }
-
-    fn may_accept_at(&self, index: usize) -> bool {
-        let listener = &self.listeners[index];
-        listener.owed && self.has_room(listener) && self.accept_after.is_none()
-    }
-
-    fn has_room(&self, listener: &Listener<R>) -> bool {
-        let Limits { all, own } = listener.limits;
-        self.connections.len() < all && listener.taken < own
-    }
-
-    fn accept(&mut self) {
-        if self.accept_after.is_some_and(|at| at <= Instant::now()) {
-            self.accept_after = None;
-        }
-        for index in 0..self.listeners.len() {
-            for _ in 0..ACCEPT_BUDGET {
-                if !self.may_accept_at(index) {
-                    break;
-                }
-                self.accept_one(index);
-            }
-            let full = self.listeners[index].owed && !self.has_room(&self.listeners[index]);
-            if full && !self.listeners[index].full {
-                let Limits { all, own } = self.listeners[index].limits;
-                let open = own.min(all);
-                let text =
-                    format!("{open} are open, the most that the limit of files (ulimit -n) allows");
-                self.events.push_back(Event::AcceptFailed(text));
-            }
-            self.listeners[index].full = full;
-        }
-    }
-
-    fn accept_one(&mut self, index: usize) {
-        let listener = &mut self.listeners[index];
-        let role = listener.role;
-        match listener.socket.accept() {
-            Ok((stream, peer)) => {
-                let _ = stream.set_nodelay(true); // replies are gathered here, not in the kernel
-                let _ = keep_alive(&stream); // without it a vanished phone stays until we speak
-                match self.insert(stream, peer, role, State::Open) {
-                    Ok(id) => {
-                        self.listeners[index].taken += 1;
-                        self.count_open(role, true);
-                        self.events.push_back(Event::Made(id, role));
+    fn accept(&mut self, now: Instant) {
+        self.listeners.begin_turn(now);
+        while let Some(accepted) = self.listeners.accept(self.connections.len()) {
+            match accepted {
+                Accepted::Connection(stream, peer, role) => {
+                    match self.insert(Transport::accepted(stream), peer, role, State::Open) {
+                        Ok(id) => self.events.push_back(Event::Made(id, role)),
+                        Err(error) => {
+                            let error = self.listeners.not_taken(role, &error);
+                            self.events.push_back(Event::AcceptFailed(error));
+                        }
                     }
-                    Err(error) => self.accept_failed(&error),
                 }
+                Accepted::Failed(error) => self.events.push_back(Event::AcceptFailed(error)),
             }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => listener.owed = false,
-                // One peer's trouble, not ours: it has gone again before we came.
-                ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                ErrorKind::ConnectionReset | ErrorKind::TimedOut => {}
-                _ => self.accept_failed(&error),
-            },
         }
-    }
-
-    fn accept_failed(&mut self, error: &io::Error) {
-        self.accept_after = Some(Instant::now() + ACCEPT_RETRY);
-        self.events
-            .push_back(Event::AcceptFailed(error.to_string()));
     }
 
     fn expire(&mut self, now: Instant) {
@@ -605,7 +509,11 @@ impl<R: Role, M> Reactor<R, M> {
             && !connection.ready
         {
             connection.ready = true;
-            self.ready.push_back(id);
+            // One that is being closed is only read from to be rid of what it says.
+            match connection.is_open() && self.gate.is_closed(connection.role) {
+                true => self.gate.push_ready(id),
+                false => self.ready.push_back(id),
+            }
         }
     }
 
@@ -614,7 +522,10 @@ impl<R: Role, M> Reactor<R, M> {
             && !connection.dirty
         {
             connection.dirty = true;
-            self.dirty.push(id);
+            match self.gate.is_closed(connection.role) {
+                true => self.gate.push_dirty(id),
+                false => self.dirty.push(id),
+            }
         }
     }
 
@@ -627,9 +538,9 @@ impl<R: Role, M> Reactor<R, M> {
             return;
         }
         let before = connection.output.len();
-        let flushed = connection.flush(&mut self.spares);
+        let flushed = connection.flush(&mut self.pool);
         let left = connection.output.len();
-        self.owed -= before - left;
+        self.pending -= before - left;
         if left < before {
             connection.moved = self.second;
         }
@@ -663,13 +574,17 @@ impl<R: Role, M> Reactor<R, M> {
                     self.mark_ready(id);
                 }
             }
-            Err(error) => self.peer_gone(id, &error.to_string()),
+            Err(error) => {
+                let in_order = error.kind() == ErrorKind::BrokenPipe;
+                self.peer_gone(id, &error.to_string(), in_order);
+            }
         }
     }
 
     /// The peer takes nothing any more. What it had said before, and the kernel still holds, is
-    /// read to its end, which tells the rest; unless its owner does not want it for now.
-    fn peer_gone(&mut self, id: ConnectionId, reason: &str) {
+    /// read to its end, which tells the rest; unless its owner does not want it for now. `in_order` says
+    /// that the peer had closed its sending side before: then Linux tells of `EPIPE`, not of a reset.
+    fn peer_gone(&mut self, id: ConnectionId, reason: &str, in_order: bool) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -677,10 +592,10 @@ impl<R: Role, M> Reactor<R, M> {
             return self.doom(id, reason.to_owned());
         }
         connection.gone = true;
-        self.owed -= connection.output.len();
+        connection.reset |= !in_order;
+        self.pending -= connection.output.len();
         connection.output.clear();
-        connection.readable = true;
-        connection.read_closed = true;
+        connection.transport.set_gone();
         self.mark_ready(id);
     }
 
@@ -688,7 +603,7 @@ impl<R: Role, M> Reactor<R, M> {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        connection.end_output();
+        connection.transport.end_output();
         if connection.ended {
             return self.doom(id, reason);
         }
@@ -709,13 +624,13 @@ impl<R: Role, M> Reactor<R, M> {
         let made = connection.state != State::Dialling;
         let role = connection.role;
         let open = connection.counts_as_open();
-        self.owed -= connection.output.len();
+        self.pending -= connection.output.len();
         connection.output.clear();
         connection.input.clear();
         connection.count_buffered(&mut self.buffered);
         connection.state = State::Doomed(reason.clone());
         if open {
-            self.count_open(role, false);
+            self.listeners.closed(role);
         }
         self.doomed.push(id);
         self.events.push_back(Event::Lost {
@@ -732,14 +647,10 @@ impl<R: Role, M> Reactor<R, M> {
             let mut connection = self.connections.remove(id);
             debug_assert!(connection.output.is_empty(), "it was settled before");
             debug_assert!(connection.input.is_empty(), "it was settled before");
-            let role = connection.role;
-            if let Some(listener) = self.listeners.iter_mut().find(|l| l.role == role) {
-                listener.taken -= 1;
-            }
-            let _ = self.poll.registry().deregister(&mut connection.stream);
-            self.accept_after = None; // a descriptor is free again
+            self.listeners.freed(connection.role);
+            connection.transport.deregister(self.poll.registry());
         }
-        debug_assert!(self.owed + self.buffered == 0 || !self.connections.is_empty());
+        debug_assert!(self.pending + self.buffered == 0 || !self.connections.is_empty());
     }
 
     // ---- what happened
@@ -862,10 +773,14 @@ impl<R: Role, M> Reactor<R, M> {
         match connection.read(room) {
             Ok(Received::Bytes(n)) => {
                 connection.moved = self.second;
-                if connection.readable {
+                if connection.transport.is_readable() {
                     self.mark_ready(id);
                 }
                 Received::Bytes(n)
+            }
+            Ok(Received::End) if connection.reset => {
+                self.doom(id, "reset".to_owned());
+                Received::Drained
             }
             Ok(fill) => fill,
             Err(error) => {
@@ -883,34 +798,70 @@ impl<R: Role, M> Reactor<R, M> {
             && connection.takes_output()
         {
             let before = connection.output.len();
-            connection.output.push(parts, &mut self.spares);
-            self.owed += connection.output.len() - before;
+            connection.output.push(parts, &mut self.pool);
+            self.pending += connection.output.len() - before;
             self.mark_dirty(id);
         }
     }
 
-    /// Keeps a place for a reply that comes later: what is sent from now on stays behind it.
-    pub fn reserve(&mut self, id: ConnectionId, reply: ReplyId) {
+    /// Reserves the place of a reply that begins with the parts of `head`, and whose rest comes later:
+    /// nothing of it leaves before, nor what is sent from now on.
+    pub fn reserve(&mut self, id: ConnectionId, reply: ReplyId, head: &[&[u8]]) {
         if let Some(connection) = self.connections.get_mut(id)
             && connection.takes_output()
         {
-            connection.output.reserve(reply);
+            let before = connection.output.len();
+            connection.output.reserve(reply, head);
+            self.pending += connection.output.len() - before;
         }
     }
 
-    /// Puts `bytes`, which others may be sent too, in the place that was kept for them.
-    pub fn fill(&mut self, id: ConnectionId, reply: ReplyId, bytes: Arc<[u8]>) {
+    /// Completes a reply whose place was reserved with `body`, which others may be sent too, and `tail`.
+    pub fn fill(&mut self, id: ConnectionId, reply: ReplyId, body: Arc<[u8]>, tail: &[u8]) {
         if let Some(connection) = self.connections.get_mut(id) {
             let (before, open, role) = (
                 connection.output.len(),
                 connection.counts_as_open(),
                 connection.role,
             );
-            connection.output.fill(reply, bytes);
-            self.owed += connection.output.len() - before;
+            connection.output.fill(reply, body, tail);
+            self.pending += connection.output.len() - before;
             if open && !connection.counts_as_open() {
-                self.count_open(role, false);
+                self.listeners.closed(role);
             }
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Lets all connections of `role` wait: nothing is read from them, and nothing leaves that is queued for
+    /// them, until [`Reactor::ungate`]. They may be lost meanwhile.
+    pub fn gate(&mut self, role: R) {
+        self.gate.close(role);
+        for id in std::mem::take(&mut self.ready) {
+            self.requeue_ready(id);
+        }
+        for id in std::mem::take(&mut self.dirty) {
+            self.requeue_dirty(id);
+        }
+    }
+
+    /// Lets connections of `role` be served again.
+    pub fn ungate(&mut self, role: R) {
+        let (ready, dirty) = self.gate.open(role);
+        ready.into_iter().for_each(|id| self.requeue_ready(id));
+        dirty.into_iter().for_each(|id| self.requeue_dirty(id));
+    }
+
+    fn requeue_ready(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.ready = false;
+            self.mark_ready(id);
+        }
+    }
+
+    fn requeue_dirty(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.dirty = false;
             self.mark_dirty(id);
         }
     }
@@ -922,7 +873,7 @@ impl<R: Role, M> Reactor<R, M> {
             .map_or(0, |c| OUTPUT_BYTES_MAX.saturating_sub(c.output.len()))
     }
 
-    /// Stops reading at once, writes what is owed, replies that are awaited included, then closes.
+    /// Stops reading at once, writes what is pending, replies that come later included, then closes.
     pub fn lose(&mut self, id: ConnectionId, reason: &str) {
         if let Some(connection) = self.connections.get_mut(id)
             && connection.is_open()
@@ -932,9 +883,9 @@ impl<R: Role, M> Reactor<R, M> {
             connection.count_buffered(&mut self.buffered);
             let (role, open) = (connection.role, connection.counts_as_open());
             if !open {
-                self.count_open(role, false);
+                self.listeners.closed(role);
             }
-            self.mark_dirty(id); // with nothing owed the flush finds it done
+            self.mark_dirty(id); // with nothing pending the flush finds it done
         }
     }
 
@@ -944,273 +895,8 @@ impl<R: Role, M> Reactor<R, M> {
     }
 }
 
-/// RFC 9293, section 3.8.4: a connection whose other end has vanished is found out at last.
-fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
-    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
-    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
-    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
-    sockopt::set_socket_keepalive(stream, true)
-}
-
 /// How many bytes each of `ready` connections may have read in a turn.
 fn read_quota(ready: usize) -> usize {
     let quota = TURN_BUDGET_BYTES / ready.max(1);
     quota.clamp(READ_QUOTA_BYTES_MIN, READ_BYTES_MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-    use std::net::{Ipv4Addr, TcpStream as Peer};
-
-    /// What all connections are for.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    struct OneRole;
-
-    impl Role for OneRole {
-        type Codec = ();
-
-        fn codec(self) {}
-    }
-
-    const TEN: Limits = Limits { all: 10, own: 10 };
-
-    /// A kernel that has no room for a connection drops its SYN, which is sent again after a second, two
-    /// more, four more.
-    const BURST_WITHIN: Duration = Duration::from_secs(5);
-
-    /// A reactor with one connection of [`OneRole`], and the peer's end of that.
-    fn one_connection() -> (Reactor<OneRole, ()>, ConnectionId, Peer) {
-        let mut reactor = Reactor::new().expect("the kernel gives a poll");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = reactor.listen(any, OneRole, TEN).expect("a port is free");
-        let peer = Peer::connect(bound).expect("it listens");
-        loop {
-            reactor.turn(None).expect("the poll works");
-            if let Some(Event::Made(id, OneRole)) = reactor.poll_event() {
-                return (reactor, id, peer);
-            }
-        }
-    }
-
-    /// So many more connections to the same, and the peers' ends.
-    fn more_connections(
-        reactor: &mut Reactor<OneRole, ()>,
-        count: usize,
-    ) -> (Vec<ConnectionId>, Vec<Peer>) {
-        let bound = reactor.listeners[0].socket.local_addr();
-        let bound = bound.expect("it listens");
-        let (mut ids, mut peers) = (Vec::new(), Vec::new());
-        while ids.len() < count {
-            peers.push(Peer::connect(bound).expect("it listens"));
-            reactor.turn(None).expect("the poll works");
-            while let Some(event) = reactor.poll_event() {
-                match event {
-                    Event::Made(id, OneRole) => ids.push(id),
-                    event => panic!("unexpected: {event:?}"),
-                }
-            }
-        }
-        (ids, peers)
-    }
-
-    fn lost(reactor: &mut Reactor<OneRole, ()>) -> Option<String> {
-        match reactor.poll_event() {
-            Some(Event::Lost { reason, .. }) => Some(reason),
-            Some(event) => panic!("unexpected: {event:?}"),
-            None => None,
-        }
-    }
-
-    #[test]
-    fn a_burst_of_connections_is_made_before_any_is_taken() {
-        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
-        let most: usize = most.map_or(128, |text| text.trim().parse().expect("a number"));
-        let mut reactor = Reactor::<OneRole, ()>::new().expect("the kernel gives a poll");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = reactor.listen(any, OneRole, TEN).expect("a port is free");
-        let peers = (0..most.min(300)).map(|_| Peer::connect_timeout(&bound, BURST_WITHIN));
-        let peers: Result<Vec<_>, _> = peers.collect();
-        peers.expect("the kernel makes them all");
-    }
-
-    #[test]
-    fn a_turn_is_shared_among_those_who_are_ready() {
-        for (ready, quota) in [
-            (0, READ_BYTES_MAX),
-            (8, READ_BYTES_MAX),
-            (32, READ_BYTES_MAX),
-            (64, READ_BYTES_MAX / 2),
-            (1_024, 2_048),
-            (1_000_000, READ_QUOTA_BYTES_MIN),
-        ] {
-            assert_eq!(read_quota(ready), quota, "{ready} are ready");
-        }
-    }
-
-    #[test]
-    fn who_has_more_to_say_is_ready_again() {
-        use std::io::Write;
-        let (mut reactor, id, mut peer) = one_connection();
-        peer.write_all(&[b'x'; 5_000]).expect("the kernel takes it");
-        let mut read = 0;
-        while read < 5_000 {
-            reactor.turn(None).expect("the poll works");
-            assert_eq!(reactor.ready_len(), 1, "after {read} bytes");
-            assert_eq!(reactor.poll_ready(), Some((id, OneRole)));
-            if let Received::Bytes(n) = reactor.read(id, &mut [0; 999]) {
-                read += n;
-            }
-        }
-        assert_eq!((read, reactor.ready_len()), (5_000, 0));
-    }
-
-    #[test]
-    fn who_takes_nothing_for_five_minutes_is_given_up() {
-        let (mut reactor, id, mut peer) = one_connection();
-        let long: Arc<[u8]> = vec![b'x'; 64 << 20].into(); // more than any kernel takes
-        reactor.reserve(id, ReplyId(1));
-        reactor.fill(id, ReplyId(1), long);
-        reactor.flush();
-        let first = Instant::now();
-        reactor.expire(first + STALL_MAX - Duration::from_secs(10));
-        assert_eq!(lost(&mut reactor), None);
-        // It takes some, so its time begins anew.
-        let owed = reactor.owed;
-        let mut bytes = vec![0; 1 << 20];
-        while reactor.owed == owed {
-            let n = peer.read(&mut bytes).expect("there is more");
-            assert!(n > 0, "it is open");
-            reactor.turn(Some(Instant::now())).expect("the poll works");
-            reactor.flush();
-        }
-        let later = Instant::now();
-        reactor.expire(later + STALL_MAX - Duration::from_secs(10));
-        assert_eq!(lost(&mut reactor), None);
-        reactor.expire(later + STALL_MAX);
-        let reason = lost(&mut reactor).expect("it is given up");
-        assert_eq!(reason, "took no bytes for 300 seconds");
-        reactor.turn(Some(Instant::now())).expect("the poll works");
-        assert_eq!((reactor.owed, reactor.connections.len()), (0, 0));
-    }
-
-    #[test]
-    fn what_is_buffered_of_all_is_bounded_and_who_has_the_most_is_closed() {
-        let (mut reactor, little, _peer) = one_connection();
-        let (ids, _peers) = more_connections(&mut reactor, 3);
-        let mebibytes = |count: usize| vec![b'x'; count << 20];
-        reactor.pause(little, &mebibytes(1));
-        reactor.pause(ids[0], &mebibytes(80));
-        let line = mebibytes(100); // without an end
-        reactor.decode(ids[1], |_, input| input.push(&line));
-        reactor.pause(ids[2], &mebibytes(75));
-        assert_eq!(reactor.buffered, INPUT_ALL_BYTES_MAX);
-        reactor.flush();
-        assert_eq!(lost(&mut reactor), None, "there is just room enough");
-        reactor.pause(little, b"x");
-        reactor.flush();
-        let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB of unhandled input were buffered, 104857600 bytes of it its own";
-        assert_eq!(reason, want);
-        assert!(matches!(reactor.poll_event(), Some(Event::InputFull(_))));
-        assert_eq!(lost(&mut reactor), None);
-        assert_eq!(reactor.buffered, (156 << 20) + 1);
-        // What is handled counts no more, nor who has gone.
-        reactor.decode(little, |_, input| input.consume(input.len()));
-        assert_eq!(reactor.buffered, 155 << 20);
-        reactor.lose(ids[0], "enough");
-        reactor.pause(ids[0], &mebibytes(1));
-        reactor.abort(ids[2], "enough");
-        assert_eq!(reactor.buffered, 0);
-    }
-
-    #[test]
-    fn who_has_the_most_kept_back_is_given_up_before_who_reads() {
-        let (mut reactor, little, _peer) = one_connection();
-        let (ids, _peers) = more_connections(&mut reactor, 1);
-        let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
-        for (id, answers) in [(little, 1), (much, 3)] {
-            if id == much {
-                reactor.reserve(id, ReplyId(0)); // the other has just taken some
-            }
-            for answer in 1..=answers {
-                reactor.reserve(id, ReplyId(answer));
-                reactor.fill(id, ReplyId(answer), Arc::clone(&long));
-            }
-        }
-        assert_eq!(reactor.owed, OUTPUT_ALL_BYTES_MAX);
-        reactor.flush();
-        assert_eq!(lost(&mut reactor), None, "there is just room enough");
-        let taken = OUTPUT_ALL_BYTES_MAX - reactor.owed;
-        reactor.send(little, &[&vec![b'x'; taken + 1]]);
-        reactor.flush();
-        let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB were owed to all, 201326592 bytes of it to this one";
-        assert_eq!(reason, want);
-        assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
-        assert_eq!((lost(&mut reactor), reactor.owed), (None, (64 << 20) + 1));
-        assert!(reactor.is_open(little));
-    }
-
-    #[test]
-    fn who_has_long_taken_nothing_is_given_up_before_who_is_owed_more() {
-        let (mut reactor, slow, _peer) = one_connection();
-        let (ids, _peers) = more_connections(&mut reactor, 1);
-        let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
-        reactor.reserve(much, ReplyId(0));
-        for (id, answers) in [(slow, 1), (much, 4)] {
-            for answer in 1..=answers {
-                reactor.reserve(id, ReplyId(answer));
-                reactor.fill(id, ReplyId(answer), Arc::clone(&long));
-            }
-        }
-        for id in [slow, much] {
-            reactor.flush_one(id);
-        }
-        assert!(reactor.owed > OUTPUT_ALL_BYTES_MAX);
-        reactor.give_up_readers(Instant::now() + UNREAD_MAX);
-        let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB were owed to all, and it had long taken none";
-        assert_eq!(reason, want);
-        assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
-        assert_eq!(
-            (lost(&mut reactor), reactor.owed),
-            (None, OUTPUT_ALL_BYTES_MAX)
-        );
-    }
-
-    #[test]
-    fn only_who_is_quiet_is_closed_for_being_silent() {
-        let (mut reactor, id, _peer) = one_connection();
-        reactor.close_idle(OneRole, Duration::from_secs(60));
-        let look = |reactor: &mut Reactor<OneRole, ()>, second| {
-            reactor.second = second;
-            let now = reactor.idle.as_ref().map(Idle::next).expect("it is set");
-            reactor.lose_idle(now);
-            reactor.is_open(id)
-        };
-        assert!(look(&mut reactor, 60), "not yet");
-        reactor.pause(id, b"");
-        assert!(look(&mut reactor, 1_000), "it is paused");
-        let connection = reactor.connections.get_mut(id).expect("it is there");
-        connection.paused = false;
-        connection.readable = true;
-        assert!(look(&mut reactor, 1_000), "it has said something");
-        let connection = reactor.connections.get_mut(id).expect("it is there");
-        connection.readable = false;
-        connection.moved = 940;
-        assert!(look(&mut reactor, 1_000), "it was just so long ago");
-        assert!(!look(&mut reactor, 1_001));
-        assert_eq!(reactor.open_len(OneRole), 0);
-    }
-
-    #[test]
-    fn a_connection_costs_what_the_readme_says() {
-        assert!(
-            size_of::<Connection<OneRole>>() <= 320,
-            "{}",
-            size_of::<Connection<OneRole>>()
-        );
-    }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::command::{BOUND_MAX, IAmAt, LINE_BYTES_MAX};
+use super::command::{IAmAt, LINE_BYTES_MAX};
 use super::fields::find_space;
 use super::location::{Location, Position, plain_decimal};
 use crate::time::{Difference, SECONDS_DIGITS_MAX, Timestamp, digits, write_decimal};
@@ -30,7 +30,7 @@ pub struct TweetQuery {
     pub longitude: String,
     /// Kilometres.
     pub radius_km: String,
-    /// Results at most, up to [`BOUND_MAX`].
+    /// Results at most, up to 100.
     pub bound: u8,
 }
 

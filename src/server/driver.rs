@@ -25,6 +25,7 @@ use crate::node::protocol::{LINK_LINE_BYTES_MAX, error_json};
 use crate::node::table::Key;
 use crate::node::Node;
 use crate::time::Now;
+use crate::twitter::Answer;
 
 /// How long replies under way may take once the server is told to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -116,12 +117,13 @@ impl Driver {
                 self.shell.say_now_and_then(Matter::Descriptors, &text);
             }
             Event::OutputFull(error) => {
-                let text =
-                    format!("those who do not read, or are owed the most, are closed: {error}");
+                let text = format!(
+                    "connections that do not read, or have the largest backlog, are closed: {error}"
+                );
                 self.shell.say_now_and_then(Matter::Output, &text);
             }
             Event::InputFull(error) => {
-                let text = format!("those with the most unhandled input are closed: {error}");
+                let text = format!("connections with the most unhandled input are closed: {error}");
                 self.shell.say_now_and_then(Matter::Input, &text);
             }
         }
@@ -291,19 +293,22 @@ impl Driver {
         }
     }
 
-    /// The peer will say no more. A client is still sent what it is owed.
+    /// The peer will say no more, and all that may be handled of what it has said was handled. A client is
+    /// still sent its replies.
     pub fn handle_end(&mut self, id: ConnectionId, role: Role) {
         let Driver { node, shell, .. } = self;
-        let unfinished = |_: &mut Lines, input: &mut Input| input.len();
-        let bytes = shell.reactor.decode(id, unfinished).unwrap_or(0);
-        if bytes > 0 {
-            let label = shell.neighbours.label(id, role, node.link_of(id));
-            let text = format!("{bytes} bytes after the last LF were discarded");
-            shell.log.record(Direction::Note, label, text.as_bytes());
-        }
         match role {
             Role::Client => shell.reactor.lose(id, "closed by the client"),
-            Role::Accepted | Role::Dialled => shell.reactor.abort(id, "closed by the neighbour"),
+            Role::Accepted | Role::Dialled => {
+                let unfinished = |_: &mut Lines, input: &mut Input| input.len();
+                let bytes = shell.reactor.decode(id, unfinished).unwrap_or(0);
+                if bytes > 0 {
+                    let label = shell.neighbours.label(id, role, node.link_of(id));
+                    let text = format!("{bytes} bytes after the last LF were discarded");
+                    shell.log.record(Direction::Note, label, text.as_bytes());
+                }
+                shell.reactor.abort(id, "closed by the neighbour");
+            }
         }
     }
 
@@ -313,13 +318,7 @@ impl Driver {
     pub fn handle_mail(&mut self, mail: Mail) {
         let Driver { node, shell, .. } = self;
         match mail {
-            Mail::Answer(answer) => {
-                let (question, json) = shell.pool.answered(answer, shell.now);
-                node.handle_answer(question, &json, shell);
-                while let Some(notice) = shell.pool.poll_notice() {
-                    shell.say(&notice.to_string());
-                }
-            }
+            Mail::Answer(answer) => self.handle_answer(answer),
             Mail::Signal(SIGHUP) => {
                 shell.log.reopen();
                 shell.note("the log was reopened");
@@ -338,6 +337,22 @@ impl Driver {
                     }
                 }
             }
+        }
+    }
+
+    /// Gives the answers that no worker was needed for to those who asked.
+    pub fn handle_ready_answers(&mut self) {
+        while let Some(answer) = self.shell.pool.poll_answer() {
+            self.handle_answer(answer);
+        }
+    }
+
+    fn handle_answer(&mut self, answer: Answer) {
+        let Driver { node, shell, .. } = self;
+        let (question, json) = shell.pool.answered(answer, shell.now);
+        node.handle_answer(question, &json, shell);
+        while let Some(notice) = shell.pool.poll_notice() {
+            shell.say(&notice.to_string());
         }
     }
 

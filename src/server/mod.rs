@@ -109,7 +109,7 @@ impl Server {
         let post = move |signal| mailbox.post(Mail::Signal(signal));
         let serving = start::watch_signals(post, operator.unwritten());
         let serving = serving.map_err(|e| fail("cannot watch for signals", e))?;
-        start::listen(&mut reactor, member, options.max_connections, &operator)?;
+        let listens = start::listen(&mut reactor, member, options.max_connections, &operator)?;
         if let Some(limit) = options.idle_timeout {
             reactor.close_idle(Role::Client, limit);
         }
@@ -134,10 +134,7 @@ impl Server {
         let pool = Pool::new(&options.twitter, post).map_err(|e| fail("gets no threads", e))?;
         serving.store(true, Ordering::Release);
         let neighbours = Neighbours::new(topology.neighbours(member));
-        operator.say(&format!(
-            "clients on {}, servers on {}",
-            member.client_address, member.server_address
-        ));
+        operator.say(&listens);
         let shell = Shell {
             reactor,
             journal,
@@ -188,6 +185,7 @@ impl Server {
         while let Some(mail) = driver.shell.reactor.poll_mail() {
             driver.handle_mail(mail);
         }
+        driver.handle_ready_answers();
         driver.handle_timeout();
         driver.flood();
         driver.drain();

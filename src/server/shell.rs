@@ -51,15 +51,15 @@ impl Effects for Shell {
     }
 
     fn reserve(&mut self, client: ConnectionId, reply: ReplyId, line: &[u8]) {
-        self.reply(client, line);
-        self.reactor.reserve(client, reply);
-        self.reactor.send(client, &[b"\n"]);
+        let label = Label::Client(client.serial);
+        self.log.record(Direction::Out, label, line);
+        self.reactor.reserve(client, reply, &[line, b"\n"]);
     }
 
     fn answer(&mut self, client: ConnectionId, reply: ReplyId, json: Arc<[u8]>) {
         let label = Label::Client(client.serial);
         self.log.record(Direction::Out, label, &json);
-        self.reactor.fill(client, reply, json);
+        self.reactor.fill(client, reply, json, b"\n");
         self.reactor.resume(client);
     }
 

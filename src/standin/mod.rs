@@ -19,7 +19,6 @@ pub mod tweets;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,8 +31,9 @@ use self::query::Search;
 use self::tweets::Tweet;
 use crate::connection_id::ConnectionId;
 use crate::lines::{Lines, Piece};
-use crate::net::connection::{Received, Role};
-use crate::net::{Event, Limits, READ_BYTES_MAX, Reactor};
+use crate::net::connection::Role;
+use crate::net::transport::Received;
+use crate::net::{Event, Limits, Listening, READ_BYTES_MAX, Reactor};
 use crate::time::Timestamp;
 use crate::twitter::api::Api;
 
@@ -86,7 +86,7 @@ type Due = (Instant, u64);
 /// The stand-in, listening.
 pub struct StandIn {
     reactor: Reactor<Asking, Stop>,
-    address: SocketAddr,
+    listening: Listening,
     tweets: Vec<Tweet>,
     faults: Faults,
     /// The heads that are arriving.
@@ -107,9 +107,7 @@ impl StandIn {
     /// The kernel's, or the resolver's.
     pub fn start(address: &str, tweets: Vec<Tweet>, faults: Faults) -> io::Result<StandIn> {
         let mut reactor = Reactor::new()?;
-        let first = address.to_socket_addrs()?.next();
-        let first = first.ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let address = reactor.listen(first, Asking, LIMITS)?;
+        let listening = reactor.listen_at(address, Asking, LIMITS)?;
         let mailbox = reactor.mailbox();
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         thread::Builder::new()
@@ -117,7 +115,7 @@ impl StandIn {
             .spawn(move || signals.forever().for_each(|_| mailbox.post(Stop)))?;
         Ok(StandIn {
             reactor,
-            address,
+            listening,
             tweets,
             faults,
             heads: BTreeMap::new(),
@@ -134,7 +132,15 @@ impl StandIn {
     /// # Errors
     /// The poll's: nothing can go on then.
     pub fn run(mut self) -> io::Result<()> {
-        let _ = writeln!(io::stderr(), "twitter: listening on {}", self.address);
+        let Listening { bound, failed } = &self.listening;
+        let mut told = String::new();
+        for (address, error) in failed {
+            told += &format!("twitter: cannot listen on {address}: {error}\n");
+        }
+        for address in bound {
+            told += &format!("twitter: listening on {address}\n");
+        }
+        let _ = write!(io::stderr(), "{told}");
         loop {
             self.reactor.flush();
             let due = self.deferred.first_key_value();

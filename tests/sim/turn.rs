@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use herd::connection_id::ConnectionId;
+use herd::connection_id::{ConnectionId, ReplyId};
 use herd::lines::Piece;
 use herd::log::record::{Direction, Label};
 use herd::node::effects::{LinkId, LogPolicy};
@@ -205,11 +205,8 @@ impl Herd {
     pub fn perform(&mut self, index: usize, heard: Option<ConnectionId>) {
         while let Some(effect) = self.hosts[index].effects.0.pop_front() {
             match effect {
-                Effect::Reply(id, line) => self.reply(index, id, &line),
-                Effect::Reserve(id, reply, line) => {
-                    self.reply(index, id, &line);
-                    self.client_is_owed(index, id, reply);
-                }
+                Effect::Reply(id, line) => self.reply(index, id, &line, None),
+                Effect::Reserve(id, reply, line) => self.reply(index, id, &line, Some(reply)),
                 Effect::Answer(id, reply, json) => {
                     self.record_client(index, Direction::Out, id, &json);
                     self.client_is_answered(index, id, reply, json);
@@ -264,11 +261,11 @@ impl Herd {
         }
     }
 
-    fn reply(&mut self, index: usize, id: ConnectionId, line: &[u8]) {
+    fn reply(&mut self, index: usize, id: ConnectionId, line: &[u8], reserved: Option<ReplyId>) {
         self.trace(index, line);
         if self.hosts[index].clients.contains_key(&id) {
             let record = self.record_client(index, Direction::Out, id, line);
-            self.client_is_told(index, id, line, record);
+            self.client_is_told(index, id, line, reserved, record);
         }
     }
 
