@@ -15,6 +15,7 @@
 //! ```
 
 pub mod effects;
+pub mod invalid;
 pub mod links;
 pub mod location;
 pub mod protocol;
@@ -26,7 +27,6 @@ mod expiry;
 mod feed;
 mod history;
 mod index;
-mod invalid;
 mod link;
 mod session;
 
