@@ -19,7 +19,7 @@ mod stub_twitter;
 mod support;
 
 use stub_twitter::{Answer, StubTwitter};
-use support::reference::{ONE_PROCESS, ServerCommand, promised};
+use support::reference::{ONE_PROCESS, ServerCommand, WORD_OF_MISTAKES, promised};
 use support::{Client, Herd, PATIENCE, client_of, free_addresses, wait_until};
 
 const KIWI: &str = "IAMAT kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381";
@@ -1151,6 +1151,70 @@ fn of_a_line_over_64_kib_the_log_has_the_beginning_and_the_length() {
         let most = log.lines().map(str::len).max();
         assert!(most < Some(8 * 1024), "a record of {most:?} bytes");
     }
+}
+
+#[test]
+fn the_log_says_why_a_line_is_invalid() {
+    if !promised(&WORD_OF_MISTAKES) {
+        return;
+    }
+    let herd = blake();
+    let (mut client, mut other) = (herd.client("Blake"), herd.client("Blake"));
+    let long = "x".repeat(LINE_BYTES_MAX + 1);
+    // The first is what phones print as {lat:+.6f}{lon:+.6f}.
+    let lines = [
+        "IAMAT u -52.089440-16.393853 1",
+        "IAMAT u -52.089440-016.393853 1e9",
+        "WHATSAT stranger 1 1",
+        "WHATSAT u 1 1000",
+        "WHERE is u",
+        "",
+        &long,
+    ];
+    for line in lines {
+        client.say(line);
+        assert_bytes(
+            client.line().as_bytes(),
+            format!("? {line}").as_bytes(),
+            "the copy",
+        );
+        client.say(KIWI);
+        At::read(&client.line());
+        other.say(KIWI);
+        At::read(&other.line());
+    }
+    client.end();
+    client.expect_end();
+    let port = client.stream.local_addr().expect("it was connected").port();
+    let opened = format!("127.0.0.1:{port}");
+    let mut log = String::new();
+    wait_until("the log has all of it", || {
+        log = herd.log("Blake");
+        log.lines().any(|line| line.contains(" - c"))
+    });
+    let record = log.lines().find(|line| line.ends_with(&opened));
+    let label = record.and_then(|line| line.split(' ').nth(2)).expect(&log);
+    let reasons: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split_once(" * "))
+        .filter_map(|(_, note)| note.strip_prefix(label)?.strip_prefix(" invalid: "))
+        .collect();
+    assert_eq!(
+        reasons.len(),
+        lines.len(),
+        "one for each, of its connection: {log:.9000}"
+    );
+    for (index, reason) in reasons.iter().enumerate() {
+        assert!(
+            reason.len() > 5 && !reasons[..index].contains(reason),
+            "{reasons:?}"
+        );
+    }
+    assert_eq!(
+        log.matches(" invalid: ").count(),
+        lines.len(),
+        "and of no other: {log:.9000}"
+    );
 }
 
 #[test]
