@@ -10,7 +10,7 @@ mod wire;
 mod wired;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -1089,6 +1089,28 @@ fn a_report_that_loses_goes_no_further() {
     let end = herd.ask("Ann", "IAMAT end +00+000 1");
     assert_eq!(bob.news(), end, "nor does any of it come back");
     assert_eq!(herd.at("Ann", "kiwi").as_deref(), Some(held.as_str()));
+}
+
+#[test]
+fn what_a_neighbour_has_said_after_its_last_lf_counts_for_nothing() {
+    let herd = ann_alone();
+    // A report that is cut off within its time is another report.
+    let whole = "AT Bob +0.000000000 kiwi +00+000 1";
+    let cut = "AT Bob +0.000000000 cut +00+000 15";
+    let (mut bob, _) = bob(&herd, 0xb0b, 1, None);
+    bob.send(format!("{whole}\n{cut}").as_bytes());
+    bob.stream
+        .shutdown(Shutdown::Write)
+        .expect("it is connected");
+    bob.rest();
+    herd.wait_for_at("Ann", "kiwi", whole);
+    let note = format!(":Bob {} bytes after the last LF were discarded", cut.len());
+    wait_until("the log says so", || {
+        let log = herd.log("Ann");
+        log.lines()
+            .any(|line| line.contains(" * s") && line.ends_with(&note))
+    });
+    assert_eq!(herd.at("Ann", "cut"), None);
 }
 
 #[test]
