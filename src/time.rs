@@ -348,11 +348,11 @@ fn eight_digits_of(value: u32) -> [u8; 8] {
     let fours = high | low << 32;
     // Below 10,000 a division by 100 is a multiplication by 5,243 and a shift by 19 bits; below 100 one
     // by 10 is a multiplication by 103 and a shift by 10 bits.
-    let hundreds = (fours * 5_243 >> 19) & 0x0000_007f_0000_007f;
+    let hundreds = ((fours * 5_243) >> 19) & 0x0000_007f_0000_007f;
     let pairs = hundreds | (fours - hundreds * 100) << 16;
-    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
     let digits = tens | (pairs - tens * 10) << 8;
-    (digits | u64::MAX / 255 * u64::from(b'0')).to_le_bytes()
+    (digits | (u64::MAX / 255 * u64::from(b'0'))).to_le_bytes()
 }
 
 /// The digits of a number below 100: two at a time halves the divisions, and these functions

@@ -20,7 +20,7 @@ mod stub_twitter;
 mod support;
 
 use stub_twitter::{Answer, StubTwitter};
-use support::reference::{ONE_PROCESS, ServerCommand, promised};
+use support::reference::{ONE_PROCESS, ServerCommand, WORD_OF_MISTAKES, promised};
 use support::{Client, Herd, PATIENCE, client_of, free_addresses, wait_until};
 
 const KIWI: &str = "IAMAT kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381";
@@ -262,6 +262,10 @@ fn what_is_no_command_is_answered_with_a_question_mark_and_an_exact_copy() {
         "BYE now",
         "? IAMAT k",
         "GET / HTTP/2",
+        "GET / HTTP/1.",
+        "GET / x HTTP/1.1",
+        "GET /HTTP/1.1",
+        "IAMAT k HTTP/1.1x",
         // locations
         "IAMAT k 00+000 1",
         "IAMAT k +00000 1",
@@ -365,6 +369,78 @@ fn every_byte_but_lf_may_stand_in_a_client_id_or_is_copied_back() {
             assert!(reply().starts_with(b"{\"error\":"), "{what}");
         }
     }
+}
+
+#[test]
+fn of_a_request_of_http_only_the_first_line_is_answered_and_nothing_is_obeyed() {
+    let herd = blake();
+    // As curl sends it, and a browser that somebody's page has made to; such a page chooses the target.
+    for target in [1, 70_000, 200_000].map(|bytes| "/".repeat(bytes)) {
+        for (version, line_end, reports) in [
+            ("HTTP/1.1", "\r\n", 1),
+            ("HTTP/1.1", "\r\n", 2_000),
+            ("HTTP/1.0", "\n", 1),
+        ] {
+            let mut client = herd.client("Blake");
+            let first = format!("POST {target} {version}{}", line_end.trim_end_matches('\n'));
+            let body = "IAMAT evil +34.0689-118.4451 1\n".repeat(reports);
+            let length = body.len();
+            let text = format!(
+                "{first}\nHost: 127.0.0.1{line_end}Content-Length: {length}{line_end}{line_end}{body}"
+            );
+            client.send(text.as_bytes());
+            let reply = client.rest();
+            assert_bytes(&reply, format!("? {first}\n").as_bytes(), "and the end");
+        }
+    }
+    // The same in pieces: what is kept of a long line is its end, however it comes.
+    let mut client = herd.client("Blake");
+    let target = "/".repeat(2 * LINE_BYTES_MAX);
+    client.send(format!("GET {target}").as_bytes());
+    let mut copied = vec![0; 2 + LINE_BYTES_MAX];
+    client.stream.read_exact(&mut copied).expect("a copy comes");
+    for byte in b" HTTP/1.1\r\nIAMAT evil +00+000 1\n" {
+        let _ = client.stream.write_all(&[*byte]); // it closes in the middle
+    }
+    let copy = client.line_bytes().expect("the copy");
+    assert!(copy.ends_with(b"/ HTTP/1.1\r"), "{}", shown(&copy));
+    assert_eq!(client.line_bytes(), None, "and the end");
+    assert_eq!(herd.at("Blake", "evil"), None);
+    wait_until("the log says why", || {
+        let log = herd.log("Blake");
+        let dropped = log.lines().filter(|line| line.contains(" - c"));
+        dropped
+            .filter(|line| line.contains("an HTTP request"))
+            .count()
+            == 10
+    });
+    // A long line that is none.
+    let mut client = herd.client("Blake");
+    for end in [" HTTP/2.0", "HTTP/1.1", " HTTP/1.1 x", " HTTP/1.12"] {
+        let line = format!("GET {target}{end}");
+        client.say(&line);
+        assert_bytes(
+            client.line().as_bytes(),
+            format!("? {line}").as_bytes(),
+            "the copy",
+        );
+    }
+    client.say(KIWI);
+    At::read(&client.line());
+}
+
+#[test]
+fn a_request_of_http_waits_for_its_answer_behind_a_question() {
+    let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
+    let herd = blake_asking(&twitter);
+    let mut client = herd.client("Blake");
+    client.send(b"IAMAT a +00+000 1\nWHATSAT a 1 1\nGET / HTTP/1.1\r\nIAMAT evil +00+000 1\n");
+    let at = client.line();
+    twitter.wait_for_requests(1);
+    gate.open();
+    let want = format!("{at}\n{{}}\n? GET / HTTP/1.1\r\n");
+    assert_bytes(&client.rest(), want.as_bytes(), "and the end");
+    assert_eq!(herd.at("Blake", "evil"), None);
 }
 
 // ---- chopping and order
@@ -1230,6 +1306,70 @@ fn of_a_line_over_64_kib_the_log_has_the_beginning_and_the_length() {
         let most = log.lines().map(str::len).max();
         assert!(most < Some(8 * 1024), "a record of {most:?} bytes");
     }
+}
+
+#[test]
+fn the_log_says_why_a_line_is_invalid() {
+    if !promised(&WORD_OF_MISTAKES) {
+        return;
+    }
+    let herd = blake();
+    let (mut client, mut other) = (herd.client("Blake"), herd.client("Blake"));
+    let long = "x".repeat(LINE_BYTES_MAX + 1);
+    // The first is what phones print as {lat:+.6f}{lon:+.6f}.
+    let lines = [
+        "IAMAT u -52.089440-16.393853 1",
+        "IAMAT u -52.089440-016.393853 1e9",
+        "WHATSAT stranger 1 1",
+        "WHATSAT u 1 1000",
+        "WHERE is u",
+        "",
+        &long,
+    ];
+    for line in lines {
+        client.say(line);
+        assert_bytes(
+            client.line().as_bytes(),
+            format!("? {line}").as_bytes(),
+            "the copy",
+        );
+        client.say(KIWI);
+        At::read(&client.line());
+        other.say(KIWI);
+        At::read(&other.line());
+    }
+    client.end();
+    client.expect_end();
+    let port = client.stream.local_addr().expect("it was connected").port();
+    let opened = format!("127.0.0.1:{port}");
+    let mut log = String::new();
+    wait_until("the log has all of it", || {
+        log = herd.log("Blake");
+        log.lines().any(|line| line.contains(" - c"))
+    });
+    let record = log.lines().find(|line| line.ends_with(&opened));
+    let label = record.and_then(|line| line.split(' ').nth(2)).expect(&log);
+    let reasons: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split_once(" * "))
+        .filter_map(|(_, note)| note.strip_prefix(label)?.strip_prefix(" invalid: "))
+        .collect();
+    assert_eq!(
+        reasons.len(),
+        lines.len(),
+        "one for each, of its connection: {log:.9000}"
+    );
+    for (index, reason) in reasons.iter().enumerate() {
+        assert!(
+            reason.len() > 5 && !reasons[..index].contains(reason),
+            "{reasons:?}"
+        );
+    }
+    assert_eq!(
+        log.matches(" invalid: ").count(),
+        lines.len(),
+        "and of no other: {log:.9000}"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod wire;
 mod wired;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -990,6 +990,49 @@ fn a_neighbour_with_its_mark_gets_only_what_is_new() {
 }
 
 #[test]
+fn a_cr_before_the_lf_is_white_space_whoever_dials() {
+    let mut herd = ann_alone();
+    let at = "AT Bob +0.000000000 kiwi +00+000 5";
+    // Bob dials, and a load balancer or telnet ends his lines.
+    let mut dialling = FakeNeighbour::dial(herd.member("Ann").servers);
+    dialling.send(b"HELLO herd/1 Bob Ann 0000000000000b0b 1 - 0\r\n");
+    dialling.expect_hello();
+    dialling.send(format!("{at}\r\nMARK 7\r\n").as_bytes());
+    herd.wait_for_at("Ann", "kiwi", at);
+    assert_eq!(
+        cid(&herd).news(),
+        at,
+        "it floods on as it would have come without"
+    );
+    let logged = format!(":Bob {at}\\x0d");
+    wait_until("the log has the line as it came", || {
+        herd.log("Ann").lines().any(|line| line.ends_with(&logged))
+    });
+    // Nothing of it was senseless, and the mark was understood.
+    let newer = herd.ask("Ann", "IAMAT newer +00+000 6");
+    assert_eq!(dialling.news(), newer);
+    drop(dialling);
+    let (_, hello) = bob(&herd, 0xb0b, 2, None);
+    let known = (&*hello.known_incarnation, hello.known_number);
+    assert_eq!(known, ("0000000000000b0b", 7), "{}", hello.line);
+    // Bob is dialled.
+    herd.kill("Ann");
+    let listener = TcpListener::bind(herd.member("Bob").servers).expect("it is free");
+    herd.start("Ann");
+    let mut dialled = FakeNeighbour::accept(&listener);
+    dialled.expect_hello();
+    dialled.send(b"HELLO herd/1 Bob Ann 0000000000000b0c 1 - 0\r\n");
+    let told = "AT Bob +0.000000000 emu +00+000 5";
+    dialled.send(format!("{told}\r\nBYE so long\r\n").as_bytes());
+    herd.wait_for_at("Ann", "emu", told);
+    wait_until("the log has the reason without CR", || {
+        let log = herd.log("Ann");
+        log.lines()
+            .any(|line| line.contains(" - s") && line.ends_with("so long"))
+    });
+}
+
+#[test]
 fn a_neighbour_in_a_new_life_gets_everything_even_what_it_told() {
     let herd = ann_alone();
     let (mut bob1, hello) = bob(&herd, 0xb0b, 7, None);
@@ -1046,6 +1089,28 @@ fn a_report_that_loses_goes_no_further() {
     let end = herd.ask("Ann", "IAMAT end +00+000 1");
     assert_eq!(bob.news(), end, "nor does any of it come back");
     assert_eq!(herd.at("Ann", "kiwi").as_deref(), Some(held.as_str()));
+}
+
+#[test]
+fn what_a_neighbour_has_said_after_its_last_lf_counts_for_nothing() {
+    let herd = ann_alone();
+    // A report that is cut off within its time is another report.
+    let whole = "AT Bob +0.000000000 kiwi +00+000 1";
+    let cut = "AT Bob +0.000000000 cut +00+000 15";
+    let (mut bob, _) = bob(&herd, 0xb0b, 1, None);
+    bob.send(format!("{whole}\n{cut}").as_bytes());
+    bob.stream
+        .shutdown(Shutdown::Write)
+        .expect("it is connected");
+    bob.rest();
+    herd.wait_for_at("Ann", "kiwi", whole);
+    let note = format!(":Bob {} bytes after the last LF were discarded", cut.len());
+    wait_until("the log says so", || {
+        let log = herd.log("Ann");
+        log.lines()
+            .any(|line| line.contains(" * s") && line.ends_with(&note))
+    });
+    assert_eq!(herd.at("Ann", "cut"), None);
 }
 
 #[test]

@@ -243,6 +243,39 @@ fn tweets_of_ones_own_are_found_by_every_api() {
 }
 
 #[test]
+fn of_a_file_as_people_have_them_what_has_a_position_is_taken() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("tweets.jsonl");
+    let mut text = String::new();
+    for id in 1..=60 {
+        text += &match id {
+            12 => "HTTP 420 Enhance Your Calm\n".to_owned(),
+            30 | 60 => format!(
+                "{{\"id\":{id},\"text\":\"cut {id} \\ud83d\",\"coordinates\":\
+                 {{\"type\":\"Point\",\"coordinates\":[20,10]}}}}\n"
+            ),
+            _ => format!("{{\"id\":{id},\"text\":\"a\",\"coordinates\":null,\"geo\":null}}\n"),
+        };
+    }
+    fs::write(&path, text).expect("the directory is ours");
+    let path = path.display().to_string();
+    let stand_in = StandIn::started_with(&["--tweets", &path]);
+    let said = stand_in.process.said();
+    let counts = "tweets taken: 2, lines skipped: 58; no position: 57, first line 1; \
+        no JSON: 1, first line 12";
+    let told = format!("twitter: {path}: {counts}\n");
+    assert!(said.starts_with(&told), "{said}");
+    for (api, results, _) in APIS {
+        let mut herd = with_token(blake(api, &origin(stand_in.address)));
+        herd.start_all();
+        let answer = parsed(&ask(&mut located(&herd, "+10.01+020.01"), "5", 100));
+        let found = answer[results].as_array().expect("tweets").iter();
+        let texts: Vec<_> = found.map(|tweet| tweet["text"].clone()).collect();
+        assert_eq!(texts, ["cut 60 \u{fffd}", "cut 30 \u{fffd}"], "{answer}");
+    }
+}
+
+#[test]
 fn what_it_cannot_start_with_is_said_in_one_line() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let wrong = directory.path().join("wrong");
@@ -253,7 +286,10 @@ fn what_it_cannot_start_with_is_said_in_one_line() {
             ["--tweets", "/nowhere/tweets"],
             "cannot read the tweets /nowhere/tweets",
         ),
-        (["--tweets", &wrong], "line 1: it has no position"),
+        (
+            ["--tweets", &wrong],
+            "there is none; tweets taken: 0, lines skipped: 1; no position: 1, first line 1\n",
+        ),
         (["--fault", "fire"], "known are delay=SECONDS"),
         (["--fault", "delay=0"], "known are delay=SECONDS"),
     ] {

@@ -143,7 +143,10 @@ mod tests {
             time_text: b"1353118103.108893381",
             joined: b"kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381",
         };
-        let spaced = IAmAt { joined: b"", ..iamat };
+        let spaced = IAmAt {
+            joined: b"",
+            ..iamat
+        };
         let whatsat = |radius_km, bound| {
             Command::WhatsAt(WhatsAt {
                 client: b"kiwi",

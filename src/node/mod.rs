@@ -16,7 +16,7 @@
 
 pub mod command;
 pub mod effects;
-mod links;
+pub mod invalid;
 pub mod location;
 pub mod prefetched;
 pub mod protocol;
@@ -29,8 +29,8 @@ mod feed;
 mod fields;
 mod history;
 mod index;
-mod invalid;
 mod link;
+mod links;
 mod peers;
 mod session;
 
@@ -364,6 +364,17 @@ impl Node {
     /// neighbour in the middle of a long line is not dead.
     pub fn handle_link_bytes(&mut self, connection: ConnectionId, now: Now) {
         self.links.handle_bytes(connection, now);
+    }
+
+    /// The link whose neighbour says this line, yet to be handled: also that of the hello with which it
+    /// presents itself.
+    pub fn speaker_of_line(
+        &self,
+        connection: ConnectionId,
+        line: &NeighbourLine<'_>,
+    ) -> Option<LinkId> {
+        let speaker = self.links.speaker_of(connection);
+        speaker.or_else(|| self.links.presented_by(line))
     }
 
     /// Whether a line between servers, yet to be handled, goes into the log.

@@ -18,12 +18,13 @@ use crate::journal::State;
 use crate::lines::Lines;
 use crate::log::record::{Direction, Label};
 use crate::net::{Event, READ_BYTES_MAX};
-use crate::node::effects::{LinkId, LogPolicy};
-use crate::node::prefetched::{ClientLine, NeighbourLine};
+use crate::node::Node;
 use crate::node::command::LINE_BYTES_MAX;
+use crate::node::effects::{Effects, LinkId, LogPolicy, News};
+use crate::node::invalid;
+use crate::node::prefetched::{ClientLine, NeighbourLine};
 use crate::node::protocol::{LINK_LINE_BYTES_MAX, error_json};
 use crate::node::table::Key;
-use crate::node::Node;
 use crate::time::Now;
 use crate::twitter::Answer;
 
@@ -67,6 +68,24 @@ impl Prefetched<'_> {
     }
 }
 
+/// A client's line over the limit, as far as it has come.
+#[derive(Default)]
+struct Overlong {
+    bytes: u64,
+    /// The last [`invalid::END_BYTES`] of them.
+    end: Vec<u8>,
+}
+
+impl Overlong {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        let tail = bytes.len().saturating_sub(invalid::END_BYTES);
+        self.end.extend_from_slice(&bytes[tail..]);
+        let surplus = self.end.len().saturating_sub(invalid::END_BYTES);
+        self.end.drain(..surplus);
+    }
+}
+
 /// A node, and all that acts for it.
 pub struct Driver {
     /// What decides.
@@ -76,8 +95,8 @@ pub struct Driver {
     clients_max: usize,
     /// Clients that have come in this turn.
     arrived: Vec<ConnectionId>,
-    /// Clients inside a line over the limit, and how many bytes of it have come.
-    overlong: BTreeMap<ConnectionId, u64>,
+    /// Clients inside a line over the limit.
+    overlong: BTreeMap<ConnectionId, Overlong>,
     phase: Phase,
 }
 
@@ -154,9 +173,9 @@ impl Driver {
 
     fn handle_lost(&mut self, id: ConnectionId, role: Role, made: bool, reason: &str) {
         let Driver { node, shell, .. } = self;
-        if let Some(bytes) = self.overlong.remove(&id) {
+        if let Some(line) = self.overlong.remove(&id) {
             let label = Label::Client(id.serial);
-            shell.log.record_length(Direction::In, label, bytes);
+            shell.log.record_length(Direction::In, label, line.bytes);
         }
         if !made {
             if let Some(link) = shell.neighbours.dialled(id) {
@@ -241,7 +260,8 @@ impl Driver {
             }
             Prefetched::Neighbour(line) => {
                 if node.log_policy(id, &line) == LogPolicy::Log {
-                    let label = shell.neighbours.label(id, role, node.speaker_of(id));
+                    let speaker = node.speaker_of_line(id, &line);
+                    let label = shell.neighbours.label(id, role, speaker);
                     shell.log.record(Direction::In, label, text);
                 }
                 node.handle_link_line(id, line, shell.now, shell);
@@ -273,23 +293,33 @@ impl Driver {
 
     /// Copies a client's line that is too long to be a command, as it comes.
     fn copy_overlong(&mut self, id: ConnectionId, bytes: &[u8], first: bool, last: bool) {
-        let Shell { log, reactor, .. } = &mut self.shell;
+        let Driver {
+            overlong, shell, ..
+        } = self;
         let label = Label::Client(id.serial);
-        let so_far = self.overlong.entry(id).or_default();
-        *so_far += bytes.len() as u64;
-        let total = *so_far;
+        overlong.entry(id).or_default().push(bytes);
         if first {
-            log.record_beginning(Direction::In, label, bytes);
+            shell.log.record_beginning(Direction::In, label, bytes);
             let reply = [b"? ", &bytes[..bytes.len().min(LINE_BYTES_MAX)]].concat();
-            log.record_beginning(Direction::Out, label, &reply);
-            reactor.send(id, &[b"? "]);
+            shell.log.record_beginning(Direction::Out, label, &reply);
+            shell.reactor.send(id, &[b"? "]);
         }
-        reactor.send(id, &[bytes]);
-        if last {
-            self.overlong.remove(&id);
-            log.record_length(Direction::In, label, total);
-            log.record_length(Direction::Out, label, total + 2);
-            reactor.send(id, &[b"\n"]);
+        shell.reactor.send(id, &[bytes]);
+        if last && let Some(line) = overlong.remove(&id) {
+            shell.log.record_length(Direction::In, label, line.bytes);
+            let is_http = invalid::ends_as_http_request(&line.end);
+            let reason = match is_http {
+                true => invalid::HTTP_REQUEST,
+                false => invalid::OVERLONG,
+            };
+            shell.tell(News::Invalid { client: id, reason });
+            shell
+                .log
+                .record_length(Direction::Out, label, line.bytes + 2);
+            shell.reactor.send(id, &[b"\n"]);
+            if is_http {
+                shell.reactor.lose(id, reason); // with what follows it must not report
+            }
         }
     }
 

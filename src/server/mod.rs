@@ -143,6 +143,7 @@ impl Server {
             neighbours,
             operator,
             now,
+            is_gated: false,
             dials: Vec::new(),
         };
         let mut driver = Driver::new(node, shell);
@@ -169,7 +170,7 @@ impl Server {
     fn turn(&mut self) -> io::Result<()> {
         let driver = &mut self.driver;
         let Driver { node, shell, .. } = driver;
-        shell.journal.commit();
+        shell.commit();
         shell.reactor.flush();
         shell.journal.work(node);
         shell.tell_of_the_disk();

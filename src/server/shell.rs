@@ -39,6 +39,8 @@ pub struct Shell {
     pub operator: Operator,
     /// When the turn is.
     pub now: Now,
+    /// Clients wait for the journal's disk.
+    pub is_gated: bool,
     /// The links to dial once the node has handled what it is at.
     pub dials: Vec<LinkId>,
 }
@@ -148,6 +150,19 @@ impl Effects for Shell {
 }
 
 impl Shell {
+    /// Hands what the turn has brought to the journal. While that is on its way to the disk, where each
+    /// reply must wait for it, no client's reply leaves and no client is read; links go on.
+    pub fn commit(&mut self) {
+        self.journal.commit();
+        let is_gated = self.journal.holds_replies();
+        if is_gated != std::mem::replace(&mut self.is_gated, is_gated) {
+            match is_gated {
+                true => self.reactor.gate(Role::Client),
+                false => self.reactor.ungate(Role::Client),
+            }
+        }
+    }
+
     // ---- what the log and the operator are told
 
     /// Writes a note of the server's own to the log.

@@ -122,6 +122,13 @@ pub const WORD_OF_REFUSALS: Promise = Promise {
     why: "they tell of dials that fail, and of no more",
 };
 
+/// The log says of each line that is no valid command what is wrong with it.
+pub const WORD_OF_MISTAKES: Promise = Promise {
+    what: "the log says why a line is invalid",
+    not_by: &[Program::Twisted, Program::Node, Program::Java],
+    why: "they log the line and its copy, and no reason",
+};
+
 /// A log that has become as long as a file may be makes room for a shorter one.
 pub const SHORTER_LOG: Promise = Promise {
     what: "a log that may grow no further is replaced by a shorter one",

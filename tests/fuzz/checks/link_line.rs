@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
 use herd::node::Node;
-use herd::node::effects::LinkId;
 use herd::node::command::{Command, IAmAt, LINE_BYTES_MAX};
+use herd::node::effects::LinkId;
 use herd::node::protocol::{
     Hello, LINK_LINE_BYTES_MAX, LinkLine, at_prefix, parse_number, write_at, write_mark,
 };
