@@ -213,7 +213,7 @@ impl Server {
                     Effect::CancelDial(link) => self.dials[link.index()] = false,
                     Effect::Ask(question, ..) => asked.push(question),
                     Effect::Answer(..) | Effect::Withdraw(_) => {}
-                    Effect::Changed(..) | Effect::Known(..) => {}
+                    Effect::Changed(..) | Effect::Known(..) | Effect::Marked(..) => {}
                     Effect::LinkUp(_) | Effect::LinkDown(_) | Effect::Tell(_) => {}
                 }
             }
