@@ -103,7 +103,7 @@ fn gated_by_radius(count: usize) -> (StubTwitter, Vec<Gate>) {
 /// Waits until Blake's log has an answer of [`gated_by_radius`], whether or not it has left.
 fn wait_for_answer(herd: &Herd, radius: usize) {
     let record = format!(" {{\"radius\":{radius}}}\n");
-    wait_until(&record, || herd.log("Blake").contains(&record));
+    herd.wait_for_record("Blake", &record);
 }
 
 fn shown(text: &str) -> String {
@@ -485,7 +485,7 @@ fn waiting(herd: &Herd, radius_km: usize) -> Client {
 /// Waits until Blake has taken up a question of this radius.
 fn wait_until_asked(herd: &Herd, radius_km: usize) {
     let record = format!(" WHATSAT k {radius_km} 1\n");
-    wait_until(&record, || herd.log("Blake").contains(&record));
+    herd.wait_for_record("Blake", &record);
 }
 
 /// Reads both lines of an answer; gives the line of JSON.
@@ -686,7 +686,7 @@ fn a_report_behind_a_question_is_known_everywhere_before_the_answer() {
     gate.open();
     assert_eq!(answer(&mut client), "{}");
     let late = client.line();
-    assert!(herd.log("Metta").contains(&format!(" {late}\n")), "{late}");
+    herd.wait_for_record("Metta", &format!(" {late}\n"));
     assert_eq!(client.line(), "? no command");
 }
 
@@ -732,7 +732,11 @@ fn a_client_may_have_sixteen_questions_waiting() {
         herd.ask("Blake", "IAMAT witness +00+000 1");
         let heard = |name: &str| herd.log("Bryant").contains(&format!(" {name} +0"));
         wait_until("Bryant hears of the witness", || heard("witness"));
-        assert!(!heard("next"), "the seventeenth line was taken up");
+        let heard_of = herd.settled_log("Bryant");
+        assert!(
+            !heard_of.contains(" next +0"),
+            "the seventeenth line was taken up"
+        );
         let mut asked = twitter
             .requests()
             .into_iter()

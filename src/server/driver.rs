@@ -346,7 +346,7 @@ impl Driver {
 
     /// Another thread has told this.
     pub fn handle_mail(&mut self, mail: Mail) {
-        let Driver { node, shell, .. } = self;
+        let shell = &mut self.shell;
         match mail {
             Mail::Answer(answer) => self.handle_answer(answer),
             Mail::Signal(SIGHUP) => {
