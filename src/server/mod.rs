@@ -20,12 +20,13 @@
 //! | `shell` | the node's effects, carried out |
 //! | `mail` | what other threads tell the loop |
 //! | `neighbours`, `operator` | where neighbours are; what the operator is told |
-//! | `roles` | what connections are for |
+//! | `options`, `roles` | what the operator says; what connections are for |
 
 mod driver;
 mod mail;
 mod neighbours;
 mod operator;
+mod options;
 mod read_batch;
 mod roles;
 mod serving;
@@ -33,53 +34,25 @@ mod shell;
 mod start;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use self::driver::Driver;
 use self::mail::Mail;
 use self::neighbours::Neighbours;
 use self::operator::Operator;
 pub use self::operator::one_line;
+pub use self::options::Options;
 use self::read_batch::ReadBatch;
 use self::roles::Role;
 use self::shell::Shell;
 pub use self::start::StartError;
-use crate::journal::{Fsync, State};
+use crate::journal::State;
 use crate::log::{self, Log};
 use crate::net::Reactor;
 use crate::node::Node;
 use crate::time::{Now, span_text};
 use crate::topology::{Member, Topology};
-use crate::twitter::{self, Pool};
-
-/// What `herd serve` was told.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where the journal is: `<data_dir>/<name>/`.
-    pub data_dir: PathBuf,
-    /// When the journal is made to survive a power failure.
-    pub fsync: Fsync,
-    /// That the journal cannot be written is no reason not to start.
-    pub allow_no_journal: bool,
-    /// Where the log goes: `<log_dir>/<name>.log`.
-    pub log_dir: PathBuf,
-    /// What goes into the log.
-    pub log: log::Filter,
-    /// The log is rotated before it is longer than this, in bytes.
-    pub log_max_bytes: u64,
-    /// How many rotated logs are kept.
-    pub log_keep: u32,
-    /// The most clients that may be connected; without it, as many as there are descriptors for.
-    pub max_connections: Option<usize>,
-    /// Clients that are silent for longer are closed.
-    pub idle_timeout: Option<Duration>,
-    /// Records whose effective time is longer ago are forgotten.
-    pub forget_after: Option<Duration>,
-    /// How Twitter is asked.
-    pub twitter: twitter::Options,
-}
+use crate::twitter::Pool;
 
 /// A server and all it owns.
 pub struct Server {

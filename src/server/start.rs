@@ -16,9 +16,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use super::Options;
 use super::mail::Mail;
 use super::operator::{Operator, Unwritten};
+use super::options::Options;
 use super::roles::Role;
 use crate::journal::disk::OpenError;
 use crate::journal::files::Files;
