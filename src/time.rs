@@ -302,7 +302,7 @@ pub fn write_decimal(out: &mut Vec<u8>, value: u64) {
 }
 
 /// Writes `value` in decimal to the end of `text`; says where it begins there.
-fn decimal_before(text: &mut [u8], mut value: u64) -> usize {
+pub fn decimal_before(text: &mut [u8], mut value: u64) -> usize {
     let mut start = text.len();
     if value >= 100_000_000 {
         // Eight digits at once: the age of a client's clock has nine or ten.

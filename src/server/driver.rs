@@ -349,14 +349,11 @@ impl Driver {
         let shell = &mut self.shell;
         match mail {
             Mail::Answer(answer) => self.handle_answer(answer),
-            Mail::Signal(SIGHUP) => {
-                shell.log.reopen();
-                shell.note("the log was reopened");
-            }
+            Mail::Signal(SIGHUP) => shell.log.reopen(),
             Mail::Signal(SIGXFSZ) => {} // the write says so too
             Mail::Signal(_) => self.leave(),
             Mail::Done(ticket, outcome) => shell.journal.handle_done(ticket, outcome),
-            Mail::Log(report) => shell.log.handle_report(report),
+            Mail::LogFailed(why) => shell.log.handle_failure(why),
             Mail::Resolved(link, resolved) => {
                 let neighbour = shell.neighbours.at(link);
                 match resolved {

@@ -100,7 +100,7 @@ impl Server {
         let journal =
             start::open_journal(options, &log_options, &reactor, &mut node, now, &operator)?;
         let mailbox = reactor.mailbox();
-        let post = move |report| mailbox.post(Mail::Log(report));
+        let post = move |why| mailbox.post(Mail::LogFailed(why));
         let log = Log::start(log_options, post).map_err(|e| fail("gets no threads", e))?;
         let mailbox = reactor.mailbox();
         let post = move |answer| mailbox.post(Mail::Answer(answer));

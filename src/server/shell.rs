@@ -187,7 +187,7 @@ impl Shell {
             self.say(&notice.to_string());
         }
         while let Some(notice) = self.log.poll_notice() {
-            self.say(&notice.to_string());
+            self.say(&notice);
         }
     }
 
