@@ -474,12 +474,14 @@ fn a_kept_connection_that_twitter_has_closed_is_no_error() {
 
 // ---- waiting
 
-/// A client whose question Blake has taken up.
-fn waiting(herd: &Herd, radius_km: usize) -> Client {
-    let mut client = herd.client("Blake");
-    client.say(&format!("WHATSAT k {radius_km} 1"));
-    wait_until_asked(herd, radius_km);
-    client
+/// So many clients that wait for an answer, having asked at once: the radius of each is its number.
+fn all_waiting(herd: &Herd, count: usize) -> Vec<Client> {
+    let mut clients: Vec<_> = (0..count).map(|_| herd.client("Blake")).collect();
+    for (radius_km, client) in clients.iter_mut().enumerate() {
+        client.say(&format!("WHATSAT k {radius_km} 1"));
+    }
+    (0..count).for_each(|radius_km| wait_until_asked(herd, radius_km));
+    clients
 }
 
 /// Waits until Blake has taken up a question of this radius.
@@ -520,7 +522,7 @@ fn a_twitter_that_hangs_or_drips_is_given_up_after_ten_seconds_and_slows_nobody_
         asked.elapsed()
     });
     // Most of these wait for others to be asked before them, which counts.
-    let clients: Vec<_> = (0..MANY).map(|number| waiting(&herd, number)).collect();
+    let clients = all_waiting(&herd, MANY);
     let answers: Vec<_> = clients
         .into_iter()
         .map(|mut client| {
@@ -760,7 +762,7 @@ fn a_client_that_has_gone_takes_its_unstarted_question_with_it() {
     let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
     let mut herd = blake_asking(&twitter);
     let mut witness = located(&herd);
-    let mut clients: Vec<_> = (0..MANY).map(|number| waiting(&herd, number)).collect();
+    let mut clients = all_waiting(&herd, MANY);
     {
         // A socket that is closed with a reply unread resets the connection.
         let mut gone = herd.client("Blake");

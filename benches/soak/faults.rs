@@ -76,6 +76,9 @@ impl Faults {
         dice: &mut SplitMix64,
     ) -> Result<Option<usize>> {
         let it = dice.below(herd.members.len() as u64) as usize;
+        if herd.members[it].name == SPARED {
+            return Ok(None);
+        }
         match dice.below(4) {
             0 => herd.copy_journal(it)?,
             1 => {
