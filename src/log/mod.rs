@@ -50,6 +50,9 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Log {
     options: Options,
+    /// From this length in bytes on the buffer is full: less than [`BUFFER_BYTES`] where a file may not
+    /// have as many, since a file is rotated between two writes.
+    full_bytes: usize,
     header: Header,
     buffer: Vec<u8>,
     /// When the buffer goes to the writer though it is not full.
@@ -90,7 +93,9 @@ impl Log {
             file: None,
         };
         let thread = thread::Builder::new().name("log".to_owned());
+        let half = usize::try_from(options.max_bytes / 2).unwrap_or(usize::MAX);
         Ok(Log {
+            full_bytes: half.clamp(1, BUFFER_BYTES),
             options,
             header: Header::default(),
             buffer: Vec::new(),
@@ -169,7 +174,7 @@ impl Log {
     /// Begins a record; `false` if it has to be dropped.
     #[inline(always)]
     fn begin(&mut self, direction: Direction, label: Label<'_>) -> bool {
-        if self.buffer.len() >= BUFFER_BYTES && !self.make_room() {
+        if self.buffer.len() >= self.full_bytes && !self.make_room() {
             return false;
         }
         let header = self.header.of(direction, label);
@@ -237,7 +242,7 @@ impl Log {
         self.take_back();
         // What is not full does not queue, so that there are no more buffers than there need be.
         let is_old = is_due && self.waiting == 0 && !self.buffer.is_empty();
-        let is_ready = is_old || self.buffer.len() >= BUFFER_BYTES;
+        let is_ready = is_old || self.buffer.len() >= self.full_bytes;
         if !(is_ready && self.hand_over()) && is_due {
             self.due_at = Some(now.after(GATHER));
         }
