@@ -499,6 +499,7 @@ fn the_log_has_every_line_and_connection_in_the_documented_form() {
     let mut stranger = FakeNeighbour::dial(herd.member("Ann").servers);
     stranger.try_send(b"\x01\x02\xff\n");
     stranger.rest();
+    herd.settled_log("Bob"); // what it has not written yet dies with it
     herd.kill("Bob");
     wait_until("Ann logs the end of the link", || {
         let log = herd.log("Ann");
