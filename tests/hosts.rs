@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hosts::{Hosts, Poor, may_unshare, unshared};
-use support::reference::{HERD, say};
+use support::reference::{HERD, Program, ServerCommand, say};
 use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
 
 /// How soon a link is up after its way is open: 1 s is promised on an idle machine.
@@ -304,7 +304,10 @@ fn the_stand_in_listens_at_each_address_of_a_name_too() {
     }
     let herd = ann_at_name();
     let port = free_addresses(1)[0].port();
-    let mut command = Command::new(HERD);
+    let mut command = match ServerCommand::under_test() {
+        server if server.program() == Program::Herd => server.command(),
+        _ => Command::new(HERD), // the others have no stand-in
+    };
     command.args(["twitter", "--listen", &format!("{NAME}:{port}")]);
     let stderr = herd.directory.path().join("twitter.err");
     let mut process = Process::start(with_hosts(&herd, &command), stderr);

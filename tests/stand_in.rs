@@ -119,7 +119,7 @@ fn a_form_has_a_body_and_the_next_request_follows_it() {
     }
     for (request, status) in [
         (
-            "POST /oauth2/token HTTP/1.0\r\nContent-Length: 4097\r\n\r\n",
+            "POST /oauth2/token HTTP/1.0\r\nContent-Length: 1048577\r\n\r\n",
             "413",
         ),
         ("POST /oauth2/token HTTP/1.0\r\n\r\n", "403"),
@@ -139,6 +139,74 @@ fn a_form_has_a_body_and_the_next_request_follows_it() {
             "{request}: {answer}"
         );
     }
+}
+
+#[test]
+fn requests_that_come_together_are_answered_in_order() {
+    // The first waits, so that the others are there before it is answered.
+    let stand_in = StandIn::started_with(&["--fault", "delay=0.2"]);
+    let form = "POST /oauth2/token HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\
+        Authorization: Basic c3RhbmQtaW4ta2V5OnN0YW5kLWluLXNlY3JldA==\r\n\
+        Transfer-Encoding: chunked\r\n\r\n\
+        b;a=b\r\ngrant_type=\r\n12\r\nclient_credentials\r\n0\r\n\r\n";
+    let get = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\n{more}\r\n");
+    let text = get("/search.json?q=a", "")
+        + form
+        + &get("/nowhere", "Content-Length: 3\r\n")
+        + "GET"
+        + &get("/2/tweets/search/recent", "Connection: close\r\n")
+        + &get("/after/the/last", "");
+    let answers = stand_in.exchange(&text);
+    let lines = answers.split("HTTP/1.1 ").skip(1);
+    let statuses: Vec<_> = lines.filter_map(|answer| answer.get(..3)).collect();
+    assert_eq!(statuses, ["200", "100", "200", "404", "401"], "{answers}");
+}
+
+#[test]
+fn what_two_readers_could_read_in_two_ways_is_refused_and_is_the_last() {
+    let stand_in = StandIn::started();
+    let smuggled = "GET /search.json?q=smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    for (fields, body, status) in [
+        ("Content-Length: 4\r\nContent-Length: 0\r\n", "", "400"),
+        (
+            "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\n\r\n",
+            "400",
+        ),
+        ("Content-Length : 4\r\n", "abcd", "400"),
+        ("A: b\r\n Content-Length: 4\r\n", "", "400"),
+        ("A: b\nContent-Length: 4\r\n", "abcd", "400"),
+        ("A: b\rContent-Length: 4\r\n", "abcd", "400"),
+        (chunked, "1\nx\r\n0\r\n\r\n", "400"),
+        (chunked, "-1\r\n", "400"),
+        ("Transfer-Encoding: chunked, identity\r\n", "", "501"),
+    ] {
+        let head = format!("GET /search.json?q=a HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        let answers = stand_in.exchange(&format!("{head}{body}{smuggled}"));
+        let want = format!("HTTP/1.1 {status} ");
+        assert!(answers.starts_with(&want), "{fields}{body}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+        assert!(answers.contains("\r\nConnection: close\r\n"), "{answers}");
+    }
+}
+
+#[test]
+fn who_does_not_end_a_request_is_told_and_closed() {
+    let stand_in = StandIn::started();
+    let cases = [
+        "GET /search.json",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n",
+    ];
+    thread::scope(|scope| {
+        for text in cases {
+            let stand_in = &stand_in;
+            scope.spawn(move || {
+                let answer = stand_in.exchange(text);
+                assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+            });
+        }
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Modules by floor, the lowest first. A module uses only those below.
 const FLOORS: [&[&str]; 5] = [
     &["connection_id", "input", "random", "time", "topology"],
-    &["lines"],
+    &["http", "lines"],
     &["node"],
     &["journal", "log", "net", "twitter"],
     &["server", "standin"],

@@ -359,7 +359,8 @@ fn a_long_redirect_is_followed() {
     let elsewhere = format!("/elsewhere?{}", "9".repeat(32_000));
     let location = elsewhere.clone();
     let twitter = StubTwitter::start(move |request| match request.number {
-        0 => Answer::with(302, &[("Location", &location)], ""),
+        // It closes then, and says so: a connection that is lost without a word is asked again from the start.
+        0 => Answer::with(302, &[("Location", &location), ("Connection", "close")], ""),
         _ => Answer::ok("{\"well\":1}"),
     });
     let (_herd, mut client) = started(blake("1.0", &origin(twitter.address)));

@@ -1,5 +1,6 @@
 //! The reactor over real sockets.
 
+use super::lifecycle::STALL_MAX;
 use super::*;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream as Peer};
@@ -39,7 +40,7 @@ fn more_connections(
     reactor: &mut Reactor<OneRole, ()>,
     count: usize,
 ) -> (Vec<ConnectionId>, Vec<Peer>) {
-    let bound = reactor.listeners.bound(0);
+    let bound = reactor.lifecycle.listeners.bound(0);
     let (mut ids, mut peers) = (Vec::new(), Vec::new());
     while ids.len() < count {
         peers.push(Peer::connect(bound).expect("it listens"));
@@ -112,25 +113,35 @@ fn who_takes_nothing_for_five_minutes_is_given_up() {
     reactor.fill(id, ReplyId(1), long, b"");
     reactor.flush();
     let first = Instant::now();
-    reactor.expire(first + STALL_MAX - Duration::from_secs(10));
+    reactor
+        .lifecycle
+        .expire(first + STALL_MAX - Duration::from_secs(10));
     assert_eq!(lost(&mut reactor), None);
     // It takes some, so its time begins anew.
-    let pending = reactor.pending;
+    let pending = reactor.lifecycle.pending;
     let mut bytes = vec![0; 1 << 20];
-    while reactor.pending == pending {
+    while reactor.lifecycle.pending == pending {
         let n = peer.read(&mut bytes).expect("there is more");
         assert!(n > 0, "it is open");
         reactor.turn(Some(Instant::now())).expect("the poll works");
         reactor.flush();
     }
     let later = Instant::now();
-    reactor.expire(later + STALL_MAX - Duration::from_secs(10));
+    reactor
+        .lifecycle
+        .expire(later + STALL_MAX - Duration::from_secs(10));
     assert_eq!(lost(&mut reactor), None);
-    reactor.expire(later + STALL_MAX);
+    reactor.lifecycle.expire(later + STALL_MAX);
     let reason = lost(&mut reactor).expect("it is given up");
     assert_eq!(reason, "took no bytes for 300 seconds");
     reactor.turn(Some(Instant::now())).expect("the poll works");
-    assert_eq!((reactor.pending, reactor.connections.len()), (0, 0));
+    assert_eq!(
+        (
+            reactor.lifecycle.pending,
+            reactor.lifecycle.connections.len()
+        ),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -143,7 +154,7 @@ fn what_is_buffered_of_all_is_bounded_and_who_has_the_most_is_closed() {
     let line = mebibytes(100); // without an end
     reactor.decode(ids[1], |_, input| input.push(&line));
     reactor.pause(ids[2], &mebibytes(75));
-    assert_eq!(reactor.buffered, INPUT_ALL_BYTES_MAX);
+    assert_eq!(reactor.lifecycle.buffered, INPUT_ALL_BYTES_MAX);
     reactor.flush();
     assert_eq!(lost(&mut reactor), None, "there is just room enough");
     reactor.pause(little, b"x");
@@ -153,14 +164,14 @@ fn what_is_buffered_of_all_is_bounded_and_who_has_the_most_is_closed() {
     assert_eq!(reason, want);
     assert!(matches!(reactor.poll_event(), Some(Event::InputFull(_))));
     assert_eq!(lost(&mut reactor), None);
-    assert_eq!(reactor.buffered, (156 << 20) + 1);
+    assert_eq!(reactor.lifecycle.buffered, (156 << 20) + 1);
     // What is handled counts no more, nor who has gone.
     reactor.decode(little, |_, input| input.consume(input.len()));
-    assert_eq!(reactor.buffered, 155 << 20);
+    assert_eq!(reactor.lifecycle.buffered, 155 << 20);
     reactor.lose(ids[0], "enough");
     reactor.pause(ids[0], &mebibytes(1));
     reactor.abort(ids[2], "enough");
-    assert_eq!(reactor.buffered, 0);
+    assert_eq!(reactor.lifecycle.buffered, 0);
 }
 
 #[test]
@@ -177,10 +188,10 @@ fn the_largest_backlog_is_given_up_before_a_client_that_reads() {
             reactor.fill(id, ReplyId(answer), Arc::clone(&long), b"");
         }
     }
-    assert_eq!(reactor.pending, OUTPUT_ALL_BYTES_MAX);
+    assert_eq!(reactor.lifecycle.pending, OUTPUT_ALL_BYTES_MAX);
     reactor.flush();
     assert_eq!(lost(&mut reactor), None, "there is just room enough");
-    let taken = OUTPUT_ALL_BYTES_MAX - reactor.pending;
+    let taken = OUTPUT_ALL_BYTES_MAX - reactor.lifecycle.pending;
     reactor.send(little, &[&vec![b'x'; taken + 1]]);
     reactor.flush();
     let reason = lost(&mut reactor).expect("one is given up");
@@ -188,7 +199,7 @@ fn the_largest_backlog_is_given_up_before_a_client_that_reads() {
     assert_eq!(reason, want);
     assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
     assert_eq!(
-        (lost(&mut reactor), reactor.pending),
+        (lost(&mut reactor), reactor.lifecycle.pending),
         (None, (64 << 20) + 1)
     );
     assert!(reactor.is_open(little));
@@ -207,16 +218,18 @@ fn who_has_long_taken_nothing_is_given_up_before_a_larger_backlog() {
         }
     }
     for id in [slow, much] {
-        reactor.flush_one(id);
+        reactor.lifecycle.flush_one(id);
     }
-    assert!(reactor.pending > OUTPUT_ALL_BYTES_MAX);
-    reactor.give_up_readers(Instant::now() + UNREAD_MAX);
+    assert!(reactor.lifecycle.pending > OUTPUT_ALL_BYTES_MAX);
+    reactor
+        .lifecycle
+        .relieve(Instant::now() + pressure::UNREAD_MAX);
     let reason = lost(&mut reactor).expect("one is given up");
     let want = "over 256 MiB of output were pending for all, and it had long taken none";
     assert_eq!(reason, want);
     assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
     assert_eq!(
-        (lost(&mut reactor), reactor.pending),
+        (lost(&mut reactor), reactor.lifecycle.pending),
         (None, OUTPUT_ALL_BYTES_MAX)
     );
 }
@@ -226,19 +239,32 @@ fn only_who_is_quiet_is_closed_for_being_silent() {
     let (mut reactor, id, _peer) = one_connection();
     reactor.close_idle(OneRole, Duration::from_secs(60));
     let look = |reactor: &mut Reactor<OneRole, ()>, second| {
-        reactor.second = second;
-        let now = reactor.idle.as_ref().map(Idle::next).expect("it is set");
-        reactor.lose_idle(now);
+        reactor.lifecycle.second = second;
+        let now = reactor
+            .lifecycle
+            .idle
+            .as_ref()
+            .map(Idle::next)
+            .expect("it is set");
+        reactor.lifecycle.lose_idle(now);
         reactor.is_open(id)
     };
     assert!(look(&mut reactor, 60), "not yet");
     reactor.pause(id, b"");
     assert!(look(&mut reactor, 1_000), "it is paused");
-    let connection = reactor.connections.get_mut(id).expect("it is there");
+    let connection = reactor
+        .lifecycle
+        .connections
+        .get_mut(id)
+        .expect("it is there");
     connection.paused = false;
     connection.transport.set_readable(true);
     assert!(look(&mut reactor, 1_000), "it has said something");
-    let connection = reactor.connections.get_mut(id).expect("it is there");
+    let connection = reactor
+        .lifecycle
+        .connections
+        .get_mut(id)
+        .expect("it is there");
     connection.transport.set_readable(false);
     connection.moved = 940;
     assert!(look(&mut reactor, 1_000), "it was just so long ago");
