@@ -213,7 +213,7 @@ fn a_log_whose_writing_hangs_holds_up_nobody() {
     }
     let kiwi = ask_promptly(&herd, "kiwi");
     wait_until("it says so", || {
-        said(&mut herd, "cannot be written: the disk is too slow") == 1
+        said(&mut herd, ": the disk is too slow. Still serving") == 1
     });
     // It ends all the same.
     herd.process("Ann").signal(Signal::TERM);

@@ -280,10 +280,10 @@ impl Log {
     /// Takes in why it cannot be written.
     pub fn handle_failure(&mut self, why: String) {
         if self.failing.is_none() {
-            self.tell(&format!(
-                "cannot be written: {why}. Still serving; records wait in memory, and beyond {} MiB they are \
-                 dropped. Trying again each second",
-                QUEUE_BYTES_MAX >> 20
+            let (path, most) = (self.options.path.display(), QUEUE_BYTES_MAX >> 20);
+            self.notices.push_back(format!(
+                "cannot write the log {path}: {why}. Still serving; records wait in memory, and beyond {most} \
+                 MiB they are dropped. Trying again each second"
             ));
             self.failing = Some(why);
         }

@@ -308,7 +308,7 @@ fn a_disk_that_hangs_costs_bounded_memory_and_what_is_dropped_is_counted() {
     let bytes = recorded as usize * note(&line).len();
     let most = QUEUE_BYTES_MAX + 2 * BUFFER_BYTES + 1_234 * note(&line).len();
     assert!(bytes > QUEUE_BYTES_MAX && bytes <= most, "{bytes}");
-    host.turn_until_told("cannot be written: the disk is too slow.");
+    host.turn_until_told(": the disk is too slow. Still serving");
     host.turn(GATHER);
     let due_at = host.log.poll_timeout().expect("it tries again");
     assert!(due_at > host.now.mono, "the loop may sleep meanwhile");
@@ -367,12 +367,12 @@ fn the_loop_sleeps_when_all_is_written_after_a_failure() {
     host.turn(GATHER);
     host.log.handle_failure("a cable".to_owned());
     host.turn_until_logged(&note("one"));
-    host.turn_until_told("cannot be written: a cable.");
+    host.turn_until_told(": a cable. Still serving");
     host.turn_until_told("is written again");
     host.turn(GATHER);
     assert_eq!(host.log.poll_timeout(), None);
     host.log.handle_failure("told late".to_owned());
-    host.turn_until_told("cannot be written: told late.");
+    host.turn_until_told(": told late. Still serving");
     host.turn_until_told("is written again");
     host.turn(GATHER);
     assert_eq!(host.log.poll_timeout(), None);
