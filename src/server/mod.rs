@@ -147,7 +147,6 @@ impl Server {
         shell.reactor.flush();
         shell.journal.work(node);
         shell.tell_of_the_disk();
-        shell.log.work(shell.now);
         let wake_at = driver.wake_at();
         driver.shell.reactor.turn(wake_at)?;
         driver.set_now(Now::read());

@@ -181,14 +181,17 @@ impl Shell {
         self.log.record(Direction::Opened, label, peer.as_bytes());
     }
 
-    /// Tells the operator what has become of journal and log, and the log too.
+    /// Hands the log on to its writer, and tells the operator, and the log too, what has become of journal
+    /// and log.
     pub fn tell_of_the_disk(&mut self) {
+        self.log.work(self.now);
         while let Some(notice) = self.journal.poll_notice() {
             self.say(&notice.to_string());
         }
         while let Some(notice) = self.log.poll_notice() {
             self.say(&notice);
         }
+        self.log.work(self.now); // also that is to be written soon
     }
 
     /// Tells the operator, and the log.
