@@ -10,7 +10,7 @@
 //!    net         the reactor: sockets, one turn after the other
 //!    twitter     Twitter asked by worker threads
 //! 2  node        one server as a state machine: lines, table, changefeed, links
-//! 1  lines       bytes to lines
+//! 1  lines       bytes to lines                             http      HTTP/1.1 messages
 //! 0  input, topology, time, connection_id, random
 //! ```
 //!
@@ -23,6 +23,7 @@
 //! ```
 
 pub mod connection_id;
+pub mod http;
 pub mod input;
 pub mod journal;
 pub mod lines;

@@ -3,6 +3,8 @@
 //! It holds no bytes, only how far it has looked. Lines that are whole where they were read are given
 //! out from there and never copied; what has no end is buffered in an [`Input`]. Pure.
 
+use std::mem;
+
 use crate::input::Input;
 
 /// A line, or a part of one.
@@ -100,6 +102,21 @@ impl Lines {
         let (used, piece) = (piece.input_len(), piece.to_owned());
         input.consume(used);
         Some(piece)
+    }
+
+    /// The last piece of a stream that has ended without LF. To be asked when `next_buffered` has given
+    /// `None`.
+    pub fn end(&mut self, input: &mut Input) -> Option<Piece<Vec<u8>>> {
+        let overlong = mem::take(self).overlong;
+        let bytes = mem::take(input).as_bytes().to_vec();
+        match overlong {
+            true => Some(Piece::Overlong {
+                bytes,
+                first: false,
+                last: true,
+            }),
+            false => (!bytes.is_empty()).then_some(Piece::Line(bytes)),
+        }
     }
 
     /// Whether what comes next is the beginning of a line, where `input` is buffered.
@@ -214,6 +231,43 @@ mod tests {
         let piece = codec.next(line, LIMIT).expect("it is whole");
         assert_eq!((piece, piece.input_len()), (Piece::Line(&line[..7]), 8));
         assert_eq!(codec.scanned, 0);
+    }
+
+    #[test]
+    fn the_end_of_the_stream_ends_its_last_line() {
+        for tail in [
+            &b""[..],
+            b"\r",
+            b"12345678",
+            b"123456789",
+            b"1234567890123456789",
+        ] {
+            for cut in 0..=tail.len() {
+                let (mut codec, mut input) = (Lines::default(), Input::default());
+                let (mut said, mut ends) = (Vec::new(), 0);
+                let mut take = |piece| match piece {
+                    None => false,
+                    Some(Piece::Line(bytes)) => {
+                        said.extend(bytes);
+                        ends += 1;
+                        true
+                    }
+                    Some(Piece::Overlong { bytes, last, .. }) => {
+                        said.extend(bytes);
+                        ends += usize::from(last);
+                        true
+                    }
+                };
+                for mut chunk in [&tail[..cut], &tail[cut..]] {
+                    while take(codec.next_buffered(&mut input, &mut chunk, LIMIT)) {}
+                }
+                take(codec.end(&mut input));
+                assert!(!take(codec.end(&mut input)), "it has ended once");
+                assert!(codec.is_between_lines(&input));
+                let want = (tail.to_vec(), usize::from(!tail.is_empty()));
+                assert_eq!((said, ends), want, "cut at {cut}");
+            }
+        }
     }
 
     proptest! {

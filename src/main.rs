@@ -44,7 +44,8 @@ enum Command {
         /// Where to listen.
         #[arg(long, value_name = "HOST:PORT", default_value = STAND_IN_ADDRESS)]
         listen: String,
-        /// Tweets of your own, a line of JSON each, with text and latitude and longitude.
+        /// Tweets of your own, a line of JSON each, with text and latitude and longitude, or as Twitter
+        /// gives them. Lines without text or position are skipped, and standard error says how many.
         #[arg(long, value_name = "FILE")]
         tweets: Option<PathBuf>,
         /// What goes wrong with every answer: delay=SECONDS, status=CODE, limit=COUNT/SECONDS,
@@ -276,7 +277,10 @@ fn twitter(listen: &str, file: Option<&Path>, faults: Vec<Fault>) -> Result<(), 
             let text = fs::read(path).map_err(|error| {
                 Failure::Start(format!("cannot read the tweets {shown}: {error}"))
             })?;
-            import::tweets(&text).map_err(|error| Failure::Start(format!("{shown}: {error}")))?
+            let imported = import::tweets(&text)
+                .map_err(|error| Failure::Start(format!("{shown}: {error}")))?;
+            let _ = writeln!(io::stderr(), "twitter: {shown}: {imported}");
+            imported.tweets
         }
     };
     StandIn::start(listen, tweets, Faults::new(faults))

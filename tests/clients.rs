@@ -12,6 +12,7 @@ use std::process::{Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 #[path = "support/stub_twitter.rs"]
@@ -19,7 +20,7 @@ mod stub_twitter;
 mod support;
 
 use stub_twitter::{Answer, StubTwitter};
-use support::reference::{ONE_PROCESS, ServerCommand, promised};
+use support::reference::{ONE_PROCESS, ServerCommand, WORD_OF_MISTAKES, promised};
 use support::{Client, Herd, PATIENCE, client_of, free_addresses, wait_until};
 
 const KIWI: &str = "IAMAT kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381";
@@ -261,6 +262,10 @@ fn what_is_no_command_is_answered_with_a_question_mark_and_an_exact_copy() {
         "BYE now",
         "? IAMAT k",
         "GET / HTTP/2",
+        "GET / HTTP/1.",
+        "GET / x HTTP/1.1",
+        "GET /HTTP/1.1",
+        "IAMAT k HTTP/1.1x",
         // locations
         "IAMAT k 00+000 1",
         "IAMAT k +00000 1",
@@ -366,6 +371,78 @@ fn every_byte_but_lf_may_stand_in_a_client_id_or_is_copied_back() {
     }
 }
 
+#[test]
+fn of_a_request_of_http_only_the_first_line_is_answered_and_nothing_is_obeyed() {
+    let herd = blake();
+    // As curl sends it, and a browser that somebody's page has made to; such a page chooses the target.
+    for target in [1, 70_000, 200_000].map(|bytes| "/".repeat(bytes)) {
+        for (version, line_end, reports) in [
+            ("HTTP/1.1", "\r\n", 1),
+            ("HTTP/1.1", "\r\n", 2_000),
+            ("HTTP/1.0", "\n", 1),
+        ] {
+            let mut client = herd.client("Blake");
+            let first = format!("POST {target} {version}{}", line_end.trim_end_matches('\n'));
+            let body = "IAMAT evil +34.0689-118.4451 1\n".repeat(reports);
+            let length = body.len();
+            let text = format!(
+                "{first}\nHost: 127.0.0.1{line_end}Content-Length: {length}{line_end}{line_end}{body}"
+            );
+            client.send(text.as_bytes());
+            let reply = client.rest();
+            assert_bytes(&reply, format!("? {first}\n").as_bytes(), "and the end");
+        }
+    }
+    // The same in pieces: what is kept of a long line is its end, however it comes.
+    let mut client = herd.client("Blake");
+    let target = "/".repeat(2 * LINE_BYTES_MAX);
+    client.send(format!("GET {target}").as_bytes());
+    let mut copied = vec![0; 2 + LINE_BYTES_MAX];
+    client.stream.read_exact(&mut copied).expect("a copy comes");
+    for byte in b" HTTP/1.1\r\nIAMAT evil +00+000 1\n" {
+        let _ = client.stream.write_all(&[*byte]); // it closes in the middle
+    }
+    let copy = client.line_bytes().expect("the copy");
+    assert!(copy.ends_with(b"/ HTTP/1.1\r"), "{}", shown(&copy));
+    assert_eq!(client.line_bytes(), None, "and the end");
+    assert_eq!(herd.at("Blake", "evil"), None);
+    wait_until("the log says why", || {
+        let log = herd.log("Blake");
+        let dropped = log.lines().filter(|line| line.contains(" - c"));
+        dropped
+            .filter(|line| line.contains("an HTTP request"))
+            .count()
+            == 10
+    });
+    // A long line that is none.
+    let mut client = herd.client("Blake");
+    for end in [" HTTP/2.0", "HTTP/1.1", " HTTP/1.1 x", " HTTP/1.12"] {
+        let line = format!("GET {target}{end}");
+        client.say(&line);
+        assert_bytes(
+            client.line().as_bytes(),
+            format!("? {line}").as_bytes(),
+            "the copy",
+        );
+    }
+    client.say(KIWI);
+    At::read(&client.line());
+}
+
+#[test]
+fn a_request_of_http_waits_for_its_answer_behind_a_question() {
+    let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
+    let herd = blake_asking(&twitter);
+    let mut client = herd.client("Blake");
+    client.send(b"IAMAT a +00+000 1\nWHATSAT a 1 1\nGET / HTTP/1.1\r\nIAMAT evil +00+000 1\n");
+    let at = client.line();
+    twitter.wait_for_requests(1);
+    gate.open();
+    let want = format!("{at}\n{{}}\n? GET / HTTP/1.1\r\n");
+    assert_bytes(&client.rest(), want.as_bytes(), "and the end");
+    assert_eq!(herd.at("Blake", "evil"), None);
+}
+
 // ---- chopping and order
 
 #[test]
@@ -438,6 +515,38 @@ fn replies_wait_in_order_behind_a_question_that_waits_for_twitter() {
     assert_eq!(client.line(), "? x");
 }
 
+/// What one read gives that has room for all, as a client does that reads once and is done.
+fn read_once(client: &mut Client) -> String {
+    let mut room = vec![0; 1_000_000];
+    let count = client.stream.read(&mut room).expect("a reply comes");
+    String::from_utf8(room[..count].to_vec()).expect("text")
+}
+
+#[test]
+fn who_reads_once_after_a_question_has_both_lines() {
+    let long = format!("[\"{}\"]", "x".repeat(20_000));
+    let body = long.clone();
+    let twitter = StubTwitter::start(move |request| {
+        let is_long = request.parameters("rpp").concat() == "2";
+        Answer::ok(if is_long { &*body } else { "{}" })
+    });
+    let herd = blake_asking(&twitter);
+    let at = herd.ask("Blake", "IAMAT a +00+000 1");
+    for (question, json) in [("WHATSAT a 1 1", "{}"), ("WHATSAT a 1 2", &*long)] {
+        for _ in 0..20 {
+            let mut client = herd.client("Blake");
+            client.say(question); // the first goes to Twitter, the others find its answer
+            assert!(read_once(&mut client) == format!("{at}\n{json}\n"));
+        }
+    }
+    // What is answered before it is a reply of its own, what is behind it too.
+    let mut client = herd.client("Blake");
+    client.send(b"x\nWHATSAT a 3 1\ny\n");
+    assert_eq!(client.line(), "? x");
+    assert_eq!(client.line(), at);
+    assert_eq!((client.line(), client.line()), ("{}".into(), "? y".into()));
+}
+
 #[test]
 fn a_client_that_half_closes_is_sent_all_it_is_owed() {
     let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{\"results\":[]}"));
@@ -475,37 +584,159 @@ fn a_client_that_half_closes_is_sent_all_it_is_owed() {
 }
 
 #[test]
-fn bytes_after_the_last_lf_are_discarded_and_the_log_says_so() {
+fn the_end_of_what_a_client_says_ends_its_last_line() {
+    let herd = blake();
+    let is_at = |name: &'static str| move |reply: &str| At::read(reply).client == name;
+    let copied = |reply: &'static str| move |got: &str| got == reply;
+    type Expect = Box<dyn Fn(&str) -> bool>;
+    let cases: [(&[&str], Vec<Expect>); 9] = [
+        (&["IAMAT a +00+000 1"], vec![Box::new(is_at("a"))]),
+        (&["IAMAT b +00", "+000 1"], vec![Box::new(is_at("b"))]),
+        (&["IAMAT c +00+000 1\r"], vec![Box::new(is_at("c"))]),
+        (
+            &["x\n", "IAMAT d +00+000 1 "],
+            vec![Box::new(copied("? x")), Box::new(is_at("d"))],
+        ),
+        (
+            &["IAMAT kiwi +12-118"],
+            vec![Box::new(copied("? IAMAT kiwi +12-118"))],
+        ),
+        (&["x\r"], vec![Box::new(copied("? x\r"))]),
+        (
+            &["x\n", "\r"],
+            vec![Box::new(copied("? x")), Box::new(copied("? \r"))],
+        ),
+        (&["x\n"], vec![Box::new(copied("? x"))]),
+        (&[], vec![]),
+    ];
+    for (pieces, replies) in cases {
+        let mut client = herd.client("Blake");
+        for piece in pieces {
+            client.send(piece.as_bytes());
+            // Once somebody else has been answered, it has been read by itself.
+            assert_eq!(herd.ask("Blake", "WHERE"), "? WHERE");
+        }
+        client.end();
+        let rest = String::from_utf8(client.rest()).expect("text");
+        let got: Vec<_> = rest.split_terminator('\n').collect();
+        let as_expected =
+            got.len() == replies.len() && got.iter().zip(&replies).all(|(got, expect)| expect(got));
+        assert!(as_expected, "{pieces:?}: {rest:?}");
+        assert!(rest.is_empty() || rest.ends_with('\n'), "{rest:?}");
+    }
+    // All in one segment, its end included.
+    let mut client = herd.client("Blake");
+    client.send(b"x\nIAMAT e +00+000 1");
+    client.end();
+    let rest = String::from_utf8(client.rest()).expect("text");
+    let (first, last) = rest.split_once('\n').expect("two lines");
+    assert_eq!((first, &*At::read(last.trim_end()).client), ("? x", "e"));
+}
+
+#[test]
+fn a_last_line_without_lf_waits_its_turn() {
     let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
     let herd = blake_asking(&twitter);
-    let tail = "IAMAT tail +00+000 1";
-    let mut waiting = herd.client("Blake");
-    waiting.send(format!("IAMAT a +00+000 1\nWHATSAT a 1 1\n{tail}5").as_bytes());
-    waiting.end();
-    let mut plain = herd.client("Blake");
-    plain.send(format!("no command\n{tail}").as_bytes());
-    plain.end();
-    assert_bytes(&plain.rest(), b"? no command\n", "of the tail nothing");
-    let mut alone = herd.client("Blake");
-    alone.send(&tail.as_bytes()[..7]);
-    alone.end();
-    alone.expect_end();
+    let at = herd.ask("Blake", "IAMAT a +00+000 1");
+    // Behind a question that waits, as a question, and behind more of them than a client may ask.
+    let mut behind = herd.client("Blake");
+    behind.send(b"WHATSAT a 1 1\nlast");
+    behind.end();
+    let mut question = herd.client("Blake");
+    question.send(b"WHATSAT a 1 1");
+    question.end();
+    let mut paused = herd.client("Blake");
+    paused.send("WHATSAT a 1 1\n".repeat(40).as_bytes());
+    paused.send(b"last");
+    paused.end();
+    twitter.wait_for_requests(1);
+    assert_eq!(herd.ask("Blake", "WHERE"), "? WHERE");
     gate.open();
-    let rest = String::from_utf8(waiting.rest()).expect("text");
-    assert_eq!(rest.lines().count(), 3, "{rest}");
-    let asked = herd.ask("Blake", "WHATSAT tail 1 1");
-    assert_eq!(asked, "? WHATSAT tail 1 1", "a truncated record is none");
-    for bytes in [7, 20, 21] {
-        let note = format!("{bytes} bytes after the last LF were discarded");
-        wait_until(&note, || herd.log("Blake").contains(&note));
+    let answer = format!("{at}\n{{}}\n");
+    for (mut client, answers, last) in [
+        (behind, 1, "? last\n"),
+        (question, 1, ""),
+        (paused, 40, "? last\n"),
+    ] {
+        let want = answer.repeat(answers) + last;
+        assert_bytes(&client.rest(), want.as_bytes(), "all of it, then the end");
     }
-    // Of a line past the limit the copy that has left stands.
-    let mut overlong = herd.client("Blake");
-    let line = [b'x'; LINE_BYTES_MAX + 5];
-    overlong.send(&line);
-    overlong.end();
-    let want = [b"? ", &line[..]].concat();
-    assert_bytes(&overlong.rest(), &want, "the copy, without LF");
+}
+
+#[test]
+fn a_last_line_without_lf_is_not_lost_by_a_client_that_reads_late() {
+    let herd = blake();
+    let mut client = herd.client("Blake");
+    let (count, left) = write_until_blocked(&mut client.stream, 96 << 20, numbered_nonsense);
+    let mut writer = client.stream.try_clone().expect("a second handle");
+    let writing = thread::spawn(move || {
+        writer.write_all(&left)?;
+        writer.write_all(b"last")?;
+        writer.shutdown(Shutdown::Write)
+    });
+    expect_numbered_nonsense(&mut client, count);
+    assert_bytes(&client.rest(), b"? last\n", "the rest");
+    let written = writing.join().expect("it does not panic");
+    written.expect("the server reads all of it");
+}
+
+#[test]
+fn a_last_line_without_lf_may_be_as_long_as_any() {
+    let herd = blake();
+    for length in [
+        LINE_BYTES_MAX - 1,
+        LINE_BYTES_MAX,
+        LINE_BYTES_MAX + 1,
+        1 << 20,
+    ] {
+        let mut client = herd.client("Blake");
+        let line = noise(length);
+        client.send(&line);
+        client.end();
+        let want = [b"? ", &line[..], b"\n"].concat();
+        assert_bytes(&client.rest(), &want, "the copy");
+    }
+    let padded = format!("{KIWI}{}", " ".repeat(LINE_BYTES_MAX - KIWI.len()));
+    let mut client = herd.client("Blake");
+    client.send(padded.as_bytes());
+    client.end();
+    let at = At::read(&client.line());
+    assert_eq!(at.client, "kiwi.cs.ucla.edu");
+    // In the log it has its end too.
+    wait_until("the lengths are logged", || {
+        let log = herd.log("Blake");
+        let length = format!("{} bytes", 1 << 20);
+        log.contains(&length) && log.contains(&format!("{} bytes", (1 << 20) + 2))
+    });
+}
+
+#[test]
+fn what_a_client_said_last_before_a_reset_is_discarded_unless_it_had_ended_it() {
+    let herd = blake();
+    let dropped = || {
+        let log = herd.log("Blake");
+        let is_drop = |line: &&str| line.split(' ').nth(1) == Some("-");
+        log.lines().filter(is_drop).count()
+    };
+    for (name, said_before, ends) in [
+        ("a", "", false),
+        ("b", "no command\n", false),
+        ("c", "no command\n", true),
+    ] {
+        let mut client = herd.client("Blake");
+        client.send(format!("{said_before}IAMAT {name} +00+000 1").as_bytes());
+        if !said_before.is_empty() {
+            client.stream.peek(&mut [0]).expect("a reply comes");
+        }
+        let before = dropped();
+        if ends {
+            client.end();
+        }
+        sockopt::set_socket_linger(&client.stream, Some(Duration::ZERO)).expect("it is a socket");
+        drop(client);
+        wait_until("it is logged as dropped", || dropped() > before);
+        assert_eq!(herd.at("Blake", name).is_some(), ends, "{name}");
+    }
 }
 
 // ---- long lines, bounded memory
@@ -609,7 +840,7 @@ fn a_line_of_64_mib_is_copied_back_whole_in_bounded_memory() {
         }
         assert_eq!(client.line(), at, "a command after it is one again");
     });
-    let log = fs::metadata(herd.log_path("Blake")).expect("it is there");
+    let log = herd.settled_log("Blake");
     assert!(log.len() < 1 << 20, "{} bytes of log", log.len());
 }
 
@@ -730,7 +961,7 @@ fn what_is_kept_back_behind_a_question_is_bounded_and_nothing_of_it_is_lost() {
         let before = herd.process("Blake").resident_bytes();
         client.say("WHATSAT a 1 1");
         twitter.wait_for_requests(1);
-        let logged = herd.log("Blake").len();
+        let logged = herd.settled_log("Blake").len();
         let (count, left) = write_until_blocked(&mut client.stream, 64 << 20, text);
         let during = herd.process("Blake").resident_bytes();
         assert!(
@@ -738,7 +969,7 @@ fn what_is_kept_back_behind_a_question_is_bounded_and_nothing_of_it_is_lost() {
             "{during} bytes of memory, {before} before"
         );
         // The replies that it has made: more than would be if it waited, and no more than may be.
-        let log = herd.log("Blake");
+        let log = herd.settled_log("Blake");
         let replies = log[logged..]
             .lines()
             .filter_map(|line| line.split_once(" > c1 "));
@@ -1025,11 +1256,8 @@ fn the_log_holds_every_line_in_and_out_escaped_and_nothing_can_forge_a_record() 
     }
     client.end();
     client.expect_end();
-    let log = || fs::read(herd.log_path("Blake")).expect("it is there");
-    wait_until("the log has the connection dropped", || {
-        records(&log()).iter().any(|record| record.direction == '-')
-    });
-    let records = records(&log());
+    herd.wait_for_record("Blake", "Z - c1 closed by the client\n");
+    let records = records(herd.settled_log("Blake").as_bytes());
     let about = |direction: char| {
         let wanted = move |record: &&Record| record.direction == direction;
         let of = records.iter().filter(wanted);
@@ -1058,7 +1286,7 @@ fn of_a_line_over_64_kib_the_log_has_the_beginning_and_the_length() {
     for (bytes, byte) in [(LINE_BYTES_MAX + 1, "a"), (1_000_003, "b")] {
         client.say(&byte.repeat(bytes));
         client.line();
-        let log = herd.log("Blake");
+        let log = herd.settled_log("Blake");
         for (direction, length, beginning) in [
             ('<', bytes, byte.repeat(100)),
             ('>', bytes + 2, format!("? {}", byte.repeat(98))),
@@ -1078,21 +1306,67 @@ fn of_a_line_over_64_kib_the_log_has_the_beginning_and_the_length() {
 }
 
 #[test]
-fn a_reply_leaves_after_its_record() {
+fn the_log_says_why_a_line_is_invalid() {
+    if !promised(&WORD_OF_MISTAKES) {
+        return;
+    }
     let herd = blake();
-    let mut clients: Vec<_> = (0..4).map(|_| herd.client("Blake")).collect();
-    for client in &mut clients {
-        client.say("let in"); // that another was is then no later record
-        client.line();
+    let (mut client, mut other) = (herd.client("Blake"), herd.client("Blake"));
+    let long = "x".repeat(LINE_BYTES_MAX + 1);
+    // The first is what phones print as {lat:+.6f}{lon:+.6f}.
+    let lines = [
+        "IAMAT u -52.089440-16.393853 1",
+        "IAMAT u -52.089440-016.393853 1e9",
+        "WHATSAT stranger 1 1",
+        "WHATSAT u 1 1000",
+        "WHERE is u",
+        "",
+        &long,
+    ];
+    for line in lines {
+        client.say(line);
+        assert_bytes(
+            client.line().as_bytes(),
+            format!("? {line}").as_bytes(),
+            "the copy",
+        );
+        client.say(KIWI);
+        At::read(&client.line());
+        other.say(KIWI);
+        At::read(&other.line());
     }
-    for number in 0..300 {
-        let client = &mut clients[number % 4];
-        client.say(&format!("IAMAT c{number} +00+000 1"));
-        let at = client.line();
-        let log = herd.log("Blake");
-        let record = format!(" {at}\n");
-        assert!(log.ends_with(&record), "{at} is not the last of {log}");
+    client.end();
+    client.expect_end();
+    let port = client.stream.local_addr().expect("it was connected").port();
+    let opened = format!("127.0.0.1:{port}");
+    let mut log = String::new();
+    wait_until("the log has all of it", || {
+        log = herd.log("Blake");
+        log.lines().any(|line| line.contains(" - c"))
+    });
+    let record = log.lines().find(|line| line.ends_with(&opened));
+    let label = record.and_then(|line| line.split(' ').nth(2)).expect(&log);
+    let reasons: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split_once(" * "))
+        .filter_map(|(_, note)| note.strip_prefix(label)?.strip_prefix(" invalid: "))
+        .collect();
+    assert_eq!(
+        reasons.len(),
+        lines.len(),
+        "one for each, of its connection: {log:.9000}"
+    );
+    for (index, reason) in reasons.iter().enumerate() {
+        assert!(
+            reason.len() > 5 && !reasons[..index].contains(reason),
+            "{reasons:?}"
+        );
     }
+    assert_eq!(
+        log.matches(" invalid: ").count(),
+        lines.len(),
+        "and of no other: {log:.9000}"
+    );
 }
 
 // ---- the way out
@@ -1305,7 +1579,7 @@ fn a_bad_topology_is_refused_with_file_and_line() {
     );
     assert_refused(&output, &["herd.txt:2: "]);
     assert!(
-        !directory.path().join("logs").exists(),
+        !directory.path().join("logs").exists() && !directory.path().join("data").exists(),
         "a server that does not start leaves nothing behind"
     );
 }
@@ -1334,11 +1608,11 @@ fn a_missing_file_and_an_unknown_name_are_refused_in_one_line() {
 }
 
 #[test]
-fn an_address_or_a_log_in_use_is_refused_in_one_line() {
+fn an_address_or_a_journal_in_use_is_refused_in_one_line() {
     let mut herd = blake();
     let clients = herd.member("Blake").clients.to_string();
     let directory = herd.directory.path().to_owned();
-    // The whole server twice; then only its client address, its server address, its log.
+    // The whole server twice; then only its client address, its server address, its journal.
     let again = run(&["serve", "Blake"], &directory);
     assert_refused(&again, &[&clients]);
     let [free, other] = free_addresses(2)[..] else {
@@ -1350,7 +1624,7 @@ fn an_address_or_a_log_in_use_is_refused_in_one_line() {
     let files = (
         "Blake",
         format!("Blake {free} {other}\n"),
-        "Blake.log".to_owned(),
+        "data/Blake: another process uses it".to_owned(),
     );
     let files = promised(&ONE_PROCESS).then_some(files);
     let addresses = [
@@ -1394,7 +1668,13 @@ fn help_and_version_say_what_there_is() {
         (&["--help"], &["serve", "twitter", "Usage: herd"]),
         (
             &["serve", "--help"],
-            &["--topology", "--log-dir", "--twitter-url", "topology.txt"],
+            &[
+                "--topology",
+                "--data-dir",
+                "--log-dir",
+                "--twitter-url",
+                "topology.txt",
+            ],
         ),
         (&["twitter", "--help"], &["--listen", "127.0.0.1:12599"]),
     ] {

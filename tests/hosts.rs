@@ -1,18 +1,23 @@
 //! A server on each of five hosts: cables are unplugged, swallow or lose what they carry, a host
 //! loses its power. Everything heals, and what was acknowledged is known everywhere.
 //!
+//! And one host whose names and ports are as a test needs them.
+//!
 //! The hosts are network namespaces; a machine that does not allow those skips all of it, and says so.
 
 #[path = "support/hosts.rs"]
 mod hosts;
 mod support;
 
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hosts::{Hosts, Poor};
-use support::reference::say;
-use support::{FIVE, wait_until};
+use hosts::{Hosts, Poor, may_unshare, unshared};
+use support::reference::{HERD, Program, ServerCommand, say};
+use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
 
 /// How soon a link is up after its way is open: 1 s is promised on an idle machine.
 const SOON: Duration = Duration::from_secs(3);
@@ -196,4 +201,169 @@ fn a_host_that_loses_its_power_comes_back_knowing_everything() {
             hosts.wait_for_at_everywhere(at);
         }
     }
+}
+
+// ---- one host
+
+/// A name with an IPv4 and an IPv6 address.
+const NAME: &str = "both.test";
+
+/// Both addresses of [`NAME`] with this port.
+fn both(port: u16) -> [SocketAddr; 2] {
+    [
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+    ]
+}
+
+/// Ann, who listens at [`NAME`], in a directory where `hosts` says what that is.
+fn ann_at_name() -> Herd {
+    let herd = Herd::new(&[("Ann", &[])]);
+    let hosts = format!("127.0.0.1 localhost {NAME}\n::1 {NAME}\n127.0.0.1 {NAME}\n");
+    fs::write(herd.directory.path().join("hosts"), hosts).expect("the directory is ours");
+    let topology = herd
+        .topology_text()
+        .replace("127.0.0.1:", &format!("{NAME}:"));
+    fs::write(herd.topology(), topology).expect("the directory is ours");
+    herd
+}
+
+/// `command` where `/etc/hosts` is what lies in the directory of `herd`.
+fn with_hosts(herd: &Herd, command: &Command) -> Command {
+    let hosts = herd.directory.path().join("hosts");
+    let script = format!("mount --bind {} /etc/hosts", hosts.display());
+    unshared("-m", &script, command)
+}
+
+#[test]
+fn a_name_with_several_addresses_is_listened_at_on_each() {
+    if !may_unshare("-m") {
+        return;
+    }
+    let mut herd = ann_at_name();
+    let ports = [herd.member("Ann").clients, herd.member("Ann").servers].map(|at| at.port());
+    let command = with_hosts(&herd, &herd.command("Ann"));
+    herd.start_with("Ann", command);
+    for address in both(ports[0]) {
+        let mut client = Client::connect(address);
+        client.say("WHERE");
+        assert_eq!(client.line(), "? WHERE");
+    }
+    for address in both(ports[1]) {
+        let mut stranger = Client::connect(address);
+        stranger.say("WHERE");
+        assert!(stranger.line().starts_with("BYE "));
+    }
+    let said = herd.process("Ann").said();
+    for (whom, port) in [("clients", ports[0]), ("servers", ports[1])] {
+        let [v4, v6] = both(port);
+        let told = [(v4, v6), (v6, v4)]
+            .map(|(one, other)| format!("{whom} on {NAME}:{port} ({one} and {other})"));
+        assert!(told.iter().any(|told| said.contains(told)), "{said}");
+    }
+}
+
+#[test]
+fn one_address_of_a_name_is_enough_and_none_is_too_few() {
+    if !may_unshare("-m") {
+        return;
+    }
+    let mut herd = ann_at_name();
+    let port = herd.member("Ann").clients.port();
+    let [v4, v6] = both(port);
+    let in_the_way = TcpListener::bind(v4).expect("the port is free");
+    let command = with_hosts(&herd, &herd.command("Ann"));
+    herd.start_with("Ann", command);
+    let mut client = Client::connect(v6);
+    client.say("WHERE");
+    assert_eq!(client.line(), "? WHERE");
+    let said = herd.process("Ann").said();
+    let told = format!("cannot listen for clients on {v4}, an address of {NAME}:{port}: ");
+    assert!(said.contains(&told), "{said}");
+    assert!(
+        said.contains(&format!("clients on {NAME}:{port} ({v6})")),
+        "{said}"
+    );
+    herd.kill("Ann");
+    let _also = TcpListener::bind(v6).expect("it has gone");
+    let mut process = Process::start(
+        with_hosts(&herd, &herd.command("Ann")),
+        herd.directory.path().join("again.err"),
+    );
+    assert_eq!(process.wait().code(), Some(2));
+    let said = process.said();
+    let told = format!("Ann cannot listen for clients on {NAME}:{port}: ");
+    assert!(said.contains(&told), "{said}");
+    drop(in_the_way);
+}
+
+#[test]
+fn the_stand_in_listens_at_each_address_of_a_name_too() {
+    if !may_unshare("-m") {
+        return;
+    }
+    let herd = ann_at_name();
+    let port = free_addresses(1)[0].port();
+    let mut command = match ServerCommand::under_test() {
+        server if server.program() == Program::Herd => server.command(),
+        _ => Command::new(HERD), // the others have no stand-in
+    };
+    command.args(["twitter", "--listen", &format!("{NAME}:{port}")]);
+    let stderr = herd.directory.path().join("twitter.err");
+    let mut process = Process::start(with_hosts(&herd, &command), stderr);
+    for address in both(port) {
+        let told = format!("listening on {address}");
+        wait_until(&told, || {
+            assert!(process.is_running(), "it ended: {}", process.said());
+            process.said().contains(&told)
+        });
+        let mut client = Client::connect(address);
+        client.send(b"GET /nowhere HTTP/1.0\r\n\r\n");
+        assert!(client.rest().starts_with(b"HTTP/1.1 404 "));
+    }
+}
+
+/// The port of a neighbour that is down; and the only ports from which its host dials.
+const DOWN: u16 = 17_304;
+
+#[test]
+fn a_dial_that_comes_back_to_itself_is_nobody_and_leaves_no_trace() {
+    if !may_unshare("-n") {
+        return;
+    }
+    let mut herd = Herd::new(&[("Ann", &["Bob"]), ("Bob", &[])]);
+    for (port, name) in [(17_400, "Ann"), (17_410, "Bob")] {
+        let member = herd.member_mut(name);
+        member.clients.set_port(port);
+        member.servers.set_port(port + 1);
+    }
+    herd.member_mut("Bob").servers.set_port(DOWN);
+    fs::write(herd.topology(), herd.topology_text()).expect("the directory is ours");
+    let dial_from =
+        |low: u16, high: u16| format!("echo {low} {high} > /proc/sys/net/ipv4/ip_local_port_range");
+    let script = format!("ip link set lo up && {}", dial_from(DOWN, DOWN + 1));
+    let command = unshared("-n", &script, &herd.command("Ann"));
+    herd.start_with("Ann", command);
+    wait_until("Bob is said not to be reached", || {
+        let said = herd.process("Ann").said();
+        said.contains("nobody listens there, the dial came back to itself")
+    });
+    // Of that host: `unshare` has become the server.
+    let pid = herd.process("Ann").pid();
+    let sockets = fs::read_to_string(format!("/proc/{pid}/net/tcp")).expect("it runs");
+    let own = format!("0100007F:{DOWN:04X} ");
+    let in_time_wait = |line: &&str| line.contains(&own) && line.contains(" 06 ");
+    assert_eq!(sockets.lines().find(in_time_wait), None, "{sockets}");
+    let log = herd.log("Ann");
+    assert!(!log.contains("HELLO"), "{log}");
+    // So whose port it is can listen there.
+    let mut command = Command::new("nsenter");
+    command.args(["-t", &pid.to_string(), "-n", "sh", "-c"]);
+    let script = format!("{} && exec \"$@\"", dial_from(20_000, 30_000));
+    command.arg(script).arg("sh");
+    let bob = herd.command("Bob");
+    command.arg(bob.get_program()).args(bob.get_args());
+    herd.start_with("Bob", command);
+    herd.wait_for_link("Ann", "Bob");
+    herd.wait_for_link("Bob", "Ann");
 }

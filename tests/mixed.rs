@@ -73,8 +73,9 @@ fn each_of_the_five_may_be_the_twisted_one() {
         let mut herd = mixed(FIVE, &[name], &twisted);
         herd.start_all();
         report_everywhere(&herd, "before");
+        wait_until("six messages an update", || floods(&herd, '>') >= 5 * 6);
         assert_eq!(floods(&herd, '>'), 5 * 6, "{name}: six messages an update");
-        // It goes and comes back with nothing in its memory; then a neighbour does, with its log.
+        // It goes and comes back with nothing in its memory; then a neighbour does, with its journal.
         let neighbour = herd.member(name).neighbours[0].clone();
         for killed in [name, &neighbour] {
             herd.kill(killed);
@@ -176,7 +177,7 @@ fn one_that_takes_the_place_of_another_is_brought_up_to_date_by_its_neighbours()
         let mut herd = mixed(PAIR, &[], &twisted);
         herd.start_all();
         let mut acknowledged = Vec::new();
-        // Twice herd comes back to what it remembers of the time before the other.
+        // Twice herd comes back to its journal of the time before the other.
         let herd_itself = ServerCommand::herd();
         let successors = [&twisted, &herd_itself, &twisted, &herd_itself];
         for (round, server) in successors.into_iter().enumerate() {

@@ -325,6 +325,25 @@ fn a_stand_in_of_somebody_else_is_left_alone() {
 }
 
 #[test]
+fn a_herd_remembers_by_its_journals_wherever_it_is_started_from() {
+    let herd = Herd::started();
+    let told = herd.ask("Ada", "IAMAT kiwi +34.068930-118.445127 1\n");
+    assert_eq!(herd.run(&["stop"]).code, 0);
+    for name in NAMES {
+        assert!(herd.data_dir().join(name).is_dir(), "{name} has a journal");
+    }
+    fs::remove_dir_all(herd.log_dir()).expect("no log is needed");
+    let mut start = herd.command(&["start"]);
+    start
+        .current_dir(herd.dir.path())
+        .env("DATA_DIR", "memory of the herd");
+    let start = herd.run_program(&mut start);
+    assert_eq!(start.code, 0, "{start:?}");
+    let reply = herd.ask("Ada", "WHATSAT kiwi 1 0\n");
+    assert!(reply.starts_with(&told), "{reply:?}, not {told:?}");
+}
+
+#[test]
 fn a_herd_whose_logs_were_deleted_is_found() {
     let herd = Herd::started();
     for command in ["status", "stop"] {
@@ -543,6 +562,10 @@ impl Herd {
         self.dir.path().join("logs of the herd")
     }
 
+    fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("memory of the herd")
+    }
+
     fn address(&self, name: &str) -> &(String, String) {
         let index = NAMES.iter().position(|&other| other == name);
         &self.addresses[index.expect("one of NAMES")]
@@ -589,6 +612,7 @@ impl Herd {
         command.env("HERD_BIN", env!("CARGO_BIN_EXE_herd"));
         command.env("TOPOLOGY", self.topology());
         command.env("LOG_DIR", self.log_dir());
+        command.env("DATA_DIR", self.data_dir());
         command.env("TWITTER_LISTEN", &self.stand_in);
         command.env("START_SECONDS", "60");
         match &self.twitter_url {

@@ -119,7 +119,7 @@ fn a_form_has_a_body_and_the_next_request_follows_it() {
     }
     for (request, status) in [
         (
-            "POST /oauth2/token HTTP/1.0\r\nContent-Length: 4097\r\n\r\n",
+            "POST /oauth2/token HTTP/1.0\r\nContent-Length: 1048577\r\n\r\n",
             "413",
         ),
         ("POST /oauth2/token HTTP/1.0\r\n\r\n", "403"),
@@ -139,6 +139,74 @@ fn a_form_has_a_body_and_the_next_request_follows_it() {
             "{request}: {answer}"
         );
     }
+}
+
+#[test]
+fn requests_that_come_together_are_answered_in_order() {
+    // The first waits, so that the others are there before it is answered.
+    let stand_in = StandIn::started_with(&["--fault", "delay=0.2"]);
+    let form = "POST /oauth2/token HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\
+        Authorization: Basic c3RhbmQtaW4ta2V5OnN0YW5kLWluLXNlY3JldA==\r\n\
+        Transfer-Encoding: chunked\r\n\r\n\
+        b;a=b\r\ngrant_type=\r\n12\r\nclient_credentials\r\n0\r\n\r\n";
+    let get = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\n{more}\r\n");
+    let text = get("/search.json?q=a", "")
+        + form
+        + &get("/nowhere", "Content-Length: 3\r\n")
+        + "GET"
+        + &get("/2/tweets/search/recent", "Connection: close\r\n")
+        + &get("/after/the/last", "");
+    let answers = stand_in.exchange(&text);
+    let lines = answers.split("HTTP/1.1 ").skip(1);
+    let statuses: Vec<_> = lines.filter_map(|answer| answer.get(..3)).collect();
+    assert_eq!(statuses, ["200", "100", "200", "404", "401"], "{answers}");
+}
+
+#[test]
+fn what_two_readers_could_read_in_two_ways_is_refused_and_is_the_last() {
+    let stand_in = StandIn::started();
+    let smuggled = "GET /search.json?q=smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    for (fields, body, status) in [
+        ("Content-Length: 4\r\nContent-Length: 0\r\n", "", "400"),
+        (
+            "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\n\r\n",
+            "400",
+        ),
+        ("Content-Length : 4\r\n", "abcd", "400"),
+        ("A: b\r\n Content-Length: 4\r\n", "", "400"),
+        ("A: b\nContent-Length: 4\r\n", "abcd", "400"),
+        ("A: b\rContent-Length: 4\r\n", "abcd", "400"),
+        (chunked, "1\nx\r\n0\r\n\r\n", "400"),
+        (chunked, "-1\r\n", "400"),
+        ("Transfer-Encoding: chunked, identity\r\n", "", "501"),
+    ] {
+        let head = format!("GET /search.json?q=a HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        let answers = stand_in.exchange(&format!("{head}{body}{smuggled}"));
+        let want = format!("HTTP/1.1 {status} ");
+        assert!(answers.starts_with(&want), "{fields}{body}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+        assert!(answers.contains("\r\nConnection: close\r\n"), "{answers}");
+    }
+}
+
+#[test]
+fn who_does_not_end_a_request_is_told_and_closed() {
+    let stand_in = StandIn::started();
+    let cases = [
+        "GET /search.json",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n",
+    ];
+    thread::scope(|scope| {
+        for text in cases {
+            let stand_in = &stand_in;
+            scope.spawn(move || {
+                let answer = stand_in.exchange(text);
+                assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+            });
+        }
+    });
 }
 
 #[test]
@@ -243,6 +311,39 @@ fn tweets_of_ones_own_are_found_by_every_api() {
 }
 
 #[test]
+fn of_a_file_as_people_have_them_what_has_a_position_is_taken() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("tweets.jsonl");
+    let mut text = String::new();
+    for id in 1..=60 {
+        text += &match id {
+            12 => "HTTP 420 Enhance Your Calm\n".to_owned(),
+            30 | 60 => format!(
+                "{{\"id\":{id},\"text\":\"cut {id} \\ud83d\",\"coordinates\":\
+                 {{\"type\":\"Point\",\"coordinates\":[20,10]}}}}\n"
+            ),
+            _ => format!("{{\"id\":{id},\"text\":\"a\",\"coordinates\":null,\"geo\":null}}\n"),
+        };
+    }
+    fs::write(&path, text).expect("the directory is ours");
+    let path = path.display().to_string();
+    let stand_in = StandIn::started_with(&["--tweets", &path]);
+    let said = stand_in.process.said();
+    let counts = "tweets taken: 2, lines skipped: 58; no position: 57, first line 1; \
+        no JSON: 1, first line 12";
+    let told = format!("twitter: {path}: {counts}\n");
+    assert!(said.starts_with(&told), "{said}");
+    for (api, results, _) in APIS {
+        let mut herd = with_token(blake(api, &origin(stand_in.address)));
+        herd.start_all();
+        let answer = parsed(&ask(&mut located(&herd, "+10.01+020.01"), "5", 100));
+        let found = answer[results].as_array().expect("tweets").iter();
+        let texts: Vec<_> = found.map(|tweet| tweet["text"].clone()).collect();
+        assert_eq!(texts, ["cut 60 \u{fffd}", "cut 30 \u{fffd}"], "{answer}");
+    }
+}
+
+#[test]
 fn what_it_cannot_start_with_is_said_in_one_line() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let wrong = directory.path().join("wrong");
@@ -253,7 +354,10 @@ fn what_it_cannot_start_with_is_said_in_one_line() {
             ["--tweets", "/nowhere/tweets"],
             "cannot read the tweets /nowhere/tweets",
         ),
-        (["--tweets", &wrong], "line 1: it has no position"),
+        (
+            ["--tweets", &wrong],
+            "there is none; tweets taken: 0, lines skipped: 1; no position: 1, first line 1\n",
+        ),
         (["--fault", "fire"], "known are delay=SECONDS"),
         (["--fault", "delay=0"], "known are delay=SECONDS"),
     ] {

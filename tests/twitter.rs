@@ -103,7 +103,7 @@ fn gated_by_radius(count: usize) -> (StubTwitter, Vec<Gate>) {
 /// Waits until Blake's log has an answer of [`gated_by_radius`], whether or not it has left.
 fn wait_for_answer(herd: &Herd, radius: usize) {
     let record = format!(" {{\"radius\":{radius}}}\n");
-    wait_until(&record, || herd.log("Blake").contains(&record));
+    herd.wait_for_record("Blake", &record);
 }
 
 fn shown(text: &str) -> String {
@@ -474,18 +474,20 @@ fn a_kept_connection_that_twitter_has_closed_is_no_error() {
 
 // ---- waiting
 
-/// A client whose question Blake has taken up.
-fn waiting(herd: &Herd, radius_km: usize) -> Client {
-    let mut client = herd.client("Blake");
-    client.say(&format!("WHATSAT k {radius_km} 1"));
-    wait_until_asked(herd, radius_km);
-    client
+/// So many clients that wait for an answer, having asked at once: the radius of each is its number.
+fn all_waiting(herd: &Herd, count: usize) -> Vec<Client> {
+    let mut clients: Vec<_> = (0..count).map(|_| herd.client("Blake")).collect();
+    for (radius_km, client) in clients.iter_mut().enumerate() {
+        client.say(&format!("WHATSAT k {radius_km} 1"));
+    }
+    (0..count).for_each(|radius_km| wait_until_asked(herd, radius_km));
+    clients
 }
 
 /// Waits until Blake has taken up a question of this radius.
 fn wait_until_asked(herd: &Herd, radius_km: usize) {
     let record = format!(" WHATSAT k {radius_km} 1\n");
-    wait_until(&record, || herd.log("Blake").contains(&record));
+    herd.wait_for_record("Blake", &record);
 }
 
 /// Reads both lines of an answer; gives the line of JSON.
@@ -520,7 +522,7 @@ fn a_twitter_that_hangs_or_drips_is_given_up_after_ten_seconds_and_slows_nobody_
         asked.elapsed()
     });
     // Most of these wait for others to be asked before them, which counts.
-    let clients: Vec<_> = (0..MANY).map(|number| waiting(&herd, number)).collect();
+    let clients = all_waiting(&herd, MANY);
     let answers: Vec<_> = clients
         .into_iter()
         .map(|mut client| {
@@ -686,7 +688,7 @@ fn a_report_behind_a_question_is_known_everywhere_before_the_answer() {
     gate.open();
     assert_eq!(answer(&mut client), "{}");
     let late = client.line();
-    assert!(herd.log("Metta").contains(&format!(" {late}\n")), "{late}");
+    herd.wait_for_record("Metta", &format!(" {late}\n"));
     assert_eq!(client.line(), "? no command");
 }
 
@@ -732,7 +734,11 @@ fn a_client_may_have_sixteen_questions_waiting() {
         herd.ask("Blake", "IAMAT witness +00+000 1");
         let heard = |name: &str| herd.log("Bryant").contains(&format!(" {name} +0"));
         wait_until("Bryant hears of the witness", || heard("witness"));
-        assert!(!heard("next"), "the seventeenth line was taken up");
+        let heard_of = herd.settled_log("Bryant");
+        assert!(
+            !heard_of.contains(" next +0"),
+            "the seventeenth line was taken up"
+        );
         let mut asked = twitter
             .requests()
             .into_iter()
@@ -756,7 +762,7 @@ fn a_client_that_has_gone_takes_its_unstarted_question_with_it() {
     let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
     let mut herd = blake_asking(&twitter);
     let mut witness = located(&herd);
-    let mut clients: Vec<_> = (0..MANY).map(|number| waiting(&herd, number)).collect();
+    let mut clients = all_waiting(&herd, MANY);
     {
         // A socket that is closed with a reply unread resets the connection.
         let mut gone = herd.client("Blake");

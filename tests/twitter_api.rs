@@ -28,7 +28,7 @@ fn with_key(mut herd: Herd) -> Herd {
 
 /// All that a server has shown: its log, its words, its command line.
 fn shown(herd: &mut Herd) -> String {
-    let log = herd.log("Blake");
+    let log = herd.settled_log("Blake");
     let process = herd.process("Blake");
     let command_line = fs::read(format!("/proc/{}/cmdline", process.pid()));
     let command_line = command_line.expect("it runs");

@@ -17,7 +17,9 @@ pub struct Faults {
     pub cuts: u64,
     pub stalls: u64,
     pub delays: u64,
-    pub moved_logs: u64,
+    pub log_deeds: u64,
+    pub journals_short_of_a_file: u64,
+    pub journals_set_back: u64,
     pub twitter_kills: u64,
     /// When each server is to be brought back, each cable mended, and the stand-in.
     servers: [Option<Instant>; 5],
@@ -52,16 +54,9 @@ impl Faults {
                 self.servers[it] = soon(dice, 16_000);
             }
             10..20 => self.strike_cable(herd, dice),
-            20..23 if herd.is_running(it) => {
-                self.moved_logs += 1;
-                herd.move_log(it, dice.below(2) == 0)?;
-                if is_spared || dice.below(4) > 0 {
-                    herd.hang_up(it)?;
-                } else {
-                    self.kills += 1;
-                    herd.kill(it)?;
-                    self.servers[it] = soon(dice, 500);
-                }
+            20..23 => {
+                self.log_deeds += 1;
+                herd.harm_log(it, dice)?;
             }
             23 if self.twitter.is_none() => {
                 self.twitter_kills += 1;
@@ -71,6 +66,39 @@ impl Faults {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Kills a server whose neighbours have all that it has, and harms its journal; now and then. Gives
+    /// which.
+    pub fn harm_a_journal(
+        &mut self,
+        herd: &mut Herd,
+        dice: &mut SplitMix64,
+    ) -> Result<Option<usize>> {
+        let it = dice.below(herd.members.len() as u64) as usize;
+        if herd.members[it].name == SPARED {
+            return Ok(None);
+        }
+        match dice.below(4) {
+            0 => herd.copy_journal(it)?,
+            1 => {
+                self.journals_short_of_a_file += 1;
+                herd.kill(it)?;
+                herd.lose_a_file(it, dice)?;
+            }
+            _ if herd.members[it].has_a_copy => {
+                self.journals_set_back += 1;
+                herd.kill(it)?;
+                herd.set_journal_back(it)?;
+            }
+            _ => herd.copy_journal(it)?,
+        }
+        if herd.is_running(it) {
+            return Ok(None);
+        }
+        self.kills += 1;
+        self.servers[it] = soon(dice, 1_000);
+        Ok(Some(it))
     }
 
     fn kill_all(&mut self, herd: &mut Herd, dice: &mut SplitMix64) -> Result<()> {

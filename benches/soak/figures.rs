@@ -9,7 +9,6 @@ const SETTLED: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Tally {
     pub starts: u64,
-    pub rotations: u64,
     /// Of the whole run.
     pub max: Usage,
     /// Of the life that lasted longest.
@@ -25,6 +24,8 @@ pub struct Usage {
     pub descriptors: usize,
     /// The length of its log.
     pub log_bytes: u64,
+    /// The length of its journal's files together.
+    pub journal_bytes: u64,
 }
 
 /// One life of a server.
@@ -66,6 +67,7 @@ impl Usage {
             resident_bytes: self.resident_bytes.max(other.resident_bytes),
             descriptors: self.descriptors.max(other.descriptors),
             log_bytes: self.log_bytes.max(other.log_bytes),
+            journal_bytes: self.journal_bytes.max(other.journal_bytes),
         }
     }
 }

@@ -3,8 +3,13 @@
 //! Five servers with small logs, so that these rotate all the time; reporters whose phones move,
 //! ask, and turn to another server when theirs is gone. Every half minute all faults are undone and
 //! the reporters fall silent until every server holds each phone's last acknowledged report, or a
-//! later one, and all hold the same. It ends at once, with the logs kept, if that takes too long,
-//! or if an answer is wrong: if a server answers with an earlier report than it has acknowledged.
+//! later one, and all hold the same. It ends at once, with logs and journals kept, if that takes too
+//! long, or if an answer is wrong: if a server answers with an earlier report than it has acknowledged.
+//!
+//! Logs are deleted, cut and moved at any time, which harms nothing. A journal loses a file, or is
+//! replaced by an older copy, only while all is known everywhere and its server is down: then its
+//! neighbours have all that it had, and that is what is promised to come back. Until it has, which the
+//! next healing finds, that server alone may answer with less than it has acknowledged.
 //!
 //! `HERD_SOAK_MINUTES` says how long (2, so that `cargo bench` comes to its end); `HERD_SEED` throws
 //! the same dice again, though not at the same moments.
@@ -129,7 +134,7 @@ impl Soak<'_> {
                 look_at = now + Duration::from_millis(500);
             }
             if now >= check_at {
-                self.heal_and_check(herd, faults)?;
+                self.heal_and_check(herd, faults, dice)?;
                 check_at = Instant::now() + round;
             }
             if now >= note_at {
@@ -143,13 +148,31 @@ impl Soak<'_> {
                 tell_at += Duration::from_secs(60);
             }
         }
-        self.heal_and_check(herd, faults)?;
+        self.heal_and_check(herd, faults, dice)?;
+        faults.heal_all(herd)?; // the journal that was harmed last is made good too
+        self.phones.check(&herd.places(), || Ok(()))?;
         herd.look()
     }
 
-    fn heal_and_check(&mut self, herd: &mut Herd, faults: &mut Faults) -> Result<()> {
+    /// Heals everything and waits until all is known everywhere. While it is, and nobody reports anything,
+    /// a journal may be harmed.
+    fn heal_and_check(
+        &mut self,
+        herd: &mut Herd,
+        faults: &mut Faults,
+        dice: &mut SplitMix64,
+    ) -> Result<()> {
         faults.heal_all(herd)?;
-        self.healings.push(self.phones.check(&herd.places())?);
+        let phones = self.phones;
+        let places = herd.places();
+        let took = phones.check(&places, || {
+            let harmed = faults.harm_a_journal(herd, dice)?;
+            if let Some(it) = harmed {
+                phones.excuse(it);
+            }
+            Ok(())
+        })?;
+        self.healings.push(took);
         Ok(())
     }
 

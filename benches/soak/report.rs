@@ -18,8 +18,6 @@ pub fn tell(soak: &Soak, herd: &Herd, faults: &Faults) {
     let mut rows = of_phones(soak);
     rows.extend(of_links(soak, herd));
     rows.extend(of_faults(faults));
-    let rotations = herd.members.iter().map(|member| member.tally.rotations);
-    rows.push(("logs replaced", grouped(rotations.sum::<u64>() as f64)));
     let cores = herd.cpu().as_secs_f64() / 60.0 / minutes;
     rows.push(("CPU of the servers, cores", format!("{cores:.3}")));
     let rows = rows
@@ -88,7 +86,9 @@ fn of_faults(faults: &Faults) -> Vec<Row> {
         ("cables cut", faults.cuts),
         ("stalled, one way or both", faults.stalls),
         ("slowed", faults.delays),
-        ("logs moved away", faults.moved_logs),
+        ("logs deleted, cut or moved", faults.log_deeds),
+        ("journals that lost a file", faults.journals_short_of_a_file),
+        ("replaced by an older copy", faults.journals_set_back),
         ("the stand-in killed", faults.twitter_kills),
     ];
     rows.map(|(what, count)| (what, grouped(count as f64)))
@@ -108,13 +108,14 @@ fn tell_usage(herd: &Herd) {
             mebibytes(tally.max.resident_bytes),
             tally.max.descriptors.to_string(),
             mebibytes(tally.max.log_bytes as f64),
+            mebibytes(tally.max.journal_bytes as f64),
             format!("{:.1}", life.lasted.as_secs_f64() / 60.0),
             resident.join(", "),
             descriptors.join(", "),
         ]
     };
     table(
-        "server | starts | RSS, MiB | descriptors | log, MiB | longest life, min | RSS, MiB \
+        "server | starts | RSS, MiB | descriptors | log, MiB | journal, MiB | longest life, min | RSS, MiB \
          | descriptors",
         &herd.members.iter().map(row).collect::<Vec<_>>(),
     );

@@ -1,12 +1,14 @@
 //! The herd of the assignment, with a cable for each link, and what becomes of its processes.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use herd::random::SplitMix64;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -18,6 +20,9 @@ use crate::support::process::Server;
 use crate::support::{Result, size};
 
 const SERVERS: [&str; 5] = ["Blake", "Bryant", "Gasol", "Howard", "Metta"];
+
+/// What each promises of power failures. None comes; but syncs take their time.
+const FSYNC: [&str; 5] = ["never", "never", "always", "second", "never"];
 
 /// The two servers of each link, by their places in [`SERVERS`].
 const LINKS: [[usize; 2]; 5] = [[0, 1], [0, 3], [2, 1], [2, 3], [4, 1]];
@@ -39,6 +44,8 @@ pub struct Member {
     /// CPU time of this life, and of the lives before.
     cpu: [Duration; 2],
     pub tally: Tally,
+    /// There is an older copy of its journal.
+    pub has_a_copy: bool,
 }
 
 /// All of it.
@@ -66,6 +73,7 @@ impl Herd {
                 born_at: Instant::now(),
                 cpu: [Duration::ZERO; 2],
                 tally: Tally::default(),
+                has_a_copy: false,
             });
         }
         // Each server has a file of its own, in which its neighbours are at its cables' ends.
@@ -135,6 +143,8 @@ impl Herd {
             let topology = home.path().join(format!("{}.topology", member.name));
             command.arg("--topology").arg(topology);
             command.arg("--log-dir").arg(home.path().join("logs"));
+            command.arg("--data-dir").arg(home.path().join("data"));
+            command.args(["--fsync", FSYNC[it]]);
             let twitter = format!("http://{}/search.json", self.twitter_place.1);
             command.args(["--twitter-url", &twitter]);
             member.process = Some(Server::start(command, member.place.1, Arc::clone(home))?);
@@ -182,26 +192,71 @@ impl Herd {
         self.members[it].signal(Signal::STOP)
     }
 
-    /// Moves a server's log away as logrotate would, by number or by date; SIGHUP is for the caller.
-    pub fn move_log(&self, it: usize, dated: bool) -> Result<()> {
+    /// Deletes a server's log, cuts it, or moves it away as logrotate would, whether it runs or not.
+    pub fn harm_log(&self, it: usize, dice: &mut SplitMix64) -> Result<()> {
         let log = self.log(it);
-        let ending = if dated { "-20261123" } else { ".1" };
-        let mut moved = log.clone().into_os_string();
-        moved.push(ending);
-        match fs::rename(&log, moved) {
-            // Between the two renames with which the server itself replaces it there is none.
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        let done = match dice.below(4) {
+            0 => fs::remove_file(&log),
+            1 => File::options().write(true).open(&log).and_then(|file| {
+                let bytes = file.metadata()?.len();
+                file.set_len(dice.below(bytes + 1))
+            }),
+            _ => fs::rename(&log, log.with_extension("log-20261123")),
+        };
+        if self.is_running(it) && dice.below(2) == 0 {
+            self.members[it].signal(Signal::HUP)?;
+        }
+        match done {
+            // It has just been rotated, or was harmed a moment ago.
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
     }
 
-    pub fn hang_up(&self, it: usize) -> Result<()> {
-        self.members[it].signal(Signal::HUP)
+    /// Copies a server's journal while it runs.
+    pub fn copy_journal(&mut self, it: usize) -> Result<()> {
+        let (journal, copy) = (self.journal(it), self.copy(it));
+        let _ = fs::remove_dir_all(&copy); // there may be none yet
+        fs::create_dir_all(&copy)?;
+        for (path, _) in files(&journal)? {
+            match fs::copy(&path, copy.join(path.file_name().unwrap_or_default())) {
+                // A snapshot has replaced it.
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        self.members[it].has_a_copy = true;
+        Ok(())
+    }
+
+    /// Puts that in the place of the journal of a server that does not run.
+    pub fn set_journal_back(&mut self, it: usize) -> Result<()> {
+        fs::remove_dir_all(self.journal(it))?;
+        fs::rename(self.copy(it), self.journal(it))?;
+        self.members[it].has_a_copy = false;
+        Ok(())
+    }
+
+    /// Deletes one file of the journal of a server that does not run.
+    pub fn lose_a_file(&self, it: usize, dice: &mut SplitMix64) -> Result<()> {
+        let mut files = files(&self.journal(it))?;
+        files.retain(|(path, _)| !path.ends_with("lock"));
+        files.sort();
+        let (path, _) = &files[dice.below(files.len() as u64) as usize];
+        Ok(fs::remove_file(path)?)
     }
 
     /// Ends the stand-in.
     pub fn kill_twitter(&mut self) {
         self.twitter = None;
+    }
+
+    fn journal(&self, it: usize) -> PathBuf {
+        self.home.path().join("data").join(SERVERS[it])
+    }
+
+    fn copy(&self, it: usize) -> PathBuf {
+        self.home.path().join("copies").join(SERVERS[it])
     }
 
     fn log(&self, it: usize) -> PathBuf {
@@ -213,7 +268,11 @@ impl Herd {
     pub fn look(&mut self) -> Result<()> {
         for it in 0..self.members.len() {
             let log_bytes = fs::metadata(self.log(it)).map_or(0, |about| about.len());
-            self.members[it].look(log_bytes)?;
+            let journal_bytes = files(&self.journal(it))?
+                .iter()
+                .map(|(_, bytes)| bytes)
+                .sum();
+            self.members[it].look(log_bytes, journal_bytes)?;
         }
         Ok(())
     }
@@ -230,6 +289,18 @@ impl Herd {
     }
 }
 
+/// The files in a folder, and how long each is.
+fn files(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if let Ok(found) = fs::metadata(&path) {
+            files.push((path, found.len())); // else it has just been replaced
+        }
+    }
+    Ok(files)
+}
+
 impl Member {
     fn signal(&self, signal: Signal) -> Result<()> {
         let process = self.process.as_ref();
@@ -237,7 +308,7 @@ impl Member {
         process.signal(signal)
     }
 
-    fn look(&mut self, log_bytes: u64) -> Result<()> {
+    fn look(&mut self, log_bytes: u64, journal_bytes: u64) -> Result<()> {
         let Some(process) = &mut self.process else {
             return Ok(());
         };
@@ -249,6 +320,7 @@ impl Member {
             resident_bytes: process.resident_bytes()?,
             descriptors: process.descriptors()?,
             log_bytes,
+            journal_bytes,
         };
         self.cpu[0] = process.cpu()?;
         self.tally.note(self.born_at.elapsed(), usage);
@@ -262,7 +334,6 @@ impl Member {
             if said.contains("panicked") {
                 return Err(format!("{} panicked: {said}", self.name).into());
             }
-            self.tally.rotations += said.matches("the log was rotated").count() as u64;
         }
         let [this_life, before] = &mut self.cpu;
         *before += std::mem::take(this_life);

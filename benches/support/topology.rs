@@ -36,7 +36,7 @@ impl Program {
     }
 }
 
-/// A herd's topology file and the directory where all its servers keep their logs.
+/// A herd's topology file and the directory where all its servers keep their logs and journals.
 pub struct Topology {
     home: Arc<TempDir>,
     servers: Vec<(String, SocketAddr, SocketAddr)>,
@@ -88,6 +88,7 @@ impl Topology {
         command.args(["serve", name, "--topology"]);
         command.arg(self.home.path().join("topology.txt"));
         command.arg("--log-dir").arg(self.log_dir(name));
+        command.arg("--data-dir").arg(self.home.path().join("data"));
         command.args(["--twitter-url", &self.twitter_url]);
         command.args(options);
         Server::start(command, self.server(name)?.1, Arc::clone(&self.home))

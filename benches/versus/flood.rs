@@ -42,8 +42,8 @@ pub const SECTION: Section = Section {
     question: "What does it cost that servers tell each other?",
     method: "Three servers in a line, A - B - C, all on the one core. 50 clients of A's, with 16 updates \
         or 1 under way each until they are seen behind C; then at half the rate that this gave, timed \
-        from when each update was due. herd and the reference implementations answer each update, log it at every server and \
-        keep it; who watches is one more neighbour. The three NATS servers (leaf nodes of the one in \
+        from when each update was due. herd and the reference implementations answer each update, log it at \
+        every server and keep it, herd in a journal too; who watches is one more neighbour. The three NATS servers (leaf nodes of the one in \
         the middle) answer, log and keep nothing; who watches is a subscriber, and the messages carry \
         the same client, place and time.",
     run,

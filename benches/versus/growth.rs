@@ -26,7 +26,7 @@ const FILL_PIPELINE: usize = 128;
 
 const SYSTEMS: [&str; 3] = ["herd", "redis GEOADD", "redis SET"];
 
-/// What a client may take, at most, of memory and, in logs that are replaced, of the disk.
+/// What a client may take, at most, of memory and, in log and journal, of the disk.
 const MEMORY_BYTES: u64 = 400;
 const DISK_BYTES: u64 = 2_000;
 
@@ -105,7 +105,7 @@ fn measure(system: &System, server: &Server, clients: u32) -> Result<Cost> {
     Cost::of(&mut load, time, || server.cpu())
 }
 
-/// Waits until it has nothing left to do: herd may be replacing its log, Redis its index.
+/// Waits until it has nothing left to do: herd may be writing a snapshot, Redis be moving its index.
 fn come_to_rest(server: &Server) -> Result<()> {
     let began_at = Instant::now();
     loop {

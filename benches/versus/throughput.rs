@@ -40,8 +40,10 @@ pub const SECTION: Section = Section {
     question: "What does a message cost?",
     method: "50 connections, 10,000 clients that all move, 1, 16 or 128 messages under way on each \
         connection. Every message carries the same points of the same clients, and every reply is \
-        checked. herd and the reference implementations log each message and its reply before the reply leaves; Redis neither logs nor saves (`--save '' --appendonly no`), and \
-        `GEOADD` keeps no time. The echoes keep nothing.",
+        checked. herd writes each update to its journal before the reply leaves, and each message and its \
+        reply to its log a little later. The reference implementations have no journal, and log both before \
+        the reply leaves. Redis neither logs nor saves (`--save '' --appendonly no`), and `GEOADD` keeps no \
+        time. The echoes keep nothing.",
     run,
     table,
     charts,

@@ -201,11 +201,7 @@ impl<D: Disk> Journal<D> {
     }
 
     /// Notes what is known of a neighbour's feed, each time that it changes.
-    pub fn known(
-        &mut self,
-        neighbour: &ServerName,
-        known: Option<Mark>,
-    ) {
+    pub fn known(&mut self, neighbour: &ServerName, known: Option<Mark>) {
         self.writer
             .add(KNOWN, known_numbers(known), neighbour.as_bytes());
         self.write_if_full();

@@ -8,30 +8,26 @@
 //!                                └ direction
 //! ```
 //!
-//! `Buffer` composes records of these parts. The README describes the format for everybody.
+//! `Log` composes records of these parts. The README describes the format for everybody.
 
 use chrono::{DateTime, Datelike};
 
 use crate::time::{Timestamp, nine_digits, write_decimal};
-use crate::topology::{NAME_BYTES_MAX, ServerName};
+use crate::topology::ServerName;
 
 /// Stands where something was left out. No escape of [`write_escaped`] begins like it.
-pub const ELLIPSIS: &[u8] = b"\\...";
+const ELLIPSIS: &[u8] = b"\\...";
 
-/// Ends a record of which only the beginning was written.
-pub const TORN: &[u8] = b"\\... torn\n";
+/// Lines longer than this are not logged whole, but for `AT` lines: those can be restored.
+const WHOLE_BYTES_MAX: usize = 64 * 1024;
 
-/// The length of a record's time.
-const TIME_BYTES: usize = b"2012-11-17T02:08:23.672266766Z".len();
+/// So much of a longer line is logged.
+const BEGINNING_BYTES: usize = 1024;
 
 /// Where the parts of a header begin.
-const NANOS_AT: usize = b"2012-11-17T02:08:23.".len();
-const DIRECTION_AT: usize = TIME_BYTES + 1;
-const LABEL_AT: usize = TIME_BYTES + 3;
-
-/// Room for the longest header: a label has a serial of 20 digits and a name.
-pub const HEADER_BYTES_MAX: usize = 128;
-const _: () = assert!(LABEL_AT + "s: ".len() + 20 + NAME_BYTES_MAX <= HEADER_BYTES_MAX);
+const HEADER: &[u8] = b"1970-01-01T00:00:00.000000000Z ? ";
+const NANOS_AT: usize = HEADER.len() - 13;
+const DIRECTION_AT: usize = HEADER.len() - 2;
 
 /// What a record tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,61 +57,32 @@ pub enum Label<'a> {
 }
 
 impl Label<'_> {
-    /// The label without the name, which never changes once it is known.
-    fn key(self) -> LabelKey {
+    /// What tells labels apart: a neighbour, once known, never changes.
+    #[inline]
+    fn key(self) -> (u8, u64) {
         match self {
-            Label::Client(serial) => LabelKey::Client(serial),
-            Label::Server(serial, name) => LabelKey::Server(serial, name.is_some()),
-            Label::None => LabelKey::None,
+            Label::Client(serial) => (b'c', serial),
+            Label::Server(serial, None) => (b's', serial),
+            Label::Server(serial, Some(_)) => (b'S', serial),
+            Label::None => (b'-', 0),
         }
-    }
-
-    fn write(self, out: &mut Vec<u8>) {
-        match self {
-            Label::Client(serial) => {
-                out.push(b'c');
-                write_decimal(out, serial);
-            }
-            Label::Server(serial, name) => {
-                out.push(b's');
-                write_decimal(out, serial);
-                if let Some(name) = name {
-                    out.push(b':');
-                    out.extend_from_slice(name.as_bytes());
-                }
-            }
-            Label::None => out.push(b'-'),
-        }
-        out.push(b' ');
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LabelKey {
-    Client(u64),
-    Server(u64, bool),
-    None,
-}
-
-/// How records begin: time, direction and label, with a space after each. It is kept from one record
-/// to the next, and only what differs is composed anew.
+/// How records begin. Most often only the direction differs from the record before.
 #[derive(Debug)]
 pub struct Header {
-    bytes: [u8; HEADER_BYTES_MAX],
-    len: usize,
-    second: Option<i64>,
-    label: Option<LabelKey>,
-    scratch: Vec<u8>,
+    text: Vec<u8>,
+    second: i64,
+    label: (u8, u64),
 }
 
 impl Default for Header {
     fn default() -> Header {
         Header {
-            bytes: [b' '; HEADER_BYTES_MAX],
-            len: LABEL_AT,
-            second: None,
-            label: None,
-            scratch: Vec::with_capacity(HEADER_BYTES_MAX),
+            text: HEADER.to_vec(),
+            second: 0,
+            label: (0, 0),
         }
     }
 }
@@ -123,100 +90,103 @@ impl Default for Header {
 impl Header {
     /// Sets the time of the records that follow.
     pub fn set_time(&mut self, wall: Timestamp) {
-        if self.second != Some(wall.seconds()) {
+        if self.second != wall.seconds() {
             // A clock that is set has a year of four digits; another would break the format.
             let date = DateTime::from_timestamp(wall.seconds(), 0);
             let date = date.filter(|date| (0..=9999).contains(&date.year()));
-            let date = date.unwrap_or_default();
-            let text = date.format("%Y-%m-%dT%H:%M:%S.").to_string();
-            self.bytes[..NANOS_AT].copy_from_slice(text.as_bytes());
-            self.bytes[TIME_BYTES - 1] = b'Z';
-            self.second = Some(wall.seconds());
+            let text = date.unwrap_or_default().format("%Y-%m-%dT%H:%M:%S.");
+            self.text[..NANOS_AT].copy_from_slice(text.to_string().as_bytes());
+            self.second = wall.seconds();
         }
-        self.bytes[NANOS_AT..TIME_BYTES - 1].copy_from_slice(&nine_digits(wall.nanos()));
+        self.text[NANOS_AT..][..9].copy_from_slice(&nine_digits(wall.nanos()));
     }
 
-    /// Sets what the next record is about. Gives the header with what follows it in memory, and how
-    /// many bytes of that are the header: the caller copies a whole number of words, which is faster.
+    /// The header of the next record.
     #[inline]
-    pub fn of(
-        &mut self,
-        direction: Direction,
-        label: Label<'_>,
-    ) -> (&[u8; HEADER_BYTES_MAX], usize) {
-        if self.label != Some(label.key()) {
+    pub fn of(&mut self, direction: Direction, label: Label<'_>) -> &[u8] {
+        if self.label != label.key() {
             self.set_label(label);
         }
-        self.bytes[DIRECTION_AT] = direction as u8;
-        (&self.bytes, self.len)
+        self.text[DIRECTION_AT] = direction as u8;
+        &self.text
     }
 
     fn set_label(&mut self, label: Label<'_>) {
-        self.scratch.clear();
-        label.write(&mut self.scratch);
-        self.len = LABEL_AT + self.scratch.len();
-        self.bytes[LABEL_AT..self.len].copy_from_slice(&self.scratch);
-        self.label = Some(label.key());
+        self.label = label.key();
+        let (letter, serial) = self.label;
+        self.text.truncate(HEADER.len());
+        self.text.push(letter.to_ascii_lowercase());
+        if label != Label::None {
+            write_decimal(&mut self.text, serial);
+        }
+        if let Label::Server(_, Some(name)) = label {
+            self.text.push(b':');
+            self.text.extend_from_slice(name.as_bytes());
+        }
+        self.text.push(b' ');
     }
 }
 
-/// Whether a byte stands for itself in a record: printable ASCII and no backslash.
+/// Appends a line and ends its record. Of a long one only the beginning and the length are written.
 #[inline]
-pub fn is_plain(byte: u8) -> bool {
-    byte.wrapping_sub(b' ') <= b'~' - b' ' && byte != b'\\'
+pub fn write_line(out: &mut Vec<u8>, line: &[u8], is_plain: bool) {
+    if line.len() > WHOLE_BYTES_MAX && !line.starts_with(b"AT ") {
+        write_beginning(out, line);
+        return write_length(out, line.len() as u64);
+    }
+    match is_plain {
+        true => out.extend_from_slice(line),
+        false => write_escaped(out, line),
+    }
+    out.push(b'\n');
 }
 
-/// Writes `bytes` to the beginning of `room`: a backslash as `\\`, what is not printable ASCII as
-/// `\xHH`. Says how many bytes it has written, which is at most four for one.
-pub fn write_escaped(room: &mut [u8], bytes: &[u8]) -> usize {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut len = 0;
+/// Appends as much of a line that goes on as is written of it.
+pub fn write_beginning(out: &mut Vec<u8>, line: &[u8]) {
+    write_escaped(out, &line[..line.len().min(BEGINNING_BYTES)]);
+    out.extend_from_slice(ELLIPSIS);
+}
+
+/// Appends how long a line is of which there is no more, and ends its record.
+pub fn write_length(out: &mut Vec<u8>, bytes: u64) {
+    out.extend_from_slice(format!(" {bytes} bytes\n").as_bytes());
+}
+
+/// Appends `bytes`, a backslash as `\\` and what is not printable ASCII as `\xHH`.
+fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
     for &byte in bytes {
-        let (escaped, count) = match byte {
-            b'\\' => (*b"\\\\  ", 2),
-            _ if is_plain(byte) => ([byte; 4], 1),
-            _ => {
-                let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
-                ([b'\\', b'x', DIGITS[high], DIGITS[low]], 4)
-            }
-        };
-        room[len..len + count].copy_from_slice(&escaped[..count]);
-        len += count;
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b' '..=b'~' => out.push(byte),
+            _ => out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]),
+        }
     }
-    len
 }
 
-/// Takes back what [`write_escaped`] did, in place: no text becomes longer. `None` where a backslash
-/// begins no escape, as in an [`ELLIPSIS`].
-pub fn unescape(text: &mut [u8]) -> Option<&[u8]> {
-    let Some(first) = memchr::memchr(b'\\', text) else {
-        return Some(text);
+/// Whether a line stands for itself in a record: printable ASCII and no backslash.
+#[inline]
+pub fn is_plain(line: &[u8]) -> bool {
+    // Many bytes at a time, without an early exit among them; the last ones with some before them.
+    const WORD_BYTES: usize = 32;
+    let is_plain = |byte: u8| (byte.wrapping_sub(b' ') <= b'~' - b' ') & (byte != b'\\');
+    let all_plain = |word: &[u8]| word.iter().fold(true, |all, &byte| all & is_plain(byte));
+    let Some(last) = line.last_chunk::<WORD_BYTES>() else {
+        return all_plain(line);
     };
-    let (mut from, mut to) = (first, first);
-    while let Some(&byte) = text.get(from) {
-        let (byte, taken) = match (byte, &text[from + 1..]) {
-            (b'\\', [b'\\', ..]) => (b'\\', 2),
-            (b'\\', [b'x', high, low, ..]) => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                ((digit(high)? * 16 + digit(low)?) as u8, 4)
-            }
-            (b'\\', _) => return None,
-            (byte, _) => (byte, 1),
-        };
-        text[to] = byte;
-        (from, to) = (from + taken, to + 1);
-    }
-    Some(&text[..to])
+    let (words, _) = line.as_chunks::<WORD_BYTES>();
+    words.iter().all(|word| all_plain(word)) && all_plain(last)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology::NAME_BYTES_MAX;
     use proptest::prelude::*;
 
     fn header(header: &mut Header, direction: Direction, label: Label<'_>) -> String {
-        let (bytes, len) = header.of(direction, label);
-        String::from_utf8(bytes[..len].to_vec()).expect("a header is ASCII")
+        let text = header.of(direction, label).to_vec();
+        String::from_utf8(text).expect("a header is ASCII")
     }
 
     #[test]
@@ -274,26 +244,57 @@ mod tests {
         }
     }
 
+    fn recorded(line: &[u8]) -> String {
+        let mut out = Vec::new();
+        write_line(&mut out, line, is_plain(line));
+        String::from_utf8(out).expect("a record is ASCII")
+    }
+
+    #[test]
+    fn a_byte_that_is_not_plain_is_found_wherever_it_stands() {
+        for len in 0..100 {
+            let mut line = vec![b'x'; len];
+            assert!(is_plain(&line));
+            for at in 0..len {
+                for byte in 0..=255 {
+                    line[at] = byte;
+                    let want = (b' '..=b'~').contains(&byte) && byte != b'\\';
+                    assert_eq!(is_plain(&line), want, "{byte} at {at} of {len}");
+                }
+                line[at] = b'x';
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_long_line_the_beginning_and_the_length_are_written_and_an_at_line_whole() {
+        let z = |count| "z".repeat(count);
+        for (line, want) in [
+            (z(WHOLE_BYTES_MAX), z(WHOLE_BYTES_MAX) + "\n"),
+            (z(WHOLE_BYTES_MAX + 1), z(1024) + "\\... 65537 bytes\n"),
+            (
+                "\n".repeat(70_000),
+                "\\x0a".repeat(1024) + "\\... 70000 bytes\n",
+            ),
+            (
+                "AT ".to_owned() + &z(65_600),
+                "AT ".to_owned() + &z(65_600) + "\n",
+            ),
+        ] {
+            assert_eq!(recorded(line.as_bytes()), want, "a line of {}", line.len());
+        }
+    }
+
     proptest! {
         #[test]
-        fn escapes_are_unambiguous_and_printable(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let mut room = vec![0; 4 * bytes.len()];
-            let len = write_escaped(&mut room, &bytes);
-            let escaped = &mut room[..len];
-            prop_assert!(escaped.iter().all(|byte| (b' '..=b'~').contains(byte)));
-            prop_assert_eq!(escaped == bytes, bytes.iter().all(|&byte| is_plain(byte)));
-            prop_assert_eq!(unescape(escaped), Some(&bytes[..]));
-        }
-
-        #[test]
-        fn noise_is_unescaped_or_refused(mut text in "[x\\\\0-9a-g.]{0,20}".prop_map(String::into_bytes)) {
-            let before = text.clone();
-            if let Some(bytes) = unescape(&mut text) {
-                let mut room = vec![0; 4 * bytes.len()];
-                let len = write_escaped(&mut room, bytes);
-                // What stands for a byte may also have been written otherwise, `\x41` for `A`.
-                prop_assert!(len <= before.len());
-            }
+        fn no_line_forges_a_record_and_no_two_have_one_text(
+            one in "[\\\\x0\\.5c\n\u{7f}\u{ff}]{0,6}",
+            other in "[\\\\x0\\.5c\n\u{7f}\u{ff}]{0,6}",
+        ) {
+            let text = recorded(one.as_bytes());
+            let (end, inside) = text.as_bytes().split_last().expect("it has an end");
+            prop_assert!(*end == b'\n' && inside.iter().all(|byte| (b' '..=b'~').contains(byte)));
+            prop_assert_eq!(text == recorded(other.as_bytes()), one == other);
         }
     }
 }

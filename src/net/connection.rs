@@ -1,15 +1,15 @@
-//! One socket: what it is doing, what the kernel has said of it, what it has yet to write.
+//! One connection: what it is for and what it is doing, what was said and is not handled, what it has yet
+//! to be sent.
 //!
 //! `Reactor` owns them all in its slab and is the only caller.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use mio::net::TcpStream;
-
-use super::output::{Flushed, Output, Spares};
+use super::output::{BufferPool, Flushed, Output};
+use super::transport::{Received, Transport};
 use crate::connection_id::ConnectionId;
 use crate::input::Input;
 
@@ -40,36 +40,23 @@ pub enum State {
     Doomed(String),
 }
 
-/// What a read gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// So many bytes, and perhaps more.
-    Bytes(usize),
-    /// Nothing for now: an edge will tell.
-    Drained,
-    /// The peer has closed its sending side.
-    End,
-}
-
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection<R: Role> {
     pub id: ConnectionId,
     pub role: R,
     pub peer: SocketAddr,
-    pub stream: TcpStream,
+    pub transport: Transport,
     pub state: State,
     pub codec: R::Codec,
     pub input: Input,
     pub output: Output,
-    /// The kernel has, as far as we know, something to read.
-    pub readable: bool,
-    /// The kernel has said that the peer's end is in what is to be read.
-    pub read_closed: bool,
     /// The end has been read.
     pub ended: bool,
     /// The peer takes nothing any more.
     pub gone: bool,
+    /// It was reset before the peer had closed its sending side: what was said last may be a part only.
+    pub reset: bool,
     /// Its owner handles none of its input for now.
     pub paused: bool,
     /// It stands in the ready queue.
@@ -89,22 +76,21 @@ impl<R: Role> Connection<R> {
         id: ConnectionId,
         role: R,
         peer: SocketAddr,
-        stream: TcpStream,
+        transport: Transport,
         state: State,
     ) -> Connection<R> {
         Connection {
             id,
             role,
             peer,
-            stream,
+            transport,
             state,
             codec: role.codec(),
             input: Input::default(),
             output: Output::default(),
-            readable: false,
-            read_closed: false,
             ended: false,
             gone: false,
+            reset: false,
             paused: false,
             ready: false,
             dirty: false,
@@ -119,24 +105,24 @@ impl<R: Role> Connection<R> {
         self.state == State::Open
     }
 
-    /// Whether it takes the place of another: until it is closed, or has said its last and no answer is
-    /// awaited for it.
+    /// Whether it takes the place of another: until it is closed, or has said its last and waits for no
+    /// answer.
     pub fn counts_as_open(&self) -> bool {
         match self.state {
             State::Open => true,
-            State::Losing(_) => self.output.awaits(),
+            State::Losing(_) => self.output.has_reserved(),
             _ => false,
         }
     }
 
-    /// Whether it is owed anything.
-    pub fn owes(&self) -> bool {
+    /// Whether anything is queued for it.
+    pub fn has_output(&self) -> bool {
         !self.output.is_empty()
     }
 
-    /// Whether nothing is under way on it: nothing to read that we know of, nothing owed.
+    /// Whether nothing is under way on it: nothing to read that we know of, nothing queued.
     pub fn is_quiet(&self) -> bool {
-        let busy = self.ready || self.dirty || self.readable || self.paused;
+        let busy = self.ready || self.dirty || self.transport.is_readable() || self.paused;
         self.is_open() && !busy && self.output.is_empty()
     }
 
@@ -152,54 +138,15 @@ impl<R: Role> Connection<R> {
         self.counted = u32::try_from(bytes).expect("a message and a read are buffered at most");
     }
 
-    /// Reads once into `scratch`.
-    ///
-    /// With edge-triggered readiness one must read until nothing is left. A read that does not
-    /// fill the buffer shows just that, but for the end of the stream, which shares its edge with
-    /// the data before it: so if the kernel has said that the end is there we go on, and otherwise
-    /// we spare the call that would only say `WouldBlock`. An end that comes later is a new edge.
-    /// (Only a peer that sends TCP urgent data, which nobody here asks for, gets short reads for
-    /// another reason; what follows them waits for its next segment.)
-    pub fn read(&mut self, scratch: &mut [u8]) -> io::Result<Received> {
-        while self.readable {
-            match self.stream.read(scratch) {
-                Ok(0) => {
-                    self.readable = false;
-                    self.ended = true;
-                    return Ok(Received::End);
-                }
-                Ok(n) => {
-                    self.readable = n == scratch.len() || self.read_closed;
-                    return Ok(Received::Bytes(n));
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => self.readable = false,
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(Received::Drained)
+    /// Reads once into `room`.
+    pub fn read(&mut self, room: &mut [u8]) -> io::Result<Received> {
+        let received = self.transport.read(room)?;
+        self.ended |= received == Received::End;
+        Ok(received)
     }
 
-    /// Whether a dial has come through: the socket says so, not its being writable.
-    pub fn finish_dial(&self) -> io::Result<bool> {
-        if let Some(error) = self.stream.take_error()? {
-            return Err(error);
-        }
-        match self.stream.peer_addr() {
-            Ok(_) => Ok(true),
-            Err(e) if e.kind() == ErrorKind::NotConnected => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Writes what is owed, as far as the socket takes it.
-    pub fn flush(&mut self, spares: &mut Spares) -> io::Result<Flushed> {
-        self.output.flush(&mut self.stream, spares)
-    }
-
-    /// Tells the peer that no more will come.
-    pub fn end_output(&self) {
-        // It fails only if the connection has gone already, which the next read or event tells.
-        let _ = self.stream.shutdown(Shutdown::Write);
+    /// Writes what is queued, as far as the socket takes it.
+    pub fn flush(&mut self, pool: &mut BufferPool) -> io::Result<Flushed> {
+        self.output.flush(self.transport.writer(), pool)
     }
 }

@@ -20,38 +20,38 @@
 pub mod connection;
 pub mod mailbox;
 pub mod output;
+pub mod transport;
 
 mod connections;
+mod gate;
 mod idle;
+mod lifecycle;
+mod listeners;
+mod pressure;
 mod timers;
 
-use std::collections::VecDeque;
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use mio::event::Event as Edge;
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
-use rustix::net::sockopt;
+use mio::{Events, Poll, Token};
 
-use self::connection::{Connection, Received, Role, State};
-use self::connections::Connections;
+use self::connection::{Connection, Role, State};
 use self::idle::Idle;
+use self::lifecycle::Lifecycle;
+pub use self::lifecycle::{Event, OUTPUT_BYTES_MAX, READ_BYTES_MAX};
+use self::listeners::SOCKETS_MAX;
+pub use self::listeners::{Limits, Listening};
 use self::mailbox::Mailbox;
-use self::output::{Flushed, Spares};
-use self::timers::Timers;
+pub use self::pressure::{INPUT_ALL_BYTES_MAX, OUTPUT_ALL_BYTES_MAX};
+use self::transport::{Received, Transport};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::input::Input;
-
-/// The most bytes one connection may have read in one turn; then others are served.
-pub const READ_BYTES_MAX: usize = 64 * 1024;
-
-/// So many connections the kernel makes before we take them, if it lets us (`net.core.somaxconn`). Who
-/// comes when there is no room for more tries again only after a second.
-const BACKLOG: i32 = 4096;
 
 /// What all connections together may have read in one turn, as far as each then has
 /// [`READ_QUOTA_BYTES_MIN`]: a turn in which a thousand have much to say must not take seconds, or
@@ -61,100 +61,9 @@ const TURN_BUDGET_BYTES: usize = 2 * 1024 * 1024;
 /// The least that a connection may have read in one turn.
 const READ_QUOTA_BYTES_MIN: usize = 256;
 
-/// The most connections accepted from one listener in one turn.
-const ACCEPT_BUDGET: usize = 256;
-
-/// A connection that owes its peer this much is not read any further until the peer takes some. What
-/// stays behind a reply that is not there yet is owed too.
-pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
-
-/// What is owed to all connections together; an answer that several are sent counts for each. Over
-/// it, who has taken nothing for `UNREAD_MAX` is given up; if that is too little, who is owed the most,
-/// be it that it reads slowly or that much stays behind an answer for it, ...
-pub const OUTPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// ... until only so much is left: who is owed the most is found by looking at all.
-const OUTPUT_ALL_BYTES_LEFT: usize = OUTPUT_ALL_BYTES_MAX / 8 * 7;
-
-/// Who could have taken some for so long, and did not, does not read.
-const UNREAD_MAX: Duration = Duration::from_secs(5);
-
-/// What is buffered of the input of all connections together, since a line's end has not come or its
-/// turn has not. In memory it may take twice as much, as buffers double. Over it, the connections with
-/// the most are closed, ...
-pub const INPUT_ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// ... until only so much is left: which have the most is found by looking at all.
-const INPUT_ALL_BYTES_LEFT: usize = INPUT_ALL_BYTES_MAX / 8 * 7;
-
-/// A peer that owes us room and takes not one byte for this long is given up.
-const STALL_MAX: Duration = Duration::from_secs(300);
-
-/// How long to wait for the peer's end after our own.
-const LINGER: Duration = Duration::from_millis(250);
-
-/// When accepting failed for want of descriptors or memory it is tried again after this long, or
-/// as soon as a connection closes.
-const ACCEPT_RETRY: Duration = Duration::from_secs(1);
-
-/// A peer that has been silent for this long is asked by the kernel whether it is still there,
-/// [`KEEPALIVE_PROBES`] times with [`KEEPALIVE_EVERY`] between.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
-const KEEPALIVE_PROBES: u32 = 4;
-
 const EVENTS: usize = 1024;
 const WAKER: Token = Token(usize::MAX);
-const LISTENERS_FROM: usize = usize::MAX - 16;
-
-/// What happened.
-#[derive(Debug)]
-pub enum Event<R> {
-    /// A listener has a new connection, or a dial has come through.
-    Made(ConnectionId, R),
-    /// A connection has gone; whoever asks for it from now on gets nothing.
-    Lost {
-        /// Its name.
-        id: ConnectionId,
-        /// What it was for.
-        role: R,
-        /// Whether it had ever been made.
-        made: bool,
-        /// Why.
-        reason: String,
-    },
-    /// No connection can be accepted for now; the text says why.
-    AcceptFailed(String),
-    /// A connection had to be given up for others; the text says why.
-    OutputFull(String),
-    /// Connections had to be given up for what they hold back; the text says why.
-    InputFull(String),
-}
-
-#[derive(Debug)]
-struct Listener<R> {
-    socket: TcpListener,
-    role: R,
-    /// With so many connections it takes no more.
-    limits: Limits,
-    /// Its connections, those included that are about to close.
-    taken: usize,
-    /// Those not included.
-    open: usize,
-    /// Its edge has come and has not been used up.
-    owed: bool,
-    /// It has been said that it takes no more for now.
-    full: bool,
-}
-
-/// With how many connections a listener takes no more.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Those of all, whatever their role.
-    pub all: usize,
-    /// Those that came by it.
-    pub own: usize,
-}
+const LISTENERS_FROM: usize = usize::MAX - SOCKETS_MAX;
 
 /// The event loop's sockets and what is known of them. `R` says what connections are for, `M` is the
 /// mail of other threads.
@@ -162,28 +71,11 @@ pub struct Limits {
 pub struct Reactor<R: Role, M> {
     poll: Poll,
     edges: Events,
-    listeners: Vec<Listener<R>>,
-    connections: Connections<R>,
-    made: u64,
-    events: VecDeque<Event<R>>,
-    ready: VecDeque<ConnectionId>,
-    dirty: Vec<ConnectionId>,
-    doomed: Vec<ConnectionId>,
-    timers: Timers,
-    idle: Option<Idle<R>>,
+    lifecycle: Lifecycle<R>,
     /// When the reactor was made: the second 0 of [`Connection::moved`].
     started: Instant,
-    /// The second of this turn.
-    second: u32,
-    /// Bytes owed to all connections.
-    owed: usize,
-    /// Bytes of input that are buffered for all connections.
-    buffered: usize,
-    spares: Spares,
     mailbox: Mailbox<M>,
     mail: Receiver<M>,
-    /// Accepting has failed; not to be tried again before then.
-    accept_after: Option<Instant>,
 }
 
 impl<R: Role, M> Reactor<R, M> {
@@ -197,23 +89,10 @@ impl<R: Role, M> Reactor<R, M> {
         Ok(Reactor {
             poll,
             edges: Events::with_capacity(EVENTS),
-            listeners: Vec::new(),
-            connections: Connections::new(),
-            made: 0,
-            events: VecDeque::new(),
-            ready: VecDeque::new(),
-            dirty: Vec::new(),
-            doomed: Vec::new(),
-            timers: Timers::default(),
-            idle: None,
+            lifecycle: Lifecycle::new(),
             started: Instant::now(),
-            second: 0,
-            owed: 0,
-            buffered: 0,
-            spares: Spares::new(),
             mailbox,
             mail,
-            accept_after: None,
         })
     }
 
@@ -228,35 +107,40 @@ impl<R: Role, M> Reactor<R, M> {
         role: R,
         limits: Limits,
     ) -> io::Result<SocketAddr> {
-        let mut socket = TcpListener::bind(address)?;
-        rustix::net::listen(&socket, BACKLOG)?; // once more, for mio asks for few
-        let token = Token(LISTENERS_FROM + self.listeners.len());
-        assert!(token < WAKER, "a reactor has few listeners");
-        self.poll
-            .registry()
-            .register(&mut socket, token, Interest::READABLE)?;
-        let bound = socket.local_addr()?;
-        self.listeners.push(Listener {
-            socket,
-            role,
-            limits,
-            taken: 0,
-            open: 0,
-            owed: false,
-            full: false,
-        });
-        Ok(bound)
+        let registry = self.poll.registry();
+        let first = LISTENERS_FROM;
+        self.lifecycle
+            .listeners
+            .listen(registry, first, address, role, limits)
+    }
+
+    /// Listens at each address to which `address` leads, a host name or an IP address with a port.
+    ///
+    /// # Errors
+    /// Why nothing is bound: those of the resolver, or of the first address.
+    pub fn listen_at(&mut self, address: &str, role: R, limits: Limits) -> io::Result<Listening> {
+        let mut listening = Listening::default();
+        for address in listeners::addresses(address)? {
+            match self.listen(address, role, limits) {
+                Ok(bound) => listening.bound.push(bound),
+                Err(error) => listening.failed.push((address, error)),
+            }
+        }
+        match listening.bound.is_empty() {
+            true => Err(listening.failed.remove(0).1),
+            false => Ok(listening),
+        }
     }
 
     /// Closes connections of `role` on which no byte has moved for `limit`, in whole seconds, if
-    /// they are owed nothing and are not paused.
+    /// nothing is pending for them and they are not paused.
     pub fn close_idle(&mut self, role: R, limit: Duration) {
-        self.idle = Some(Idle::new(role, limit, Instant::now()));
+        self.lifecycle.idle = Some(Idle::new(role, limit, Instant::now()));
     }
 
     /// Closes all listeners.
     pub fn stop_listening(&mut self) {
-        self.listeners.clear();
+        self.lifecycle.listeners.close();
     }
 
     /// Dials `address`; [`Event::Made`] or [`Event::Lost`] follows.
@@ -264,30 +148,14 @@ impl<R: Role, M> Reactor<R, M> {
     /// # Errors
     /// The kernel's, if the dial cannot even begin.
     pub fn connect(&mut self, address: SocketAddr, role: R) -> io::Result<ConnectionId> {
-        let stream = TcpStream::connect(address)?;
-        self.insert(stream, address, role, State::Dialling)
-    }
-
-    fn insert(
-        &mut self,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        role: R,
-        state: State,
-    ) -> io::Result<ConnectionId> {
-        let entry = self.connections.vacant_entry();
-        let slot = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(&mut stream, Token(slot), interest)?;
-        self.made += 1;
-        let serial = self.made;
-        let id = ConnectionId { serial, slot };
-        let mut connection = Connection::new(id, role, peer, stream, state);
-        connection.moved = self.second;
-        entry.insert(connection);
-        Ok(id)
+        let transport = Transport::dial(address)?;
+        self.lifecycle.insert(
+            self.poll.registry(),
+            transport,
+            address,
+            role,
+            State::Dialling,
+        )
     }
 
     /// Where other threads leave mail.
@@ -302,110 +170,43 @@ impl<R: Role, M> Reactor<R, M> {
 
     /// What a connection is for, as long as it is there.
     pub fn role(&self, id: ConnectionId) -> Option<R> {
-        self.connections.get(id).map(|connection| connection.role)
+        self.lifecycle
+            .connections
+            .get(id)
+            .map(|connection| connection.role)
     }
 
     /// The address at the other end.
     pub fn peer(&self, id: ConnectionId) -> Option<SocketAddr> {
-        self.connections.get(id).map(|connection| connection.peer)
+        self.lifecycle
+            .connections
+            .get(id)
+            .map(|connection| connection.peer)
     }
 
     /// Whether no connection is left but those about to be freed, and nothing is left to be told.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.connections.len() == self.doomed.len()
+        self.lifecycle.is_over()
     }
 
     /// How many connections of `role`, which a listener has, are open and not about to close: who has
     /// said its last and waits for an answer still counts.
     pub fn open_len(&self, role: R) -> usize {
-        let listener = self.listeners.iter().find(|listener| listener.role == role);
-        listener.map_or(0, |listener| listener.open)
-    }
-
-    /// Notes that a connection of `role` has become open, or no longer is.
-    fn count_open(&mut self, role: R, open: bool) {
-        let listener = self.listeners.iter_mut().find(|l| l.role == role);
-        match listener {
-            Some(listener) if open => listener.open += 1,
-            Some(listener) => listener.open -= 1,
-            None => {} // dialled, or it listens no longer
-        }
+        self.lifecycle.listeners.open_len(role)
     }
 
     /// The names of all connections of `role`.
     pub fn ids(&self, role: R) -> Vec<ConnectionId> {
-        let with_role = self.connections.iter().filter(|c| c.role == role);
+        let with_role = self.lifecycle.connections.iter().filter(|c| c.role == role);
         with_role.map(|connection| connection.id).collect()
     }
 
     // ---- the turn
 
-    /// Writes what has been queued, as far as the sockets take it.
+    /// Writes what has been queued, as far as the sockets take it, and closes connections where all output
+    /// or all input is full.
     pub fn flush(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for id in dirty.drain(..) {
-            self.flush_one(id);
-        }
-        self.dirty = dirty; // its memory serves the next turn
-        if self.owed > OUTPUT_ALL_BYTES_MAX {
-            self.give_up_readers(Instant::now());
-        }
-        if self.buffered > INPUT_ALL_BYTES_MAX {
-            self.give_up_fullest();
-        }
-    }
-
-    /// Closes connections until there is room again: those that do not read, the longest first, then
-    /// those that are owed the most. Somebody must pay, and it shall not be who reads what little it is
-    /// owed.
-    fn give_up_readers(&mut self, now: Instant) {
-        let most = OUTPUT_ALL_BYTES_MAX >> 20;
-        let long_unread = |(deadline, id): (Instant, ConnectionId)| {
-            let owes = self.connections.get(id).is_some_and(Connection::owes);
-            (owes && deadline + UNREAD_MAX <= now + STALL_MAX).then_some(id)
-        };
-        let unread: Vec<_> = self.timers.iter().filter_map(long_unread).collect();
-        let why = format!("over {most} MiB were owed to all, and it had long taken none");
-        for id in unread {
-            if self.owed > OUTPUT_ALL_BYTES_MAX {
-                self.doom(id, why.clone());
-            }
-        }
-        if self.owed > OUTPUT_ALL_BYTES_MAX {
-            let owing = self.connections.iter().filter(|c| c.owes());
-            let mut owing: Vec<_> = owing.map(|c| (c.output.len(), c.id)).collect();
-            owing.sort_unstable_by(|one, other| other.cmp(one)); // of equals the last to come first
-            for (bytes, id) in owing {
-                if self.owed <= OUTPUT_ALL_BYTES_LEFT {
-                    break;
-                }
-                let reason =
-                    format!("over {most} MiB were owed to all, {bytes} bytes of it to this one");
-                self.doom(id, reason);
-            }
-        }
-        let text = format!("over {most} MiB of replies wait to be read");
-        self.events.push_back(Event::OutputFull(text));
-    }
-
-    /// Closes the connections of whose input the most is buffered, until there is room for a while.
-    /// Somebody must pay for lines that do not end, and it shall not be those whose lines do.
-    fn give_up_fullest(&mut self) {
-        let buffering = self.connections.iter().filter(|c| !c.input.is_empty());
-        let mut buffering: Vec<_> = buffering.map(|c| (c.input.held(), c.id)).collect();
-        buffering.sort_unstable_by(|one, other| other.cmp(one)); // of equals the last to come first
-        let most = INPUT_ALL_BYTES_MAX >> 20;
-        for (bytes, id) in buffering {
-            if self.buffered <= INPUT_ALL_BYTES_LEFT {
-                break;
-            }
-            let reason = format!(
-                "over {most} MiB of unhandled input were buffered, {bytes} bytes of it its own"
-            );
-            self.doom(id, reason);
-        }
-        let text = format!("over {most} MiB of lines have no end or have to wait");
-        self.events.push_back(Event::InputFull(text));
+        self.lifecycle.flush();
     }
 
     /// Frees what is done, then sleeps until an edge, a letter, or `wake_at`; not at all if
@@ -414,13 +215,23 @@ impl<R: Role, M> Reactor<R, M> {
     /// # Errors
     /// The poll's: nothing can go on then.
     pub fn turn(&mut self, wake_at: Option<Instant>) -> io::Result<()> {
-        self.free();
-        let busy = !self.ready.is_empty() || !self.events.is_empty() || self.may_accept();
+        self.lifecycle.free(self.poll.registry());
+        let may_accept = self
+            .lifecycle
+            .listeners
+            .may_accept(self.lifecycle.connections.len());
+        let busy =
+            !self.lifecycle.ready.is_empty() || !self.lifecycle.events.is_empty() || may_accept;
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
-            let own = self.timers.next().into_iter().chain(self.accept_after);
-            let idle = self.idle.as_ref().map(Idle::next);
+            let own = self
+                .lifecycle
+                .timers
+                .next()
+                .into_iter()
+                .chain(self.lifecycle.listeners.timeout());
+            let idle = self.lifecycle.idle.as_ref().map(Idle::next);
             let next = own.chain(idle).chain(wake_at).min();
             next.map(|at| at.saturating_duration_since(Instant::now()))
         };
@@ -436,367 +247,53 @@ impl<R: Role, M> Reactor<R, M> {
             match edge.token() {
                 WAKER => {} // the mail is looked at each turn
                 Token(at) if at >= LISTENERS_FROM => {
-                    if let Some(listener) = self.listeners.get_mut(at - LISTENERS_FROM) {
-                        listener.owed = true;
-                    }
+                    self.lifecycle.listeners.note_edge(at - LISTENERS_FROM)
                 }
-                Token(slot) => self.note(slot, edge),
+                Token(slot) => self.lifecycle.note(slot, edge),
             }
         }
         self.edges = edges;
         let now = Instant::now();
-        self.second = u32::try_from((now - self.started).as_secs()).unwrap_or(u32::MAX);
-        self.accept();
-        self.expire(now);
+        self.lifecycle.second = u32::try_from((now - self.started).as_secs()).unwrap_or(u32::MAX);
+        self.lifecycle.accept(self.poll.registry(), now);
+        self.lifecycle.expire(now);
         if told < EVENTS {
-            self.lose_idle(now); // otherwise the kernel may have more to tell of them
+            self.lifecycle.lose_idle(now); // otherwise the kernel may have more to tell of them
         }
         Ok(())
-    }
-
-    /// Notes what the kernel says of a connection. It cannot be of an earlier one in the same
-    /// slot: connections are freed only before the poll.
-    fn note(&mut self, slot: usize, edge: &Edge) {
-        let Some(connection) = self.connections.at_mut(slot) else {
-            return;
-        };
-        let (id, role) = (connection.id, connection.role);
-        if connection.state == State::Dialling {
-            match connection.finish_dial() {
-                Ok(false) => return, // a spurious edge: wait on
-                Err(error) => return self.doom(id, format!("the dial failed: {error}")),
-                Ok(true) => {
-                    connection.state = State::Open;
-                    let _ = connection.stream.set_nodelay(true);
-                    self.events.push_back(Event::Made(id, role));
-                }
-            }
-        }
-        let Some(connection) = self.connections.at_mut(slot) else {
-            return;
-        };
-        if edge.is_error() {
-            return self.peer_gone(id, "reset");
-        }
-        connection.read_closed |= edge.is_read_closed();
-        if edge.is_writable() && !connection.output.is_empty() {
-            self.mark_dirty(id);
-        }
-        if edge.is_readable() || edge.is_read_closed() {
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.readable = true;
-            }
-            self.mark_ready(id);
-        }
-    }
-
-    fn may_accept(&self) -> bool {
-        (0..self.listeners.len()).any(|index| self.may_accept_at(index))
-    }
-
-    fn may_accept_at(&self, index: usize) -> bool {
-        let listener = &self.listeners[index];
-        listener.owed && self.has_room(listener) && self.accept_after.is_none()
-    }
-
-    fn has_room(&self, listener: &Listener<R>) -> bool {
-        let Limits { all, own } = listener.limits;
-        self.connections.len() < all && listener.taken < own
-    }
-
-    fn accept(&mut self) {
-        if self.accept_after.is_some_and(|at| at <= Instant::now()) {
-            self.accept_after = None;
-        }
-        for index in 0..self.listeners.len() {
-            for _ in 0..ACCEPT_BUDGET {
-                if !self.may_accept_at(index) {
-                    break;
-                }
-                self.accept_one(index);
-            }
-            let full = self.listeners[index].owed && !self.has_room(&self.listeners[index]);
-            if full && !self.listeners[index].full {
-                let Limits { all, own } = self.listeners[index].limits;
-                let open = own.min(all);
-                let text =
-                    format!("{open} are open, the most that the limit of files (ulimit -n) allows");
-                self.events.push_back(Event::AcceptFailed(text));
-            }
-            self.listeners[index].full = full;
-        }
-    }
-
-    fn accept_one(&mut self, index: usize) {
-        let listener = &mut self.listeners[index];
-        let role = listener.role;
-        match listener.socket.accept() {
-            Ok((stream, peer)) => {
-                let _ = stream.set_nodelay(true); // replies are gathered here, not in the kernel
-                let _ = keep_alive(&stream); // without it a vanished phone stays until we speak
-                match self.insert(stream, peer, role, State::Open) {
-                    Ok(id) => {
-                        self.listeners[index].taken += 1;
-                        self.count_open(role, true);
-                        self.events.push_back(Event::Made(id, role));
-                    }
-                    Err(error) => self.accept_failed(&error),
-                }
-            }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => listener.owed = false,
-                // One peer's trouble, not ours: it has gone again before we came.
-                ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                ErrorKind::ConnectionReset | ErrorKind::TimedOut => {}
-                _ => self.accept_failed(&error),
-            },
-        }
-    }
-
-    fn accept_failed(&mut self, error: &io::Error) {
-        self.accept_after = Some(Instant::now() + ACCEPT_RETRY);
-        self.events
-            .push_back(Event::AcceptFailed(error.to_string()));
-    }
-
-    fn expire(&mut self, now: Instant) {
-        while let Some(id) = self.timers.due(now) {
-            let Some(connection) = self.connections.get_mut(id) else {
-                continue;
-            };
-            connection.deadline = None;
-            let reason = match &connection.state {
-                State::Lingering(reason) => reason.clone(),
-                _ => format!("took no bytes for {} seconds", STALL_MAX.as_secs()),
-            };
-            self.doom(id, reason);
-        }
-    }
-
-    /// Closes those of a slice of the connections that have been silent for too long.
-    fn lose_idle(&mut self, now: Instant) {
-        let Some(idle) = &mut self.idle else { return };
-        let (role, slots) = (idle.role, idle.due(self.connections.capacity(), now));
-        let mut over = Vec::new();
-        for slot in slots {
-            if let Some(connection) = self.connections.at(slot)
-                && connection.role == role
-                && connection.is_quiet()
-                && idle.is_over(connection.moved, self.second)
-            {
-                over.push(connection.id);
-            }
-        }
-        let reason = format!("silent for {} seconds", idle.limit.as_secs());
-        for id in over {
-            self.lose(id, &reason);
-        }
-    }
-
-    fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            self.timers.set(id, connection.deadline, deadline);
-            connection.deadline = deadline;
-        }
-    }
-
-    fn mark_ready(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id)
-            && !connection.ready
-        {
-            connection.ready = true;
-            self.ready.push_back(id);
-        }
-    }
-
-    fn mark_dirty(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id)
-            && !connection.dirty
-        {
-            connection.dirty = true;
-            self.dirty.push(id);
-        }
-    }
-
-    fn flush_one(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        connection.dirty = false;
-        if matches!(connection.state, State::Dialling | State::Doomed(_)) {
-            return;
-        }
-        let before = connection.output.len();
-        let flushed = connection.flush(&mut self.spares);
-        let left = connection.output.len();
-        self.owed -= before - left;
-        if left < before {
-            connection.moved = self.second;
-        }
-        match flushed {
-            Ok(Flushed::All) => {
-                let (paused, losing) = (connection.paused, connection.state.clone());
-                if connection.deadline.is_some() {
-                    self.set_deadline(id, None);
-                }
-                match losing {
-                    State::Losing(reason) => self.linger(id, reason),
-                    _ if paused => self.mark_ready(id),
-                    _ => {}
-                }
-            }
-            Ok(Flushed::Awaiting) => {
-                let resume = connection.paused && left < OUTPUT_BYTES_MAX / 2;
-                if connection.deadline.is_some() {
-                    self.set_deadline(id, None); // its peer does take what it is sent
-                }
-                if resume {
-                    self.mark_ready(id);
-                }
-            }
-            Ok(Flushed::Blocked(taken)) => {
-                let resume = connection.paused && left < OUTPUT_BYTES_MAX / 2;
-                if taken > 0 || connection.deadline.is_none() {
-                    self.set_deadline(id, Some(Instant::now() + STALL_MAX));
-                }
-                if resume {
-                    self.mark_ready(id);
-                }
-            }
-            Err(error) => self.peer_gone(id, &error.to_string()),
-        }
-    }
-
-    /// The peer takes nothing any more. What it had said before, and the kernel still holds, is
-    /// read to its end, which tells the rest; unless its owner does not want it for now.
-    fn peer_gone(&mut self, id: ConnectionId, reason: &str) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        if !connection.is_open() || connection.paused || connection.ended {
-            return self.doom(id, reason.to_owned());
-        }
-        connection.gone = true;
-        self.owed -= connection.output.len();
-        connection.output.clear();
-        connection.readable = true;
-        connection.read_closed = true;
-        self.mark_ready(id);
-    }
-
-    fn linger(&mut self, id: ConnectionId, reason: String) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        connection.end_output();
-        if connection.ended {
-            return self.doom(id, reason);
-        }
-        connection.state = State::Lingering(reason);
-        self.set_deadline(id, Some(Instant::now() + LINGER));
-        self.mark_ready(id);
-    }
-
-    /// The one place where a connection's end is settled; it is freed before the next poll.
-    fn doom(&mut self, id: ConnectionId, reason: String) {
-        self.set_deadline(id, None);
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        if matches!(connection.state, State::Doomed(_)) {
-            return;
-        }
-        let made = connection.state != State::Dialling;
-        let role = connection.role;
-        let open = connection.counts_as_open();
-        self.owed -= connection.output.len();
-        connection.output.clear();
-        connection.input.clear();
-        connection.count_buffered(&mut self.buffered);
-        connection.state = State::Doomed(reason.clone());
-        if open {
-            self.count_open(role, false);
-        }
-        self.doomed.push(id);
-        self.events.push_back(Event::Lost {
-            id,
-            role,
-            made,
-            reason,
-        });
-    }
-
-    /// The one place where a connection is freed.
-    fn free(&mut self) {
-        while let Some(id) = self.doomed.pop() {
-            let mut connection = self.connections.remove(id);
-            debug_assert!(connection.output.is_empty(), "it was settled before");
-            debug_assert!(connection.input.is_empty(), "it was settled before");
-            let role = connection.role;
-            if let Some(listener) = self.listeners.iter_mut().find(|l| l.role == role) {
-                listener.taken -= 1;
-            }
-            let _ = self.poll.registry().deregister(&mut connection.stream);
-            self.accept_after = None; // a descriptor is free again
-        }
-        debug_assert!(self.owed + self.buffered == 0 || !self.connections.is_empty());
     }
 
     // ---- what happened
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event<R>> {
-        self.events.pop_front()
+        self.lifecycle.events.pop_front()
     }
 
     /// How many connections have something to be served: serve so many, then let the others wait
     /// for the next turn.
     pub fn ready_len(&self) -> usize {
-        self.ready.len()
+        self.lifecycle.ready.len()
     }
 
     /// How many bytes each of those that are ready now may have read in this turn, if all are
     /// alike; its owner may give some of them up to [`READ_BYTES_MAX`].
     pub fn read_quota(&self) -> usize {
-        read_quota(self.ready.len())
+        read_quota(self.lifecycle.ready.len())
     }
 
     /// Takes the next in the queue; `None` if it has nothing for its owner, so that one that is
     /// being closed and still talks has its turn like the others, and no more.
     pub fn poll_ready(&mut self) -> Option<(ConnectionId, R)> {
-        let id = self.ready.pop_front()?;
-        let connection = self.connections.get_mut(id)?;
+        let id = self.lifecycle.ready.pop_front()?;
+        let connection = self.lifecycle.connections.get_mut(id)?;
         connection.ready = false;
         match connection.state {
             State::Open => return Some((id, connection.role)),
-            State::Losing(_) | State::Lingering(_) => self.discard(id),
+            State::Losing(_) | State::Lingering(_) => self.lifecycle.discard(id),
             State::Dialling | State::Doomed(_) => {}
         }
         None
-    }
-
-    /// Throws away what a connection that is being closed still says.
-    fn discard(&mut self, id: ConnectionId) {
-        let mut bytes = [0; 4096];
-        let mut budget = READ_BYTES_MAX / bytes.len();
-        loop {
-            let Some(connection) = self.connections.get_mut(id) else {
-                return;
-            };
-            match connection.read(&mut bytes) {
-                Ok(Received::Bytes(_)) if budget > 0 => budget -= 1,
-                Ok(Received::Bytes(_)) => return self.mark_ready(id),
-                Ok(Received::Drained) => return,
-                Ok(Received::End) => {
-                    if let State::Lingering(reason) = &connection.state {
-                        let reason = reason.clone();
-                        self.doom(id, reason);
-                    }
-                    return;
-                }
-                Err(error) => return self.doom(id, error.to_string()),
-            }
-        }
     }
 
     /// Lets `decode` go on with a connection's input: its codec, and what is buffered. `None` if it has
@@ -806,20 +303,24 @@ impl<R: Role, M> Reactor<R, M> {
         id: ConnectionId,
         decode: impl FnOnce(&mut R::Codec, &mut Input) -> T,
     ) -> Option<T> {
-        let connection = self.connections.get_mut(id)?;
+        let connection = self.lifecycle.connections.get_mut(id)?;
         let decoded = decode(&mut connection.codec, &mut connection.input);
-        connection.count_buffered(&mut self.buffered);
+        connection.count_buffered(&mut self.lifecycle.buffered);
         Some(decoded)
     }
 
     /// Whether a connection is there and not about to be closed.
     pub fn is_open(&self, id: ConnectionId) -> bool {
-        self.connections.get(id).is_some_and(Connection::is_open)
+        self.lifecycle
+            .connections
+            .get(id)
+            .is_some_and(Connection::is_open)
     }
 
     /// Whether a connection is open and its peer takes what it is sent: only then may that grow.
     pub fn takes_replies(&self, id: ConnectionId) -> bool {
-        self.connections
+        self.lifecycle
+            .connections
             .get(id)
             .is_some_and(|c| c.is_open() && c.output.len() < OUTPUT_BYTES_MAX)
     }
@@ -829,47 +330,53 @@ impl<R: Role, M> Reactor<R, M> {
     /// [`Reactor::resume`] says so. Of one that is about to close nothing is buffered; one whose peer
     /// takes nothing any more is closed.
     pub fn pause(&mut self, id: ConnectionId, rest: &[u8]) {
-        let Some(connection) = self.connections.get_mut(id) else {
+        let Some(connection) = self.lifecycle.connections.get_mut(id) else {
             return;
         };
         if connection.gone {
             // Nobody waits for what its lines are answered.
-            return self.doom(id, "reset before its lines were handled".to_owned());
+            return self
+                .lifecycle
+                .doom(id, "reset before its lines were handled".to_owned());
         }
         if connection.is_open() {
             connection.input.push(rest);
-            connection.count_buffered(&mut self.buffered);
+            connection.count_buffered(&mut self.lifecycle.buffered);
             connection.paused = true;
         }
     }
 
     /// Lets a connection be served again, now or next turn.
     pub fn resume(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id) {
+        if let Some(connection) = self.lifecycle.connections.get_mut(id) {
             connection.paused = false;
-            self.mark_ready(id);
+            self.lifecycle.mark_ready(id);
         }
     }
 
     /// Reads once, for a connection that was ready. If there may be more it is ready again, behind
     /// all others; if the read fails it is lost.
     pub fn read(&mut self, id: ConnectionId, room: &mut [u8]) -> Received {
-        let connection = self.connections.get_mut(id);
+        let connection = self.lifecycle.connections.get_mut(id);
         let Some(connection) = connection.filter(|connection| connection.is_open()) else {
             return Received::Drained;
         };
         connection.paused = false;
         match connection.read(room) {
             Ok(Received::Bytes(n)) => {
-                connection.moved = self.second;
-                if connection.readable {
-                    self.mark_ready(id);
+                connection.moved = self.lifecycle.second;
+                if connection.transport.is_readable() {
+                    self.lifecycle.mark_ready(id);
                 }
                 Received::Bytes(n)
             }
+            Ok(Received::End) if connection.reset => {
+                self.lifecycle.doom(id, "reset".to_owned());
+                Received::Drained
+            }
             Ok(fill) => fill,
             Err(error) => {
-                self.doom(id, error.to_string());
+                self.lifecycle.doom(id, error.to_string());
                 Received::Drained
             }
         }
@@ -879,338 +386,77 @@ impl<R: Role, M> Reactor<R, M> {
 
     /// Queues bytes; they leave at the next flush.
     pub fn send(&mut self, id: ConnectionId, parts: &[&[u8]]) {
-        if let Some(connection) = self.connections.get_mut(id)
+        if let Some(connection) = self.lifecycle.connections.get_mut(id)
             && connection.takes_output()
         {
             let before = connection.output.len();
-            connection.output.push(parts, &mut self.spares);
-            self.owed += connection.output.len() - before;
-            self.mark_dirty(id);
+            connection.output.push(parts, &mut self.lifecycle.pool);
+            self.lifecycle.pending += connection.output.len() - before;
+            self.lifecycle.mark_dirty(id);
         }
     }
 
-    /// Keeps a place for a reply that comes later: what is sent from now on stays behind it.
-    pub fn reserve(&mut self, id: ConnectionId, reply: ReplyId) {
-        if let Some(connection) = self.connections.get_mut(id)
+    /// Reserves the place of a reply that begins with the parts of `head`, and whose rest comes later:
+    /// nothing of it leaves before, nor what is sent from now on.
+    pub fn reserve(&mut self, id: ConnectionId, reply: ReplyId, head: &[&[u8]]) {
+        if let Some(connection) = self.lifecycle.connections.get_mut(id)
             && connection.takes_output()
         {
-            connection.output.reserve(reply);
+            let before = connection.output.len();
+            connection.output.reserve(reply, head);
+            self.lifecycle.pending += connection.output.len() - before;
         }
     }
 
-    /// Puts `bytes`, which others may be sent too, in the place that was kept for them.
-    pub fn fill(&mut self, id: ConnectionId, reply: ReplyId, bytes: Arc<[u8]>) {
-        if let Some(connection) = self.connections.get_mut(id) {
+    /// Completes a reply whose place was reserved with `body`, which others may be sent too, and `tail`.
+    pub fn fill(&mut self, id: ConnectionId, reply: ReplyId, body: Arc<[u8]>, tail: &[u8]) {
+        if let Some(connection) = self.lifecycle.connections.get_mut(id) {
             let (before, open, role) = (
                 connection.output.len(),
                 connection.counts_as_open(),
                 connection.role,
             );
-            connection.output.fill(reply, bytes);
-            self.owed += connection.output.len() - before;
+            connection.output.fill(reply, body, tail);
+            self.lifecycle.pending += connection.output.len() - before;
             if open && !connection.counts_as_open() {
-                self.count_open(role, false);
+                self.lifecycle.listeners.closed(role);
             }
-            self.mark_dirty(id);
+            self.lifecycle.mark_dirty(id);
         }
     }
 
     /// How many bytes a connection would still take before it is over [`OUTPUT_BYTES_MAX`].
     pub fn room(&self, id: ConnectionId) -> usize {
-        self.connections
+        self.lifecycle
+            .connections
             .get(id)
             .map_or(0, |c| OUTPUT_BYTES_MAX.saturating_sub(c.output.len()))
     }
 
-    /// Stops reading at once, writes what is owed, replies that are awaited included, then closes.
+    /// Lets all connections of `role` wait: nothing is read from them, and nothing leaves that is queued for
+    /// them, until [`Reactor::ungate`]. They may be lost meanwhile.
+    pub fn gate(&mut self, role: R) {
+        self.lifecycle.gate(role);
+    }
+
+    /// Lets connections of `role` be served again.
+    pub fn ungate(&mut self, role: R) {
+        self.lifecycle.ungate(role);
+    }
+
+    /// Stops reading at once, writes what is pending, replies that come later included, then closes.
     pub fn lose(&mut self, id: ConnectionId, reason: &str) {
-        if let Some(connection) = self.connections.get_mut(id)
-            && connection.is_open()
-        {
-            connection.state = State::Losing(reason.to_owned());
-            connection.input.clear();
-            connection.count_buffered(&mut self.buffered);
-            let (role, open) = (connection.role, connection.counts_as_open());
-            if !open {
-                self.count_open(role, false);
-            }
-            self.mark_dirty(id); // with nothing owed the flush finds it done
-        }
+        self.lifecycle.lose(id, reason);
     }
 
     /// Closes without waiting.
     pub fn abort(&mut self, id: ConnectionId, reason: &str) {
-        self.doom(id, reason.to_owned());
+        self.lifecycle.doom(id, reason.to_owned());
     }
-}
-
-/// RFC 9293, section 3.8.4: a connection whose other end has vanished is found out at last.
-fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
-    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
-    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
-    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
-    sockopt::set_socket_keepalive(stream, true)
 }
 
 /// How many bytes each of `ready` connections may have read in a turn.
 fn read_quota(ready: usize) -> usize {
     let quota = TURN_BUDGET_BYTES / ready.max(1);
     quota.clamp(READ_QUOTA_BYTES_MIN, READ_BYTES_MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-    use std::net::{Ipv4Addr, TcpStream as Peer};
-
-    /// What all connections are for.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    struct OneRole;
-
-    impl Role for OneRole {
-        type Codec = ();
-
-        fn codec(self) {}
-    }
-
-    const TEN: Limits = Limits { all: 10, own: 10 };
-
-    /// A kernel that has no room for a connection drops its SYN, which is sent again after a second, two
-    /// more, four more.
-    const BURST_WITHIN: Duration = Duration::from_secs(5);
-
-    /// A reactor with one connection of [`OneRole`], and the peer's end of that.
-    fn one_connection() -> (Reactor<OneRole, ()>, ConnectionId, Peer) {
-        let mut reactor = Reactor::new().expect("the kernel gives a poll");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = reactor.listen(any, OneRole, TEN).expect("a port is free");
-        let peer = Peer::connect(bound).expect("it listens");
-        loop {
-            reactor.turn(None).expect("the poll works");
-            if let Some(Event::Made(id, OneRole)) = reactor.poll_event() {
-                return (reactor, id, peer);
-            }
-        }
-    }
-
-    /// So many more connections to the same, and the peers' ends.
-    fn more_connections(
-        reactor: &mut Reactor<OneRole, ()>,
-        count: usize,
-    ) -> (Vec<ConnectionId>, Vec<Peer>) {
-        let bound = reactor.listeners[0].socket.local_addr();
-        let bound = bound.expect("it listens");
-        let (mut ids, mut peers) = (Vec::new(), Vec::new());
-        while ids.len() < count {
-            peers.push(Peer::connect(bound).expect("it listens"));
-            reactor.turn(None).expect("the poll works");
-            while let Some(event) = reactor.poll_event() {
-                match event {
-                    Event::Made(id, OneRole) => ids.push(id),
-                    event => panic!("unexpected: {event:?}"),
-                }
-            }
-        }
-        (ids, peers)
-    }
-
-    fn lost(reactor: &mut Reactor<OneRole, ()>) -> Option<String> {
-        match reactor.poll_event() {
-            Some(Event::Lost { reason, .. }) => Some(reason),
-            Some(event) => panic!("unexpected: {event:?}"),
-            None => None,
-        }
-    }
-
-    #[test]
-    fn a_burst_of_connections_is_made_before_any_is_taken() {
-        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
-        let most: usize = most.map_or(128, |text| text.trim().parse().expect("a number"));
-        let mut reactor = Reactor::<OneRole, ()>::new().expect("the kernel gives a poll");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = reactor.listen(any, OneRole, TEN).expect("a port is free");
-        let peers = (0..most.min(300)).map(|_| Peer::connect_timeout(&bound, BURST_WITHIN));
-        let peers: Result<Vec<_>, _> = peers.collect();
-        peers.expect("the kernel makes them all");
-    }
-
-    #[test]
-    fn a_turn_is_shared_among_those_who_are_ready() {
-        for (ready, quota) in [
-            (0, READ_BYTES_MAX),
-            (8, READ_BYTES_MAX),
-            (32, READ_BYTES_MAX),
-            (64, READ_BYTES_MAX / 2),
-            (1_024, 2_048),
-            (1_000_000, READ_QUOTA_BYTES_MIN),
-        ] {
-            assert_eq!(read_quota(ready), quota, "{ready} are ready");
-        }
-    }
-
-    #[test]
-    fn who_has_more_to_say_is_ready_again() {
-        use std::io::Write;
-        let (mut reactor, id, mut peer) = one_connection();
-        peer.write_all(&[b'x'; 5_000]).expect("the kernel takes it");
-        let mut read = 0;
-        while read < 5_000 {
-            reactor.turn(None).expect("the poll works");
-            assert_eq!(reactor.ready_len(), 1, "after {read} bytes");
-            assert_eq!(reactor.poll_ready(), Some((id, OneRole)));
-            if let Received::Bytes(n) = reactor.read(id, &mut [0; 999]) {
-                read += n;
-            }
-        }
-        assert_eq!((read, reactor.ready_len()), (5_000, 0));
-    }
-
-    #[test]
-    fn who_takes_nothing_for_five_minutes_is_given_up() {
-        let (mut reactor, id, mut peer) = one_connection();
-        let long: Arc<[u8]> = vec![b'x'; 64 << 20].into(); // more than any kernel takes
-        reactor.reserve(id, ReplyId(1));
-        reactor.fill(id, ReplyId(1), long);
-        reactor.flush();
-        let first = Instant::now();
-        reactor.expire(first + STALL_MAX - Duration::from_secs(10));
-        assert_eq!(lost(&mut reactor), None);
-        // It takes some, so its time begins anew.
-        let owed = reactor.owed;
-        let mut bytes = vec![0; 1 << 20];
-        while reactor.owed == owed {
-            let n = peer.read(&mut bytes).expect("there is more");
-            assert!(n > 0, "it is open");
-            reactor.turn(Some(Instant::now())).expect("the poll works");
-            reactor.flush();
-        }
-        let later = Instant::now();
-        reactor.expire(later + STALL_MAX - Duration::from_secs(10));
-        assert_eq!(lost(&mut reactor), None);
-        reactor.expire(later + STALL_MAX);
-        let reason = lost(&mut reactor).expect("it is given up");
-        assert_eq!(reason, "took no bytes for 300 seconds");
-        reactor.turn(Some(Instant::now())).expect("the poll works");
-        assert_eq!((reactor.owed, reactor.connections.len()), (0, 0));
-    }
-
-    #[test]
-    fn what_is_buffered_of_all_is_bounded_and_who_has_the_most_is_closed() {
-        let (mut reactor, little, _peer) = one_connection();
-        let (ids, _peers) = more_connections(&mut reactor, 3);
-        let mebibytes = |count: usize| vec![b'x'; count << 20];
-        reactor.pause(little, &mebibytes(1));
-        reactor.pause(ids[0], &mebibytes(80));
-        let line = mebibytes(100); // without an end
-        reactor.decode(ids[1], |_, input| input.push(&line));
-        reactor.pause(ids[2], &mebibytes(75));
-        assert_eq!(reactor.buffered, INPUT_ALL_BYTES_MAX);
-        reactor.flush();
-        assert_eq!(lost(&mut reactor), None, "there is just room enough");
-        reactor.pause(little, b"x");
-        reactor.flush();
-        let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB of unhandled input were buffered, 104857600 bytes of it its own";
-        assert_eq!(reason, want);
-        assert!(matches!(reactor.poll_event(), Some(Event::InputFull(_))));
-        assert_eq!(lost(&mut reactor), None);
-        assert_eq!(reactor.buffered, (156 << 20) + 1);
-        // What is handled counts no more, nor who has gone.
-        reactor.decode(little, |_, input| input.consume(input.len()));
-        assert_eq!(reactor.buffered, 155 << 20);
-        reactor.lose(ids[0], "enough");
-        reactor.pause(ids[0], &mebibytes(1));
-        reactor.abort(ids[2], "enough");
-        assert_eq!(reactor.buffered, 0);
-    }
-
-    #[test]
-    fn who_has_the_most_kept_back_is_given_up_before_who_reads() {
-        let (mut reactor, little, _peer) = one_connection();
-        let (ids, _peers) = more_connections(&mut reactor, 1);
-        let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
-        for (id, answers) in [(little, 1), (much, 3)] {
-            if id == much {
-                reactor.reserve(id, ReplyId(0)); // the other has just taken some
-            }
-            for answer in 1..=answers {
-                reactor.reserve(id, ReplyId(answer));
-                reactor.fill(id, ReplyId(answer), Arc::clone(&long));
-            }
-        }
-        assert_eq!(reactor.owed, OUTPUT_ALL_BYTES_MAX);
-        reactor.flush();
-        assert_eq!(lost(&mut reactor), None, "there is just room enough");
-        let taken = OUTPUT_ALL_BYTES_MAX - reactor.owed;
-        reactor.send(little, &[&vec![b'x'; taken + 1]]);
-        reactor.flush();
-        let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB were owed to all, 201326592 bytes of it to this one";
-        assert_eq!(reason, want);
-        assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
-        assert_eq!((lost(&mut reactor), reactor.owed), (None, (64 << 20) + 1));
-        assert!(reactor.is_open(little));
-    }
-
-    #[test]
-    fn who_has_long_taken_nothing_is_given_up_before_who_is_owed_more() {
-        let (mut reactor, slow, _peer) = one_connection();
-        let (ids, _peers) = more_connections(&mut reactor, 1);
-        let (long, much) = (Arc::<[u8]>::from(vec![b'x'; 64 << 20]), ids[0]);
-        reactor.reserve(much, ReplyId(0));
-        for (id, answers) in [(slow, 1), (much, 4)] {
-            for answer in 1..=answers {
-                reactor.reserve(id, ReplyId(answer));
-                reactor.fill(id, ReplyId(answer), Arc::clone(&long));
-            }
-        }
-        for id in [slow, much] {
-            reactor.flush_one(id);
-        }
-        assert!(reactor.owed > OUTPUT_ALL_BYTES_MAX);
-        reactor.give_up_readers(Instant::now() + UNREAD_MAX);
-        let reason = lost(&mut reactor).expect("one is given up");
-        let want = "over 256 MiB were owed to all, and it had long taken none";
-        assert_eq!(reason, want);
-        assert!(matches!(reactor.poll_event(), Some(Event::OutputFull(_))));
-        assert_eq!(
-            (lost(&mut reactor), reactor.owed),
-            (None, OUTPUT_ALL_BYTES_MAX)
-        );
-    }
-
-    #[test]
-    fn only_who_is_quiet_is_closed_for_being_silent() {
-        let (mut reactor, id, _peer) = one_connection();
-        reactor.close_idle(OneRole, Duration::from_secs(60));
-        let look = |reactor: &mut Reactor<OneRole, ()>, second| {
-            reactor.second = second;
-            let now = reactor.idle.as_ref().map(Idle::next).expect("it is set");
-            reactor.lose_idle(now);
-            reactor.is_open(id)
-        };
-        assert!(look(&mut reactor, 60), "not yet");
-        reactor.pause(id, b"");
-        assert!(look(&mut reactor, 1_000), "it is paused");
-        let connection = reactor.connections.get_mut(id).expect("it is there");
-        connection.paused = false;
-        connection.readable = true;
-        assert!(look(&mut reactor, 1_000), "it has said something");
-        let connection = reactor.connections.get_mut(id).expect("it is there");
-        connection.readable = false;
-        connection.moved = 940;
-        assert!(look(&mut reactor, 1_000), "it was just so long ago");
-        assert!(!look(&mut reactor, 1_001));
-        assert_eq!(reactor.open_len(OneRole), 0);
-    }
-
-    #[test]
-    fn a_connection_costs_what_the_readme_says() {
-        assert!(
-            size_of::<Connection<OneRole>>() <= 320,
-            "{}",
-            size_of::<Connection<OneRole>>()
-        );
-    }
 }

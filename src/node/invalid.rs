@@ -2,11 +2,22 @@
 //!
 //! `Node` asks only when `Command::parse` has refused a line, so this may take its time. Pure.
 
+use super::command::{BOUND_MAX, LINE_BYTES_MAX};
+use super::fields::fields;
 use super::location::Position;
-use super::protocol::{BOUND_MAX, LINE_BYTES_MAX, fields};
 use crate::time::Timestamp;
 
 const _: () = assert!(BOUND_MAX == 100 && LINE_BYTES_MAX == 65_536); // as the texts say
+
+/// What is wrong with a request of HTTP.
+pub const HTTP_REQUEST: &str = "an HTTP request, on the port of the line protocol";
+
+/// What is wrong with a line that is longer than any may be.
+pub const OVERLONG: &str = "the line is longer than 65536 bytes";
+
+/// So many of a line's last bytes tell [`ends_as_http_request`] enough: ` HTTP/1.1`, CR, and some more
+/// white space.
+pub const END_BYTES: usize = 16;
 
 /// What is wrong with a line that is no command.
 pub fn reason(line: &[u8]) -> &'static str {
@@ -21,7 +32,7 @@ pub fn reason(line: &[u8]) -> &'static str {
         (b"WHATSAT", [_, radius, bound]) => reason_of_question(radius, bound),
         (b"WHATSAT", _) => "WHATSAT has three operands: client, radius in km, bound",
         (b"AT" | b"HELLO" | b"MARK" | b"BYE", _) => "a line between servers, on the client port",
-        _ if is_http_request(line) => "an HTTP request, on the port of the line protocol",
+        _ if is_http_request(line) => HTTP_REQUEST,
         _ => "the command is neither IAMAT nor WHATSAT",
     }
 }
@@ -34,7 +45,7 @@ fn reason_of_report(position: &[u8], time: &[u8]) -> &'static str {
         None => {
             "the time is not POSIX seconds: 1 to 18 digits, then perhaps a point and 1 to 9 digits"
         }
-        Some(_) => "the line is longer than 65536 bytes",
+        Some(_) => OVERLONG,
     }
 }
 
@@ -87,14 +98,22 @@ pub fn is_http_request(line: &[u8]) -> bool {
     let mut fields = fields(line);
     let (method, _target, version) = (fields.next(), fields.next(), fields.next());
     let is_method = method.is_some_and(|method| method.iter().all(|b| b.is_ascii_alphabetic()));
-    let version = version.and_then(|version| version.strip_prefix(b"HTTP/1."));
-    let is_version = version.is_some_and(|minor| matches!(minor, [b'0'..=b'9']));
-    is_method && is_version && fields.next().is_none()
+    is_method && version.is_some_and(is_http_version) && fields.next().is_none()
+}
+
+/// Whether a line that is too long to be buffered ends as the request line of HTTP/1 does. `end` is its
+/// last [`END_BYTES`] bytes. A web page chooses the target, and may choose a long one.
+pub fn ends_as_http_request(end: &[u8]) -> bool {
+    fields(end).last().is_some_and(is_http_version)
+}
+
+fn is_http_version(field: &[u8]) -> bool {
+    matches!(field.strip_prefix(b"HTTP/1."), Some([b'0'..=b'9']))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::protocol::Command;
+    use super::super::command::Command;
     use super::*;
 
     #[test]
@@ -161,6 +180,25 @@ mod tests {
             (b"", false),
         ] {
             assert_eq!(is_http_request(line), want, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_long_request_line_is_its_version() {
+        for (end, want) in [
+            (&b"xxxxxxx HTTP/1.1"[..], true),
+            (b"xxxxxx HTTP/1.0\r", true),
+            (b"xxxx\tHTTP/1.1 \r\r", true),
+            (b"xxxxxxx HTTP/2.0", false),
+            (b"xxxxxx HTTP/1.12", false),
+            (b"xxxxxxxxHTTP/1.1", false),
+            (b"xxxxxx HTTP/1.1x", false),
+            (b"xxx HTTP/1.1 x\r ", false),
+            (b"                ", false),
+        ] {
+            assert_eq!(end.len(), END_BYTES);
+            let shown = end.escape_ascii();
+            assert_eq!(ends_as_http_request(end), want, "{shown}");
         }
     }
 }

@@ -118,6 +118,16 @@ impl Links {
         }
     }
 
+    /// The link of the neighbour that presents itself to us with a line, if it is a hello that does.
+    pub fn presented_by(&self, line: &NeighbourLine<'_>) -> Option<LinkId> {
+        let NeighbourLine::Other(Ok(LinkLine::Hello(hello))) = line else {
+            return None;
+        };
+        let mut links = self.links.iter();
+        let link = links.find(|(_, link)| link.neighbour == hello.from);
+        link.filter(|_| hello.to == self.own).map(|(id, _)| *id)
+    }
+
     /// All connections between servers.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
         self.peers.iter().map(|(connection, _)| connection)

@@ -20,9 +20,9 @@ pub struct Position<'a> {
 impl<'a> Position<'a> {
     /// Reads `±DD[.d…]±DDD[.d…][/]`, latitude within ±90, longitude within ±180.
     pub fn parse(text: &'a [u8]) -> Option<Position<'a>> {
-        let longitude_at = degrees_within(text, 2, 90)?;
+        let longitude_at = degrees_within::<2>(text, 90)?;
         let longitude = &text[longitude_at..];
-        let end = degrees_within(longitude, 3, 180)?;
+        let end = degrees_within::<3>(longitude, 180)?;
         matches!(longitude[end..], [] | [b'/']).then_some(Position { text, longitude_at })
     }
 
@@ -43,31 +43,57 @@ impl<'a> Position<'a> {
     }
 }
 
-/// How much of the beginning of `text` is a sign, exactly `width` digits and an optional fraction.
+/// How much of the beginning of `text` is a sign, exactly `WIDTH` digits and an optional fraction.
 /// `None` if it does not begin so, or is more than `limit`.
-fn degrees_within(text: &[u8], width: usize, limit: u32) -> Option<usize> {
-    let Some((b'+' | b'-', magnitude)) = text.split_first() else {
-        return None;
-    };
-    let (whole, rest) = magnitude.split_at_checked(width)?;
-    let mut degrees = 0;
-    for digit in whole {
-        degrees = degrees * 10 + u32::from(digit.is_ascii_digit().then(|| digit - b'0')?);
+#[inline]
+fn degrees_within<const WIDTH: usize>(text: &[u8], limit: u32) -> Option<usize> {
+    let (&sign, rest) = text.split_first()?;
+    let (whole, rest) = rest.split_first_chunk::<WIDTH>()?;
+    let (mut degrees, mut is_strange) = (0, sign != b'+' && sign != b'-');
+    for digit in whole.map(|byte| byte.wrapping_sub(b'0')) {
+        is_strange |= digit > 9;
+        degrees = degrees * 10 + u32::from(digit);
     }
     let fraction = match rest.split_first() {
-        Some((b'.', after)) => {
-            let end = after.iter().position(|byte| !byte.is_ascii_digit());
-            let fraction = &after[..end.unwrap_or(after.len())];
-            (!fraction.is_empty()).then_some(fraction)?
-        }
+        Some((b'.', after)) => match leading_digits(after) {
+            0 => return None,
+            digits => &after[..digits],
+        },
         _ => &[],
     };
-    let within = degrees < limit || (degrees == limit && fraction.iter().all(|&d| d == b'0'));
+    let is_within = degrees < limit || (degrees == limit && fraction.iter().all(|&d| d == b'0'));
     let fraction_bytes = match fraction.len() {
         0 => 0,
         digits => 1 + digits,
     };
-    within.then_some(1 + width + fraction_bytes)
+    (is_within && !is_strange).then_some(1 + WIDTH + fraction_bytes)
+}
+
+/// How many digits `text` begins with: eight bytes at a time, then one by one.
+#[inline]
+fn leading_digits(text: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some(eight) = text[count..].first_chunk() {
+        match first_other(*eight) {
+            Some(digits) => return count + digits,
+            None => count += 8,
+        }
+    }
+    while count < text.len() && text[count].is_ascii_digit() {
+        count += 1;
+    }
+    count
+}
+
+/// The first of eight bytes that is no digit.
+#[inline]
+fn first_other(eight: [u8; 8]) -> Option<usize> {
+    const EACH: u64 = u64::MAX / 255;
+    let values = u64::from_le_bytes(eight) ^ (EACH * u64::from(b'0'));
+    // A byte above 9 has its highest bit set, by itself or by the addition. A carry comes only from a
+    // byte that has, so the lowest that is marked is always right.
+    let others = (values | values.wrapping_add(EACH * (0x7f - 9))) & (EACH * 0x80);
+    (others != 0).then(|| others.trailing_zeros() as usize / 8)
 }
 
 /// Writes a checked decimal without `+`, leading zeros, or zeros that end a fraction.
@@ -233,6 +259,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn digits_are_counted_as_one_by_one(text in "[0-9]{0,30}[ -~]{0,9}") {
+            let other = text.bytes().position(|byte| !byte.is_ascii_digit());
+            prop_assert_eq!(leading_digits(text.as_bytes()), other.unwrap_or(text.len()));
+        }
+
         #[test]
         fn a_position_is_accepted_exactly_when_its_number_is(lat in "[+-][0-9]{1,3}(\\.[0-9]{0,3})?", lon in "[+-][0-9]{2,4}(\\.[0-9]{0,3})?") {
             let text = format!("{lat}{lon}");

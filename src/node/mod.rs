@@ -14,8 +14,9 @@
 //!                    ask Twitter
 //! ```
 
+pub mod command;
 pub mod effects;
-mod links;
+pub mod invalid;
 pub mod location;
 pub mod prefetched;
 pub mod protocol;
@@ -25,22 +26,24 @@ pub mod table;
 
 mod expiry;
 mod feed;
+mod fields;
 mod history;
 mod index;
-mod invalid;
 mod link;
+mod links;
 mod peers;
 mod session;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::command::{Command, IAmAt, WhatsAt};
 use self::effects::{Effects, LinkId, LogPolicy, News};
 use self::expiry::Expiry;
 use self::links::{Links, Turn};
 use self::location::Location;
 use self::prefetched::{ClientLine, NeighbourLine};
-use self::protocol::{Command, IAmAt, Incarnation, Mark, TweetQuery, WhatsAt, error_json};
+use self::protocol::{Incarnation, Mark, TweetQuery, error_json};
 use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
 use self::recovery::Recovery;
 use self::table::{HashKeys, Key, Source, Table};
@@ -77,6 +80,8 @@ pub struct Node {
     questions: Questions,
     /// Counts the replies that had to come later.
     replies: u64,
+    /// How every `AT` line of ours begins.
+    at_prefix: Vec<u8>,
     /// Where an `AT` line is composed. Kept, so that a reply allocates nothing.
     line: Vec<u8>,
 }
@@ -92,6 +97,7 @@ impl Node {
             links: Links::new(member, topology, seeds.incarnation, seeds.jitter, now),
             questions: Questions::default(),
             replies: 0,
+            at_prefix: protocol::at_prefix(&member.name),
             line: Vec::new(),
         }
     }
@@ -247,7 +253,7 @@ impl Node {
     ) {
         let difference = now.wall.since(report.time);
         self.line.clear();
-        protocol::write_at(&mut self.line, &self.name, difference, report);
+        protocol::write_at(&mut self.line, &self.at_prefix, difference, report);
         let location = Location {
             line: &self.line,
             server: self.name.as_bytes(),
@@ -358,6 +364,17 @@ impl Node {
     /// neighbour in the middle of a long line is not dead.
     pub fn handle_link_bytes(&mut self, connection: ConnectionId, now: Now) {
         self.links.handle_bytes(connection, now);
+    }
+
+    /// The link whose neighbour says this line, yet to be handled: also that of the hello with which it
+    /// presents itself.
+    pub fn speaker_of_line(
+        &self,
+        connection: ConnectionId,
+        line: &NeighbourLine<'_>,
+    ) -> Option<LinkId> {
+        let speaker = self.links.speaker_of(connection);
+        speaker.or_else(|| self.links.presented_by(line))
     }
 
     /// Whether a line between servers, yet to be handled, goes into the log.

@@ -3,8 +3,9 @@
 //! Reading changes nothing. So many lines may be read, and all that they speak of be prefetched
 //! (`Node::prefetch`), before the first of them is handled by `Node` or `Links`.
 
+use super::command::Command;
 use super::location::Location;
-use super::protocol::{Command, LinkLine};
+use super::protocol::LinkLine;
 use super::table::{Key, Table};
 
 /// A client's line.

@@ -1,17 +1,16 @@
-//! The lines: what clients say, what servers say to each other, each read and written side by side.
+//! The lines that servers say to each other, and to clients in reply: each read and written side by side.
 //!
-//! `Node` is the caller. Pure: no line here knows which connection it came by. The grammar of the
-//! client's lines is the assignment's; that of the links is described in the README.
+//! `Node` and `Links` are the callers. Pure: no line here knows which connection it came by. The README
+//! describes the lines of links; `command` reads what clients say.
 
 use std::fmt;
 use std::sync::Arc;
 
+use super::command::{IAmAt, LINE_BYTES_MAX};
+use super::fields::find_space;
 use super::location::{Location, Position, plain_decimal};
 use crate::time::{Difference, SECONDS_DIGITS_MAX, Timestamp, digits, write_decimal};
 use crate::topology::ServerName;
-
-/// The longest line a client may say, LF not counted. A longer one is copied back as it comes.
-pub const LINE_BYTES_MAX: usize = 65_536;
 
 /// The longest line a neighbour may say, LF not counted.
 ///
@@ -22,160 +21,6 @@ pub const LINK_LINE_BYTES_MAX: usize = LINE_BYTES_MAX + 128;
 /// The version of the link protocol, as `HELLO` gives it.
 pub const LINK_VERSION: &str = "herd/1";
 
-/// The most tweets a client may ask for.
-pub const BOUND_MAX: u8 = 100;
-
-/// What a client may say. Anything else is answered `? ` and a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command<'a> {
-    /// `IAMAT <client-id> <location> <time>`: here I am.
-    IAmAt(IAmAt<'a>),
-    /// `WHATSAT <client-id> <radius-km> <bound>`: what is tweeted round that client?
-    WhatsAt(WhatsAt<'a>),
-}
-
-/// A client's report of its location.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IAmAt<'a> {
-    /// The client's name.
-    pub client: &'a [u8],
-    /// Where it is.
-    pub position: Position<'a>,
-    /// When it was there, by its own clock.
-    pub time: Timestamp,
-    /// The same as it was written.
-    pub time_text: &'a [u8],
-}
-
-/// A client's question for tweets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WhatsAt<'a> {
-    /// The client asked about.
-    pub client: &'a [u8],
-    /// The radius in kilometres, checked, as written.
-    pub radius_km: &'a [u8],
-    /// How many tweets at most, up to [`BOUND_MAX`].
-    pub bound: u8,
-}
-
-impl<'a> Command<'a> {
-    /// The client that it speaks of.
-    pub fn client(&self) -> &'a [u8] {
-        match self {
-            Command::IAmAt(report) => report.client,
-            Command::WhatsAt(question) => question.client,
-        }
-    }
-
-    /// Reads a line, without its LF. `None` if it is no command.
-    pub fn parse(line: &'a [u8]) -> Option<Command<'a>> {
-        let mut fields = Fields(line);
-        let command = fields.next()?;
-        let operands = [fields.next()?, fields.next()?, fields.next()?];
-        if fields.next().is_some() {
-            return None;
-        }
-        match (command, operands) {
-            (b"IAMAT", [client, position, time_text]) => Some(Command::IAmAt(IAmAt {
-                client,
-                position: Position::parse(position)?,
-                time: Timestamp::parse(time_text)?,
-                time_text,
-            })),
-            (b"WHATSAT", [client, radius_km, bound]) => Some(Command::WhatsAt(WhatsAt {
-                client,
-                radius_km: is_radius(radius_km).then_some(radius_km)?,
-                bound: parse_bound(bound)?,
-            })),
-            _ => None,
-        }
-    }
-}
-
-/// The white space of the protocol: space, tab, CR, LF, form feed, vertical tab.
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t'..=b'\r')
-}
-
-/// What stands between white space. By hand: this is on the path of every message.
-struct Fields<'a>(&'a [u8]);
-
-/// The fields of a line: what stands between its white space.
-pub fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    Fields(line)
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let mut rest = self.0;
-        loop {
-            match rest.split_first() {
-                None => return None,
-                Some((&first, after)) if is_space(first) => rest = after,
-                Some(_) => break,
-            }
-        }
-        let (field, rest) = rest.split_at(find_space(rest));
-        self.0 = rest;
-        Some(field)
-    }
-}
-
-/// Where the first white space stands, or the length if there is none: eight bytes at a time.
-fn find_space(bytes: &[u8]) -> usize {
-    for (at, word) in (0..).step_by(8).zip(bytes.as_chunks::<8>().0) {
-        if let Some(first) = first_below(*word) {
-            return find_space_from(bytes, at + first);
-        }
-    }
-    // What is left is the end of the last eight bytes, before which there is no space.
-    match bytes.last_chunk::<8>().map(|last| first_below(*last)) {
-        None => find_space_from(bytes, 0),
-        Some(None) => bytes.len(),
-        Some(Some(first)) => find_space_from(bytes, bytes.len() - 8 + first),
-    }
-}
-
-/// The same, one by one from `at` on, which most often is the place.
-fn find_space_from(bytes: &[u8], mut at: usize) -> usize {
-    while at < bytes.len() && !is_space(bytes[at]) {
-        at += 1;
-    }
-    at
-}
-
-/// The first byte below `!`, as all white space is ("has a byte less than n" in Anderson's Bit
-/// Twiddling Hacks: the lowest byte that it marks is always a true one).
-fn first_below(word: [u8; 8]) -> Option<usize> {
-    const EACH: u64 = u64::MAX / 255;
-    let word = u64::from_le_bytes(word);
-    let below = word.wrapping_sub(EACH * u64::from(b'!')) & !word & (EACH * 0x80);
-    (below != 0).then(|| below.trailing_zeros() as usize / 8)
-}
-
-/// Digits, then perhaps a point and digits.
-fn is_radius(text: &[u8]) -> bool {
-    let is_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    match memchr::memchr(b'.', text) {
-        None => is_digits(text),
-        Some(point) => is_digits(&text[..point]) && is_digits(&text[point + 1..]),
-    }
-}
-
-/// Digits only, 0 to 100; zeros in front do not count.
-fn parse_bound(text: &[u8]) -> Option<u8> {
-    let mut value: u32 = 0;
-    for &byte in text {
-        if !byte.is_ascii_digit() {
-            return None;
-        }
-        value = (value * 10 + u32::from(byte - b'0')).min(1_000); // "many" stays "too many"
-    }
-    u8::try_from(value).ok().filter(|&bound| bound <= BOUND_MAX)
-}
-
 /// What is asked of Twitter: numbers in plain decimal, so that equal questions are equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TweetQuery {
@@ -185,7 +30,7 @@ pub struct TweetQuery {
     pub longitude: String,
     /// Kilometres.
     pub radius_km: String,
-    /// Results at most, up to [`BOUND_MAX`].
+    /// Results at most, up to 100.
     pub bound: u8,
 }
 
@@ -201,19 +46,22 @@ impl TweetQuery {
     }
 }
 
-/// Appends `AT <server> <difference> <client-id> <location> <time>`, without LF: what `server` made of a
-/// client's report.
-pub fn write_at(
-    line: &mut Vec<u8>,
-    server: &ServerName,
-    difference: Difference,
-    report: &IAmAt<'_>,
-) {
-    line.extend_from_slice(b"AT ");
-    line.extend_from_slice(server.as_bytes());
-    line.push(b' ');
+/// How every `AT` line begins that `server` makes: `AT <server> `.
+pub fn at_prefix(server: &ServerName) -> Vec<u8> {
+    format!("AT {server} ").into_bytes()
+}
+
+/// Appends `AT <server> <difference> <client-id> <location> <time>`, without LF: what a server made of a
+/// client's report. `prefix` is that of the server ([`at_prefix`]).
+pub fn write_at(line: &mut Vec<u8>, prefix: &[u8], difference: Difference, report: &IAmAt<'_>) {
+    line.extend_from_slice(prefix);
     difference.write(line);
-    for field in [report.client, report.position.text(), report.time_text] {
+    line.push(b' ');
+    if !report.joined.is_empty() {
+        return line.extend_from_slice(report.joined);
+    }
+    line.extend_from_slice(report.client);
+    for field in [report.position.text(), report.time_text] {
         line.push(b' ');
         line.extend_from_slice(field);
     }
@@ -395,71 +243,13 @@ pub fn error_json(message: &str) -> Arc<[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::command::Command;
+    use super::super::fields::is_space;
     use super::*;
     use proptest::prelude::*;
 
     const EXAMPLE: &[u8] =
         b"AT Blake +0.563873386 kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381";
-
-    #[test]
-    fn commands() {
-        let position = Position::parse(b"+27.5916+086.5640").expect("the assignment's");
-        let iamat = Command::IAmAt(IAmAt {
-            client: b"kiwi.cs.ucla.edu",
-            position,
-            time: Timestamp::new(1_353_118_103, 108_893_381),
-            time_text: b"1353118103.108893381",
-        });
-        let whatsat = |radius_km, bound| {
-            Command::WhatsAt(WhatsAt {
-                client: b"kiwi",
-                radius_km,
-                bound,
-            })
-        };
-        for (line, want) in [
-            (
-                &b"IAMAT kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381"[..],
-                Some(iamat),
-            ),
-            (
-                b"\x0b\tIAMAT \x0c kiwi.cs.ucla.edu\r+27.5916+086.5640  1353118103.108893381 \r",
-                Some(iamat),
-            ),
-            (b"WHATSAT kiwi 100 2", Some(whatsat(b"100", 2))),
-            (b" WHATSAT kiwi 0.5 100 \r", Some(whatsat(b"0.5", 100))),
-            (
-                b"WHATSAT kiwi 00 000000000000100",
-                Some(whatsat(b"00", 100)),
-            ),
-            (b"WHATSAT kiwi 100 101", None),
-            (b"WHATSAT kiwi 100 4294967297", None),
-            (b"WHATSAT kiwi 100 +2", None),
-            (b"WHATSAT kiwi 100 2.0", None),
-            (b"WHATSAT kiwi 100. 2", None),
-            (b"WHATSAT kiwi .5 2", None),
-            (b"WHATSAT kiwi 1e2 2", None),
-            (b"WHATSAT kiwi -1 2", None),
-            (b"WHATSAT kiwi 100", None),
-            (b"WHATSAT kiwi 100 2 3", None),
-            (b"IAMAT kiwi +27.5916+086.5640", None),
-            (b"IAMAT kiwi +27.5916+086.5640 1 2", None),
-            (b"IAMAT kiwi +27.5916+086.5640 1e9", None),
-            (b"IAMAT kiwi +27.5916 086.5640 1", None),
-            (b"iamat kiwi +27.5916+086.5640 1", None),
-            (EXAMPLE, None),
-            (b"", None),
-            (b" ", None),
-            (b"IAMAT\xa0kiwi +27.5916+086.5640 1", None), // a Latin-1 space is no white space
-        ] {
-            assert_eq!(
-                Command::parse(line),
-                want,
-                "line: {:?}",
-                line.escape_ascii().to_string()
-            );
-        }
-    }
 
     #[test]
     fn numbers() {
@@ -478,19 +268,6 @@ mod tests {
             ("000000000000000000x", None),
         ] {
             assert_eq!(parse_number(text.as_bytes()), want, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn any_other_byte_may_name_a_client() {
-        for byte in 0..=u8::MAX {
-            let line = [b"IAMAT ", &[byte][..], b" +00+000 1"].concat();
-            let space = [b' ', b'\t', b'\r', b'\n', 0x0c, 0x0b].contains(&byte);
-            let client = match Command::parse(&line) {
-                Some(Command::IAmAt(report)) => Some(report.client),
-                _ => None,
-            };
-            assert_eq!(client, (!space).then_some(&[byte][..]), "byte {byte:#04x}");
         }
     }
 
@@ -600,19 +377,11 @@ mod tests {
             let server = ServerName::parse(name.as_bytes()).expect("the pattern makes names");
             let difference = Timestamp::new(receipt.0, receipt.1).since(report.time);
             let mut line = Vec::new();
-            write_at(&mut line, &server, difference, &report);
+            write_at(&mut line, &at_prefix(&server), difference, &report);
             let location = parse_at(&line).expect("what is written can be read");
             prop_assert_eq!(location.receipt(), Timestamp::new(receipt.0, receipt.1));
             prop_assert_eq!((location.client, location.difference), (report.client, difference));
             prop_assert!(line.len() <= iamat.len() + LINK_LINE_BYTES_MAX - LINE_BYTES_MAX);
-        }
-
-        #[test]
-        fn fields_are_what_stands_between_white_space(line in "([ \t\r\x0b\x0c]{0,3}[!-~\u{80}\x00-\x08\x0e-\x1f]{1,20}){0,6} ?") {
-            let fields: Vec<_> = Fields(line.as_bytes()).collect();
-            let split = line.as_bytes().split(|&byte| is_space(byte));
-            let want: Vec<_> = split.filter(|field| !field.is_empty()).collect();
-            prop_assert_eq!(fields, want);
         }
 
         #[test]

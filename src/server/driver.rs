@@ -18,12 +18,15 @@ use crate::journal::State;
 use crate::lines::Lines;
 use crate::log::record::{Direction, Label};
 use crate::net::{Event, READ_BYTES_MAX};
-use crate::node::effects::{LinkId, LogPolicy};
-use crate::node::prefetched::{ClientLine, NeighbourLine};
-use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, error_json};
-use crate::node::table::Key;
 use crate::node::Node;
+use crate::node::command::LINE_BYTES_MAX;
+use crate::node::effects::{Effects, LinkId, LogPolicy, News};
+use crate::node::invalid;
+use crate::node::prefetched::{ClientLine, NeighbourLine};
+use crate::node::protocol::{LINK_LINE_BYTES_MAX, error_json};
+use crate::node::table::Key;
 use crate::time::Now;
+use crate::twitter::Answer;
 
 /// How long replies under way may take once the server is told to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -65,6 +68,24 @@ impl Prefetched<'_> {
     }
 }
 
+/// A client's line over the limit, as far as it has come.
+#[derive(Default)]
+struct Overlong {
+    bytes: u64,
+    /// The last [`invalid::END_BYTES`] of them.
+    end: Vec<u8>,
+}
+
+impl Overlong {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        let tail = bytes.len().saturating_sub(invalid::END_BYTES);
+        self.end.extend_from_slice(&bytes[tail..]);
+        let surplus = self.end.len().saturating_sub(invalid::END_BYTES);
+        self.end.drain(..surplus);
+    }
+}
+
 /// A node, and all that acts for it.
 pub struct Driver {
     /// What decides.
@@ -74,8 +95,8 @@ pub struct Driver {
     clients_max: usize,
     /// Clients that have come in this turn.
     arrived: Vec<ConnectionId>,
-    /// Clients inside a line over the limit, and how many bytes of it have come.
-    overlong: BTreeMap<ConnectionId, u64>,
+    /// Clients inside a line over the limit.
+    overlong: BTreeMap<ConnectionId, Overlong>,
     phase: Phase,
 }
 
@@ -115,12 +136,13 @@ impl Driver {
                 self.shell.say_now_and_then(Matter::Descriptors, &text);
             }
             Event::OutputFull(error) => {
-                let text =
-                    format!("those who do not read, or are owed the most, are closed: {error}");
+                let text = format!(
+                    "connections that do not read, or have the largest backlog, are closed: {error}"
+                );
                 self.shell.say_now_and_then(Matter::Output, &text);
             }
             Event::InputFull(error) => {
-                let text = format!("those with the most unhandled input are closed: {error}");
+                let text = format!("connections with the most unhandled input are closed: {error}");
                 self.shell.say_now_and_then(Matter::Input, &text);
             }
         }
@@ -151,9 +173,9 @@ impl Driver {
 
     fn handle_lost(&mut self, id: ConnectionId, role: Role, made: bool, reason: &str) {
         let Driver { node, shell, .. } = self;
-        if let Some(bytes) = self.overlong.remove(&id) {
+        if let Some(line) = self.overlong.remove(&id) {
             let label = Label::Client(id.serial);
-            shell.log.record_length(Direction::In, label, bytes);
+            shell.log.record_length(Direction::In, label, line.bytes);
         }
         if !made {
             if let Some(link) = shell.neighbours.dialled(id) {
@@ -238,7 +260,8 @@ impl Driver {
             }
             Prefetched::Neighbour(line) => {
                 if node.log_policy(id, &line) == LogPolicy::Log {
-                    let label = shell.neighbours.label(id, role, node.speaker_of(id));
+                    let speaker = node.speaker_of_line(id, &line);
+                    let label = shell.neighbours.label(id, role, speaker);
                     shell.log.record(Direction::In, label, text);
                 }
                 node.handle_link_line(id, line, shell.now, shell);
@@ -270,39 +293,52 @@ impl Driver {
 
     /// Copies a client's line that is too long to be a command, as it comes.
     fn copy_overlong(&mut self, id: ConnectionId, bytes: &[u8], first: bool, last: bool) {
-        let Shell { log, reactor, .. } = &mut self.shell;
+        let Driver {
+            overlong, shell, ..
+        } = self;
         let label = Label::Client(id.serial);
-        let so_far = self.overlong.entry(id).or_default();
-        *so_far += bytes.len() as u64;
-        let total = *so_far;
+        overlong.entry(id).or_default().push(bytes);
         if first {
-            log.record_beginning(Direction::In, label, bytes);
+            shell.log.record_beginning(Direction::In, label, bytes);
             let reply = [b"? ", &bytes[..bytes.len().min(LINE_BYTES_MAX)]].concat();
-            log.record_beginning(Direction::Out, label, &reply);
-            reactor.send(id, &[b"? "]);
+            shell.log.record_beginning(Direction::Out, label, &reply);
+            shell.reactor.send(id, &[b"? "]);
         }
-        reactor.send(id, &[bytes]);
-        if last {
-            self.overlong.remove(&id);
-            log.record_length(Direction::In, label, total);
-            log.record_length(Direction::Out, label, total + 2);
-            reactor.send(id, &[b"\n"]);
+        shell.reactor.send(id, &[bytes]);
+        if last && let Some(line) = overlong.remove(&id) {
+            shell.log.record_length(Direction::In, label, line.bytes);
+            let is_http = invalid::ends_as_http_request(&line.end);
+            let reason = match is_http {
+                true => invalid::HTTP_REQUEST,
+                false => invalid::OVERLONG,
+            };
+            shell.tell(News::Invalid { client: id, reason });
+            shell
+                .log
+                .record_length(Direction::Out, label, line.bytes + 2);
+            shell.reactor.send(id, &[b"\n"]);
+            if is_http {
+                shell.reactor.lose(id, reason); // with what follows it must not report
+            }
         }
     }
 
-    /// The peer will say no more. A client is still sent what it is owed.
+    /// The peer will say no more, and all that may be handled of what it has said was handled. A client is
+    /// still sent its replies.
     pub fn handle_end(&mut self, id: ConnectionId, role: Role) {
         let Driver { node, shell, .. } = self;
-        let unfinished = |_: &mut Lines, input: &mut Input| input.len();
-        let bytes = shell.reactor.decode(id, unfinished).unwrap_or(0);
-        if bytes > 0 {
-            let label = shell.neighbours.label(id, role, node.link_of(id));
-            let text = format!("{bytes} bytes after the last LF were discarded");
-            shell.log.record(Direction::Note, label, text.as_bytes());
-        }
         match role {
             Role::Client => shell.reactor.lose(id, "closed by the client"),
-            Role::Accepted | Role::Dialled => shell.reactor.abort(id, "closed by the neighbour"),
+            Role::Accepted | Role::Dialled => {
+                let unfinished = |_: &mut Lines, input: &mut Input| input.len();
+                let bytes = shell.reactor.decode(id, unfinished).unwrap_or(0);
+                if bytes > 0 {
+                    let label = shell.neighbours.label(id, role, node.link_of(id));
+                    let text = format!("{bytes} bytes after the last LF were discarded");
+                    shell.log.record(Direction::Note, label, text.as_bytes());
+                }
+                shell.reactor.abort(id, "closed by the neighbour");
+            }
         }
     }
 
@@ -310,23 +346,14 @@ impl Driver {
 
     /// Another thread has told this.
     pub fn handle_mail(&mut self, mail: Mail) {
-        let Driver { node, shell, .. } = self;
+        let shell = &mut self.shell;
         match mail {
-            Mail::Answer(answer) => {
-                let (question, json) = shell.pool.answered(answer, shell.now);
-                node.handle_answer(question, &json, shell);
-                while let Some(notice) = shell.pool.poll_notice() {
-                    shell.say(&notice.to_string());
-                }
-            }
-            Mail::Signal(SIGHUP) => {
-                shell.log.reopen();
-                shell.note("the log was reopened");
-            }
+            Mail::Answer(answer) => self.handle_answer(answer),
+            Mail::Signal(SIGHUP) => shell.log.reopen(),
             Mail::Signal(SIGXFSZ) => {} // the write says so too
             Mail::Signal(_) => self.leave(),
             Mail::Done(ticket, outcome) => shell.journal.handle_done(ticket, outcome),
-            Mail::Log(report) => shell.log.handle_report(report),
+            Mail::LogFailed(why) => shell.log.handle_failure(why),
             Mail::Resolved(link, resolved) => {
                 let neighbour = shell.neighbours.at(link);
                 match resolved {
@@ -337,6 +364,22 @@ impl Driver {
                     }
                 }
             }
+        }
+    }
+
+    /// Gives the answers that no worker was needed for to those who asked.
+    pub fn handle_ready_answers(&mut self) {
+        while let Some(answer) = self.shell.pool.poll_answer() {
+            self.handle_answer(answer);
+        }
+    }
+
+    fn handle_answer(&mut self, answer: Answer) {
+        let Driver { node, shell, .. } = self;
+        let (question, json) = shell.pool.answered(answer, shell.now);
+        node.handle_answer(question, &json, shell);
+        while let Some(notice) = shell.pool.poll_notice() {
+            shell.say(&notice.to_string());
         }
     }
 

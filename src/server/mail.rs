@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::journal::disk::Ticket;
-use crate::log;
 use crate::node::effects::LinkId;
 use crate::twitter::Answer;
 
@@ -18,6 +17,6 @@ pub enum Mail {
     Resolved(LinkId, io::Result<Vec<SocketAddr>>),
     /// What has come of a job of the journal's disk.
     Done(Ticket, io::Result<()>),
-    /// What has become of the log.
-    Log(log::Report),
+    /// Why the log cannot be written.
+    LogFailed(String),
 }

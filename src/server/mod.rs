@@ -20,12 +20,13 @@
 //! | `shell` | the node's effects, carried out |
 //! | `mail` | what other threads tell the loop |
 //! | `neighbours`, `operator` | where neighbours are; what the operator is told |
-//! | `roles` | what connections are for |
+//! | `options`, `roles` | what the operator says; what connections are for |
 
 mod driver;
 mod mail;
 mod neighbours;
 mod operator;
+mod options;
 mod read_batch;
 mod roles;
 mod serving;
@@ -33,53 +34,25 @@ mod shell;
 mod start;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use self::driver::Driver;
 use self::mail::Mail;
 use self::neighbours::Neighbours;
 use self::operator::Operator;
 pub use self::operator::one_line;
+pub use self::options::Options;
 use self::read_batch::ReadBatch;
 use self::roles::Role;
 use self::shell::Shell;
 pub use self::start::StartError;
-use crate::journal::{Fsync, State};
+use crate::journal::State;
 use crate::log::{self, Log};
 use crate::net::Reactor;
 use crate::node::Node;
 use crate::time::{Now, span_text};
 use crate::topology::{Member, Topology};
-use crate::twitter::{self, Pool};
-
-/// What `herd serve` was told.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where the journal is: `<data_dir>/<name>/`.
-    pub data_dir: PathBuf,
-    /// When the journal is made to survive a power failure.
-    pub fsync: Fsync,
-    /// That the journal cannot be written is no reason not to start.
-    pub allow_no_journal: bool,
-    /// Where the log goes: `<log_dir>/<name>.log`.
-    pub log_dir: PathBuf,
-    /// What goes into the log.
-    pub log: log::Filter,
-    /// The log is rotated before it is longer than this, in bytes.
-    pub log_max_bytes: u64,
-    /// How many rotated logs are kept.
-    pub log_keep: u32,
-    /// The most clients that may be connected; without it, as many as there are descriptors for.
-    pub max_connections: Option<usize>,
-    /// Clients that are silent for longer are closed.
-    pub idle_timeout: Option<Duration>,
-    /// Records whose effective time is longer ago are forgotten.
-    pub forget_after: Option<Duration>,
-    /// How Twitter is asked.
-    pub twitter: twitter::Options,
-}
+use crate::twitter::Pool;
 
 /// A server and all it owns.
 pub struct Server {
@@ -109,7 +82,7 @@ impl Server {
         let post = move |signal| mailbox.post(Mail::Signal(signal));
         let serving = start::watch_signals(post, operator.unwritten());
         let serving = serving.map_err(|e| fail("cannot watch for signals", e))?;
-        start::listen(&mut reactor, member, options.max_connections, &operator)?;
+        let listens = start::listen(&mut reactor, member, options.max_connections, &operator)?;
         if let Some(limit) = options.idle_timeout {
             reactor.close_idle(Role::Client, limit);
         }
@@ -127,17 +100,14 @@ impl Server {
         let journal =
             start::open_journal(options, &log_options, &reactor, &mut node, now, &operator)?;
         let mailbox = reactor.mailbox();
-        let post = move |report| mailbox.post(Mail::Log(report));
+        let post = move |why| mailbox.post(Mail::LogFailed(why));
         let log = Log::start(log_options, post).map_err(|e| fail("gets no threads", e))?;
         let mailbox = reactor.mailbox();
         let post = move |answer| mailbox.post(Mail::Answer(answer));
         let pool = Pool::new(&options.twitter, post).map_err(|e| fail("gets no threads", e))?;
         serving.store(true, Ordering::Release);
         let neighbours = Neighbours::new(topology.neighbours(member));
-        operator.say(&format!(
-            "clients on {}, servers on {}",
-            member.client_address, member.server_address
-        ));
+        operator.say(&listens);
         let shell = Shell {
             reactor,
             journal,
@@ -146,6 +116,7 @@ impl Server {
             neighbours,
             operator,
             now,
+            is_gated: false,
             dials: Vec::new(),
         };
         let mut driver = Driver::new(node, shell);
@@ -172,11 +143,10 @@ impl Server {
     fn turn(&mut self) -> io::Result<()> {
         let driver = &mut self.driver;
         let Driver { node, shell, .. } = driver;
-        shell.journal.commit();
+        shell.commit();
         shell.reactor.flush();
         shell.journal.work(node);
         shell.tell_of_the_disk();
-        shell.log.work(shell.now);
         let wake_at = driver.wake_at();
         driver.shell.reactor.turn(wake_at)?;
         driver.set_now(Now::read());
@@ -188,6 +158,7 @@ impl Server {
         while let Some(mail) = driver.shell.reactor.poll_mail() {
             driver.handle_mail(mail);
         }
+        driver.handle_ready_answers();
         driver.handle_timeout();
         driver.flood();
         driver.drain();

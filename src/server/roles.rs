@@ -5,7 +5,8 @@
 
 use crate::lines::Lines;
 use crate::net::connection;
-use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX};
+use crate::node::command::LINE_BYTES_MAX;
+use crate::node::protocol::LINK_LINE_BYTES_MAX;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use super::driver::{Driver, Prefetched};
 use super::read_batch::ReadBatch;
 use super::roles::Role;
 use crate::connection_id::ConnectionId;
-use crate::lines::Piece;
-use crate::net::connection::Received;
+use crate::lines::{Lines, Piece};
+use crate::net::transport::Received;
 use crate::node::table::PREFETCH_MAX;
 
 /// What became of the attempt to serve a piece of a connection's input.
@@ -59,7 +59,7 @@ fn read_from(
     let read = match driver.shell.reactor.read(id, &mut batch.room()[..quota]) {
         Received::Bytes(read) => read,
         Received::Drained => return,
-        Received::End => return driver.handle_end(id, role),
+        Received::End => return serve_end(driver, id, role),
     };
     match role {
         Role::Client => {}
@@ -161,14 +161,36 @@ fn serve_piece(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[
         .reactor
         .decode(id, |lines, input| lines.next_buffered(input, chunk, limit));
     match piece.flatten() {
-        None => return Served::Nothing,
-        Some(Piece::Line(text)) => {
-            let ahead = driver.prefetch_line(role, &text);
-            driver.handle_line(id, role, &text, ahead);
-        }
-        Some(Piece::Overlong { bytes, first, last }) => {
-            driver.handle_overlong(id, role, &bytes, first, last);
+        None => Served::Nothing,
+        Some(piece) => {
+            handle_piece(driver, id, role, &piece);
+            Served::Piece
         }
     }
-    Served::Piece
+}
+
+fn handle_piece(driver: &mut Driver, id: ConnectionId, role: Role, piece: &Piece<Vec<u8>>) {
+    match piece {
+        Piece::Line(text) => {
+            let ahead = driver.prefetch_line(role, text);
+            driver.handle_line(id, role, text, ahead);
+        }
+        Piece::Overlong { bytes, first, last } => {
+            driver.handle_overlong(id, role, bytes, *first, *last);
+        }
+    }
+}
+
+/// The peer will say no more. That ends a client's last line, if it has no LF; a neighbour's may have
+/// been cut off anywhere.
+fn serve_end(driver: &mut Driver, id: ConnectionId, role: Role) {
+    match role {
+        Role::Client => {
+            if let Some(piece) = driver.shell.reactor.decode(id, Lines::end).flatten() {
+                handle_piece(driver, id, role, &piece);
+            }
+        }
+        Role::Accepted | Role::Dialled => {}
+    }
+    driver.handle_end(id, role);
 }

@@ -39,6 +39,8 @@ pub struct Shell {
     pub operator: Operator,
     /// When the turn is.
     pub now: Now,
+    /// Clients wait for the journal's disk.
+    pub is_gated: bool,
     /// The links to dial once the node has handled what it is at.
     pub dials: Vec<LinkId>,
 }
@@ -51,15 +53,15 @@ impl Effects for Shell {
     }
 
     fn reserve(&mut self, client: ConnectionId, reply: ReplyId, line: &[u8]) {
-        self.reply(client, line);
-        self.reactor.reserve(client, reply);
-        self.reactor.send(client, &[b"\n"]);
+        let label = Label::Client(client.serial);
+        self.log.record(Direction::Out, label, line);
+        self.reactor.reserve(client, reply, &[line, b"\n"]);
     }
 
     fn answer(&mut self, client: ConnectionId, reply: ReplyId, json: Arc<[u8]>) {
         let label = Label::Client(client.serial);
         self.log.record(Direction::Out, label, &json);
-        self.reactor.fill(client, reply, json);
+        self.reactor.fill(client, reply, json, b"\n");
         self.reactor.resume(client);
     }
 
@@ -148,6 +150,19 @@ impl Effects for Shell {
 }
 
 impl Shell {
+    /// Hands what the turn has brought to the journal. While that is on its way to the disk, where each
+    /// reply must wait for it, no client's reply leaves and no client is read; links go on.
+    pub fn commit(&mut self) {
+        self.journal.commit();
+        let is_gated = self.journal.holds_replies();
+        if is_gated != std::mem::replace(&mut self.is_gated, is_gated) {
+            match is_gated {
+                true => self.reactor.gate(Role::Client),
+                false => self.reactor.ungate(Role::Client),
+            }
+        }
+    }
+
     // ---- what the log and the operator are told
 
     /// Writes a note of the server's own to the log.
@@ -166,14 +181,17 @@ impl Shell {
         self.log.record(Direction::Opened, label, peer.as_bytes());
     }
 
-    /// Tells the operator what has become of journal and log, and the log too.
+    /// Hands the log on to its writer, and tells the operator, and the log too, what has become of journal
+    /// and log.
     pub fn tell_of_the_disk(&mut self) {
+        self.log.work(self.now);
         while let Some(notice) = self.journal.poll_notice() {
             self.say(&notice.to_string());
         }
         while let Some(notice) = self.log.poll_notice() {
-            self.say(&notice.to_string());
+            self.say(&notice);
         }
+        self.log.work(self.now); // also that is to be written soon
     }
 
     /// Tells the operator, and the log.

@@ -6,7 +6,6 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::ToSocketAddrs;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +16,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use super::Options;
 use super::mail::Mail;
 use super::operator::{Operator, Unwritten};
+use super::options::Options;
 use super::roles::Role;
 use crate::journal::disk::OpenError;
 use crate::journal::files::Files;
@@ -51,7 +50,7 @@ impl fmt::Display for StartError {
     }
 }
 
-/// Listens where `member` is to be found.
+/// Listens where `member` is to be found. Gives where that is, in words for the operator.
 ///
 /// # Errors
 /// One line that says which address is in the way.
@@ -60,7 +59,7 @@ pub fn listen<M>(
     member: &Member,
     clients_max: Option<usize>,
     operator: &Operator,
-) -> Result<(), StartError> {
+) -> Result<String, StartError> {
     let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
     let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
     let most = connections.saturating_sub(for_servers);
@@ -78,6 +77,7 @@ pub fn listen<M>(
         all: connections.max(1),
         own: for_servers.max(connections / 2),
     };
+    let mut listens = Vec::new();
     for (address, whom, role, limits) in [
         (&member.client_address, "clients", Role::Client, for_clients),
         (
@@ -87,18 +87,26 @@ pub fn listen<M>(
             for_servers,
         ),
     ] {
-        let bound = address.as_str().to_socket_addrs().and_then(|mut resolved| {
-            let first = resolved.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
-            reactor.listen(first, role, limits)
-        });
-        bound.map_err(|error| {
+        let listening = reactor.listen_at(address.as_str(), role, limits);
+        let listening = listening.map_err(|error| {
             let name = &member.name;
             StartError(format!(
                 "{name} cannot listen for {whom} on {address}: {error}"
             ))
         })?;
+        for (failed, error) in &listening.failed {
+            operator.say(&format!(
+                "cannot listen for {whom} on {failed}, an address of {address}: {error}. \
+                 Still serving on {listening}."
+            ));
+        }
+        let bound = listening.to_string();
+        listens.push(match bound == address.as_str() {
+            true => format!("{whom} on {bound}"),
+            false => format!("{whom} on {address} ({bound})"),
+        });
     }
-    Ok(())
+    Ok(listens.join(", "))
 }
 
 /// How many descriptors we may have, after asking for as many as the system lets us.

@@ -2,10 +2,12 @@
 //!
 //! `main` reads the file and calls [`tweets`] at start. What each of Twitter's APIs calls a tweet is
 //! taken, so that what was once fetched can be served again; so is a plain
-//! `{"text":…,"latitude":…,"longitude":…}`.
+//! `{"text":…,"latitude":…,"longitude":…}`. In files as people have them most tweets have no position,
+//! and some lines are something else: those are skipped and counted.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::fmt;
 
 use chrono::{DateTime, NaiveDateTime};
 use serde_json::Value;
@@ -18,41 +20,101 @@ const TWEETS_MAX: usize = 1_000_000;
 /// Who sent a tweet that does not say.
 const NOBODY: &str = "nobody";
 
-/// The tweets of a file, newest first. Empty lines say nothing.
+/// What a file gave. Shown, it says how many lines were taken, and how many skipped for which reasons.
+#[derive(Debug)]
+pub struct Imported {
+    /// Newest first.
+    pub tweets: Vec<Tweet>,
+    /// In the order of their first lines.
+    skipped: Vec<Skipped>,
+}
+
+/// The lines that were skipped for one reason.
+#[derive(Debug)]
+struct Skipped {
+    reason: &'static str,
+    first: u64,
+    count: u64,
+}
+
+impl Imported {
+    fn skip(&mut self, number: u64, reason: &'static str) {
+        match self.skipped.iter_mut().find(|other| other.reason == reason) {
+            Some(skipped) => skipped.count += 1,
+            None => self.skipped.push(Skipped {
+                reason,
+                first: number,
+                count: 1,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Imported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: u64 = self.skipped.iter().map(|skipped| skipped.count).sum();
+        let taken = self.tweets.len();
+        write!(f, "tweets taken: {taken}, lines skipped: {lines}")?;
+        self.skipped.iter().try_for_each(|skipped| {
+            let Skipped {
+                reason,
+                first,
+                count,
+            } = skipped;
+            write!(f, "; {reason}: {count}, first line {first}")
+        })
+    }
+}
+
+/// The tweets of a file. Empty lines say nothing.
 ///
 /// Wanted are `text` and a position: `latitude` and `longitude`, or `coordinates` (GeoJSON, east
 /// first), or `geo` (north first, but GeoJSON in API 2). A tweet without `id` gets one by its
-/// `created_at`, or else by its line.
+/// `created_at`, or else by its line. Of tweets with one id the first is taken.
 ///
 /// # Errors
-/// Says which line is wrong, and what is wanted.
-pub fn tweets(text: &[u8]) -> Result<Vec<Tweet>, String> {
-    let mut tweets = Vec::new();
+/// If no line can be taken: says why, and what is wanted.
+pub fn tweets(text: &[u8]) -> Result<Imported, String> {
+    first_tweets(text, TWEETS_MAX)
+}
+
+fn first_tweets(text: &[u8], most: usize) -> Result<Imported, String> {
+    let mut imported = Imported {
+        tweets: Vec::new(),
+        skipped: Vec::new(),
+    };
     let mut ids = BTreeSet::new();
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text); // some editors begin a file so
     for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let tweet = tweet(line, number).map_err(|error| format!("line {number}: {error}"))?;
-        if !ids.insert(tweet.id) {
-            return Err(format!("line {number}: the id {} is given twice", tweet.id));
+        match tweet(line, number) {
+            Err(reason) => imported.skip(number, reason),
+            Ok(_) if imported.tweets.len() == most => imported.skip(number, "too many tweets"),
+            Ok(tweet) if !ids.insert(tweet.id) => {
+                imported.skip(number, "an id for the second time")
+            }
+            Ok(tweet) => imported.tweets.push(tweet),
         }
-        if tweets.len() == TWEETS_MAX {
-            return Err(format!("line {number}: more than {TWEETS_MAX} tweets"));
-        }
-        tweets.push(tweet);
     }
-    tweets.sort_unstable_by_key(|tweet: &Tweet| Reverse(tweet.id));
-    Ok(tweets)
+    if imported.tweets.is_empty() {
+        return Err(format!(
+            "wanted are lines of JSON with text and a position (latitude and longitude, or geo or \
+             coordinates as Twitter gives them), and there is none; {imported}"
+        ));
+    }
+    imported
+        .tweets
+        .sort_unstable_by_key(|tweet: &Tweet| Reverse(tweet.id));
+    Ok(imported)
 }
 
-fn tweet(line: &[u8], number: u64) -> Result<Tweet, String> {
-    let json: Value = serde_json::from_slice(line).map_err(|_| "it is not JSON".to_owned())?;
-    let text = text(&json, &["text", "full_text"]).ok_or("it has no text")?;
-    let (latitude, longitude) = position(&json).ok_or(
-        "it has no position: wanted are latitude and longitude, or geo or coordinates as Twitter \
-         gives them",
-    )?;
+/// A line's tweet, or why it has none.
+fn tweet(line: &[u8], number: u64) -> Result<Tweet, &'static str> {
+    let json = json(line).ok_or("no JSON")?;
+    let text = text(&json, &["text", "full_text"]).ok_or("no text")?;
+    let (latitude, longitude) = position(&json).ok_or("no position")?;
     let user = json.get("user").unwrap_or(&Value::Null);
     let author = self::text(&json, &["from_user"]).or_else(|| self::text(user, &["screen_name"]));
     let to_user = self::text(&json, &["to_user", "in_reply_to_screen_name"]);
@@ -82,6 +144,44 @@ fn tweet(line: &[u8], number: u64) -> Result<Tweet, String> {
             .and_then(|count| u32::try_from(count).ok())
             .unwrap_or(0),
     })
+}
+
+/// The JSON of a line. What in it is no Unicode becomes U+FFFD: bytes that are not UTF-8, and halves of
+/// surrogate pairs.
+fn json(line: &[u8]) -> Option<Value> {
+    let json = serde_json::from_slice(line);
+    let json = json.or_else(|_| serde_json::from_str(&String::from_utf8_lossy(&mended(line))));
+    json.ok()
+}
+
+/// `line` without escapes of half a surrogate pair, which serde_json refuses. They are JSON (RFC 8259,
+/// section 8.2): whoever cuts a text after so many UTF-16 units may cut through an emoji.
+fn mended(line: &[u8]) -> Vec<u8> {
+    let mut mended = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let (before, escape) = rest.split_at(at);
+        let next = escape.get(6..).unwrap_or_default();
+        let (kept, used) = match (code_unit(escape), code_unit(next)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (&escape[..12], 12),
+            (Some(0xd800..=0xdfff), _) => (&br"\ufffd"[..], 6),
+            _ => {
+                let used = escape.len().min(2); // of `\\u`, the second `\` begins no escape
+                (&escape[..used], used)
+            }
+        };
+        mended.extend_from_slice(before);
+        mended.extend_from_slice(kept);
+        rest = &escape[used..];
+    }
+    mended.extend_from_slice(rest);
+    mended
+}
+
+/// The UTF-16 unit that `text` begins with as `\uXXXX`.
+fn code_unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(br"\u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// The first of these members that is a text.
@@ -121,21 +221,21 @@ fn position(json: &Value) -> Option<(f64, f64)> {
     ))
 }
 
-fn id(json: &Value, number: u64) -> Result<u64, String> {
+fn id(json: &Value, number: u64) -> Result<u64, &'static str> {
     // Above this an id's time is beyond what the calendar here can write.
     const ID_MAX: u64 = i64::MAX as u64;
     if json.get("id").is_some() || json.get("id_str").is_some() {
         let id = integer(json, &["id", "id_str"]).filter(|id| (1..=ID_MAX).contains(id));
-        return id.ok_or_else(|| "its id is no whole number from 1 to 2^63".to_owned());
+        return id.ok_or("no id from 1 to 2^63 - 1");
     }
     let low_bits = number % (1 << 22);
     let Some(created) = text(json, &["created_at"]) else {
         let sent = NEWEST_MILLISECONDS.saturating_sub(1000 * number); // in the order of the file
         return Ok(snowflake(sent, low_bits));
     };
-    let milliseconds = date(&created).ok_or("its created_at is no date as Twitter writes them")?;
+    let milliseconds = date(&created).ok_or("no date as Twitter writes it in created_at")?;
     if !(SNOWFLAKE_EPOCH_MILLISECONDS..1 << 42).contains(&milliseconds) {
-        return Err("its created_at is not between November 2010 and 2109".to_owned());
+        return Err("a created_at that is not between November 2010 and 2109");
     }
     Ok(snowflake(milliseconds, low_bits))
 }
@@ -158,6 +258,7 @@ mod tests {
     use super::*;
     use crate::standin::tweets::posted_at_milliseconds;
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     #[test]
     fn what_each_api_calls_a_tweet() {
@@ -187,9 +288,9 @@ mod tests {
                 (34.5, -118.25),
             ),
         ] {
-            let tweets = tweets(line.as_bytes()).expect(line);
-            let [tweet] = &tweets[..] else {
-                panic!("{tweets:?}");
+            let imported = tweets(line.as_bytes()).expect(line);
+            let [tweet] = &imported.tweets[..] else {
+                panic!("{imported}");
             };
             assert_eq!((tweet.latitude, tweet.longitude), place, "{line}");
             assert_eq!((&*tweet.text, &*tweet.from_user), ("a", from), "{line}");
@@ -208,13 +309,14 @@ mod tests {
             "2012-11-16T07:38:34.000Z",
         ] {
             let line = format!("{{\"text\":\"a\",\"created_at\":\"{created}\",{at}}}");
-            let tweets = tweets(line.as_bytes()).expect(created);
-            let posted = posted_at_milliseconds(tweets[0].id);
+            let imported = tweets(line.as_bytes()).expect(created);
+            let posted = posted_at_milliseconds(imported.tweets[0].id);
             assert_eq!(posted, 1_353_051_514_000, "{created}");
         }
         let two = format!("{{\"text\":\"first\",{at}}}\r\n\n{{\"text\":\"second\",{at}}}\n");
         let texts: Vec<_> = tweets(two.as_bytes())
             .expect("two lines")
+            .tweets
             .into_iter()
             .map(|tweet| tweet.text)
             .collect();
@@ -222,44 +324,128 @@ mod tests {
     }
 
     #[test]
-    fn which_line_is_wrong() {
+    fn what_has_no_tweet_is_skipped_and_counted() {
         let at = r#""latitude":0,"longitude":0"#;
         for (line, want) in [
-            ("x".to_owned(), "line 2: it is not JSON"),
-            ("[]".to_owned(), "line 2: it has no text"),
-            (format!("{{{at}}}"), "line 2: it has no text"),
+            ("x".to_owned(), "no JSON"),
+            ("[]".to_owned(), "no text"),
+            ("{\"delete\":{\"status\":{\"id\":5}}}".to_owned(), "no text"),
+            (format!("{{{at}}}"), "no text"),
+            (r#"{"text":"a","geo":null}"#.to_owned(), "no position"),
             (
-                r#"{"text":"a","geo":null}"#.to_owned(),
-                "line 2: it has no position",
+                r#"{"text":"a","coordinates":null,"geo":null}"#.to_owned(),
+                "no position",
             ),
             (
                 r#"{"text":"a","latitude":90.1,"longitude":0}"#.to_owned(),
-                "line 2: it has no position",
+                "no position",
             ),
             (
                 format!("{{\"text\":\"a\",\"id\":1,{at}}}"),
-                "line 2: the id 1 is given twice",
+                "an id for the second time",
             ),
+            (format!("{{\"text\":\"a\",\"id\":-1,{at}}}"), "no id from"),
             (
-                format!("{{\"text\":\"a\",\"id\":-1,{at}}}"),
-                "line 2: its id",
-            ),
-            (
-                format!("{{\"text\":\"a\",\"id\":18446744073709551615,{at}}}"),
-                "line 2: its id",
+                format!("{{\"text\":\"a\",\"id\":9223372036854775808,{at}}}"),
+                "no id from",
             ),
             (
                 format!("{{\"text\":\"a\",\"created_at\":\"now\",{at}}}"),
-                "line 2: its created_at",
+                "no date",
             ),
             (
                 format!("{{\"text\":\"a\",\"created_at\":\"2010-01-01T00:00:00Z\",{at}}}"),
-                "line 2: its created_at",
+                "a created_at",
             ),
         ] {
-            let text = format!("{{\"text\":\"a\",\"id\":1,{at}}}\n{line}\n");
-            let error = tweets(text.as_bytes()).expect_err(&line);
-            assert!(error.starts_with(want), "{line}: {error}");
+            let text = format!("{{\"text\":\"a\",\"id\":1,{at}}}\n{line}\n\n{line}\n");
+            let imported = tweets(text.as_bytes()).expect(&line);
+            assert_eq!(imported.tweets.len(), 1, "{line}");
+            let said = imported.to_string();
+            let begin = format!("tweets taken: 1, lines skipped: 2; {want}");
+            let whole = said.starts_with(&begin) && said.ends_with(": 2, first line 2");
+            assert!(whole, "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn most_tweets_have_no_position() {
+        let mut text = "\u{feff}".to_owned();
+        for number in 1..=60 {
+            text += &match number {
+                7 => "<html>\n".to_owned(),
+                30 | 60 => format!(
+                    "{{\"id\":{number},\"text\":\"here\",\"coordinates\":{{\"coordinates\":[86,27]}}}}\n"
+                ),
+                _ => format!("{{\"id\":{number},\"text\":\"there\",\"coordinates\":null}}\n"),
+            };
+        }
+        let imported = tweets(text.as_bytes()).expect("two have one");
+        let ids: Vec<_> = imported.tweets.iter().map(|tweet| tweet.id).collect();
+        assert_eq!(ids, [60, 30]);
+        assert_eq!(
+            imported.to_string(),
+            "tweets taken: 2, lines skipped: 58; no position: 57, first line 1; \
+             no JSON: 1, first line 7"
+        );
+        let text = text.replace("here", "");
+        let two = first_tweets(text.as_bytes(), 1).expect("one of two");
+        let said = two.to_string();
+        assert!(
+            said.ends_with("; too many tweets: 1, first line 60"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_file_without_a_tweet_is_refused() {
+        for (text, want) in [
+            ("", "lines skipped: 0"),
+            ("\n \n", "lines skipped: 0"),
+            (
+                "[\n{}\n]\n",
+                "lines skipped: 3; no JSON: 2, first line 1; no text: 1, first line 2",
+            ),
+            (
+                "{\"text\":\"a\"}\n{\"text\":\"b\"}",
+                "lines skipped: 2; no position: 2, first line 1",
+            ),
+        ] {
+            let error = tweets(text.as_bytes()).expect_err(text);
+            assert!(error.starts_with("wanted are lines of JSON"), "{error}");
+            assert!(error.ends_with(want), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_unicode_is_replaced() {
+        for (text, want) in [
+            (&br"\ud83d"[..], "\u{fffd}"),
+            (br"\uD83D!", "\u{fffd}!"),
+            (br"\ude00\ud83d", "\u{fffd}\u{fffd}"),
+            (br"\ud83d\ud83d\ude00", "\u{fffd}\u{1f600}"),
+            (br"\ud83d\ude00\ud83d", "\u{1f600}\u{fffd}"),
+            (br"\ud83d\n\ude00", "\u{fffd}\n\u{fffd}"),
+            (br"\\\ud83d\\ud83d", "\\\u{fffd}\\ud83d"),
+            (b"caf\xe9 \\ud83d", "caf\u{fffd} \u{fffd}"),
+        ] {
+            let line = [
+                br#"{"latitude":0,"longitude":0,"text":""#,
+                text,
+                br#"","location":"\u00e9"}"#,
+            ];
+            let imported = tweets(&line.concat()).expect("a tweet");
+            let [tweet] = &imported.tweets[..] else {
+                panic!("{imported}");
+            };
+            assert_eq!(tweet.text, want, "{}", text.escape_ascii());
+            assert_eq!(tweet.location, "é");
+        }
+        for text in [&br"\ud83"[..], br"\ud8", br"\u", br"\", br"\x", br"\u+83d"] {
+            let line = [br#"{"latitude":0,"longitude":0,"text":""#, text].concat();
+            for end in [&br#""}"#[..], b""] {
+                tweets(&[&line[..], end].concat()).expect_err("no JSON");
+            }
         }
     }
 
@@ -267,6 +453,24 @@ mod tests {
         #[test]
         fn noise_never_panics(text in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = tweets(&text);
+        }
+
+        #[test]
+        fn json_is_what_it_was_and_halves_of_pairs_are_replaced(pieces in proptest::collection::vec(
+            select(&[r"\ud83d", r"\uDE00", r"\\", r"\n", r"\u0041", "é", "u", "d83d"]), 0..12)) {
+            let json = format!("\"{}\"", pieces.concat());
+            let mended = mended(json.as_bytes());
+            let got = serde_json::from_slice::<String>(&mended).expect("it is JSON");
+            let units = pieces.iter().flat_map(|piece| match *piece {
+                r"\ud83d" => vec![0xd83d],
+                r"\uDE00" => vec![0xde00],
+                r"\\" => vec![u16::from(b'\\')],
+                r"\n" => vec![u16::from(b'\n')],
+                r"\u0041" => vec![u16::from(b'A')],
+                text => text.encode_utf16().collect(),
+            });
+            let units: Vec<_> = units.collect();
+            prop_assert_eq!(got, String::from_utf16_lossy(&units), "{}", json);
         }
     }
 }

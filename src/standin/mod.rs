@@ -1,14 +1,12 @@
 //! The stand-in for Twitter: a real HTTP server with real geographic search over synthetic tweets,
 //! so that a herd works with no network and no account.
 //!
-//! `main` makes one and runs it. HTTP heads are lines, so it turns on the same reactor as the
-//! servers do; `http` reads heads and writes responses, `query` knows what is asked, `search`,
-//! `search_1_1` and `search_2` what each API answers, `account` who may ask, `tweets` and `import`
+//! `main` makes one and runs it. It turns on the same reactor as the servers do, and speaks the same
+//! HTTP; `query` knows what is asked, `search`, `search_1_1` and `search_2` what each API answers, `account` who may ask, `tweets` and `import`
 //! what there is to be found, `faults` what is to go wrong.
 
 pub mod account;
 pub mod faults;
-pub mod http;
 pub mod import;
 mod json;
 pub mod query;
@@ -19,7 +17,6 @@ pub mod tweets;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,13 +24,15 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use self::faults::{Allowance, Delivery, Faults};
-use self::http::{HEAD_BYTES_MAX, Head, Method, Request, Step, reason, write_response};
 use self::query::Search;
 use self::tweets::Tweet;
 use crate::connection_id::ConnectionId;
-use crate::lines::{Lines, Piece};
-use crate::net::connection::{Received, Role};
-use crate::net::{Event, Limits, READ_BYTES_MAX, Reactor};
+use crate::http::{
+    CONTINUE, Codec, Deadlines, Manner, Method, Refusal, Request, Response, Step, Timeout, reason,
+};
+use crate::net::connection::Role;
+use crate::net::transport::Received;
+use crate::net::{Event, Limits, Listening, READ_BYTES_MAX, Reactor};
 use crate::time::Timestamp;
 use crate::twitter::api::Api;
 
@@ -54,15 +53,15 @@ struct Stop;
 struct Asking;
 
 impl Role for Asking {
-    type Codec = Lines;
+    type Codec = Codec;
 
-    fn codec(self) -> Lines {
-        Lines::default()
+    fn codec(self) -> Codec {
+        Codec::default()
     }
 }
 
 /// What is sent in answer to a request.
-struct Response {
+struct Answer {
     status: u16,
     fields: Vec<(&'static str, String)>,
     body: String,
@@ -86,13 +85,10 @@ type Due = (Instant, u64);
 /// The stand-in, listening.
 pub struct StandIn {
     reactor: Reactor<Asking, Stop>,
-    address: SocketAddr,
+    listening: Listening,
     tweets: Vec<Tweet>,
     faults: Faults,
-    /// The heads that are arriving.
-    heads: BTreeMap<ConnectionId, Head>,
-    /// The requests whose bodies are arriving.
-    bodies: BTreeMap<ConnectionId, Request>,
+    deadlines: Deadlines,
     deferred: BTreeMap<Due, Deferred>,
     /// The connections that something is deferred for: their next requests wait.
     busy: BTreeMap<ConnectionId, Due>,
@@ -107,9 +103,7 @@ impl StandIn {
     /// The kernel's, or the resolver's.
     pub fn start(address: &str, tweets: Vec<Tweet>, faults: Faults) -> io::Result<StandIn> {
         let mut reactor = Reactor::new()?;
-        let first = address.to_socket_addrs()?.next();
-        let first = first.ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let address = reactor.listen(first, Asking, LIMITS)?;
+        let listening = reactor.listen_at(address, Asking, LIMITS)?;
         let mailbox = reactor.mailbox();
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         thread::Builder::new()
@@ -117,11 +111,10 @@ impl StandIn {
             .spawn(move || signals.forever().for_each(|_| mailbox.post(Stop)))?;
         Ok(StandIn {
             reactor,
-            address,
+            listening,
             tweets,
             faults,
-            heads: BTreeMap::new(),
-            bodies: BTreeMap::new(),
+            deadlines: Deadlines::default(),
             deferred: BTreeMap::new(),
             busy: BTreeMap::new(),
             numbers: 0,
@@ -134,15 +127,26 @@ impl StandIn {
     /// # Errors
     /// The poll's: nothing can go on then.
     pub fn run(mut self) -> io::Result<()> {
-        let _ = writeln!(io::stderr(), "twitter: listening on {}", self.address);
+        let Listening { bound, failed } = &self.listening;
+        let mut told = String::new();
+        for (address, error) in failed {
+            told += &format!("twitter: cannot listen on {address}: {error}\n");
+        }
+        for address in bound {
+            told += &format!("twitter: listening on {address}\n");
+        }
+        let _ = write!(io::stderr(), "{told}");
         loop {
             self.reactor.flush();
             let due = self.deferred.first_key_value();
-            let wake_at = due.map(|((at, _), _)| *at);
+            let due = due.map(|((at, _), _)| *at);
+            let wake_at = due.into_iter().chain(self.deadlines.next()).min();
             self.reactor.turn(wake_at)?;
             while let Some(event) = self.reactor.poll_event() {
-                if let Event::Lost { id, .. } = event {
-                    self.forget(id);
+                match event {
+                    Event::Made(id, Asking) => self.begin(id),
+                    Event::Lost { id, .. } => self.forget(id),
+                    Event::AcceptFailed(_) | Event::OutputFull(_) | Event::InputFull(_) => {}
                 }
             }
             for _ in 0..self.reactor.ready_len() {
@@ -150,7 +154,9 @@ impl StandIn {
                     self.serve(id);
                 }
             }
-            self.send_due(Instant::now());
+            let now = Instant::now();
+            self.send_due(now);
+            self.close_slow(now);
             if let Some(Stop) = self.reactor.poll_mail() {
                 self.reactor.flush();
                 return Ok(());
@@ -158,9 +164,18 @@ impl StandIn {
         }
     }
 
+    fn begin(&mut self, id: ConnectionId) {
+        let now = Instant::now();
+        self.idle_from(id, now);
+        self.deadlines.push(id, None, now);
+    }
+
+    /// Lets the client say its next request from `now` on.
+    fn idle_from(&mut self, id: ConnectionId, now: Instant) {
+        self.reactor.decode(id, |codec, _| codec.idle_from(now));
+    }
+
     fn forget(&mut self, id: ConnectionId) {
-        self.heads.remove(&id);
-        self.bodies.remove(&id);
         if let Some(due) = self.busy.remove(&id) {
             self.deferred.remove(&due);
         }
@@ -168,9 +183,9 @@ impl StandIn {
 
     fn serve(&mut self, id: ConnectionId) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        if self.serve_lines(id, &mut &[][..]) {
+        if self.serve_requests(id, &[]) {
             match self.reactor.read(id, &mut scratch) {
-                Received::Bytes(n) => _ = self.serve_lines(id, &mut &scratch[..n]),
+                Received::Bytes(n) => _ = self.serve_requests(id, &scratch[..n]),
                 Received::Drained => {}
                 Received::End => self.reactor.lose(id, "closed by the client"),
             }
@@ -178,65 +193,49 @@ impl StandIn {
         self.scratch = scratch;
     }
 
-    /// Handles what is whole. `false` if the rest must wait, and is kept, or is of no interest.
-    fn serve_lines(&mut self, id: ConnectionId, chunk: &mut &[u8]) -> bool {
+    /// Answers what is whole. `false` if the rest must wait, and is buffered, or is of no interest.
+    fn serve_requests(&mut self, id: ConnectionId, mut chunk: &[u8]) -> bool {
         while self.reactor.takes_replies(id) && !self.busy.contains_key(&id) {
-            if let Some(request) = self.bodies.get(&id) {
-                let count = request.body_bytes;
-                let body = self.reactor.decode(id, |_, input| {
-                    input.push(std::mem::take(chunk));
-                    let body = input.as_bytes().get(..count)?.to_vec();
-                    input.consume(count);
-                    Some(body)
-                });
-                let Some(body) = body.flatten() else {
-                    return true;
-                };
-                let request = self.bodies.remove(&id).expect("it was there");
-                self.answer(id, &request, &body);
-                continue;
-            }
-            let piece = self.reactor.decode(id, |lines, input| {
-                lines.next_buffered(input, chunk, HEAD_BYTES_MAX)
+            let step = self.reactor.decode(id, |codec, input| {
+                input.push(std::mem::take(&mut chunk));
+                codec.next(input, Instant::now())
             });
-            let Some(piece) = piece.flatten() else {
-                return true;
-            };
-            let head = self.heads.entry(id).or_default();
-            let step = match piece {
-                Piece::Line(line) => head.push_line(&line),
-                Piece::Overlong { .. } => head.line_too_long(),
-            };
-            if head.is_empty() {
-                self.heads.remove(&id); // an idle connection holds nothing
-            }
             match step {
-                Step::More => {}
-                Step::Request(request) if request.body_bytes > 0 => {
-                    self.bodies.insert(id, request);
-                }
-                Step::Request(request) => self.answer(id, &request, b""),
-                Step::Refuse { status, message } => {
-                    let body = search::error_body(message);
-                    let fields = Vec::new();
-                    self.respond(
-                        id,
-                        &Response {
-                            status,
-                            fields,
-                            body,
-                        },
-                        false,
-                        false,
-                    );
-                }
+                None | Some(Step::More) => return true,
+                Some(Step::Continue) => self.reactor.send(id, &[CONTINUE]),
+                Some(Step::Request(request)) => self.answer(id, &request),
+                Some(Step::Refuse(refusal)) => self.refuse(id, refusal),
             }
         }
         self.reactor.pause(id, chunk);
         false
     }
 
-    fn answer(&mut self, id: ConnectionId, request: &Request, body: &[u8]) {
+    /// Closes connections whose clients take too long.
+    fn close_slow(&mut self, now: Instant) {
+        while let Some(id) = self.deadlines.due(now) {
+            let looked = self
+                .reactor
+                .decode(id, |codec, _| (codec.time_out(now), codec.deadline()));
+            match looked {
+                None => {} // it has gone
+                Some((None, deadline)) => self.deadlines.push(id, deadline, now),
+                Some((Some(Timeout::Refuse(refusal)), _)) => self.refuse(id, refusal),
+                Some((Some(Timeout::Close), _)) => self.reactor.lose(id, "asked nothing for long"),
+            }
+        }
+    }
+
+    fn refuse(&mut self, id: ConnectionId, refusal: Refusal) {
+        let answer = Answer {
+            status: refusal.status,
+            fields: Vec::new(),
+            body: search::error_body(refusal.message),
+        };
+        self.respond(id, &answer, Manner::LAST);
+    }
+
+    fn answer(&mut self, id: ConnectionId, request: &Request) {
         let began = Instant::now();
         let api = api_at(&request.path);
         let allowance = self.faults.count(began);
@@ -247,44 +246,48 @@ impl StandIn {
         };
         let (status, body) = match refused {
             Some(status) => (status, error_body(api, status)),
-            None => content(&self.tweets, request, body, || began.elapsed()),
+            None => content(&self.tweets, request, || began.elapsed()),
         };
-        let response = Response {
-            status,
-            fields: allowance.map_or(Vec::new(), |allowance| allowance_fields(api, allowance)),
-            body: self.faults.body(body),
-        };
-        // A client that POSTs where it must not has perhaps not understood the rest either.
-        let keep_alive = request.keep_alive && status != 405;
-        self.respond(id, &response, keep_alive, request.method == Method::Head);
-    }
-
-    fn respond(
-        &mut self,
-        id: ConnectionId,
-        response: &Response,
-        keep_alive: bool,
-        head_only: bool,
-    ) {
-        let date = Timestamp::system().seconds();
-        let mut bytes = Vec::new();
-        let Response {
+        let mut fields = allowance.map_or(Vec::new(), |allowance| allowance_fields(api, allowance));
+        if status == 405 {
+            fields.push(("Allow", "GET, HEAD".to_owned())); // RFC 9110 section 15.5.6
+        }
+        let body = self.faults.body(body);
+        let answer = Answer {
             status,
             fields,
             body,
-        } = response;
-        write_response(
-            &mut bytes, *status, fields, body, keep_alive, head_only, date,
-        );
+        };
+        // A client that POSTs where it must not has perhaps not understood the rest either.
+        let keep_alive = request.manner.keep_alive && status != 405;
+        let manner = Manner {
+            keep_alive,
+            ..request.manner
+        };
+        self.respond(id, &answer, manner);
+    }
+
+    fn respond(&mut self, id: ConnectionId, answer: &Answer, manner: Manner) {
+        let response = Response {
+            status: answer.status,
+            content_type: "application/json;charset=utf-8",
+            fields: &answer.fields,
+            date: Timestamp::system().seconds(),
+        };
+        let mut bytes = Vec::new();
+        response.write(&mut bytes, answer.body.as_bytes(), manner);
         let treatment = self.faults.treatment();
-        let body = bytes.len() - if head_only { 0 } else { body.len() };
+        let body = match manner.head_only {
+            true => bytes.len(),
+            false => bytes.len() - answer.body.len(),
+        };
         let deferred = Deferred {
             connection: id,
             bytes,
             sent: 0,
             body,
             delivery: treatment.delivery,
-            keep_alive,
+            keep_alive: manner.keep_alive,
         };
         match treatment.delay.is_zero() {
             true => self.deliver(deferred),
@@ -326,6 +329,7 @@ impl StandIn {
         match every {
             Some(every) if upto < end => self.defer(deferred, Instant::now() + every),
             _ if deferred.keep_alive && deferred.delivery != Delivery::Half => {
+                self.idle_from(id, Instant::now());
                 self.reactor.resume(id); // its next request may have waited
             }
             _ => self.reactor.lose(id, "answered"),
@@ -333,25 +337,22 @@ impl StandIn {
     }
 }
 
-/// What is found at the path of a request, whose whole body is `body`: status and body. `took` says
+/// What is found at the path of a request: status and body. `took` says
 /// how long the search has taken so far.
 #[must_use]
-pub fn content(
-    tweets: &[Tweet],
-    request: &Request,
-    body: &[u8],
-    took: impl Fn() -> Duration,
-) -> (u16, String) {
+pub fn content(tweets: &[Tweet], request: &Request, took: impl Fn() -> Duration) -> (u16, String) {
     let api = api_at(&request.path);
-    let authorization = request.authorization.as_deref();
+    let authorization = request.text("authorization");
     let search = Search {
         tweets,
         query_string: &request.query,
         took: &took,
     };
     match (api, request.method) {
-        (None, Method::Post) if request.path == TOKEN_PATH => account::token(authorization, body),
-        (_, Method::Post) => (405, error_body(api, 405)),
+        (None, Method::Post) if request.path == TOKEN_PATH => {
+            account::token(authorization, &request.body)
+        }
+        (_, method) if !matches!(method, Method::Get | Method::Head) => (405, error_body(api, 405)),
         (None, _) => (404, search::error_body("Not found")),
         (Some(Api::V1_0), _) => search::answer(&search),
         (Some(_), _) if !account::has_token(authorization) => (401, error_body(api, 401)),

@@ -7,7 +7,8 @@
 
 use std::str::FromStr;
 
-use crate::node::protocol::{BOUND_MAX, TweetQuery};
+use crate::node::command::BOUND_MAX;
+use crate::node::protocol::TweetQuery;
 
 /// The international mile, in kilometres.
 pub const KILOMETRES_PER_MILE: f64 = 1.609_344;

@@ -1,15 +1,16 @@
 //! Twitter, asked by a few threads so that the loop never waits.
 //!
-//! The server's `Driver` owns the [`Pool`] and feeds it the node's questions; answers come home
-//! through the mailbox. The queue lies on the loop's side: a worker is handed one question at a
+//! The server's `Driver` owns the [`Pool`] and feeds it the node's questions; the workers' answers come
+//! home through the mailbox, those that need no worker by [`Pool::poll_answer`]. The queue lies on the loop's side: a worker is handed one question at a
 //! time, so a question that is withdrawn is simply taken out, the queue is bounded by who may wait,
 //! and no lock is ever taken on the loop.
 //!
 //! ```text
-//!   loop    ask --> cache --> waiting --> limits --> idle worker's channel     mailbox --> answered
-//!                     |                     |             |                      ^  ^
-//!                     +---------------------+-------------|-- at once -----------+  |
-//!   worker                                                +---> ureq ---> one_line -+
+//!                     +---------------------+-- at once ----> poll_answer --------+
+//!                     |                     |                                     v
+//!   loop    ask --> cache --> waiting --> limits --> idle worker's channel     answered
+//!                                                         |                       ^
+//!   worker                                                +---> ureq ---> one_line --> mailbox
 //! ```
 
 pub mod answer;
@@ -54,7 +55,8 @@ pub struct Pool {
     waiting: VecDeque<Job>,
     idle: Vec<usize>,
     workers: Vec<Sender<(Job, Permit)>>,
-    post: Box<dyn Fn(Answer)>,
+    /// Answers that no worker was needed for.
+    ready: VecDeque<Answer>,
 }
 
 impl Pool {
@@ -92,7 +94,7 @@ impl Pool {
             waiting: VecDeque::new(),
             idle: (0..WORKERS).collect(),
             workers,
-            post: Box::new(post),
+            ready: VecDeque::new(),
         })
     }
 
@@ -114,12 +116,18 @@ impl Pool {
         self.dispatch(now);
     }
 
-    fn answer_at_once(&self, question: QuestionId, json: Arc<[u8]>) {
-        (self.post)(Answer {
+    fn answer_at_once(&mut self, question: QuestionId, json: Arc<[u8]>) {
+        self.ready.push_back(Answer {
             question,
             json,
             report: None,
         });
+    }
+
+    /// The next answer that no worker was needed for. To be asked in each turn: nothing wakes the loop
+    /// for it.
+    pub fn poll_answer(&mut self) -> Option<Answer> {
+        self.ready.pop_front()
     }
 
     /// Takes back a question that has not been asked yet; one that has runs its course.
@@ -182,5 +190,40 @@ impl Pool {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::location::Position;
+    use crate::twitter::api::Api;
+    use std::time::Duration;
+
+    #[test]
+    fn what_needs_no_worker_is_answered_without_mail() {
+        let url = "x".repeat(api::URL_BYTES_MAX); // no query fits behind it
+        let options = Options::new(Api::V1_0, None, None).expect("the default will do");
+        let options = Options { url, ..options };
+        let post = |answer| panic!("mail would wake the loop: {answer:?}");
+        let mut pool = Pool::new(&options, post).expect("threads");
+        let position = Position::parse(b"+00+000").expect("a position");
+        let now = Now::read();
+        for number in 1..=3 {
+            let query = TweetQuery::new(position, b"1", 1);
+            let deadline = now.after(Duration::from_secs(1));
+            pool.ask(QuestionId(number), query, deadline, now);
+        }
+        for number in 1..=3 {
+            let answer = pool.poll_answer().expect("it is there");
+            let (question, json) = pool.answered(answer, now);
+            assert_eq!(
+                question,
+                QuestionId(number),
+                "in the order of the questions"
+            );
+            assert!(json.starts_with(b"{\"error\":"));
+        }
+        assert!(pool.poll_answer().is_none());
     }
 }

@@ -1,14 +1,16 @@
 //! The clients: what they say, how they behave, and what they are owed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use herd::connection_id::{ConnectionId, ReplyId};
 use herd::input::Input;
 use herd::lines::{Lines, Piece};
-use herd::net::output::{Output, Spares};
-use herd::node::protocol::{LINE_BYTES_MAX, TweetQuery};
+use herd::net::output::{BufferPool, Output};
+use herd::node::command::LINE_BYTES_MAX;
+use herd::node::protocol::TweetQuery;
 use herd::random::SplitMix64;
 
 use crate::agenda::Event;
@@ -38,8 +40,6 @@ pub struct Client {
     input: Input,
     /// The commands that have not been handled, oldest first.
     owed: VecDeque<Owed>,
-    /// A question that was handled, and whose place among the replies is to be kept next.
-    asks: Option<Question>,
     /// Those that Twitter is to answer.
     asked: BTreeMap<ReplyId, Question>,
     /// What it is to be sent, in this order.
@@ -83,10 +83,11 @@ struct Question {
     since: Duration,
 }
 
-/// A line that a client is to be sent, once it is known.
+/// What a client is to be sent.
 enum Due {
     Line(Vec<u8>),
-    Answer(ReplyId),
+    /// A line, and with it another that is not known yet.
+    Reserved(ReplyId, Vec<u8>),
 }
 
 impl Client {
@@ -408,8 +409,15 @@ impl Herd {
         }
     }
 
-    /// A reply: it must be that to the command which was handled, to the byte.
-    pub fn client_is_told(&mut self, index: usize, id: ConnectionId, line: &[u8]) {
+    /// A reply: it must be that to the command which was handled, to the byte. If the rest of it comes
+    /// later, `reserved` names it.
+    pub fn client_is_told(
+        &mut self,
+        index: usize,
+        id: ConnectionId,
+        line: &[u8],
+        reserved: Option<ReplyId>,
+    ) {
         let (wall, oldest) = (self.wall(index), self.oldest(index));
         let host = &mut self.hosts[index];
         let changed = host.changed.take();
@@ -417,8 +425,17 @@ impl Herd {
             return; // it has vanished
         };
         let shown = line.escape_ascii();
-        client.due.push_back(Due::Line(line.to_vec()));
-        client.output.push(&[line, b"\n"], &mut Spares::new());
+        let whole = [line, b"\n"];
+        match reserved {
+            None => {
+                client.due.push_back(Due::Line(line.to_vec()));
+                client.output.push(&whole, &mut BufferPool::new());
+            }
+            Some(reply) => {
+                client.due.push_back(Due::Reserved(reply, line.to_vec()));
+                client.output.reserve(reply, &whole);
+            }
+        }
         let owed = client.owed.pop_front();
         let owed = owed.unwrap_or_else(|| panic!("nothing is owed, but came: {shown}"));
         let expect = |want: &[u8]| {
@@ -469,21 +486,12 @@ impl Herd {
                     let radius = radius.parse().expect("a number");
                     let query = [latitude, longitude, radius, bound as f64];
                     let since = self.now;
-                    client.asks = Some(Question { query, since });
+                    let reply = reserved.expect("a question is answered later");
+                    client.asked.insert(reply, Question { query, since });
                 }
             }
             Owed::Copy(line) => expect(&[b"? ", &line[..]].concat()),
         }
-    }
-
-    /// The place of an answer is to be kept: that of the question which was just handled.
-    pub fn client_is_owed(&mut self, index: usize, id: ConnectionId, reply: ReplyId) {
-        let client = self.client(index, id);
-        let question = client.asks.take().expect("it has asked just now");
-        client.asked.insert(reply, question);
-        client.due.push_back(Due::Answer(reply));
-        client.output.reserve(reply);
-        client.output.push(&[b"\n"], &mut Spares::new());
     }
 
     /// An answer of Twitter's, or that there is none: to a question that waits, and in time.
@@ -508,10 +516,15 @@ impl Herd {
             late || asked(&json) == Some(query),
             "about {query:?}: {shown}"
         );
-        let is_its = |due: &&mut Due| matches!(due, Due::Answer(id) if *id == reply);
-        let due = client.due.iter_mut().find(is_its);
-        *due.expect("its place was kept") = Due::Line(json.to_vec());
-        client.output.fill(reply, json);
+        let is_its = |due: &Due| matches!(due, Due::Reserved(id, _) if *id == reply);
+        let at = client.due.iter().position(is_its);
+        let at = at.expect("its place was reserved");
+        client.due.insert(at + 1, Due::Line(json.to_vec()));
+        let due = &mut client.due[at];
+        if let Due::Reserved(_, line) = due {
+            *due = Due::Line(mem::take(line));
+        }
+        client.output.fill(reply, json, b"\n");
     }
 
     /// Clients were kept waiting by the disk, and are read again.
@@ -531,7 +544,7 @@ impl Herd {
         let host = &mut self.hosts[index];
         for client in host.clients.values_mut().filter(|client| !client.stalled) {
             let mut taken = Vec::new();
-            let flushed = client.output.flush(&mut taken, &mut Spares::new());
+            let flushed = client.output.flush(&mut taken, &mut BufferPool::new());
             flushed.expect("memory takes all");
             for line in taken.split_inclusive(|byte| *byte == b'\n') {
                 let shown = line.escape_ascii();
@@ -545,7 +558,7 @@ impl Herd {
             }
             let next = client.due.front();
             assert!(
-                matches!(next, None | Some(Due::Answer(_))),
+                matches!(next, None | Some(Due::Reserved(..))),
                 "host {index} keeps a reply back"
             );
         }

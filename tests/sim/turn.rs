@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use herd::connection_id::ConnectionId;
+use herd::connection_id::{ConnectionId, ReplyId};
 use herd::lines::Piece;
 use herd::node::effects::{LinkId, LogPolicy};
 use herd::node::protocol::{LINK_LINE_BYTES_MAX, Mark};
@@ -195,11 +195,8 @@ impl Herd {
         self.hosts[index].changed = None;
         while let Some(effect) = self.hosts[index].effects.0.pop_front() {
             match effect {
-                Effect::Reply(id, line) => self.reply(index, id, &line),
-                Effect::Reserve(id, reply, line) => {
-                    self.reply(index, id, &line);
-                    self.client_is_owed(index, id, reply);
-                }
+                Effect::Reply(id, line) => self.reply(index, id, &line, None),
+                Effect::Reserve(id, reply, line) => self.reply(index, id, &line, Some(reply)),
                 Effect::Answer(id, reply, json) => {
                     self.client_is_answered(index, id, reply, json);
                     let moment = self.hosts[index].moment(index);
@@ -269,10 +266,10 @@ impl Herd {
         }
     }
 
-    fn reply(&mut self, index: usize, id: ConnectionId, line: &[u8]) {
+    fn reply(&mut self, index: usize, id: ConnectionId, line: &[u8], reserved: Option<ReplyId>) {
         self.trace(index, line);
         if self.hosts[index].clients.contains_key(&id) {
-            self.client_is_told(index, id, line);
+            self.client_is_told(index, id, line, reserved);
         }
     }
 

@@ -60,14 +60,19 @@ pub fn located(herd: &Herd, location: &str) -> Client {
 
 /// Asks for tweets round `k`; gives the line of JSON.
 pub fn ask(client: &mut Client, radius_km: &str, bound: usize) -> String {
-    let at = begin(client, radius_km, bound);
-    assert!(at.starts_with("AT Blake +"), "{at}");
-    client.line()
+    begin(client, radius_km, bound);
+    answer(client)
 }
 
-/// Asks, and waits for the first line of the reply only.
-pub fn begin(client: &mut Client, radius_km: &str, bound: usize) -> String {
+/// Asks, and waits for nothing.
+pub fn begin(client: &mut Client, radius_km: &str, bound: usize) {
     client.say(&format!("WHATSAT k {radius_km} {bound}"));
+}
+
+/// The line of JSON that answers a question.
+pub fn answer(client: &mut Client) -> String {
+    let at = client.line();
+    assert!(at.starts_with("AT Blake +"), "{at}");
     client.line()
 }
 

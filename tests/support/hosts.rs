@@ -46,6 +46,26 @@ fn ip(words: &str) -> String {
     run(&format!("ip {words}")).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Whether a process may have namespaces of its own, as `unshare` is told with `which`; says so if not.
+pub fn may_unshare(which: &str) -> bool {
+    let tried = run(&format!("unshare {which} true"));
+    if let Err(why) = &tried {
+        let thread = thread::current();
+        let test = thread.name().unwrap_or("a test");
+        say(&format!("{test}: skipped, as it needs root: {why}"));
+    }
+    tried.is_ok()
+}
+
+/// `command` in namespaces of its own, after the shell has done there what `script` says.
+pub fn unshared(which: &str, script: &str, command: &Command) -> Command {
+    let mut unshared = Command::new("unshare");
+    unshared.args([which, "sh", "-c"]);
+    unshared.arg(format!("{script} && exec \"$@\"")).arg("sh");
+    unshared.arg(command.get_program()).args(command.get_args());
+    unshared
+}
+
 /// A network namespace.
 struct Namespace(String);
 

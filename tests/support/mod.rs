@@ -13,6 +13,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,49 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "waited in vain for: {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A small file system of its own, while it lives.
+pub struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    /// Mounts one of so many bytes. Where that is not allowed that is said, and there is none.
+    pub fn mount(at: &Path, bytes: usize) -> Option<Tmpfs> {
+        fs::create_dir_all(at).expect("the directory is ours");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "none"]);
+        let status = mount.arg(at).stderr(Stdio::null()).status();
+        let is_mounted = status.is_ok_and(|status| status.success());
+        if !is_mounted {
+            let thread = thread::current();
+            let test = thread.name().unwrap_or("a test");
+            reference::say(&format!("{test}: skipped, as no tmpfs can be mounted here"));
+        }
+        is_mounted.then(|| Tmpfs(at.to_owned()))
+    }
+
+    /// Mounts it again with these options.
+    pub fn remount(&self, options: &str) {
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-o", &format!("remount,{options}")])
+            .arg(&self.0);
+        assert!(mount.status().is_ok_and(|status| status.success()));
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status(); // all we can do
+    }
+}
+
+/// Runs `command` under a limit of the shell's.
+pub fn limited(command: &Command, limit: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{limit}; exec \"$@\""), "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell
 }
 
 /// Whom an AT line is about.
@@ -151,6 +195,8 @@ pub struct Herd {
     pub directory: TempDir,
     /// Its servers.
     pub members: Vec<Member>,
+    /// Where the journals are.
+    pub data_dir: PathBuf,
     /// What the servers ask for tweets.
     pub twitter_url: String,
     /// More arguments for every server.
@@ -179,8 +225,10 @@ impl Herd {
             server: ServerCommand::under_test(),
             process: None,
         };
+        let directory = tempfile::tempdir().expect("a temporary directory");
         let herd = Herd {
-            directory: tempfile::tempdir().expect("a temporary directory"),
+            data_dir: directory.path().join("data"),
+            directory,
             members: links.iter().enumerate().map(member).collect(),
             twitter_url: NO_TWITTER.to_owned(),
             arguments: Vec::new(),
@@ -225,9 +273,38 @@ impl Herd {
             .join(format!("{name}.log"))
     }
 
-    /// What the log of `name` says so far.
+    /// Where the journal of `name` is.
+    pub fn journal_path(&self, name: &str) -> PathBuf {
+        self.data_dir.join(name)
+    }
+
+    /// What the log of `name` says so far. It is written behind: what has just happened may be missing.
     pub fn log(&self, name: &str) -> String {
-        fs::read_to_string(self.log_path(name)).unwrap_or_default()
+        let bytes = fs::read(self.log_path(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What the log of `name` says of all that has happened by now. A client of our own says something,
+    /// and its record is waited for; its records are left out.
+    pub fn settled_log(&self, name: &str) -> String {
+        const MARKER: &str = "settled-log";
+        static MARKERS: AtomicUsize = AtomicUsize::new(0);
+        let marker = format!("{MARKER} {}", MARKERS.fetch_add(1, Ordering::Relaxed));
+        assert_eq!(self.ask(name, &marker), format!("? {marker}"));
+        self.wait_for_record(name, &format!(" ? {marker}\n"));
+        let log = self.log(name);
+        let label = |line: &str| line.split(' ').nth(2).unwrap_or_default().to_owned();
+        let markers = log.lines().filter(|line| line.contains(MARKER));
+        let ours: Vec<_> = markers.map(label).collect();
+        let others = log.lines().filter(|line| !ours.contains(&label(line)));
+        others.map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Waits until the log of `name` has these words.
+    pub fn wait_for_record(&self, name: &str, words: &str) {
+        wait_until(&format!("the log of {name} has: {words}"), || {
+            self.log(name).contains(words)
+        });
     }
 
     /// The server called `name`.
@@ -261,7 +338,7 @@ impl Herd {
             .arg("--log-dir")
             .arg(self.directory.path().join("logs"))
             .arg("--data-dir")
-            .arg(self.directory.path().join("data"));
+            .arg(&self.data_dir);
         command.args(["--twitter-url", &self.twitter_url]);
         command.args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -94,13 +94,6 @@ pub const MEMORY: Promise = Promise {
     why: "they write no journal: a restarted one learns from its neighbours",
 };
 
-/// What the log could not take, or what was moved away with it, is written to it again.
-pub const COMPLETE_LOG: Promise = Promise {
-    what: "the log is made complete again",
-    not_by: &[Program::Twisted, Program::Node, Program::Java],
-    why: "theirs is for people, and says only how many records are missing",
-};
-
 /// Two servers never write the same files.
 pub const ONE_PROCESS: Promise = Promise {
     what: "a second server on the same files is refused",
@@ -122,11 +115,11 @@ pub const WORD_OF_REFUSALS: Promise = Promise {
     why: "they tell of dials that fail, and of no more",
 };
 
-/// A log that has become as long as a file may be makes room for a shorter one.
-pub const SHORTER_LOG: Promise = Promise {
-    what: "a log that may grow no further is replaced by a shorter one",
+/// The log says of each line that is no valid command what is wrong with it.
+pub const WORD_OF_MISTAKES: Promise = Promise {
+    what: "the log says why a line is invalid",
     not_by: &[Program::Twisted, Program::Node, Program::Java],
-    why: "they begin another only when they are told to",
+    why: "they log the line and its copy, and no reason",
 };
 
 /// Says whether the server under test makes `promise`, and if not, who is let off what.

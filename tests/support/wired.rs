@@ -194,7 +194,13 @@ pub fn report_a_thousand(herd: &Herd) {
 
 /// How many `AT` lines the logs of Ann and Bob have of their link: two for each that has crossed.
 pub fn crossings(herd: &Herd) -> usize {
-    let sent = |name, other| herd.log(name).matches(&format!(":{other} AT ")).count();
+    let sent = |name, other| {
+        let log = match herd.member(name).process {
+            Some(_) => herd.settled_log(name),
+            None => herd.log(name),
+        };
+        log.matches(&format!(":{other} AT ")).count()
+    };
     sent("Ann", "Bob") + sent("Bob", "Ann")
 }
 

@@ -6,9 +6,8 @@ use std::time::Duration;
 use herd::connection_id::ReplyId;
 use herd::lines::{Lines, Piece};
 use herd::node::Node;
-use herd::node::protocol::{
-    Command, IAmAt, LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, LinkLine, TweetQuery, WhatsAt, parse_at,
-};
+use herd::node::command::{Command, IAmAt, LINE_BYTES_MAX, WhatsAt};
+use herd::node::protocol::{LINK_LINE_BYTES_MAX, LinkLine, TweetQuery, parse_at};
 use herd::node::questions::QuestionId;
 use herd::time::{Now, Timestamp};
 use herd::twitter::api::{Api, URL_BYTES_MAX};
@@ -102,6 +101,7 @@ fn check_parsing(line: &[u8]) {
                 position,
                 time,
                 time_text,
+                ..
             })),
             fields,
         ) => {

@@ -1,15 +1,13 @@
-//! What the stand-in for Twitter is sent: heads, token forms, questions. Whatever it is, it is
-//! answered by HTTP, with JSON, and does not hang on how TCP has chopped it.
+//! What the stand-in for Twitter is sent, or any HTTP port: heads, bodies, chunks, questions. Whatever it is, it
+//! does not hang on how TCP has chopped it, no request is taken from bytes that could be read in another way,
+//! and each is answered by HTTP, with JSON.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use herd::http::{BODY_BYTES_MAX, Codec, HEAD_BYTES_MAX, Manner, Method, Request, Response, Step};
 use herd::input::Input;
-use herd::lines::{Lines, Piece};
 use herd::standin::content;
-use herd::standin::http::{
-    BODY_BYTES_MAX, HEAD_BYTES_MAX, Head, Method, Request, Step, write_response,
-};
 use herd::standin::tweets::{Tweet, synthetic};
 use herd::twitter::answer::one_line;
 use serde::de::IgnoredAny;
@@ -21,51 +19,60 @@ const DATE: i64 = 1_353_118_103;
 pub fn check(bytes: &[u8]) {
     let whole = requests(bytes, bytes.len().max(1));
     let chopped = requests(bytes, 1 + bytes.len() % 7);
-    assert_eq!(whole, chopped, "it hangs on how the bytes come");
-    for (step, body) in &whole {
+    let steps =
+        |all: &[(Step, &[u8])]| all.iter().map(|(step, _)| step.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        steps(&whole),
+        steps(&chopped),
+        "it hangs on how the bytes come"
+    );
+    let mut is_over = false;
+    for (step, raw) in &whole {
+        assert!(!is_over, "something comes after the last");
         match step {
-            Step::Request(request) => check_answer(request, body),
-            Step::Refuse { status, .. } => assert!((400..600).contains(status)),
+            Step::Request(request) => {
+                check_raw(request, raw);
+                check_answer(request);
+                is_over = !request.manner.keep_alive;
+            }
+            Step::Refuse(refusal) => {
+                assert!((400..600).contains(&refusal.status));
+                is_over = true;
+            }
+            Step::Continue => {}
             Step::More => panic!("that is no step to be told of"),
         }
     }
 }
 
-/// The requests in `bytes`, with their bodies, up to the first that is refused.
-fn requests(bytes: &[u8], chunk_bytes: usize) -> Vec<(Step, Vec<u8>)> {
-    let mut steps = Vec::new();
-    let (mut lines, mut input, mut head) = (Lines::default(), Input::default(), Head::default());
-    let mut waiting: Option<Request> = None;
-    for mut chunk in bytes.chunks(chunk_bytes) {
+/// What comes of `bytes`, `chunk_bytes` at a time; with each request its own bytes, as far as it was read from
+/// them alone.
+fn requests(bytes: &[u8], chunk_bytes: usize) -> Vec<(Step, &[u8])> {
+    let (mut codec, mut input, mut steps) = (Codec::default(), Input::default(), Vec::new());
+    let now = Instant::now();
+    let (mut pushed, mut used) = (0, 0);
+    for chunk in bytes.chunks(chunk_bytes) {
+        input.push(chunk);
+        pushed += chunk.len();
         loop {
-            if let Some(request) = waiting.take() {
-                input.push(std::mem::take(&mut chunk));
-                match input.as_bytes().get(..request.body_bytes) {
-                    Some(body) => {
-                        let body = body.to_vec();
-                        input.consume(body.len());
-                        steps.push((Step::Request(request), body));
-                    }
-                    None => {
-                        waiting = Some(request);
-                        break;
-                    }
+            let step = codec.next(&mut input, now);
+            assert!(input.len() <= HEAD_BYTES_MAX + 3 * BODY_BYTES_MAX);
+            match &step {
+                Step::More => break,
+                Step::Request(Request {
+                    manner:
+                        Manner {
+                            keep_alive: false, ..
+                        },
+                    ..
+                }) => {
+                    steps.push((step, &bytes[used..])); // and whatever comes behind it
+                    used = pushed;
                 }
-                continue;
-            }
-            let step = match lines.next_buffered(&mut input, &mut chunk, HEAD_BYTES_MAX) {
-                None => break,
-                Some(Piece::Line(line)) => head.push_line(&line),
-                Some(Piece::Overlong { .. }) => head.line_too_long(),
-            };
-            match step {
-                Step::More => {}
-                Step::Request(request) if request.body_bytes > 0 => waiting = Some(request),
-                Step::Request(_) => steps.push((step, Vec::new())),
-                Step::Refuse { .. } => {
-                    assert!(head.is_empty(), "what was refused is kept");
-                    steps.push((step, Vec::new()));
-                    return steps;
+                _ => {
+                    let end = pushed - input.len();
+                    steps.push((step, &bytes[used..end]));
+                    used = end;
                 }
             }
         }
@@ -73,13 +80,90 @@ fn requests(bytes: &[u8], chunk_bytes: usize) -> Vec<(Step, Vec<u8>)> {
     steps
 }
 
-fn check_answer(request: &Request, body: &[u8]) {
+/// Another reader, who knows nothing but that CRLF ends a line, sees the same request in its bytes.
+fn check_raw(request: &Request, raw: &[u8]) {
+    let mut raw = raw;
+    while let Some(rest) = raw.strip_prefix(b"\r\n") {
+        raw = rest;
+    }
+    let end = memchr::memmem::find(raw, b"\r\n\r\n").expect("a head ends");
+    let (head, behind) = (&raw[..end + 2], &raw[end + 4..]);
+    assert!(head.len() + 2 <= HEAD_BYTES_MAX);
+    let lines: Vec<_> = split_lines(head).skip(1).collect();
+    let (mut lengths, mut codings) = (Vec::new(), 0);
+    for line in &lines {
+        assert!(!line.contains(&b'\r') && !line.contains(&b'\n') && !line.contains(&0));
+        let colon = memchr::memchr(b':', line).expect("a field has a colon");
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        assert!(!name.is_empty() && !name.iter().any(|byte| byte.is_ascii_whitespace()));
+        match name.to_ascii_lowercase().as_slice() {
+            b"content-length" => lengths.push(
+                std::str::from_utf8(value)
+                    .expect("digits")
+                    .parse()
+                    .expect("a number"),
+            ),
+            b"transfer-encoding" => {
+                assert!(value.eq_ignore_ascii_case(b"chunked"));
+                codings += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(lines.len(), request.fields.len());
+    assert!(lengths.len() + codings <= 1, "two lengths");
+    let is_last = !request.manner.keep_alive;
+    let (body, after) = match codings {
+        0 => behind.split_at(lengths.first().copied().unwrap_or(0)),
+        _ => check_chunks(&request.body, behind),
+    };
+    assert!(request.body.len() <= BODY_BYTES_MAX);
+    assert!(codings > 0 || body == request.body);
+    assert!(is_last || after.is_empty(), "bytes are left over");
+}
+
+/// Finds `body` in chunks; gives what was read, and what comes behind the trailer.
+fn check_chunks<'a>(mut body: &[u8], raw: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    let mut rest = raw;
+    loop {
+        let end = memchr::memmem::find(rest, b"\r\n").expect("a size ends");
+        let line = String::from_utf8_lossy(&rest[..end]);
+        let digits = line.split(';').next().unwrap_or_default();
+        let size = usize::from_str_radix(digits, 16).expect("hexadecimal");
+        rest = &rest[end + 2..];
+        if size == 0 {
+            break;
+        }
+        let (chunk, behind) = rest.split_at(size);
+        body = body.strip_prefix(chunk).expect("the chunk is in the body");
+        rest = behind.strip_prefix(b"\r\n").expect("a chunk ends");
+    }
+    assert!(body.is_empty());
+    loop {
+        let end = memchr::memmem::find(rest, b"\r\n").expect("a line ends");
+        rest = &rest[end + 2..];
+        if end == 0 {
+            return (&raw[..raw.len() - rest.len()], rest);
+        }
+    }
+}
+
+/// The lines of bytes that end in CRLF.
+fn split_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let end = memchr::memmem::find(rest, b"\r\n")?;
+        let line = &rest[..end];
+        rest = &rest[end + 2..];
+        Some(line)
+    })
+}
+
+fn check_answer(request: &Request) {
     assert!(request.path.starts_with('/') && !request.path.contains('?'));
     let visible = |text: &str| !text.contains(|c: char| c.is_ascii_control() || c == ' ');
     assert!(visible(&request.path) && visible(&request.query));
-    assert!(request.body_bytes <= BODY_BYTES_MAX && request.body_bytes == body.len());
-    assert!(body.is_empty() || request.method == Method::Post);
-    let (status, json) = content(tweets(), request, body, || Duration::ZERO);
+    let (status, json) = content(tweets(), request, || Duration::ZERO);
     assert!((200..600).contains(&status));
     serde_json::from_str::<IgnoredAny>(&json).expect("what is answered is JSON");
     let line = one_line(json.as_bytes(), "results", 100).expect("it is JSON");
@@ -94,15 +178,13 @@ fn check_answer(request: &Request, body: &[u8]) {
 fn check_response(request: &Request, status: u16, json: &str) {
     let head_only = request.method == Method::Head;
     let mut bytes = Vec::new();
-    write_response(
-        &mut bytes,
+    let response = Response {
         status,
-        &[],
-        json,
-        request.keep_alive,
-        head_only,
-        DATE,
-    );
+        content_type: "application/json",
+        fields: &[],
+        date: DATE,
+    };
+    response.write(&mut bytes, json.as_bytes(), request.manner);
     let end = memchr::memmem::find(&bytes, b"\r\n\r\n").expect("a head ends") + 4;
     let head = std::str::from_utf8(&bytes[..end]).expect("a head is text");
     assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");

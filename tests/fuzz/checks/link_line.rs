@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
 use herd::node::Node;
+use herd::node::command::{Command, IAmAt, LINE_BYTES_MAX};
 use herd::node::effects::LinkId;
 use herd::node::protocol::{
-    Command, Hello, IAmAt, LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, LinkLine, parse_number, write_at,
-    write_mark,
+    Hello, LINK_LINE_BYTES_MAX, LinkLine, at_prefix, parse_number, write_at, write_mark,
 };
 use herd::time::Now;
 use herd::topology::ServerName;
@@ -51,8 +51,9 @@ fn check_parsing(line: &[u8]) {
                 position,
                 time: location.time,
                 time_text: time,
+                joined: &[],
             };
-            write_at(&mut written, &server, difference, &report);
+            write_at(&mut written, &at_prefix(&server), difference, &report);
             // One report has one text.
             assert_eq!(
                 written.escape_ascii().to_string(),
@@ -213,7 +214,7 @@ impl Server {
                     Effect::CancelDial(link) => self.dials[link.index()] = false,
                     Effect::Ask(question, ..) => asked.push(question),
                     Effect::Answer(..) | Effect::Withdraw(_) => {}
-                    Effect::Changed(..) | Effect::Known(..) => {}
+                    Effect::Changed(..) | Effect::Known(..) | Effect::Marked(..) => {}
                     Effect::LinkUp(_) | Effect::LinkDown(_) | Effect::Tell(_) => {}
                 }
             }

@@ -1,0 +1,242 @@
+//! A request's head: where it ends, and what it says.
+//!
+//! `codec` is the only caller.
+
+use httparse::{EMPTY_HEADER, Header, Status};
+
+use super::body::{BODY_BYTES_MAX, Framing};
+use super::line::Scan;
+use super::refusal::Refusal;
+use super::request::{Manner, Method, Request};
+
+/// A longer request line is refused with 414; RFC 9112 section 3 asks for at least 8,000 bytes.
+pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// A longer head, all its lines counted, is refused with 431.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// A head of more header fields is refused with 431.
+pub const HEADERS_MAX: usize = 64;
+
+const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
+
+const LINE_TOO_LONG: Refusal = Refusal::new(414, "The request line is too long.");
+const HEAD_TOO_LARGE: Refusal = Refusal::new(431, "The request head is too large.");
+const MALFORMED: Refusal = Refusal::new(400, "This is not an HTTP/1.1 request.");
+
+/// Looks on for the end of the head with which `bytes` begin. Gives its length, the blank line included.
+pub fn head_len(scan: &mut Scan, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+    loop {
+        let (most, too_long) = match scan.start {
+            0 => (REQUEST_LINE_BYTES_MAX, LINE_TOO_LONG),
+            start => ((HEAD_BYTES_MAX - 2).saturating_sub(start), HEAD_TOO_LARGE),
+        };
+        match scan.next(bytes, most, too_long)? {
+            None => return Ok(None),
+            Some(b"") if scan.start > HEAD_BYTES_MAX => return Err(HEAD_TOO_LARGE),
+            Some(b"") => return Ok(Some(scan.start)),
+            Some(_) => {}
+        }
+    }
+}
+
+/// A head, read.
+#[derive(Debug)]
+pub struct Head {
+    /// The request, without its body.
+    pub request: Request,
+    /// How the body comes.
+    pub framing: Framing,
+    /// Whether the client waits to be told that it may send the body.
+    pub expects_continue: bool,
+}
+
+/// Reads a head that is whole.
+pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let mut head = httparse::Request::new(&mut headers);
+    match head.parse(bytes) {
+        Ok(Status::Complete(length)) if length == bytes.len() => {}
+        Ok(_) => return Err(MALFORMED),
+        Err(httparse::Error::TooManyHeaders) => {
+            let message = "The request has too many header fields.";
+            return Err(Refusal::new(431, message));
+        }
+        Err(httparse::Error::Version) if names_other_version(bytes) => {
+            let message = "Only HTTP/1.0 and HTTP/1.1 are spoken here.";
+            return Err(Refusal::new(505, message));
+        }
+        Err(_) => return Err(MALFORMED),
+    }
+    let (Some(method), Some(target), Some(minor)) = (head.method, head.path, head.version) else {
+        return Err(MALFORMED);
+    };
+    let (is_1_1, headers) = (minor == 1, &*head.headers);
+    let framing = framing(headers, is_1_1)?;
+    let expects_continue = expects_continue(headers, is_1_1)?;
+    let target = split_target(target)?;
+    let named = host(headers, is_1_1)?;
+    let method = Method::named(method);
+    let fields = headers.iter();
+    let request = Request {
+        method,
+        path: target.path.to_owned(),
+        query: target.query.to_owned(),
+        host: target.authority.map(str::to_owned).or(named),
+        fields: fields
+            .map(|field| (field.name.to_owned(), field.value.to_vec()))
+            .collect(),
+        body: Vec::new(),
+        manner: Manner {
+            keep_alive: keeps_alive(headers, is_1_1),
+            head_only: method == Method::Head,
+            chunks: is_1_1,
+        },
+    };
+    let expects_continue = expects_continue && framing != Framing::Length(0);
+    Ok(Head {
+        request,
+        framing,
+        expects_continue,
+    })
+}
+
+/// Whether the request line is well-formed but for its HTTP version, which is not one of ours (RFC 9112
+/// section 2.3).
+fn names_other_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or(bytes);
+    let parts: Vec<_> = line.split(|byte| *byte == b' ').collect();
+    matches!(parts[..], [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]]
+        if major.is_ascii_digit() && minor.is_ascii_digit() && !matches!((major, minor), (b'1', b'0' | b'1')))
+}
+
+fn values<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let named = headers.iter();
+    let named = named.filter(move |header| header.name.eq_ignore_ascii_case(name));
+    named.map(|header| header.value.trim_ascii())
+}
+
+/// The members of the lists that fields of this name are.
+fn members<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let lists = values(headers, name);
+    lists.flat_map(|list| list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii))
+}
+
+/// How the body comes (RFC 9112 section 6.3); what two readers could understand in two ways is refused.
+fn framing(headers: &[Header<'_>], is_1_1: bool) -> Result<Framing, Refusal> {
+    let mut lengths = values(headers, "content-length");
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return Err(Refusal::new(400, "There are two Content-Length fields."));
+    }
+    let codings: Vec<_> = members(headers, "transfer-encoding").collect();
+    match (length, codings.is_empty()) {
+        (Some(_), false) => {
+            let message = "There are Content-Length and Transfer-Encoding.";
+            return Err(Refusal::new(400, message));
+        }
+        (None, true) => return Ok(Framing::Length(0)),
+        (Some(length), true) => return content_length(length).map(Framing::Length),
+        (None, false) => {}
+    }
+    let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    match codings[..] {
+        _ if !is_1_1 => Err(Refusal::new(400, "HTTP/1.0 knows no Transfer-Encoding.")),
+        [coding] if is_chunked(&coding) => Ok(Framing::Chunked),
+        _ if codings.iter().all(|one| one.is_empty() || is_chunked(one)) => {
+            let message = "Transfer-Encoding is not chunked, once.";
+            Err(Refusal::new(400, message))
+        }
+        _ => {
+            let message = "No transfer coding but chunked is known here.";
+            Err(Refusal::new(501, message))
+        }
+    }
+}
+
+fn content_length(digits: &[u8]) -> Result<usize, Refusal> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::new(400, "Content-Length is not a number."));
+    }
+    let number = std::str::from_utf8(digits).ok();
+    let number = number.and_then(|digits| digits.parse().ok());
+    number
+        .filter(|length| *length <= BODY_BYTES_MAX)
+        .ok_or(Refusal::new(413, "The body is too large."))
+}
+
+fn expects_continue(headers: &[Header<'_>], is_1_1: bool) -> Result<bool, Refusal> {
+    let mut expected = members(headers, "expect").filter(|_| is_1_1).peekable();
+    let expects = expected.peek().is_some();
+    match expected.all(|one| one.eq_ignore_ascii_case(b"100-continue")) {
+        true => Ok(expects),
+        false => Err(Refusal::new(
+            417,
+            "Nothing but 100-continue is expected here.",
+        )),
+    }
+}
+
+fn keeps_alive(headers: &[Header<'_>], is_1_1: bool) -> bool {
+    let has = |option: &str| {
+        members(headers, "connection").any(|one| one.eq_ignore_ascii_case(option.as_bytes()))
+    };
+    !has("close") && (is_1_1 || has("keep-alive"))
+}
+
+/// The `Host` field, of which HTTP/1.1 has one (RFC 9112 section 3.2).
+fn host(headers: &[Header<'_>], is_1_1: bool) -> Result<Option<String>, Refusal> {
+    let mut hosts = values(headers, "host");
+    match (hosts.next(), hosts.next()) {
+        (None, _) if !is_1_1 => Ok(None),
+        (Some(host), None) => match std::str::from_utf8(host) {
+            Ok(host) if is_authority(host) => Ok(Some(host.to_owned())),
+            _ => Err(Refusal::new(400, "Host is not a host with a port.")),
+        },
+        _ => Err(Refusal::new(
+            400,
+            "HTTP/1.1 requires one Host header field.",
+        )),
+    }
+}
+
+/// Whether it has only bytes of a host with a port (RFC 3986 section 3.2.2).
+fn is_authority(text: &str) -> bool {
+    let may_be = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(&byte);
+    text.bytes().all(may_be)
+}
+
+#[derive(Debug)]
+struct Target<'a> {
+    authority: Option<&'a str>,
+    path: &'a str,
+    query: &'a str,
+}
+
+/// Splits a target in origin form or, as proxies get it, in absolute form (RFC 9112 section 3.2).
+fn split_target(target: &str) -> Result<Target<'_>, Refusal> {
+    const NEITHER: Refusal = Refusal::new(400, "The request target is neither a path nor http.");
+    let (authority, rest) = match target.split_once("://") {
+        _ if target.starts_with('/') => (None, target),
+        Some((scheme, rest))
+            if ["http", "https"]
+                .iter()
+                .any(|s| s.eq_ignore_ascii_case(scheme)) =>
+        {
+            let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            (Some(authority), rest)
+        }
+        _ => return Err(NEITHER),
+    };
+    let is_host = |host: &str| !host.is_empty() && is_authority(host);
+    if rest.contains('#') || !authority.is_none_or(is_host) {
+        return Err(NEITHER);
+    }
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = if path.is_empty() { "/" } else { path };
+    Ok(Target {
+        authority,
+        path,
+        query,
+    })
+}

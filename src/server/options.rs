@@ -1,0 +1,37 @@
+//! What an operator says of a server: the options of `herd serve`.
+//!
+//! `main` fills it, `Server::start` reads it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::journal::Fsync;
+use crate::log;
+use crate::twitter;
+
+/// What `herd serve` was told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the journal is: `<data_dir>/<name>/`.
+    pub data_dir: PathBuf,
+    /// When the journal is made to survive a power failure.
+    pub fsync: Fsync,
+    /// That the journal cannot be written is no reason not to start.
+    pub allow_no_journal: bool,
+    /// Where the log goes: `<log_dir>/<name>.log`.
+    pub log_dir: PathBuf,
+    /// What goes into the log.
+    pub log: log::Filter,
+    /// The log is rotated before it is longer than this, in bytes.
+    pub log_max_bytes: u64,
+    /// How many rotated logs are kept.
+    pub log_keep: u32,
+    /// The most clients that may be connected; without it, as many as there are descriptors for.
+    pub max_connections: Option<usize>,
+    /// Clients that are silent for longer are closed.
+    pub idle_timeout: Option<Duration>,
+    /// Records whose effective time is longer ago are forgotten.
+    pub forget_after: Option<Duration>,
+    /// How Twitter is asked.
+    pub twitter: twitter::Options,
+}

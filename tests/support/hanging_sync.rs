@@ -1,0 +1,64 @@
+//! A disk whose syncs hang or fail as long as a test wishes: a library in C that is preloaded into the
+//! server, as no safe Rust can stand in for the C library.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::Herd;
+use crate::support::reference::say;
+
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/hanging_sync.c");
+
+/// The disk under all servers of a herd.
+pub struct SlowDisk(PathBuf);
+
+impl SlowDisk {
+    /// Puts it under the servers that are started from now on. Where there is no C compiler that is said,
+    /// and there is none.
+    pub fn under(herd: &mut Herd) -> Option<SlowDisk> {
+        let directory = herd.directory.path();
+        let library = directory.join("hanging_sync.so");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
+        let compiled = compiler.arg(&library).arg(SOURCE).status();
+        if let Err(why) = compiled.map(|status| assert!(status.success(), "it compiles")) {
+            say(&format!("skipped, as it needs a C compiler: cc: {why}"));
+            return None;
+        }
+        let disk = directory.join("disk");
+        for (name, value) in [("LD_PRELOAD", &library), ("HERD_TEST_DISK", &disk)] {
+            let value = value.to_str().expect("a path in UTF-8").to_owned();
+            herd.environment.push((name.to_owned(), value));
+        }
+        Some(SlowDisk(disk))
+    }
+
+    fn sign(&self, ending: &str) -> PathBuf {
+        self.0.with_extension(ending)
+    }
+
+    /// Lets syncs hang, or go on.
+    pub fn hang(&self, hangs: bool) {
+        self.set("hang", hangs);
+    }
+
+    /// Lets syncs fail, or succeed.
+    pub fn fail(&self, fails: bool) {
+        self.set("fail", fails);
+    }
+
+    fn set(&self, ending: &str, is_set: bool) {
+        let sign = self.sign(ending);
+        let done = match is_set {
+            true => fs::write(sign, ""),
+            false => fs::remove_file(sign),
+        };
+        done.expect("the directory is ours");
+    }
+
+    /// How many syncs have succeeded.
+    pub fn synced(&self) -> u64 {
+        fs::metadata(self.sign("synced")).map_or(0, |found| found.len())
+    }
+}
