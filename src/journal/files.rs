@@ -28,7 +28,7 @@ type Job = Vec<Step<Arc<File>>>;
 #[derive(Debug)]
 pub struct Files {
     folder: PathBuf,
-    /// `None` while the disk is too full to make it.
+    /// `None` while it cannot be made.
     lock: Option<File>,
     jobs: Sender<(Job, Ticket)>,
 }
@@ -38,15 +38,16 @@ impl Files {
     /// outcome of each job.
     ///
     /// # Errors
-    /// The folder cannot be used. That the disk is full is none: it is tried again with each file that
-    /// is made.
+    /// The folder cannot be used. That the disk is full is none, nor is any failure if it `may_fail`: then
+    /// it is tried again with each file that is made.
     pub fn new(
         folder: PathBuf,
+        may_fail: bool,
         post: impl Fn(Ticket, io::Result<()>) + Send + 'static,
     ) -> Result<Files, OpenError> {
         let lock = match lock(&folder) {
             Ok(lock) => Some(lock),
-            Err(OpenError::Io(error)) if is_full(&error) => None,
+            Err(OpenError::Io(error)) if may_fail || is_full(&error) => None,
             Err(error) => return Err(error),
         };
         let (jobs, taken) = mpsc::channel();
@@ -60,24 +61,20 @@ impl Files {
 }
 
 fn lock(folder: &Path) -> Result<File, OpenError> {
-    let mut builder = DirBuilder::new();
-    match builder.recursive(true).mode(FOLDER_MODE).create(folder) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Err(OpenError::NotAFolder);
-        }
-        made => made.map_err(OpenError::Io)?,
+    if folder.exists() && !folder.is_dir() {
+        return Err(OpenError::Refused("it is no folder".to_owned()));
     }
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(FOLDER_MODE).create(folder);
+    made.map_err(OpenError::Io)?;
     let lock = options().write(true).create(true).open(folder.join(LOCK));
     let lock = lock.map_err(OpenError::Io)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
         Err(TryLockError::Error(error)) => Err(OpenError::Io(error)),
+        Err(TryLockError::WouldBlock) => {
+            Err(OpenError::Refused("another process uses it".to_owned()))
+        }
     }
 }
 
@@ -120,9 +117,17 @@ fn sync_names(folder: &Path) -> io::Result<()> {
 impl Disk for Files {
     type File = Arc<File>;
 
+    fn path(&self, name: &str) -> String {
+        let path = match name {
+            "" => self.folder.clone(),
+            name => self.folder.join(name),
+        };
+        path.display().to_string()
+    }
+
     fn list(&mut self) -> io::Result<Vec<String>> {
         let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(_) if self.lock.is_none() => return Ok(Vec::new()),
             entries => entries?,
         };
         let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));

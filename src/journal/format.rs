@@ -34,7 +34,8 @@ pub const CHAIN_AT_BIRTH: u32 = 0;
 /// The most numbers that an entry has.
 const NUMBERS_MAX: usize = 5;
 
-/// In the first batch of each file: its kind, the journal's id, the sequence number; the server's name.
+/// Begins each file: its kind, the journal's id, the sequence number, how many locations a snapshot will
+/// have, about; the server's name.
 pub const HEAD: u8 = b'h';
 /// A change, the next of the feed: its line.
 pub const CHANGE: u8 = b'c';
@@ -43,32 +44,25 @@ pub const CHANGE: u8 = b'c';
 pub const KNOWN: u8 = b'k';
 /// The highest mark that a neighbour is sent: the number; its name.
 pub const MARKED: u8 = b'm';
-/// An incarnation begins, or in a snapshot is the present one: which, the number that the feed has come
-/// to, after how many seconds and nanoseconds records expire in it, or 0.
+/// An incarnation begins: which, the number that the feed has come to, after how many seconds and
+/// nanoseconds records expire, or 0. In a snapshot also those before, the oldest first.
 pub const BEGAN: u8 = b'b';
-/// In a snapshot, an earlier incarnation: which, the last number that it gave.
-pub const EARLIER: u8 = b'i';
-/// A snapshot begins: how many locations it will have, about.
-pub const EXPECT: u8 = b'x';
 /// In a snapshot: the location's number less that before it, its effective time, where the client's name
 /// begins in the line and how long it is; the line.
 pub const LOCATION: u8 = b'l';
-/// A snapshot ends: what the first batch of its segment follows, the number that the feed has come to,
+/// Ends a snapshot: what the first batch of its segment follows, the number that the feed has come to,
 /// how many locations there were.
 pub const END: u8 = b'e';
 
-/// How many numbers an entry of this kind has, and whether there is a text behind them.
-fn shape(kind: u8) -> Option<(usize, bool)> {
+/// How many numbers an entry of this kind has.
+fn numbers_of(kind: u8) -> Option<usize> {
     Some(match kind {
-        HEAD => (3, true),
-        KNOWN => (2, true),
-        CHANGE => (0, true),
-        MARKED => (1, true),
-        BEGAN => (4, false),
-        EARLIER => (2, false),
-        EXPECT => (1, false),
-        LOCATION => (5, true),
-        END => (3, false),
+        CHANGE => 0,
+        MARKED => 1,
+        KNOWN => 2,
+        END => 3,
+        HEAD | BEGAN => 4,
+        LOCATION => 5,
         _ => return None,
     })
 }
@@ -99,12 +93,12 @@ pub enum Kind {
 }
 
 /// The name of a file: `journal-000000000000002a`, `snapshot-000000000000002a`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileName {
-    /// What it is.
-    pub kind: Kind,
     /// Which of all, in the order in which they were begun.
     pub sequence: u64,
+    /// What it is.
+    pub kind: Kind,
 }
 
 impl fmt::Display for FileName {
@@ -126,8 +120,8 @@ impl FileName {
         };
         let (digits, ending) = rest.split_at_checked(16)?;
         let sequence = u64::from_str_radix(digits, 16).ok()?;
-        let is_ours = format!("{sequence:016x}") == digits;
-        is_ours.then_some((FileName { kind, sequence }, ending))
+        let is_ours = sequence < u64::MAX / 2 && format!("{sequence:016x}") == digits;
+        is_ours.then_some((FileName { sequence, kind }, ending))
     }
 }
 
@@ -141,8 +135,7 @@ pub struct Header {
     body_crc: u32,
     /// The checksum of the header before.
     pub chain: u32,
-    /// The number of the first change in the batch, or of the next if it has none. In a snapshot the
-    /// first location's number counts from here.
+    /// The number after the last that was told before the batch.
     pub first: u64,
     /// When the turn was.
     pub time: Timestamp,
@@ -151,20 +144,16 @@ pub struct Header {
 impl Header {
     /// Reads a header. `None` if it is damaged.
     pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
-        let crc = u32_at(bytes, 0);
-        if crc != crc32c(&bytes[4..]) {
-            return None;
-        }
-        let seconds = u64_at(bytes, 24) as i64;
         let header = Header {
-            crc,
+            crc: u32_at(bytes, 0),
             body_bytes: u32_at(bytes, 4) as usize,
             body_crc: u32_at(bytes, 8),
             chain: u32_at(bytes, 12),
             first: u64_at(bytes, 16),
-            time: timestamp(seconds, u32_at(bytes, 32).into())?,
+            time: timestamp(u64_at(bytes, 24), u32_at(bytes, 32).into())?,
         };
-        (header.body_bytes <= BODY_BYTES_MAX).then_some(header)
+        let is_whole = header.crc == crc32c(&bytes[4..]);
+        (is_whole && header.body_bytes <= BODY_BYTES_MAX).then_some(header)
     }
 
     /// Whether this is the body.
@@ -182,8 +171,9 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
-/// A time, if it is one that can be reckoned with.
-pub fn timestamp(seconds: i64, nanos: u64) -> Option<Timestamp> {
+/// A time, if it is one that can be reckoned with. Seconds before 1970 are those of an `i64`.
+pub fn timestamp(seconds: u64, nanos: u64) -> Option<Timestamp> {
+    let seconds = seconds as i64;
     let is_one = nanos < 1_000_000_000 && seconds.unsigned_abs() < 1 << 60;
     is_one.then(|| Timestamp::new(seconds, nanos as u32))
 }
@@ -218,18 +208,15 @@ impl Batch {
     /// Adds an entry.
     #[inline]
     pub fn add<const N: usize>(&mut self, kind: u8, numbers: [u64; N], text: &[u8]) {
-        debug_assert_eq!(shape(kind).map(|(numbers, _)| numbers), Some(N));
+        debug_assert_eq!(numbers_of(kind), Some(N));
         self.0.push(kind);
-        for number in numbers {
-            self.varint(number);
+        for number in numbers.into_iter().chain([text.len() as u64]) {
+            self.add_varint(number);
         }
-        if !text.is_empty() {
-            self.varint(text.len() as u64);
-            self.0.extend_from_slice(text);
-        }
+        self.0.extend_from_slice(text);
     }
 
-    fn varint(&mut self, mut number: u64) {
+    fn add_varint(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.0.push(number as u8 | 0x80);
             number >>= 7;
@@ -260,7 +247,7 @@ pub struct Entry<'a> {
     pub kind: u8,
     /// Its numbers, then zeros.
     pub numbers: [u64; NUMBERS_MAX],
-    /// Its text, if it has one.
+    /// Its text.
     pub text: &'a [u8],
 }
 
@@ -269,18 +256,12 @@ impl<'a> Entry<'a> {
     #[inline]
     pub fn take(body: &mut &'a [u8]) -> Option<Entry<'a>> {
         let kind = *body.split_off_first()?;
-        let (count, has_text) = shape(kind)?;
         let mut numbers = [0; NUMBERS_MAX];
-        for number in &mut numbers[..count] {
+        for number in &mut numbers[..numbers_of(kind)?] {
             *number = take_varint(body)?;
         }
-        let text = match has_text {
-            true => {
-                let bytes = usize::try_from(take_varint(body)?).ok()?;
-                body.split_off(..bytes)?
-            }
-            false => &[],
-        };
+        let text_bytes = usize::try_from(take_varint(body)?).ok()?;
+        let text = body.split_off(..text_bytes)?;
         Some(Entry {
             kind,
             numbers,
@@ -300,14 +281,4 @@ fn take_varint(rest: &mut &[u8]) -> Option<u64> {
         }
     }
     None
-}
-
-/// A number that may be negative, as one that may not and is small if it is.
-pub fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63) as u64
-}
-
-/// The reverse.
-pub fn unzigzag(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
 }

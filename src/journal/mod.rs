@@ -8,7 +8,7 @@
 //!   journal-<sequence>    a segment: batches, in the order of the turns
 //!   snapshot-<sequence>   all that was known where the segment of the same number begins
 //!   *.new                 a snapshot that is being written
-//!   *.quarantined         a file that could not be read to its end
+//!   *.quarantined         a file that could not be read to its end, for the operator
 //!   lock                  locked by the process that writes here
 //! ```
 //!
@@ -20,38 +20,35 @@
 pub mod disk;
 pub mod files;
 
-mod folder;
 mod format;
 mod reader;
 mod recovery;
 mod report;
-mod segment;
 mod snapshot;
 mod syncs;
+mod writer;
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
 use self::disk::{Disk, OpenError, Step, Ticket, is_full};
-use self::folder::Folder;
 use self::format::{BEGAN, Batch, FileName, KNOWN, Kind, MARKED};
-use self::recovery::Position;
 pub use self::report::{Counters, Notice, Recovered, State};
-use self::segment::Writer;
 use self::snapshot::{NEW, Snapshot, known_numbers};
 pub use self::syncs::Fsync;
 use self::syncs::Syncs;
+use self::writer::{Owner, Writer};
 use crate::node::Node;
 use crate::node::protocol::Mark;
 use crate::time::Now;
 use crate::topology::ServerName;
 
 /// A snapshot is due when the segments since the last are longer than so many bytes, and than it.
-const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const SEGMENTS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// A snapshot is due when there are more segments than this: each start begins one.
-const SEGMENTS_MAX: usize = 32;
+/// What a segment counts for beside its length: each start begins one, and there must not be too many.
+const SEGMENT_BYTES: u64 = SEGMENTS_BYTES_MAX / 32;
 
 /// What has failed is tried again after this long, ...
 const RETRY: Duration = Duration::from_secs(1);
@@ -59,6 +56,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// ... or after so many times as long as the snapshot took that failed, if that is more: one that fills
 /// the disk each time must not keep it busy.
 const RETRY_SHARE: u32 = 4;
+
+/// The ending of a file that could not be read to its end.
+const QUARANTINED: &str = ".quarantined";
 
 /// How a journal is to be kept.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,23 +76,24 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Journal<D: Disk> {
     disk: D,
+    owner: Owner,
     /// When the present turn is.
     now: Now,
-    writer: Writer<D::File>,
+    segment: Writer<D::File>,
     syncs: Syncs<D::File>,
-    folder: Folder,
     /// The number of the last file that was begun.
     sequence: u64,
-    /// The snapshot that is being written, and how much was told before its last slice.
+    /// The snapshot that is being written.
     snapshot: Option<Snapshot<D::File>>,
-    sliced_bytes: u64,
     /// The one that gets its name once it is on the disk.
     publishing: Option<(Ticket, Snapshot<D::File>)>,
-    /// How long the last one is.
-    snapshot_bytes: u64,
+    /// One is due when so many bytes were written to segments.
+    snapshot_at: u64,
     /// One is due at once, but not before this.
     is_snapshot_wanted: bool,
     retry_at: Instant,
+    /// Files that could not be read to their ends: kept when a snapshot replaces them.
+    unread: Vec<FileName>,
     /// A restart would not know everything.
     is_degraded: bool,
     /// The operator was told that there can be no snapshot.
@@ -120,70 +121,76 @@ impl<D: Disk> Journal<D> {
         now: Now,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<(Journal<D>, Recovered), OpenError> {
-        let forgets_after = node.forgets_after();
+        let after = node.forgets_after().unwrap_or_default();
         let mut recovery = node.recovery(now);
         let (server, incarnation) = (recovery.name.clone(), recovery.incarnation);
-        let files = recovery::survey(&mut disk, &server)?;
+        let (files, sequence) = recovery::survey(&mut disk, &server)?;
         let recovered = recovery::recover(&mut disk, &files, &mut recovery, now, &mut progress);
-        let (is_sure, mut damaged, mut notices) = (recovered.is_ok(), Vec::new(), VecDeque::new());
+        let (is_sure, mut unread, mut notices) = (recovered.is_ok(), Vec::new(), VecDeque::new());
         let position = recovered.unwrap_or_else(|why| {
-            damaged = recovery::salvage(&mut disk, &files, &mut recovery, &mut progress);
-            let locations = recovery.len();
-            notices.push_back(Notice::Doubt { why, locations });
-            Position::at_birth()
+            unread = recovery::salvage(&mut disk, &files, &mut recovery, &mut progress);
+            let path = |name| disk.path(&format!("{name}{QUARANTINED}"));
+            notices.push_back(Notice::Doubt {
+                why,
+                locations: recovery.locations(),
+                quarantined: unread.iter().map(path).collect(),
+            });
+            recovery::Position::default()
         });
-        let recovered = Recovered {
-            locations: recovery.len(),
-            is_sure,
-            is_new: files.is_empty(),
-        };
+        let (locations, is_new) = (recovery.locations(), files.is_empty());
         let end = recovery.begin();
         let id = position.id.unwrap_or(incarnation.0);
-        let mut writer = Writer::new(server, id, position.chain, end);
-        (writer.segments, writer.segment_bytes) = (position.segments, position.segment_bytes);
+        let in_use = recovery::in_use(&files);
+        let snapshot = in_use
+            .first()
+            .filter(|file| is_sure && file.name.kind == Kind::Snapshot);
+        let segments = in_use.iter().filter(|file| file.name.kind == Kind::Segment);
         let mut journal = Journal {
             disk,
+            owner: Owner { server, id },
             now,
-            writer,
+            segment: Writer::new(position.chain, end),
             syncs: Syncs::new(options.fsync, now),
-            folder: Folder::new(&files, damaged),
-            sequence: files.last().map_or(0, |file| file.name.sequence),
+            sequence,
             snapshot: None,
-            sliced_bytes: 0,
             publishing: None,
-            snapshot_bytes: position.snapshot_bytes,
+            snapshot_at: SEGMENTS_BYTES_MAX.max(snapshot.map_or(0, |file| file.bytes)),
             is_snapshot_wanted: !is_sure,
             retry_at: now.mono,
+            unread,
             is_degraded: false,
             is_failure_said: false,
             notices,
             tickets: 0,
             counters: Counters::default(),
         };
-        let begun = journal.begin_segment(journal.sequence + 1, |head| {
-            let after = forgets_after.unwrap_or_default();
-            let after = [after.as_secs(), after.subsec_nanos().into()];
-            head.add(BEGAN, [incarnation.0, end, after[0], after[1]], &[]);
-        });
+        let segments_bytes = segments.map(|file| file.bytes + SEGMENT_BYTES).sum();
+        journal.snapshot_at = journal.snapshot_at.saturating_sub(segments_bytes);
         // What was written last and read now may not be on the disk, whatever is acknowledged from here on.
-        for file in files
-            .iter()
-            .filter(|file| file.ending.is_empty() && options.fsync != Fsync::Never)
-        {
-            let file = journal.disk.open(&file.text()).ok();
-            journal.syncs.handle_segment(file.map(|(file, _)| file));
+        for file in in_use.iter().filter(|_| options.fsync != Fsync::Never) {
+            let file = journal.disk.open(&file.name.to_string()).ok();
+            journal.syncs.handle_replaced(file.map(|(file, _)| file));
         }
+        let begun = journal.begin_segment(sequence + 1, |head| {
+            let numbers = [
+                incarnation.0,
+                end,
+                after.as_secs(),
+                after.subsec_nanos().into(),
+            ];
+            head.add(BEGAN, numbers, &[]);
+        });
         match begun {
             Ok(()) => journal.sync_if_due(),
             Err(error) if is_full(&error) || options.may_fail => journal.fail(&error),
             Err(error) => return Err(OpenError::Io(error)),
         }
-        let unfinished = files.iter().filter(|file| file.ending == NEW);
-        let mut leftovers: Vec<_> = unfinished.map(|file| Step::Remove(file.text())).collect();
-        if position.snapshot > 0 {
-            leftovers.extend(journal.folder.replace_before(position.snapshot).0);
-        }
-        journal.begin(leftovers);
+        journal.clean(snapshot.map_or(0, |file| file.name.sequence));
+        let recovered = Recovered {
+            locations,
+            is_sure,
+            is_new,
+        };
         Ok((journal, recovered))
     }
 
@@ -196,40 +203,28 @@ impl<D: Disk> Journal<D> {
 
     /// Notes that the node has accepted a change: each, as it happens, with its number in the feed.
     pub fn change(&mut self, number: u64, line: &[u8]) {
-        self.writer.change(number, line);
-        self.write_if_full();
+        self.segment.change(number, line);
+        self.write_if(self.segment.is_full());
     }
 
     /// Notes what is known of a neighbour's feed, each time that it changes.
-    pub fn known(
-        &mut self,
-        neighbour: &ServerName,
-        known: Option<Mark>,
-    ) {
-        self.writer
+    pub fn known(&mut self, neighbour: &ServerName, known: Option<Mark>) {
+        self.segment
             .add(KNOWN, known_numbers(known), neighbour.as_bytes());
-        self.write_if_full();
+        self.write_if(self.segment.is_full());
     }
 
     /// Notes that a neighbour is sent this mark, before it leaves.
     pub fn marked(&mut self, neighbour: &ServerName, number: u64) {
-        self.writer.add(MARKED, [number], neighbour.as_bytes());
-        self.write_if_full();
-    }
-
-    fn write_if_full(&mut self) {
-        if self.writer.is_full() {
-            self.write();
-        }
+        self.segment.add(MARKED, [number], neighbour.as_bytes());
+        self.write_if(self.segment.is_full());
     }
 
     /// Hands what the turn has brought to the kernel. Then replies may leave, unless
     /// [`Journal::holds_replies`] says otherwise.
     pub fn commit(&mut self) {
-        if self.writer.is_waiting() {
-            self.write();
-        }
-        self.syncs.end_turn(self.writer.batches);
+        self.write_if(self.segment.is_waiting());
+        self.syncs.end_turn();
         self.sync_if_due();
     }
 
@@ -239,44 +234,48 @@ impl<D: Disk> Journal<D> {
         self.syncs.holds_replies()
     }
 
-    fn write(&mut self) {
-        if let Err(error) = self.writer.write(&mut self.disk, self.now.wall) {
-            self.fail(&error);
+    fn write_if(&mut self, is_due: bool) {
+        if is_due {
+            match self.segment.write(&mut self.disk, self.now.wall) {
+                Ok(()) => self.syncs.written += 1,
+                Err(error) => self.fail(&error),
+            }
         }
     }
 
     fn begin_segment(&mut self, sequence: u64, fill: impl FnOnce(&mut Batch)) -> io::Result<()> {
-        let kind = Kind::Segment;
         self.sequence = sequence;
-        self.folder.add(FileName { kind, sequence });
-        let begun = self
-            .writer
-            .begin_segment(&mut self.disk, sequence, self.now.wall, fill)?;
-        self.syncs.handle_segment(begun);
+        let kind = Kind::Segment;
+        let name = (FileName { sequence, kind }, "");
+        let before =
+            self.segment
+                .begin(&mut self.disk, &self.owner, name, 0, self.now.wall, fill)?;
+        self.snapshot_at = self.snapshot_at.saturating_sub(SEGMENT_BYTES);
+        self.syncs.written += 1;
+        self.syncs.handle_replaced(before);
         Ok(())
     }
 
     /// The disk has failed: what the turn has brought is dropped, and nothing more is written before a
     /// new snapshot is complete.
     fn fail(&mut self, error: &io::Error) {
-        self.writer.break_off();
-        self.syncs.give_up(self.writer.batches);
+        self.segment.break_off();
+        self.syncs.give_up();
         self.begin_anew();
         self.retry_at = self.now.after(RETRY);
         if !std::mem::replace(&mut self.is_degraded, true) {
-            self.notices.push_back(Notice::Failing(error.to_string()));
+            let notice = Notice::Failing(self.disk.path(""), error.to_string());
+            self.notices.push_back(notice);
         }
     }
 
     fn sync_if_due(&mut self) {
-        let due_at = self.syncs.timeout(self.writer.batches);
-        if let Some(segment) = &self.writer.file
-            && due_at.is_some_and(|at| at <= self.now.mono)
+        if let Some(segment) = &self.segment.file
+            && self.syncs.timeout().is_some_and(|at| at <= self.now.mono)
         {
             let job = self.syncs.job(segment);
             let ticket = self.begin(job);
-            self.syncs
-                .handle_begun(ticket, self.writer.batches, self.now);
+            self.syncs.handle_begun(ticket, self.now);
             self.counters.syncs += 1;
         }
     }
@@ -298,7 +297,7 @@ impl<D: Disk> Journal<D> {
         } else if let Some((_, snapshot)) = self.publishing.take_if(|(ours, _)| *ours == ticket) {
             match outcome {
                 Ok(()) => self.handle_published(&snapshot),
-                Err(error) => self.give_up_snapshot(&error, &snapshot),
+                Err(error) => self.give_up_snapshot(&error, snapshot.begun.mono),
             }
         }
     }
@@ -309,101 +308,103 @@ impl<D: Disk> Journal<D> {
     /// set back: a snapshot is due at once, and with that it is.
     pub fn begin_anew(&mut self) {
         self.is_snapshot_wanted = true;
-        if let Some(snapshot) = self.snapshot.take() {
-            self.remove_new(&snapshot);
+        if self.snapshot.take().is_some() {
+            self.clean(0);
         }
     }
 
     fn may_begin_snapshot(&self) -> bool {
-        let is_long = self.writer.segment_bytes > SEGMENT_BYTES_MAX.max(self.snapshot_bytes);
-        let is_due = self.is_snapshot_wanted || is_long || self.writer.segments > SEGMENTS_MAX;
+        let is_due = self.is_snapshot_wanted || self.segment.bytes > self.snapshot_at;
         is_due && self.publishing.is_none() && self.retry_at <= self.now.mono
     }
 
     /// Does a slice of what there is to do beside the turns, after the commit.
     pub fn work(&mut self, node: &Node) {
-        let mut snapshot = match self.snapshot.take() {
-            Some(snapshot) => snapshot,
-            None if self.may_begin_snapshot() => {
-                self.is_snapshot_wanted = false;
-                self.sequence += 1;
-                Snapshot::new(
-                    &self.writer.server,
-                    self.writer.id,
-                    self.sequence,
-                    node,
-                    self.now,
-                )
-            }
-            None => return,
-        };
-        let told_before = std::mem::replace(&mut self.sliced_bytes, self.writer.told_bytes);
-        let told_bytes = self.writer.told_bytes - told_before;
-        match snapshot.work(&mut self.disk, node, told_bytes, self.now.wall) {
-            Ok(false) => self.snapshot = Some(snapshot),
-            Ok(true) => self.end_snapshot(snapshot, node),
-            Err(error) => self.give_up_snapshot(&error, &snapshot),
+        let begun = self
+            .snapshot
+            .as_ref()
+            .map_or(self.now.mono, |snapshot| snapshot.begun.mono);
+        if (self.snapshot.is_some() || self.may_begin_snapshot())
+            && let Err(error) = self.work_on_snapshot(node)
+        {
+            self.give_up_snapshot(&error, begun);
         }
     }
 
-    /// All that is known is in the snapshot, so a segment begins that follows it.
-    fn end_snapshot(&mut self, mut snapshot: Snapshot<D::File>, node: &Node) {
-        debug_assert!(!self.writer.is_waiting(), "work comes after the commit");
-        self.writer.end = node.table().end();
-        let chain = self.writer.chain;
-        let ended = snapshot.end(&mut self.disk, node, chain, self.now.wall);
-        let begun = ended.and_then(|file| {
-            self.begin_segment(snapshot.name.sequence, |_| {})?;
-            Ok(file)
-        });
-        let name = snapshot.name.to_string();
-        match begun {
-            Ok(file) => {
-                (self.writer.segments, self.writer.segment_bytes) = (1, 0);
-                let rename = Step::Rename(format!("{name}{NEW}"), name);
-                let ticket = self.begin(vec![Step::Sync(file), rename, Step::SyncNames]);
-                self.publishing = Some((ticket, snapshot));
+    fn work_on_snapshot(&mut self, node: &Node) -> io::Result<()> {
+        let (disk, bytes, now) = (&mut self.disk, self.segment.bytes, self.now);
+        let mut snapshot = match self.snapshot.take() {
+            Some(snapshot) => snapshot,
+            None => {
+                self.is_snapshot_wanted = false;
+                self.sequence += 1;
+                let (sequence, kind) = (self.sequence, Kind::Snapshot);
+                Snapshot::begin(
+                    disk,
+                    &self.owner,
+                    FileName { sequence, kind },
+                    node,
+                    bytes,
+                    now,
+                )?
             }
-            Err(error) => {
-                let (kind, sequence) = (Kind::Segment, self.sequence);
-                let segment = FileName { kind, sequence }.to_string();
-                self.begin(vec![Step::Remove(segment)]); // nothing is written to it
-                self.give_up_snapshot(&error, &snapshot);
-            }
+        };
+        if !snapshot.work(disk, node, bytes, now.wall)? {
+            self.snapshot = Some(snapshot);
+            return Ok(());
         }
+        // All that is known is in the snapshot, so a segment begins that follows it.
+        debug_assert!(!self.segment.is_waiting(), "work comes after the commit");
+        let job = snapshot.end(disk, node, self.segment.chain, now.wall)?;
+        self.snapshot_at = bytes + SEGMENTS_BYTES_MAX.max(snapshot.bytes());
+        let begun = self.begin_segment(snapshot.name.sequence, |_| {});
+        begun.inspect_err(|error| self.fail(error))?;
+        self.publishing = Some((self.begin(job), snapshot));
+        Ok(())
     }
 
     /// A snapshot has its name: what is older is not needed any longer.
     fn handle_published(&mut self, snapshot: &Snapshot<D::File>) {
-        self.snapshot_bytes = snapshot.bytes;
         self.counters.snapshots += 1;
-        self.counters.bytes += snapshot.bytes;
-        self.folder.add(snapshot.name);
-        let (job, kept) = self.folder.replace_before(snapshot.name.sequence);
-        self.begin(job);
-        if !kept.is_empty() {
-            self.notices.push_back(Notice::Quarantined(kept));
-        }
+        self.counters.bytes += snapshot.bytes();
+        self.clean(snapshot.name.sequence);
+        self.unread.clear();
         self.is_failure_said = false;
-        if self.writer.file.is_some() && std::mem::take(&mut self.is_degraded) {
-            self.notices.push_back(Notice::Restored(snapshot.locations));
+        if self.segment.file.is_some() && std::mem::take(&mut self.is_degraded) {
+            let notice = Notice::Restored(self.disk.path(""), snapshot.locations);
+            self.notices.push_back(notice);
         }
     }
 
-    fn give_up_snapshot(&mut self, error: &io::Error, snapshot: &Snapshot<D::File>) {
-        self.remove_new(snapshot);
+    fn give_up_snapshot(&mut self, error: &io::Error, begun: Instant) {
+        self.snapshot = None;
+        self.clean(0);
         self.is_snapshot_wanted = true;
-        let took = self.now.mono.saturating_duration_since(snapshot.begun.mono);
+        let took = self.now.mono.saturating_duration_since(begun);
         self.retry_at = self.now.after(RETRY.max(RETRY_SHARE * took));
         if !self.is_degraded && !std::mem::replace(&mut self.is_failure_said, true) {
-            self.notices
-                .push_back(Notice::NoSnapshot(error.to_string()));
+            let notice = Notice::NoSnapshot(self.disk.path(""), error.to_string());
+            self.notices.push_back(notice);
         }
     }
 
-    fn remove_new(&mut self, snapshot: &Snapshot<D::File>) {
-        let new = format!("{}{NEW}", snapshot.name);
-        self.begin(vec![Step::Remove(new)]);
+    /// Begins to remove what a snapshot of this number replaces, and what has not become one. What was
+    /// not read is kept instead of what was kept before. No snapshot is being written.
+    fn clean(&mut self, sequence: u64) {
+        let mut job = Vec::new();
+        for text in self.disk.list().unwrap_or_default() {
+            let Some((name, ending)) = FileName::parse(&text) else {
+                continue;
+            };
+            let is_old = name.sequence < sequence;
+            if self.unread.contains(&name) && is_old && ending.is_empty() {
+                let to = format!("{text}{QUARANTINED}");
+                job.push(Step::Rename(text, to));
+            } else if ending == NEW || is_old && (ending.is_empty() || !self.unread.is_empty()) {
+                job.push(Step::Remove(text));
+            }
+        }
+        self.begin(job);
     }
 
     // ---- what others want to know
@@ -411,16 +412,13 @@ impl<D: Disk> Journal<D> {
     /// Whether there is something to do at once: to commit, to tell, or [`Journal::work`].
     pub fn is_busy(&self) -> bool {
         let works = self.snapshot.is_some() || self.may_begin_snapshot();
-        works || self.writer.is_waiting() || !self.notices.is_empty()
+        works || self.segment.is_waiting() || !self.notices.is_empty()
     }
 
     /// When [`Journal::commit`] and [`Journal::work`] should be called next though nothing happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let sync = self
-            .writer
-            .file
-            .as_ref()
-            .and_then(|_| self.syncs.timeout(self.writer.batches));
+        let is_written = self.segment.file.is_some();
+        let sync = self.syncs.timeout().filter(|_| is_written);
         let waits = self.is_snapshot_wanted && self.snapshot.is_none() && self.publishing.is_none();
         let retry = waits.then_some(self.retry_at);
         sync.into_iter().chain(retry).min()
@@ -441,10 +439,9 @@ impl<D: Disk> Journal<D> {
 
     /// What has been done so far.
     pub fn counters(&self) -> Counters {
-        let (batches, bytes) = (self.writer.batches, self.writer.bytes + self.counters.bytes);
         Counters {
-            batches,
-            bytes,
+            batches: self.syncs.written,
+            bytes: self.segment.bytes + self.counters.bytes,
             ..self.counters
         }
     }
@@ -453,7 +450,7 @@ impl<D: Disk> Journal<D> {
     /// lost, as the state says then.
     pub fn close(&mut self) -> State {
         self.commit();
-        if let Some(segment) = &self.writer.file
+        if let Some(segment) = &self.segment.file
             && self.syncs.is_wished()
             && let Err(error) = self.disk.run(self.syncs.job(segment))
         {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::disk::{Disk, OpenError};
 use super::format::{
-    BEGAN, CHAIN_AT_BIRTH, CHANGE, EARLIER, END, EXPECT, Entry, FileName, HEAD, Header, KNOWN,
-    Kind, LOCATION, MARKED, PREAMBLE_BYTES, VERSION, timestamp, unzigzag,
+    BEGAN, CHANGE, END, Entry, FileName, HEAD, Header, KNOWN, Kind, LOCATION, MARKED, VERSION,
+    timestamp,
 };
 use super::reader::{Next, Reader};
 use crate::node::protocol::{Incarnation, Mark};
@@ -30,86 +30,86 @@ const LOCATION_BYTES_MIN: u64 = 40;
 /// Why a journal cannot be relied on, for the operator.
 pub type Doubt = String;
 
+/// Is told how many bytes have been read of how many.
+pub type Progress<'p> = &'p mut dyn FnMut(u64, u64);
+
 /// A file of the journal, as it was found.
 #[derive(Debug)]
 pub struct Found {
     /// Its name.
     pub name: FileName,
-    /// What follows the name: the file is not in use if there is something.
-    pub ending: String,
-    bytes: u64,
-    /// Of which journal it is, and whose that is, if it tells.
-    head: Option<(u64, ServerName)>,
+    /// Its length.
+    pub bytes: u64,
+    /// Of which journal it is, whose that is, and how many locations it has, if it tells.
+    head: Option<(u64, ServerName, u64)>,
 }
 
-impl Found {
-    /// Its whole name.
-    pub fn text(&self) -> String {
-        format!("{}{}", self.name, self.ending)
-    }
-}
-
-/// Looks at the files that are there, the oldest first. Nothing is touched.
+/// Looks at the files that are in use, the oldest first. Gives the highest sequence number of all, too.
+/// Nothing is touched.
 ///
 /// # Errors
 /// The folder is another server's or a later program's, or cannot be read.
-pub fn survey<D: Disk>(disk: &mut D, own: &ServerName) -> Result<Vec<Found>, OpenError> {
-    let mut files = Vec::new();
+pub fn survey<D: Disk>(disk: &mut D, own: &ServerName) -> Result<(Vec<Found>, u64), OpenError> {
+    let (mut files, mut sequence) = (Vec::new(), 0);
     for text in disk.list().map_err(OpenError::Io)? {
         let Some((name, ending)) = FileName::parse(&text) else {
             continue;
         };
-        let ending = ending.to_owned();
+        sequence = sequence.max(name.sequence);
+        if !ending.is_empty() {
+            continue;
+        }
+        let found = look_at(disk, name);
         // What cannot be read now will be found again when it is to be.
-        let (bytes, version, head) = look_at(disk, &text).unwrap_or_default();
+        let (file, version) = found.unwrap_or((
+            Found {
+                name,
+                bytes: 0,
+                head: None,
+            },
+            None,
+        ));
         if let Some(version) = version.filter(|version| *version > VERSION) {
-            return Err(OpenError::Newer(text, version));
+            let file = disk.path(&text);
+            let later = format!(
+                "a later version of herd has written {file} (format {version}): start that one"
+            );
+            return Err(OpenError::Refused(later));
         }
-        files.push(Found {
-            name,
-            ending,
-            bytes,
-            head,
-        });
+        files.push(file);
     }
-    files.sort_by_key(|file| (file.name.sequence, file.name.kind));
-    let mut servers = files.iter().filter_map(|file| file.head.as_ref());
+    files.sort_by_key(|file| file.name);
+    let mut servers = files.iter().filter_map(|file| Some(&file.head.as_ref()?.1));
     match servers.clone().next() {
-        Some((_, other)) if servers.all(|(_, server)| server != own) => {
-            Err(OpenError::OthersJournal(other.clone()))
+        Some(other) if servers.all(|server| server != own) => {
+            Err(OpenError::Refused(format!("it is the journal of {other}")))
         }
-        _ => Ok(files),
+        _ => Ok((files, sequence)),
     }
 }
 
-/// What is known of a file: its length, the version of its format, its head.
-type Look = (u64, Option<u32>, Option<(u64, ServerName)>);
-
-fn look_at<D: Disk>(disk: &mut D, name: &str) -> io::Result<Look> {
-    let mut reader = Reader::new(disk, name)?;
+fn look_at<D: Disk>(disk: &mut D, name: FileName) -> io::Result<(Found, Option<u32>)> {
+    let mut reader = Reader::new(disk, &name.to_string())?;
     let version = reader.version()?;
     let head = match reader.next()? {
         Next::Batch(_, mut body) => Entry::take(&mut body).filter(|entry| entry.kind == HEAD),
-        _ => None,
+        Next::End | Next::Damaged => None,
     };
-    let head = head.and_then(|head| Some((head.numbers[1], ServerName::parse(head.text)?)));
-    Ok((reader.bytes, version, head))
+    let head = head.and_then(|head| {
+        let [_, id, _, locations, ..] = head.numbers;
+        Some((id, ServerName::parse(head.text)?, locations))
+    });
+    let bytes = reader.bytes;
+    Ok((Found { name, bytes, head }, version))
 }
 
 /// Where the journal has come to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Position {
     /// Names the journal; `None` if no file does.
     pub id: Option<u64>,
     /// What the next batch follows.
     pub chain: u32,
-    /// The sequence number of the snapshot, 0 if there is none.
-    pub snapshot: u64,
-    /// How long it is.
-    pub snapshot_bytes: u64,
-    /// How many segments are after it, and how long they are.
-    pub segments: usize,
-    pub segment_bytes: u64,
     /// When the last batch was written.
     time: Option<Timestamp>,
     /// After what time records expired in the incarnation that wrote it.
@@ -122,27 +122,15 @@ pub struct Position {
     is_ended: bool,
 }
 
-impl Position {
-    /// That of a journal that has no batch yet.
-    pub fn at_birth() -> Position {
-        Position {
-            id: None,
-            chain: CHAIN_AT_BIRTH,
-            snapshot: 0,
-            snapshot_bytes: 0,
-            segments: 0,
-            segment_bytes: 0,
-            time: None,
-            forgets_after: None,
-            lost: None,
-            locations: 0,
-            is_ended: false,
-        }
-    }
+/// The newest snapshot and the segments after it, of the files in use.
+pub fn in_use(files: &[Found]) -> &[Found] {
+    let newest = files
+        .iter()
+        .rposition(|file| file.name.kind == Kind::Snapshot);
+    &files[newest.unwrap_or(0)..]
 }
 
-/// Gives back what the files tell, if all that they say can be relied on. `progress` is told now and
-/// then how many bytes have been read of how many.
+/// Gives back what the files tell, if all that they say can be relied on.
 ///
 /// # Errors
 /// Why it cannot. What was given back until then is part of it.
@@ -151,181 +139,155 @@ pub fn recover<D: Disk>(
     files: &[Found],
     recovery: &mut Recovery<'_>,
     now: Now,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: Progress<'_>,
 ) -> Result<Position, Doubt> {
-    let in_use = || files.iter().filter(|file| file.ending.is_empty());
-    let (snapshots, segments): (Vec<_>, Vec<_>) =
-        in_use().partition(|file| file.name.kind == Kind::Snapshot);
-    let snapshot = snapshots.last();
-    let from = snapshot.map_or(0, |file| file.name.sequence);
-    let segments = segments
-        .into_iter()
-        .filter(|file| file.name.sequence >= from);
-    let to_read: Vec<_> = snapshot.copied().into_iter().chain(segments).collect();
-    let bytes = to_read.iter().map(|file| file.bytes).sum();
-    let mut position = Position {
-        snapshot: from,
-        ..Position::at_birth()
+    let mut position = Position::default();
+    let heads = || {
+        files
+            .iter()
+            .filter_map(|file| Some((file.name, file.head.as_ref()?)))
     };
-    let mut read = 0;
-    for file in &to_read {
-        let mut told = |at| progress(read + at, bytes);
-        replay(disk, file, recovery, &mut position, &mut told)?;
-        read += file.bytes;
-    }
-    if snapshot.is_some()
-        && to_read
-            .get(1)
-            .is_none_or(|segment| segment.name.sequence != from)
-    {
-        let (kind, sequence) = (Kind::Segment, from);
-        return Err(format!("{} is missing", FileName { kind, sequence }));
-    }
+    position.id = heads().next_back().map(|(_, (id, ..))| *id);
     let is_other =
-        |head: &(u64, ServerName)| Some(head.0) != position.id || head.1 != *recovery.name;
-    if let Some(file) = in_use().find(|file| file.head.as_ref().is_some_and(is_other)) {
-        return Err(format!("{} does not belong there", file.text()));
+        |head: &(u64, ServerName, u64)| Some(head.0) != position.id || head.1 != *recovery.name;
+    if let Some((other, _)) = heads().find(|(_, head)| is_other(head)) {
+        return Err(format!(
+            "{} is of another journal",
+            disk.path(&other.to_string())
+        ));
+    }
+    let files = in_use(files);
+    if let [
+        Found {
+            name:
+                FileName {
+                    sequence,
+                    kind: Kind::Snapshot,
+                },
+            ..
+        },
+        rest @ ..,
+    ] = files
+        && rest
+            .first()
+            .is_none_or(|segment| segment.name.sequence != *sequence)
+    {
+        let (sequence, kind) = (*sequence, Kind::Segment);
+        return Err(format!(
+            "{} is missing",
+            disk.path(&FileName { sequence, kind }.to_string())
+        ));
+    }
+    let (mut read, of) = (0, files.iter().map(|file| file.bytes).sum());
+    for file in files {
+        let path = disk.path(&file.name.to_string());
+        let is_snapshot = file.name.kind == Kind::Snapshot;
+        if is_snapshot && let Some((.., locations)) = file.head {
+            recovery.expect(locations.min(file.bytes / LOCATION_BYTES_MIN) as usize);
+        }
+        let mut reader = Reader::new(disk, &file.name.to_string())
+            .map_err(|error| format!("{path} cannot be read: {error}"))?;
+        loop {
+            let at = reader.at;
+            let is_next = match reader
+                .next()
+                .map_err(|error| format!("{path} cannot be read: {error}"))?
+            {
+                Next::Batch(header, body) => position
+                    .take_in(is_snapshot, &header, body, recovery)
+                    .is_some(),
+                Next::End if !is_snapshot || position.is_ended && at == file.bytes => break,
+                Next::End | Next::Damaged => false,
+            };
+            if !is_next {
+                return Err(format!(
+                    "{path} is corrupt at byte {at}, or does not follow what was written before"
+                ));
+            }
+            progress(read + reader.at, of);
+        }
+        read += file.bytes;
+        recovery.build_index();
     }
     if position
         .time
         .is_some_and(|last| now.wall < last.minus(CLOCK_SLACK))
     {
-        return Err("the clock is behind its last time".to_owned());
+        return Err("the clock is behind the last time in it".to_owned());
     }
     // What had expired then and does not count as expired now, nobody would tell us or be told.
     if position.lost.is_some_and(|lost| recovery.oldest < lost) {
-        return Err("what had expired would be known again: the clock was set back, or records are kept for longer".to_owned());
+        return Err(
+            "the clock was set back, or records are to be kept for longer than before".to_owned(),
+        );
     }
     Ok(position)
 }
 
-/// Takes in a file, which must be the next.
-fn replay<D: Disk>(
-    disk: &mut D,
-    file: &Found,
-    recovery: &mut Recovery<'_>,
-    position: &mut Position,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(), Doubt> {
-    let unreadable = |error| format!("{} cannot be read: {error}", file.text());
-    let mut reader = Reader::new(disk, &file.text()).map_err(unreadable)?;
-    loop {
-        let at = reader.at;
-        let is_next = match reader.next().map_err(unreadable)? {
-            Next::Batch(header, body) => take_in(file, &header, body, recovery, position).is_some(),
-            Next::End | Next::Torn => break,
-            Next::Damaged => false,
-        };
-        if !is_next && at <= PREAMBLE_BYTES as u64 {
-            return Err(format!(
-                "{} does not follow what was written before it",
-                file.text()
-            ));
-        } else if !is_next {
-            return Err(format!("{} is damaged at byte {at}", file.text()));
-        }
-        progress(reader.at);
-    }
-    match file.name.kind {
-        Kind::Snapshot => {
-            recovery.build_index();
-            position.snapshot_bytes = file.bytes;
-            let is_whole = position.is_ended && reader.at == file.bytes;
-            is_whole
-                .then_some(())
-                .ok_or_else(|| format!("{} is not whole", file.text()))
-        }
-        Kind::Segment => {
-            position.segments += 1;
-            position.segment_bytes += file.bytes;
-            Ok(())
-        }
-    }
-}
-
-/// Takes in a batch of a file. `None` if it cannot be the next.
-fn take_in(
-    file: &Found,
-    header: &Header,
-    mut body: &[u8],
-    recovery: &mut Recovery<'_>,
-    position: &mut Position,
-) -> Option<()> {
-    let is_snapshot = file.name.kind == Kind::Snapshot;
-    let is_next = header.chain == position.chain
-        && match is_snapshot {
-            true => !position.is_ended,
-            false => header.first == recovery.end() + 1,
-        };
-    is_next.then_some(())?;
-    position.chain = header.crc;
-    let mut number = header.first;
-    let mut changes = Vec::new();
-    while !body.is_empty() {
-        let Entry {
-            kind,
-            numbers,
-            text,
-        } = Entry::take(&mut body)?;
-        match (kind, numbers) {
-            (CHANGE, _) if !is_snapshot => changes.push(text),
-            (LOCATION, [above, seconds, nanos, client_at, client_bytes]) if is_snapshot => {
-                number = number.checked_add(above)?;
-                let stored = Stored {
-                    number,
-                    effective: timestamp(unzigzag(seconds), nanos)?,
-                    client_at: client_at.try_into().ok()?,
-                    client_bytes: client_bytes.try_into().ok()?,
-                    line: text,
-                };
-                recovery.load(&stored).then_some(())?;
-                position.locations += 1;
-            }
-            (HEAD, [kind, id, sequence, ..]) => {
-                let is_own =
-                    text == recovery.name.as_bytes() && id == *position.id.get_or_insert(id);
-                let is_right = kind == file.name.kind as u64 && sequence == file.name.sequence;
-                (is_own && is_right).then_some(())?;
-            }
-            (KNOWN, [incarnation, number, ..]) => {
-                let incarnation = (incarnation > 0).then_some(Incarnation(incarnation));
-                let mark = |incarnation| Mark {
-                    incarnation,
-                    number,
-                };
-                recovery.know(text, incarnation.map(mark));
-            }
-            (MARKED, [number, ..]) => recovery.marked(text, number),
-            (BEGAN, [incarnation, end, seconds, nanos, _]) => {
-                (is_snapshot || end == recovery.end()).then_some(())?;
-                recovery.began(Incarnation(incarnation), end);
-                let after = Duration::new(
-                    seconds,
-                    nanos
+impl Position {
+    /// Takes in a batch. `None` if it cannot be the next.
+    fn take_in(
+        &mut self,
+        is_snapshot: bool,
+        header: &Header,
+        mut body: &[u8],
+        recovery: &mut Recovery<'_>,
+    ) -> Option<()> {
+        let is_next = header.chain == self.chain && header.first == recovery.end() + 1;
+        (is_next && !(is_snapshot && self.is_ended)).then_some(())?;
+        self.chain = header.crc;
+        let mut changes = Vec::new();
+        while !body.is_empty() {
+            let Entry {
+                kind,
+                numbers,
+                text,
+            } = Entry::take(&mut body)?;
+            match (kind, numbers) {
+                (HEAD, _) => {}
+                (CHANGE, _) if !is_snapshot => changes.push(text),
+                (LOCATION, [above, seconds, nanos, client_at, client_bytes]) if is_snapshot => {
+                    let stored = Stored {
+                        number: recovery.end().checked_add(above)?,
+                        effective: timestamp(seconds, nanos)?,
+                        client_at: client_at.try_into().ok()?,
+                        client_bytes: client_bytes.try_into().ok()?,
+                        line: text,
+                    };
+                    recovery.load(&stored).then_some(())?;
+                    self.locations += 1;
+                }
+                (KNOWN, [incarnation, number, ..]) => {
+                    let incarnation = Incarnation(incarnation);
+                    let mark = Mark {
+                        incarnation,
+                        number,
+                    };
+                    recovery.know(text, (incarnation.0 > 0).then_some(mark));
+                }
+                (MARKED, [number, ..]) => recovery.marked(text, number),
+                (BEGAN, [incarnation, from, seconds, nanos, _]) => {
+                    recovery.began(Incarnation(incarnation), from);
+                    let nanos = nanos
                         .try_into()
                         .ok()
-                        .filter(|nanos| *nanos < 1_000_000_000)?,
-                );
-                position.forgets_after = (!after.is_zero()).then_some(after);
+                        .filter(|nanos| *nanos < 1_000_000_000)?;
+                    let after = Duration::new(seconds, nanos);
+                    self.forgets_after = (!after.is_zero()).then_some(after);
+                }
+                (END, [chain, end, locations, ..]) if is_snapshot => {
+                    self.chain = chain.try_into().ok()?;
+                    self.is_ended = true;
+                    (locations == self.locations && recovery.advance(end)).then_some(())?;
+                }
+                _ => return None,
             }
-            (EARLIER, [incarnation, end, ..]) if is_snapshot => {
-                recovery.earlier(Incarnation(incarnation), end)
-            }
-            (EXPECT, [locations, ..]) if is_snapshot => {
-                recovery.expect(locations.min(file.bytes / LOCATION_BYTES_MIN) as usize);
-            }
-            (END, [chain, end, locations, ..]) if is_snapshot => {
-                position.chain = chain.try_into().ok()?;
-                position.is_ended = true;
-                (locations == position.locations && recovery.advance(end)).then_some(())?;
-            }
-            _ => return None,
         }
+        self.time = Some(header.time);
+        let lost = self.forgets_after.map(|after| header.time.minus(after));
+        self.lost = self.lost.max(lost);
+        recovery.replay(&changes).then_some(())
     }
-    position.time = Some(header.time);
-    let lost = position.forgets_after.map(|after| header.time.minus(after));
-    position.lost = position.lost.max(lost);
-    recovery.replay(&changes).then_some(())
 }
 
 /// Gives back every location that stands in a whole batch of a file, whatever is wrong with the rest.
@@ -334,21 +296,21 @@ pub fn salvage<D: Disk>(
     disk: &mut D,
     files: &[Found],
     recovery: &mut Recovery<'_>,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Vec<String> {
+    progress: Progress<'_>,
+) -> Vec<FileName> {
     recovery.start_over();
-    let in_use = || files.iter().filter(|file| file.ending.is_empty());
-    let bytes = in_use().map(|file| file.bytes).sum();
-    let (mut read, mut unread) = (0, Vec::new());
-    for file in in_use() {
+    let (mut read, of) = (0, files.iter().map(|file| file.bytes).sum());
+    let mut unread = Vec::new();
+    for file in files {
         // Another server's locations may be another herd's.
         let is_own = file
             .head
             .as_ref()
-            .is_none_or(|(_, server)| server == recovery.name);
-        let mut told = |at| progress(read + at, bytes);
-        let is_read = is_own && salvage_file(disk, file, recovery, &mut told).unwrap_or(false);
-        unread.extend((!is_read).then(|| file.text()));
+            .is_none_or(|(_, server, _)| server == recovery.name);
+        let mut told = |at| progress(read + at, of);
+        if !is_own || !salvage_file(disk, file.name, recovery, &mut told).unwrap_or(false) {
+            unread.push(file.name);
+        }
         read += file.bytes;
     }
     unread
@@ -357,12 +319,12 @@ pub fn salvage<D: Disk>(
 /// The same of a file. Says whether all of it was read.
 fn salvage_file<D: Disk>(
     disk: &mut D,
-    file: &Found,
+    name: FileName,
     recovery: &mut Recovery<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<bool> {
-    let mut reader = Reader::new(disk, &file.text())?;
-    let (mut is_whole, mut is_torn) = (true, false);
+    let mut reader = Reader::new(disk, &name.to_string())?;
+    let mut is_whole = true;
     loop {
         match reader.next()? {
             Next::Batch(_, mut body) => {
@@ -371,17 +333,13 @@ fn salvage_file<D: Disk>(
                     lines.extend(matches!(entry.kind, CHANGE | LOCATION).then_some(entry.text));
                 }
                 recovery.salvage(&lines);
-                is_whole &= body.is_empty() && !is_torn;
+                is_whole &= body.is_empty();
                 progress(reader.at);
             }
             Next::End => return Ok(is_whole),
-            Next::Torn => {
-                is_torn = true;
-                reader.at += 1;
-            }
             Next::Damaged => {
-                is_whole &= is_torn;
-                reader.at += 1; // there may be a batch anywhere behind it
+                is_whole = false;
+                reader.skip(1); // there may be a batch anywhere behind it
             }
         }
     }

@@ -44,43 +44,52 @@ pub enum Notice {
         why: String,
         /// How many locations could be read.
         locations: usize,
+        /// Files that could not be read to their ends, as they will be called.
+        quarantined: Vec<String>,
     },
-    /// Files that could not be read to their ends have these names now.
-    Quarantined(Vec<String>),
-    /// It cannot be written; the text says why.
-    Failing(String),
+    /// The journal in this folder cannot be written, and why.
+    Failing(String, String),
     /// It is written again: a new snapshot has so many locations, which are all.
-    Restored(u64),
-    /// It goes on, but a snapshot could not be written; the text says why.
-    NoSnapshot(String),
+    Restored(String, u64),
+    /// It goes on, but a snapshot could not be written, and why.
+    NoSnapshot(String, String),
 }
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Notice::Doubt { why, locations } => write!(
+            Notice::Doubt {
+                why,
+                locations,
+                quarantined,
+            } => {
+                write!(
+                    f,
+                    "The journal cannot be relied on: {why}. Serving with the {locations} locations that could be \
+                     read, asking the neighbours for everything, and writing a new snapshot."
+                )?;
+                match quarantined[..] {
+                    [] => f.write_str(" There is nothing to do."),
+                    _ => write!(
+                        f,
+                        " What could not be read is then kept as {}, until you delete it.",
+                        quarantined.join(" ")
+                    ),
+                }
+            }
+            Notice::Failing(folder, why) => write!(
                 f,
-                "The journal is in doubt: {why}. {locations} locations could be read. Asking the neighbours for \
-                 everything, and writing a new snapshot."
+                "Cannot write {folder}: {why}. Still serving; new reports are only in memory until it can be \
+                 written, which is tried each second. Make room, or see to the disk."
             ),
-            Notice::Quarantined(files) => write!(
+            Notice::Restored(folder, locations) => write!(
                 f,
-                "The journal is in order again. Files that could not be read to their ends were kept, to be looked \
-                 at or deleted: {}.",
-                files.join(", ")
+                "{folder} is written again: a new snapshot has all {locations} locations."
             ),
-            Notice::Failing(why) => write!(
+            Notice::NoSnapshot(folder, why) => write!(
                 f,
-                "Cannot write the journal: {why}. Still serving; new reports are only in memory until it can be \
-                 written. Trying again each second."
-            ),
-            Notice::Restored(locations) => write!(
-                f,
-                "The journal is written again: a new snapshot has all {locations} locations."
-            ),
-            Notice::NoSnapshot(why) => write!(
-                f,
-                "Cannot write a snapshot of the journal: {why}. The journal goes on, and grows. Trying again."
+                "Cannot write a snapshot to {folder}: {why}. The journal goes on, and grows, until there can be \
+                 one, which is tried again and again. Make room, or see to the disk."
             ),
         }
     }

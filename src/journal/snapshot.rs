@@ -7,16 +7,13 @@
 
 use std::io;
 
-use super::disk::Disk;
-use super::format::{
-    BEGAN, Batch, CHAIN_AT_BIRTH, EARLIER, END, EXPECT, FileName, HEAD, KNOWN, Kind, LOCATION,
-    MARKED, preamble, zigzag,
-};
+use super::disk::{Disk, Step};
+use super::format::{BEGAN, CHAIN_AT_BIRTH, END, FileName, KNOWN, LOCATION, MARKED};
+use super::writer::{Owner, Writer};
 use crate::node::Node;
 use crate::node::protocol::Mark;
 use crate::node::table::ENTRIES_MAX;
 use crate::time::{Now, Timestamp};
-use crate::topology::ServerName;
 
 /// The ending of a file that is not complete.
 pub const NEW: &str = ".new";
@@ -24,7 +21,7 @@ pub const NEW: &str = ".new";
 /// A slice writes so many bytes, ...
 const SLICE_BYTES: u64 = 512 * 1024;
 
-/// ... or so many times as many as were told since the last slice if that is more: so it gets ahead.
+/// ... and so many times as many as were written of changes since the last slice: so it gets ahead.
 const SLICE_SHARE: u64 = 3;
 
 /// A snapshot being written.
@@ -32,45 +29,55 @@ const SLICE_SHARE: u64 = 3;
 pub struct Snapshot<F> {
     /// The name that it will have.
     pub name: FileName,
-    /// Its length so far, and how many locations it has.
-    pub bytes: u64,
-    pub locations: u64,
     /// When it was begun.
     pub begun: Now,
-    /// Made when something is written to it first.
-    file: Option<F>,
-    batch: Batch,
-    chain: u32,
+    /// How many locations it has.
+    pub locations: u64,
+    out: Writer<F>,
     /// Everything up to this number is in it.
     cursor: u64,
-    /// The number of the last location, and that from which those in the batch count.
-    last: u64,
-    first: u64,
+    /// How much had been written of changes at the last slice.
+    changes_bytes: u64,
 }
 
 impl<F: Clone> Snapshot<F> {
-    /// One that has nothing yet.
-    pub fn new(server: &ServerName, id: u64, sequence: u64, node: &Node, now: Now) -> Snapshot<F> {
-        let kind = Kind::Snapshot;
-        let mut batch = Batch::default();
-        batch.add(HEAD, [kind as u64, id, sequence], server.as_bytes());
-        batch.add(EXPECT, [node.table().len() as u64], &[]);
-        Snapshot {
-            name: FileName { kind, sequence },
-            bytes: 0,
-            locations: 0,
+    /// Begins one, where so many bytes of changes have been written in all.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn begin<D: Disk<File = F>>(
+        disk: &mut D,
+        owner: &Owner,
+        name: FileName,
+        node: &Node,
+        changes_bytes: u64,
+        now: Now,
+    ) -> io::Result<Snapshot<F>> {
+        let mut out = Writer::new(CHAIN_AT_BIRTH, 0);
+        out.begin(
+            disk,
+            owner,
+            (name, NEW),
+            node.table().len(),
+            now.wall,
+            |_| {},
+        )?;
+        Ok(Snapshot {
+            name,
             begun: now,
-            file: None,
-            batch,
-            chain: CHAIN_AT_BIRTH,
+            locations: 0,
+            out,
             cursor: 0,
-            last: 0,
-            first: 0,
-        }
+            changes_bytes,
+        })
     }
 
-    /// Writes a slice, where so many bytes were told since the last. Says whether it has come to the end
-    /// of the feed.
+    /// How long it is.
+    pub fn bytes(&self) -> u64 {
+        self.out.bytes
+    }
+
+    /// Writes a slice. Says whether it has come to the end of the feed.
     ///
     /// # Errors
     /// The disk's.
@@ -78,27 +85,28 @@ impl<F: Clone> Snapshot<F> {
         &mut self,
         disk: &mut D,
         node: &Node,
-        told_bytes: u64,
+        changes_bytes: u64,
         time: Timestamp,
     ) -> io::Result<bool> {
-        let until = self.bytes + SLICE_BYTES.max(SLICE_SHARE * told_bytes);
+        let before = std::mem::replace(&mut self.changes_bytes, changes_bytes);
+        let until = self.out.bytes + SLICE_BYTES + SLICE_SHARE * (changes_bytes - before);
         let mut entries = node.table().stored_after(self.cursor);
         for (number, stored) in entries.by_ref().take(ENTRIES_MAX) {
             self.cursor = number;
             let Some(stored) = stored else { continue };
             let numbers = [
-                number - self.last,
-                zigzag(stored.effective.seconds()),
+                number - self.out.end,
+                stored.effective.seconds() as u64,
                 stored.effective.nanos().into(),
                 stored.client_at.into(),
                 stored.client_bytes.into(),
             ];
-            self.batch.add(LOCATION, numbers, stored.line);
-            self.last = number;
+            self.out.add(LOCATION, numbers, stored.line);
+            self.out.end = number;
             self.locations += 1;
-            if self.batch.is_full() {
-                self.write(disk, time)?;
-                if self.bytes >= until {
+            if self.out.is_full() {
+                self.out.write(disk, time)?;
+                if self.out.bytes >= until {
                     break;
                 }
             }
@@ -107,7 +115,7 @@ impl<F: Clone> Snapshot<F> {
     }
 
     /// Writes what ends it: that it is all that was known when the journal had come to this place. Gives
-    /// the file.
+    /// what is then to be done for it to be found by a start, and only if it is whole.
     ///
     /// # Errors
     /// The disk's.
@@ -117,44 +125,24 @@ impl<F: Clone> Snapshot<F> {
         node: &Node,
         chain: u32,
         time: Timestamp,
-    ) -> io::Result<F> {
-        let end = node.table().end();
+    ) -> io::Result<Vec<Step<F>>> {
         for (neighbour, known, marked) in node.neighbours_known() {
             let neighbour = neighbour.as_bytes();
-            self.batch.add(KNOWN, known_numbers(known), neighbour);
-            self.batch.add(MARKED, [marked], neighbour);
+            self.out.add(KNOWN, known_numbers(known), neighbour);
+            self.out.add(MARKED, [marked], neighbour);
         }
-        for (incarnation, ended) in node.incarnations() {
-            match ended {
-                Some(end) => self.batch.add(EARLIER, [incarnation.0, end], &[]),
-                None => {
-                    let after = node.forgets_after().unwrap_or_default();
-                    let after = [after.as_secs(), after.subsec_nanos().into()];
-                    self.batch
-                        .add(BEGAN, [incarnation.0, end, after[0], after[1]], &[]);
-                }
-            }
+        let after = node.forgets_after().unwrap_or_default();
+        let after = [after.as_secs(), after.subsec_nanos().into()];
+        for (incarnation, from) in node.incarnations() {
+            let numbers = [incarnation.0, from, after[0], after[1]];
+            self.out.add(BEGAN, numbers, &[]);
         }
-        self.batch
-            .add(END, [chain.into(), end, self.locations], &[]);
-        self.write(disk, time)
-    }
-
-    fn write<D: Disk<File = F>>(&mut self, disk: &mut D, time: Timestamp) -> io::Result<F> {
-        let file = match &self.file {
-            Some(file) => file.clone(),
-            None => {
-                let file = disk.create(&format!("{}{NEW}", self.name))?;
-                disk.append(&file, &preamble())?;
-                self.file.insert(file).clone()
-            }
-        };
-        let (bytes, chain) = self.batch.seal(self.chain, self.first, time);
-        disk.append(&file, bytes)?;
-        self.bytes += bytes.len() as u64;
-        (self.chain, self.first) = (chain, self.last);
-        self.batch.clear();
-        Ok(file)
+        let end = [chain.into(), node.table().end(), self.locations];
+        self.out.add(END, end, &[]);
+        self.out.write(disk, time)?;
+        let sync = self.out.file.clone().map(Step::Sync);
+        let rename = Step::Rename(format!("{}{NEW}", self.name), self.name.to_string());
+        Ok(sync.into_iter().chain([rename, Step::SyncNames]).collect())
     }
 }
 

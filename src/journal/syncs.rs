@@ -25,11 +25,13 @@ pub enum Fsync {
 #[derive(Debug)]
 pub struct Syncs<F> {
     fsync: Fsync,
+    /// Batches written.
+    pub written: u64,
     synced: u64,
     /// The sync that is under way, and how many batches will be on the disk once it is done.
     under_way: Option<(Ticket, u64)>,
     begun_at: Instant,
-    /// What a sync has to do beside that of the present segment: of the one before, and of names.
+    /// What a sync has to do beside that of the present segment: of those before, and of names.
     pending: Vec<Step<F>>,
     /// Clients' replies wait until so many batches are synced.
     held_until: Option<u64>,
@@ -40,6 +42,7 @@ impl<F: Clone> Syncs<F> {
     pub fn new(fsync: Fsync, now: Now) -> Syncs<F> {
         Syncs {
             fsync,
+            written: 0,
             synced: 0,
             under_way: None,
             begun_at: now.mono,
@@ -53,8 +56,8 @@ impl<F: Clone> Syncs<F> {
         self.fsync != Fsync::Never
     }
 
-    /// Notes that a segment was begun, after this one if there was one.
-    pub fn handle_segment(&mut self, before: Option<F>) {
+    /// Notes that a segment was or will be begun, after this file if there was one.
+    pub fn handle_replaced(&mut self, before: Option<F>) {
         if self.is_wished() {
             self.pending.extend(before.map(Step::Sync));
             self.pending.push(Step::SyncNames);
@@ -62,8 +65,8 @@ impl<F: Clone> Syncs<F> {
     }
 
     /// Notes that the batches that were written may be lost, and what they tell will be written anew.
-    pub fn give_up(&mut self, written: u64) {
-        self.synced = written;
+    pub fn give_up(&mut self) {
+        self.synced = self.written;
         self.under_way = None;
         self.pending.clear();
         self.held_until = None;
@@ -73,12 +76,10 @@ impl<F: Clone> Syncs<F> {
     ///
     /// In a turn that began while they waited no client was read: what was written in it links have told,
     /// and no reply acknowledges it. None waits for it: otherwise a busy link would hold them for ever.
-    pub fn end_turn(&mut self, written: u64) {
-        self.held_until = match self.held_until {
-            Some(until) => Some(until),
-            None if self.fsync == Fsync::Always => Some(written),
-            None => None,
-        };
+    pub fn end_turn(&mut self) {
+        if self.fsync == Fsync::Always {
+            self.held_until.get_or_insert(self.written);
+        }
         self.held_until.take_if(|until| self.synced >= *until);
     }
 
@@ -88,13 +89,13 @@ impl<F: Clone> Syncs<F> {
     }
 
     /// When the next sync is to begin, if one is.
-    pub fn timeout(&self, written: u64) -> Option<Instant> {
+    pub fn timeout(&self) -> Option<Instant> {
         let due_at = match self.fsync {
             Fsync::Always => self.begun_at,
             Fsync::Second => self.begun_at + SYNC_EVERY,
             Fsync::Never => return None,
         };
-        let is_needed = self.synced < written && self.under_way.is_none();
+        let is_needed = self.synced < self.written && self.under_way.is_none();
         is_needed.then_some(due_at)
     }
 
@@ -106,8 +107,8 @@ impl<F: Clone> Syncs<F> {
     }
 
     /// Notes that this has begun.
-    pub fn handle_begun(&mut self, ticket: Ticket, written: u64, now: Now) {
-        self.under_way = Some((ticket, written));
+    pub fn handle_begun(&mut self, ticket: Ticket, now: Now) {
+        self.under_way = Some((ticket, self.written));
         self.begun_at = now.mono;
     }
 

@@ -220,12 +220,12 @@ fn of_a_long_line_the_beginning_and_the_length_are_logged_and_an_at_line_whole()
 }
 
 #[test]
-fn a_policy_says_what_is_logged() {
+fn a_filter_says_what_is_logged() {
     let bryant = ServerName::parse(b"Bryant").expect("a name");
     let (client, stranger) = (Label::Client(1), Label::Server(2, None));
     let link = Label::Server(3, Some(&bryant));
     for filter in [Filter::All, Filter::Links, Filter::Off] {
-        let mut host = Host::new(|options| options.filter = policy);
+        let mut host = Host::new(|options| options.filter = filter);
         let mut want = String::new();
         for (direction, label, shown, with_links) in [
             (Direction::In, client, "< c1", false),

@@ -18,11 +18,11 @@ use crate::journal::State;
 use crate::lines::Lines;
 use crate::log::record::{Direction, Label};
 use crate::net::{Event, READ_BYTES_MAX};
+use crate::node::Node;
 use crate::node::effects::{LinkId, LogPolicy};
 use crate::node::prefetched::{ClientLine, NeighbourLine};
 use crate::node::protocol::{LINE_BYTES_MAX, LINK_LINE_BYTES_MAX, error_json};
 use crate::node::table::Key;
-use crate::node::Node;
 use crate::time::Now;
 
 /// How long replies under way may take once the server is told to stop.

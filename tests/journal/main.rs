@@ -1,6 +1,8 @@
 //! The journal over a simulated folder.
 
 mod disk;
+#[path = "../support/effects.rs"]
+mod effects;
 mod life;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +19,7 @@ fn assert_sure(life: &Life, want: &Known, incarnation: u64) {
     assert!(life.recovered.is_sure, "{:?}", life.notices);
     let mut found = life.known();
     let own = found.incarnations.pop().expect("the present one");
-    assert_eq!((own.0.0, own.1), (incarnation, want.end));
+    assert_eq!(own, (Incarnation(incarnation), want.end));
     assert_eq!(found, *want);
 }
 
@@ -35,7 +37,7 @@ fn what_was_committed_is_known_after_a_restart() {
             &format!("AT Bryant +0.000000000 moa{incarnation} +00+000 5"),
         );
         life.hear_line(incarnation, &format!("MARK {incarnation}"));
-        life.mark(life.node.table().end());
+        life.mark(incarnation);
         life.commit();
         if incarnation % 3 == 0 {
             life.snapshot();
@@ -70,12 +72,8 @@ fn assert_doubt(life: &Life, true_lines: &BTreeSet<String>, incarnation: u64) {
     let lines: BTreeSet<_> = found.lines.into_values().collect();
     assert!(lines.is_subset(true_lines), "{lines:?}");
     let own = (Incarnation(incarnation), found.end);
-    assert_eq!(
-        found.incarnations,
-        [own],
-        "it claims to have been there before"
-    );
-    assert_eq!(found.known, (None, None));
+    assert_eq!(found.incarnations, [own], "it has been there before");
+    assert_eq!(found.known, None);
     assert_eq!(found.marked, 0);
 }
 
@@ -93,7 +91,7 @@ fn small_journal(folder: &Folder) -> Vec<Known> {
         );
         life.hear_line(incarnation, &format!("MARK {incarnation}"));
         life.commit();
-        life.mark(life.node.table().end());
+        life.mark(incarnation);
         if incarnation == 2 {
             life.hear_client("emu", 2);
             life.snapshot();
@@ -362,7 +360,7 @@ fn a_full_disk_stops_nobody_and_all_is_written_once_there_is_room() {
             life.rest();
         }
         assert_eq!(life.journal.state(), State::Ok, "{room}");
-        let is_told = matches!(life.notices.last(), Some(Notice::Restored(_)));
+        let is_told = matches!(life.notices.last(), Some(Notice::Restored(..)));
         assert_eq!(is_told, !was_ok, "{room}: {:?}", life.notices);
         let want = life.known();
         folder.kill();
