@@ -46,6 +46,9 @@ pub trait Disk {
     /// Makes a file to be appended to. It is an error if the name is taken.
     fn create(&mut self, name: &str) -> io::Result<Self::File>;
 
+    /// Opens a file to be appended to, cut to so many bytes.
+    fn reopen(&mut self, name: &str, bytes: u64) -> io::Result<Self::File>;
+
     /// Appends. After a failure any part of `bytes` may be in the file.
     fn append(&mut self, file: &Self::File, bytes: &[u8]) -> io::Result<()>;
 

@@ -157,6 +157,12 @@ impl Disk for Files {
         Ok(Arc::new(file))
     }
 
+    fn reopen(&mut self, name: &str, bytes: u64) -> io::Result<Arc<File>> {
+        let file = options().append(true).open(self.folder.join(name))?;
+        file.set_len(bytes)?;
+        Ok(Arc::new(file))
+    }
+
     fn append(&mut self, file: &Arc<File>, bytes: &[u8]) -> io::Result<()> {
         (&**file).write_all(bytes)
     }

@@ -5,17 +5,16 @@
 //! replies that acknowledge it may leave: then `kill -9` loses nothing that was acknowledged.
 //!
 //! ```text
-//!   journal-<sequence>    a segment: batches, in the order of the turns
-//!   snapshot-<sequence>   all that was known where the segment of the same number begins
-//!   *.new                 a snapshot that is being written
-//!   *.quarantined         a file that could not be read to its end, for the operator
-//!   lock                  locked by the process that writes here
+//!   journal-<number>   a snapshot, all that was known at some time, then batches, turn by turn
+//!   *.new              one whose snapshot is being written
+//!   *.quarantined      one that could not be read to its end, for the operator
+//!   lock               locked by the process that writes here
 //! ```
 //!
-//! A segment is begun at each start and with each snapshot, and never opened again to be written. A
-//! batch names the one before it by its checksum, across segments, so a start sees whether anything is
-//! missing; `recovery` has the one rule. Whatever fails has one remedy: a new snapshot, and a new
-//! segment after it, tried each second.
+//! There is one file, and while it is being replaced by another that begins with a new snapshot, two:
+//! once that snapshot is complete both get the same batches, until the new file has its name. A start
+//! reads the newest file, by the one rule in `recovery`, and goes on writing it. Whatever fails has one
+//! remedy: a new file, tried each second.
 
 pub mod disk;
 pub mod files;
@@ -23,7 +22,6 @@ pub mod files;
 mod format;
 mod reader;
 mod recovery;
-mod report;
 mod snapshot;
 mod syncs;
 mod writer;
@@ -33,22 +31,20 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use self::disk::{Disk, OpenError, Step, Ticket, is_full};
-use self::format::{BEGAN, Batch, FileName, KNOWN, Kind, MARKED};
-pub use self::report::{Counters, Notice, Recovered, State};
-use self::snapshot::{NEW, Snapshot, known_numbers};
+use self::format::{BEGAN, Batch, CHANGE, KNOWN, MARKED, name, parse_name};
+use self::recovery::Position;
+use self::snapshot::{NEW, Snapshot, began_numbers, known_numbers};
 pub use self::syncs::Fsync;
 use self::syncs::Syncs;
-use self::writer::{Owner, Writer};
+use self::writer::Writer;
 use crate::node::Node;
-use crate::node::protocol::Mark;
+use crate::node::protocol::{Incarnation, Mark};
 use crate::time::Now;
 use crate::topology::ServerName;
 
-/// A snapshot is due when the segments since the last are longer than so many bytes, and than it.
-const SEGMENTS_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
-/// What a segment counts for beside its length: each start begins one, and there must not be too many.
-const SEGMENT_BYTES: u64 = SEGMENTS_BYTES_MAX / 32;
+/// A new file is due when what the present one has beside its snapshot is longer than so many bytes, and
+/// than the snapshot.
+const CHANGES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What has failed is tried again after this long, ...
 const RETRY: Duration = Duration::from_secs(1);
@@ -69,6 +65,39 @@ pub struct Options {
     pub may_fail: bool,
 }
 
+/// Whether a restart would know what is known now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It would.
+    Ok,
+    /// It would not: the disk is full or fails.
+    Degraded,
+}
+
+/// What a start has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// How many locations are known from the journal.
+    pub locations: usize,
+    /// The journal could be relied on.
+    pub is_sure: bool,
+    /// There was no journal.
+    pub is_new: bool,
+}
+
+/// What has been done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes handed to the kernel.
+    pub bytes: u64,
+    /// Batches of changes written.
+    pub batches: u64,
+    /// Syncs begun.
+    pub syncs: u64,
+    /// Snapshots completed.
+    pub snapshots: u64,
+}
+
 /// One server's journal.
 ///
 /// In each turn: [`Journal::set_now`], then what happens ([`Journal::change`] and its like), then
@@ -76,32 +105,38 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Journal<D: Disk> {
     disk: D,
-    owner: Owner,
+    server: ServerName,
     /// When the present turn is.
     now: Now,
-    segment: Writer<D::File>,
-    syncs: Syncs<D::File>,
-    /// The number of the last file that was begun.
-    sequence: u64,
-    /// The snapshot that is being written.
+    /// What was told and is not written yet, and the number of the last change.
+    batch: Batch,
+    end: u64,
+    /// The file that a start would read, if one can be written, then the one that is to replace it.
+    files: Vec<Writer<D::File>>,
+    /// What gives that one its name, and its number.
+    publishing: Option<(Ticket, u64)>,
+    /// The snapshot that is being written, and how much had been written in all at its last slice.
     snapshot: Option<Snapshot<D::File>>,
-    /// The one that gets its name once it is on the disk.
-    publishing: Option<(Ticket, Snapshot<D::File>)>,
-    /// One is due when so many bytes were written to segments.
-    snapshot_at: u64,
-    /// One is due at once, but not before this.
+    sliced_bytes: u64,
+    /// A snapshot is due at once, but not before this.
     is_snapshot_wanted: bool,
     retry_at: Instant,
-    /// Files that could not be read to their ends: kept when a snapshot replaces them.
-    unread: Vec<FileName>,
+    syncs: Syncs,
+    /// The number of the last file that was begun.
+    sequence: u64,
+    /// Files that could not be read to their ends: kept when another replaces them.
+    unread: Vec<u64>,
     /// A restart would not know everything.
     is_degraded: bool,
     /// The operator was told that there can be no snapshot.
     is_failure_said: bool,
-    notices: VecDeque<Notice>,
+    notices: VecDeque<String>,
     tickets: u64,
     counters: Counters,
 }
+
+/// What is to be done by the disk.
+type Job<F> = Vec<Step<F>>;
 
 impl<D: Disk> Journal<D> {
     // ---- a start
@@ -113,7 +148,7 @@ impl<D: Disk> Journal<D> {
     /// A disk that is full is no error: then the state is [`State::Degraded`].
     ///
     /// # Errors
-    /// The folder cannot be used. Nothing was touched.
+    /// The folder cannot be used.
     pub fn open(
         mut disk: D,
         options: Options,
@@ -121,42 +156,32 @@ impl<D: Disk> Journal<D> {
         now: Now,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<(Journal<D>, Recovered), OpenError> {
-        let after = node.forgets_after().unwrap_or_default();
         let mut recovery = node.recovery(now);
         let (server, incarnation) = (recovery.name.clone(), recovery.incarnation);
         let (files, sequence) = recovery::survey(&mut disk, &server)?;
         let recovered = recovery::recover(&mut disk, &files, &mut recovery, now, &mut progress);
         let (is_sure, mut unread, mut notices) = (recovered.is_ok(), Vec::new(), VecDeque::new());
         let position = recovered.unwrap_or_else(|why| {
-            unread = recovery::salvage(&mut disk, &files, &mut recovery, &mut progress);
-            let path = |name| disk.path(&format!("{name}{QUARANTINED}"));
-            notices.push_back(Notice::Doubt {
-                why,
-                locations: recovery.locations(),
-                quarantined: unread.iter().map(path).collect(),
-            });
-            recovery::Position::default()
+            unread = recovery::salvage(&mut disk, &files, &mut recovery);
+            notices.push_back(doubt_text(&disk, &why, recovery.locations(), &unread));
+            None
         });
-        let (locations, is_new) = (recovery.locations(), files.is_empty());
+        let locations = recovery.locations();
         let end = recovery.begin();
-        let id = position.id.unwrap_or(incarnation.0);
-        let in_use = recovery::in_use(&files);
-        let snapshot = in_use
-            .first()
-            .filter(|file| is_sure && file.name.kind == Kind::Snapshot);
-        let segments = in_use.iter().filter(|file| file.name.kind == Kind::Segment);
         let mut journal = Journal {
             disk,
-            owner: Owner { server, id },
+            server,
             now,
-            segment: Writer::new(position.chain, end),
+            batch: Batch::new(end),
+            end,
+            files: Vec::new(),
+            publishing: None,
+            snapshot: None,
+            sliced_bytes: 0,
+            is_snapshot_wanted: false,
+            retry_at: now.mono,
             syncs: Syncs::new(options.fsync, now),
             sequence,
-            snapshot: None,
-            publishing: None,
-            snapshot_at: SEGMENTS_BYTES_MAX.max(snapshot.map_or(0, |file| file.bytes)),
-            is_snapshot_wanted: !is_sure,
-            retry_at: now.mono,
             unread,
             is_degraded: false,
             is_failure_said: false,
@@ -164,34 +189,47 @@ impl<D: Disk> Journal<D> {
             tickets: 0,
             counters: Counters::default(),
         };
-        let segments_bytes = segments.map(|file| file.bytes + SEGMENT_BYTES).sum();
-        journal.snapshot_at = journal.snapshot_at.saturating_sub(segments_bytes);
-        // What was written last and read now may not be on the disk, whatever is acknowledged from here on.
-        for file in in_use.iter().filter(|_| options.fsync != Fsync::Never) {
-            let file = journal.disk.open(&file.name.to_string()).ok();
-            journal.syncs.handle_replaced(file.map(|(file, _)| file));
-        }
-        let begun = journal.begin_segment(sequence + 1, |head| {
-            let numbers = [
-                incarnation.0,
-                end,
-                after.as_secs(),
-                after.subsec_nanos().into(),
-            ];
-            head.add(BEGAN, numbers, &[]);
-        });
+        let begun = match position {
+            Some(position) => journal.go_on(position, incarnation, node),
+            None => journal.begin_file(node),
+        };
         match begun {
-            Ok(()) => journal.sync_if_due(),
+            Ok(()) => {}
             Err(error) if is_full(&error) || options.may_fail => journal.fail(&error),
             Err(error) => return Err(OpenError::Io(error)),
         }
-        journal.clean(snapshot.map_or(0, |file| file.name.sequence));
         let recovered = Recovered {
             locations,
             is_sure,
-            is_new,
+            is_new: files.is_empty(),
         };
         Ok((journal, recovered))
+    }
+
+    /// Goes on with the file that was read.
+    fn go_on(&mut self, position: Position, own: Incarnation, node: &Node) -> io::Result<()> {
+        let name = name(position.sequence);
+        self.files.push(Writer {
+            file: self.disk.reopen(&name, position.bytes)?,
+            chain: position.chain,
+            bytes: position.bytes,
+            snapshot_bytes: position.snapshot_bytes,
+        });
+        self.clean(position.sequence);
+        self.add(BEGAN, began_numbers(own, self.end, node), &[]);
+        self.commit();
+        Ok(())
+    }
+
+    /// Begins a file, and waits until it is on the disk.
+    fn begin_file(&mut self, node: &Node) -> io::Result<()> {
+        loop {
+            if let Some((sequence, job)) = self.write_slice(node)? {
+                self.disk.run(job)?;
+                self.handle_published(sequence);
+                return Ok(());
+            }
+        }
     }
 
     // ---- a turn
@@ -203,29 +241,42 @@ impl<D: Disk> Journal<D> {
 
     /// Notes that the node has accepted a change: each, as it happens, with its number in the feed.
     pub fn change(&mut self, number: u64, line: &[u8]) {
-        self.segment.change(number, line);
-        self.write_if(self.segment.is_full());
+        debug_assert_eq!(number, self.end + 1, "a change was not told");
+        self.end = number;
+        self.add(CHANGE, [], line);
     }
 
     /// Notes what is known of a neighbour's feed, each time that it changes.
     pub fn known(&mut self, neighbour: &ServerName, known: Option<Mark>) {
-        self.segment
-            .add(KNOWN, known_numbers(known), neighbour.as_bytes());
-        self.write_if(self.segment.is_full());
+        self.add(KNOWN, known_numbers(known), neighbour.as_bytes());
     }
 
     /// Notes that a neighbour is sent this mark, before it leaves.
     pub fn marked(&mut self, neighbour: &ServerName, number: u64) {
-        self.segment.add(MARKED, [number], neighbour.as_bytes());
-        self.write_if(self.segment.is_full());
+        self.add(MARKED, [number], neighbour.as_bytes());
+    }
+
+    #[inline]
+    fn add<const N: usize>(&mut self, kind: u8, numbers: [u64; N], text: &[u8]) {
+        self.batch.add(kind, numbers, text);
+        if self.batch.is_full() {
+            self.write();
+        }
     }
 
     /// Hands what the turn has brought to the kernel. Then replies may leave, unless
     /// [`Journal::holds_replies`] says otherwise.
     pub fn commit(&mut self) {
-        self.write_if(self.segment.is_waiting());
+        if !self.batch.is_empty() {
+            self.write();
+        }
         self.syncs.end_turn();
-        self.sync_if_due();
+        if self.syncs.timeout().is_some_and(|at| at <= self.now.mono) {
+            let job = self.sync();
+            let ticket = self.begin(job);
+            self.syncs.handle_begun(ticket, self.now);
+            self.counters.syncs += 1;
+        }
     }
 
     /// Whether, until the next commit, no client's reply may leave and no client may be read: what they
@@ -234,53 +285,43 @@ impl<D: Disk> Journal<D> {
         self.syncs.holds_replies()
     }
 
-    fn write_if(&mut self, is_due: bool) {
-        if is_due {
-            match self.segment.write(&mut self.disk, self.now.wall) {
-                Ok(()) => self.syncs.written += 1,
-                Err(error) => self.fail(&error),
-            }
+    /// Writes what was told. Where no file is written it is dropped: a new snapshot will have it.
+    fn write(&mut self) {
+        let (disk, batch, time) = (&mut self.disk, &mut self.batch, self.now.wall);
+        let mut files = self.files.iter_mut();
+        let outcome = files.try_for_each(|file| {
+            self.counters.bytes += file.append(disk, batch, time)?;
+            Ok(())
+        });
+        self.batch.clear(self.end);
+        self.syncs.written += u64::from(!self.files.is_empty());
+        if let Err(error) = outcome {
+            self.fail(&error);
         }
     }
 
-    fn begin_segment(&mut self, sequence: u64, fill: impl FnOnce(&mut Batch)) -> io::Result<()> {
-        self.sequence = sequence;
-        let kind = Kind::Segment;
-        let name = (FileName { sequence, kind }, "");
-        let before =
-            self.segment
-                .begin(&mut self.disk, &self.owner, name, 0, self.now.wall, fill)?;
-        self.snapshot_at = self.snapshot_at.saturating_sub(SEGMENT_BYTES);
-        self.syncs.written += 1;
-        self.syncs.handle_replaced(before);
-        Ok(())
+    fn sync(&self) -> Job<D::File> {
+        let files = self.files.iter();
+        files.map(|file| Step::Sync(file.file.clone())).collect()
     }
 
-    /// The disk has failed: what the turn has brought is dropped, and nothing more is written before a
-    /// new snapshot is complete.
+    /// The disk has failed: nothing more is written before a new snapshot is complete.
     fn fail(&mut self, error: &io::Error) {
-        self.segment.break_off();
+        self.files.clear();
+        self.publishing = None;
         self.syncs.give_up();
         self.begin_anew();
         self.retry_at = self.now.after(RETRY);
         if !std::mem::replace(&mut self.is_degraded, true) {
-            let notice = Notice::Failing(self.disk.path(""), error.to_string());
-            self.notices.push_back(notice);
+            let folder = self.disk.path("");
+            self.notices.push_back(format!(
+                "Cannot write {folder}: {error}. Still serving; new reports are only in memory until it can be \
+                 written, which is tried each second. Make room, or see to the disk."
+            ));
         }
     }
 
-    fn sync_if_due(&mut self) {
-        if let Some(segment) = &self.segment.file
-            && self.syncs.timeout().is_some_and(|at| at <= self.now.mono)
-        {
-            let job = self.syncs.job(segment);
-            let ticket = self.begin(job);
-            self.syncs.handle_begun(ticket, self.now);
-            self.counters.syncs += 1;
-        }
-    }
-
-    fn begin(&mut self, job: Vec<Step<D::File>>) -> Ticket {
+    fn begin(&mut self, job: Job<D::File>) -> Ticket {
         self.tickets += 1;
         self.disk.begin(job, Ticket(self.tickets));
         Ticket(self.tickets)
@@ -288,17 +329,16 @@ impl<D: Disk> Journal<D> {
 
     /// Takes in what has come of a job of the disk's.
     pub fn handle_done(&mut self, ticket: Ticket, outcome: io::Result<()>) {
-        if self.syncs.handle_done(ticket) {
+        let is_sync = self.syncs.handle_done(ticket);
+        let published = self.publishing.take_if(|(ours, _)| *ours == ticket);
+        match (outcome, published) {
+            (Ok(()), Some((_, sequence))) => self.handle_published(sequence),
             // After a sync that failed nobody knows what is on the disk, and the next may succeed all the
-            // same (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
-            if let Err(error) = outcome {
-                self.fail(&error);
-            }
-        } else if let Some((_, snapshot)) = self.publishing.take_if(|(ours, _)| *ours == ticket) {
-            match outcome {
-                Ok(()) => self.handle_published(&snapshot),
-                Err(error) => self.give_up_snapshot(&error, snapshot.begun.mono),
-            }
+            // same (Rebello et al., "Can Applications Recover from fsync Failures?", 2020). And a new file
+            // may have its name or not.
+            (Err(error), Some(_)) => self.fail(&error),
+            (Err(error), None) if is_sync => self.fail(&error),
+            (_, None) => {}
         }
     }
 
@@ -308,98 +348,101 @@ impl<D: Disk> Journal<D> {
     /// set back: a snapshot is due at once, and with that it is.
     pub fn begin_anew(&mut self) {
         self.is_snapshot_wanted = true;
-        if self.snapshot.take().is_some() {
-            self.clean(0);
-        }
+        self.snapshot = None;
+        self.clean(0);
     }
 
     fn may_begin_snapshot(&self) -> bool {
-        let is_due = self.is_snapshot_wanted || self.segment.bytes > self.snapshot_at;
+        let is_long = self.files.iter().any(|file| {
+            file.bytes - file.snapshot_bytes > CHANGES_BYTES_MAX.max(file.snapshot_bytes)
+        });
+        let is_due = self.is_snapshot_wanted || is_long;
         is_due && self.publishing.is_none() && self.retry_at <= self.now.mono
     }
 
     /// Does a slice of what there is to do beside the turns, after the commit.
     pub fn work(&mut self, node: &Node) {
+        if self.snapshot.is_none() && !self.may_begin_snapshot() {
+            return;
+        }
         let begun = self
             .snapshot
             .as_ref()
-            .map_or(self.now.mono, |snapshot| snapshot.begun.mono);
-        if (self.snapshot.is_some() || self.may_begin_snapshot())
-            && let Err(error) = self.work_on_snapshot(node)
-        {
-            self.give_up_snapshot(&error, begun);
+            .map_or(self.now, |snapshot| snapshot.begun);
+        match self.write_slice(node) {
+            Ok(None) => {}
+            Ok(Some((sequence, job))) => self.publishing = Some((self.begin(job), sequence)),
+            Err(error) => self.give_up_snapshot(&error, begun),
         }
     }
 
-    fn work_on_snapshot(&mut self, node: &Node) -> io::Result<()> {
-        let (disk, bytes, now) = (&mut self.disk, self.segment.bytes, self.now);
+    fn give_up_snapshot(&mut self, error: &io::Error, begun: Now) {
+        self.begin_anew();
+        let took = self.now.mono.saturating_duration_since(begun.mono);
+        self.retry_at = self.now.after(RETRY.max(RETRY_SHARE * took));
+        if !self.is_degraded && !std::mem::replace(&mut self.is_failure_said, true) {
+            let folder = self.disk.path("");
+            self.notices.push_back(format!(
+                "Cannot write a snapshot to {folder}: {error}. The journal goes on, and grows, until there can be \
+                 one, which is tried again and again. Make room, or see to the disk."
+            ));
+        }
+    }
+
+    /// Begins a snapshot or goes on with it. Once it is complete, gives the number of its file and what
+    /// is to be done for a start to read that one.
+    fn write_slice(&mut self, node: &Node) -> io::Result<Option<(u64, Job<D::File>)>> {
+        debug_assert!(self.batch.is_empty(), "work comes after the commit");
+        let (disk, now, bytes) = (&mut self.disk, self.now, self.counters.bytes);
         let mut snapshot = match self.snapshot.take() {
             Some(snapshot) => snapshot,
             None => {
                 self.is_snapshot_wanted = false;
                 self.sequence += 1;
-                let (sequence, kind) = (self.sequence, Kind::Snapshot);
-                Snapshot::begin(
-                    disk,
-                    &self.owner,
-                    FileName { sequence, kind },
-                    node,
-                    bytes,
-                    now,
-                )?
+                self.sliced_bytes = bytes;
+                Snapshot::begin(disk, &self.server, self.sequence, node, now)?
             }
         };
-        if !snapshot.work(disk, node, bytes, now.wall)? {
+        let sliced_bytes = std::mem::replace(&mut self.sliced_bytes, bytes);
+        if !snapshot.work(disk, node, bytes - sliced_bytes, now.wall)? {
             self.snapshot = Some(snapshot);
-            return Ok(());
+            return Ok(None);
         }
-        // All that is known is in the snapshot, so a segment begins that follows it.
-        debug_assert!(!self.segment.is_waiting(), "work comes after the commit");
-        let job = snapshot.end(disk, node, self.segment.chain, now.wall)?;
-        self.snapshot_at = bytes + SEGMENTS_BYTES_MAX.max(snapshot.bytes());
-        let begun = self.begin_segment(snapshot.name.sequence, |_| {});
-        begun.inspect_err(|error| self.fail(error))?;
-        self.publishing = Some((self.begin(job), snapshot));
-        Ok(())
+        let job = snapshot.end(disk, node, now.wall)?;
+        self.files.push(snapshot.out);
+        Ok(Some((snapshot.sequence, job)))
     }
 
-    /// A snapshot has its name: what is older is not needed any longer.
-    fn handle_published(&mut self, snapshot: &Snapshot<D::File>) {
+    /// A new file has its name: what is older is not needed any longer.
+    fn handle_published(&mut self, sequence: u64) {
+        self.files = self.files.pop().into_iter().collect();
+        let bytes = self.files.iter().map(|file| file.snapshot_bytes);
+        self.counters.bytes += bytes.sum::<u64>();
         self.counters.snapshots += 1;
-        self.counters.bytes += snapshot.bytes();
-        self.clean(snapshot.name.sequence);
+        self.clean(sequence);
         self.unread.clear();
         self.is_failure_said = false;
-        if self.segment.file.is_some() && std::mem::take(&mut self.is_degraded) {
-            let notice = Notice::Restored(self.disk.path(""), snapshot.locations);
-            self.notices.push_back(notice);
+        if std::mem::take(&mut self.is_degraded) {
+            let folder = self.disk.path("");
+            self.notices.push_back(format!(
+                "{folder} is written again, and has all that is known."
+            ));
         }
     }
 
-    fn give_up_snapshot(&mut self, error: &io::Error, begun: Instant) {
-        self.snapshot = None;
-        self.clean(0);
-        self.is_snapshot_wanted = true;
-        let took = self.now.mono.saturating_duration_since(begun);
-        self.retry_at = self.now.after(RETRY.max(RETRY_SHARE * took));
-        if !self.is_degraded && !std::mem::replace(&mut self.is_failure_said, true) {
-            let notice = Notice::NoSnapshot(self.disk.path(""), error.to_string());
-            self.notices.push_back(notice);
-        }
-    }
-
-    /// Begins to remove what a snapshot of this number replaces, and what has not become one. What was
-    /// not read is kept instead of what was kept before. No snapshot is being written.
+    /// Begins to remove what the file of this number replaces, and what has not become one. What was not
+    /// read is kept, in the place of what was kept before. No snapshot is being written; one that waits for
+    /// its name has it before it could be removed.
     fn clean(&mut self, sequence: u64) {
         let mut job = Vec::new();
         for text in self.disk.list().unwrap_or_default() {
-            let Some((name, ending)) = FileName::parse(&text) else {
+            let Some((number, ending)) = parse_name(&text) else {
                 continue;
             };
-            let is_old = name.sequence < sequence;
-            if self.unread.contains(&name) && is_old && ending.is_empty() {
-                let to = format!("{text}{QUARANTINED}");
-                job.push(Step::Rename(text, to));
+            let is_old = number < sequence;
+            if is_old && ending.is_empty() && self.unread.contains(&number) {
+                let kept = format!("{text}{QUARANTINED}");
+                job.push(Step::Rename(text, kept));
             } else if ending == NEW || is_old && (ending.is_empty() || !self.unread.is_empty()) {
                 job.push(Step::Remove(text));
             }
@@ -412,20 +455,18 @@ impl<D: Disk> Journal<D> {
     /// Whether there is something to do at once: to commit, to tell, or [`Journal::work`].
     pub fn is_busy(&self) -> bool {
         let works = self.snapshot.is_some() || self.may_begin_snapshot();
-        works || self.segment.is_waiting() || !self.notices.is_empty()
+        works || !self.batch.is_empty() || !self.notices.is_empty()
     }
 
     /// When [`Journal::commit`] and [`Journal::work`] should be called next though nothing happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let is_written = self.segment.file.is_some();
-        let sync = self.syncs.timeout().filter(|_| is_written);
         let waits = self.is_snapshot_wanted && self.snapshot.is_none() && self.publishing.is_none();
         let retry = waits.then_some(self.retry_at);
-        sync.into_iter().chain(retry).min()
+        self.syncs.timeout().into_iter().chain(retry).min()
     }
 
     /// What the operator should be told next.
-    pub fn poll_notice(&mut self) -> Option<Notice> {
+    pub fn poll_notice(&mut self) -> Option<String> {
         self.notices.pop_front()
     }
 
@@ -439,9 +480,9 @@ impl<D: Disk> Journal<D> {
 
     /// What has been done so far.
     pub fn counters(&self) -> Counters {
+        let batches = self.syncs.written;
         Counters {
-            batches: self.syncs.written,
-            bytes: self.segment.bytes + self.counters.bytes,
+            batches,
             ..self.counters
         }
     }
@@ -450,12 +491,27 @@ impl<D: Disk> Journal<D> {
     /// lost, as the state says then.
     pub fn close(&mut self) -> State {
         self.commit();
-        if let Some(segment) = &self.segment.file
-            && self.syncs.is_wished()
-            && let Err(error) = self.disk.run(self.syncs.job(segment))
-        {
-            self.fail(&error);
+        if self.syncs.is_wished() {
+            let job = self.sync();
+            if let Err(error) = self.disk.run(job) {
+                self.fail(&error);
+            }
         }
         self.state()
     }
+}
+
+fn doubt_text<D: Disk>(disk: &D, why: &str, locations: usize, unread: &[u64]) -> String {
+    let mut text = format!(
+        "The journal {} cannot be relied on: {why}. Serving with the {locations} locations that could be read; \
+         the neighbours are asked for everything, and it is written anew.",
+        disk.path("")
+    );
+    for sequence in unread {
+        let kept = disk.path(&format!("{}{QUARANTINED}", name(*sequence)));
+        text.push_str(&format!(
+            " What could not be read is kept as {kept}: delete it when you have looked."
+        ));
+    }
+    text
 }

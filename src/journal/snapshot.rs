@@ -1,19 +1,20 @@
 //! A snapshot being written: a follower of the feed, in slices between the turns.
 //!
-//! `Journal` is the caller. A snapshot is written to a file with another name, `*.new`, and gets its own
-//! once it is complete and on the disk. It ends in a turn in which the follower has come to the feed's
+//! `Journal` is the caller. A snapshot is the beginning of a new file, which has another name, `*.new`,
+//! until it is complete and on the disk. It ends in a turn in which the follower has come to the feed's
 //! end: so it tells exactly what was known then. A client that changed meanwhile is in it twice, and the
 //! later entry counts.
 
 use std::io;
 
 use super::disk::{Disk, Step};
-use super::format::{BEGAN, CHAIN_AT_BIRTH, END, FileName, KNOWN, LOCATION, MARKED};
-use super::writer::{Owner, Writer};
+use super::format::{BEGAN, Batch, END, HEAD, KNOWN, LOCATION, MARKED, name};
+use super::writer::Writer;
 use crate::node::Node;
-use crate::node::protocol::Mark;
+use crate::node::protocol::{Incarnation, Mark};
 use crate::node::table::ENTRIES_MAX;
 use crate::time::{Now, Timestamp};
+use crate::topology::ServerName;
 
 /// The ending of a file that is not complete.
 pub const NEW: &str = ".new";
@@ -27,57 +28,48 @@ const SLICE_SHARE: u64 = 3;
 /// A snapshot being written.
 #[derive(Debug)]
 pub struct Snapshot<F> {
-    /// The name that it will have.
-    pub name: FileName,
+    /// The number of its file.
+    pub sequence: u64,
     /// When it was begun.
     pub begun: Now,
     /// How many locations it has.
     pub locations: u64,
-    out: Writer<F>,
-    /// Everything up to this number is in it.
+    /// Its file.
+    pub out: Writer<F>,
+    batch: Batch,
+    /// The number of the last location; everything up to the other is in it.
+    last: u64,
     cursor: u64,
-    /// How much had been written of changes at the last slice.
-    changes_bytes: u64,
 }
 
 impl<F: Clone> Snapshot<F> {
-    /// Begins one, where so many bytes of changes have been written in all.
+    /// Begins one.
     ///
     /// # Errors
     /// The disk's.
     pub fn begin<D: Disk<File = F>>(
         disk: &mut D,
-        owner: &Owner,
-        name: FileName,
+        server: &ServerName,
+        sequence: u64,
         node: &Node,
-        changes_bytes: u64,
         now: Now,
     ) -> io::Result<Snapshot<F>> {
-        let mut out = Writer::new(CHAIN_AT_BIRTH, 0);
-        out.begin(
-            disk,
-            owner,
-            (name, NEW),
-            node.table().len(),
-            now.wall,
-            |_| {},
-        )?;
+        let mut batch = Batch::new(0);
+        let expected = node.table().len() as u64;
+        batch.add(HEAD, [sequence, expected], server.as_bytes());
         Ok(Snapshot {
-            name,
+            sequence,
             begun: now,
             locations: 0,
-            out,
+            out: Writer::create(disk, &format!("{}{NEW}", name(sequence)))?,
+            batch,
+            last: 0,
             cursor: 0,
-            changes_bytes,
         })
     }
 
-    /// How long it is.
-    pub fn bytes(&self) -> u64 {
-        self.out.bytes
-    }
-
-    /// Writes a slice. Says whether it has come to the end of the feed.
+    /// Writes a slice, where so many bytes of changes were written since the last. Says whether it has
+    /// come to the end of the feed.
     ///
     /// # Errors
     /// The disk's.
@@ -88,24 +80,23 @@ impl<F: Clone> Snapshot<F> {
         changes_bytes: u64,
         time: Timestamp,
     ) -> io::Result<bool> {
-        let before = std::mem::replace(&mut self.changes_bytes, changes_bytes);
-        let until = self.out.bytes + SLICE_BYTES + SLICE_SHARE * (changes_bytes - before);
+        let until = self.out.bytes + SLICE_BYTES + SLICE_SHARE * changes_bytes;
         let mut entries = node.table().stored_after(self.cursor);
         for (number, stored) in entries.by_ref().take(ENTRIES_MAX) {
             self.cursor = number;
             let Some(stored) = stored else { continue };
             let numbers = [
-                number - self.out.end,
+                number - self.last,
                 stored.effective.seconds() as u64,
                 stored.effective.nanos().into(),
                 stored.client_at.into(),
                 stored.client_bytes.into(),
             ];
-            self.out.add(LOCATION, numbers, stored.line);
-            self.out.end = number;
-            self.locations += 1;
-            if self.out.is_full() {
-                self.out.write(disk, time)?;
+            self.batch.add(LOCATION, numbers, stored.line);
+            (self.last, self.locations) = (number, self.locations + 1);
+            if self.batch.is_full() {
+                self.out.append(disk, &mut self.batch, time)?;
+                self.batch.clear(self.last);
                 if self.out.bytes >= until {
                     break;
                 }
@@ -114,8 +105,8 @@ impl<F: Clone> Snapshot<F> {
         Ok(entries.next().is_none())
     }
 
-    /// Writes what ends it: that it is all that was known when the journal had come to this place. Gives
-    /// what is then to be done for it to be found by a start, and only if it is whole.
+    /// Writes what ends it: that it is all that is known now. Gives what is to be done for a start to
+    /// find it, and not before it is whole.
     ///
     /// # Errors
     /// The disk's.
@@ -123,30 +114,37 @@ impl<F: Clone> Snapshot<F> {
         &mut self,
         disk: &mut D,
         node: &Node,
-        chain: u32,
         time: Timestamp,
     ) -> io::Result<Vec<Step<F>>> {
+        let batch = &mut self.batch;
         for (neighbour, known, marked) in node.neighbours_known() {
-            let neighbour = neighbour.as_bytes();
-            self.out.add(KNOWN, known_numbers(known), neighbour);
-            self.out.add(MARKED, [marked], neighbour);
+            batch.add(KNOWN, known_numbers(known), neighbour.as_bytes());
+            batch.add(MARKED, [marked], neighbour.as_bytes());
         }
-        let after = node.forgets_after().unwrap_or_default();
-        let after = [after.as_secs(), after.subsec_nanos().into()];
         for (incarnation, from) in node.incarnations() {
-            let numbers = [incarnation.0, from, after[0], after[1]];
-            self.out.add(BEGAN, numbers, &[]);
+            batch.add(BEGAN, began_numbers(incarnation, from, node), &[]);
         }
-        let end = [chain.into(), node.table().end(), self.locations];
-        self.out.add(END, end, &[]);
-        self.out.write(disk, time)?;
-        let sync = self.out.file.clone().map(Step::Sync);
-        let rename = Step::Rename(format!("{}{NEW}", self.name), self.name.to_string());
-        Ok(sync.into_iter().chain([rename, Step::SyncNames]).collect())
+        batch.add(END, [node.table().end(), self.locations], &[]);
+        self.out.append(disk, batch, time)?;
+        self.out.snapshot_bytes = self.out.bytes;
+        let name = name(self.sequence);
+        let rename = Step::Rename(format!("{name}{NEW}"), name);
+        Ok(vec![
+            Step::Sync(self.out.file.clone()),
+            rename,
+            Step::SyncNames,
+        ])
     }
 }
 
 /// What is known of a neighbour, as numbers.
 pub fn known_numbers(known: Option<Mark>) -> [u64; 2] {
     known.map_or([0, 0], |mark| [mark.incarnation.0, mark.number])
+}
+
+/// That an incarnation began when the feed had come to `from`, as numbers.
+pub fn began_numbers(incarnation: Incarnation, from: u64, node: &Node) -> [u64; 3] {
+    let after = node.forgets_after().unwrap_or_default();
+    let after = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+    [incarnation.0, from, after]
 }

@@ -1,9 +1,9 @@
-//! What of the segments survives a power failure: what is to be synced when, and whose replies wait
-//! for it. Pure; `Journal` is the caller.
+//! What of the journal survives a power failure: when it is to be synced, and whose replies wait for
+//! it. Pure; `Journal` is the caller.
 
 use std::time::{Duration, Instant};
 
-use super::disk::{Step, Ticket};
+use super::disk::Ticket;
 use crate::time::Now;
 
 /// With [`Fsync::Second`], how often what was written is synced.
@@ -23,7 +23,7 @@ pub enum Fsync {
 
 /// Counts batches: those that were written, and those that are on the disk.
 #[derive(Debug)]
-pub struct Syncs<F> {
+pub struct Syncs {
     fsync: Fsync,
     /// Batches written.
     pub written: u64,
@@ -31,22 +31,19 @@ pub struct Syncs<F> {
     /// The sync that is under way, and how many batches will be on the disk once it is done.
     under_way: Option<(Ticket, u64)>,
     begun_at: Instant,
-    /// What a sync has to do beside that of the present segment: of those before, and of names.
-    pending: Vec<Step<F>>,
     /// Clients' replies wait until so many batches are synced.
     held_until: Option<u64>,
 }
 
-impl<F: Clone> Syncs<F> {
+impl Syncs {
     /// Nothing has been written.
-    pub fn new(fsync: Fsync, now: Now) -> Syncs<F> {
+    pub fn new(fsync: Fsync, now: Now) -> Syncs {
         Syncs {
             fsync,
             written: 0,
             synced: 0,
             under_way: None,
             begun_at: now.mono,
-            pending: Vec::new(),
             held_until: None,
         }
     }
@@ -56,19 +53,10 @@ impl<F: Clone> Syncs<F> {
         self.fsync != Fsync::Never
     }
 
-    /// Notes that a segment was or will be begun, after this file if there was one.
-    pub fn handle_replaced(&mut self, before: Option<F>) {
-        if self.is_wished() {
-            self.pending.extend(before.map(Step::Sync));
-            self.pending.push(Step::SyncNames);
-        }
-    }
-
     /// Notes that the batches that were written may be lost, and what they tell will be written anew.
     pub fn give_up(&mut self) {
         self.synced = self.written;
         self.under_way = None;
-        self.pending.clear();
         self.held_until = None;
     }
 
@@ -99,14 +87,7 @@ impl<F: Clone> Syncs<F> {
         is_needed.then_some(due_at)
     }
 
-    /// What makes the present segment survive a power failure, and all before it.
-    pub fn job(&mut self, segment: &F) -> Vec<Step<F>> {
-        let mut job = std::mem::take(&mut self.pending);
-        job.push(Step::Sync(segment.clone()));
-        job
-    }
-
-    /// Notes that this has begun.
+    /// Notes that a sync of all that was written has begun.
     pub fn handle_begun(&mut self, ticket: Ticket, now: Now) {
         self.under_way = Some((ticket, self.written));
         self.begun_at = now.mono;

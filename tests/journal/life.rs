@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use herd::connection_id::ConnectionId;
 use herd::journal::disk::OpenError;
-use herd::journal::{Fsync, Journal, Notice, Options, Recovered};
+use herd::journal::{Fsync, Journal, Options, Recovered};
 use herd::node::protocol::{Incarnation, Mark};
 use herd::node::{Node, Seeds};
 use herd::time::{Now, Timestamp};
@@ -37,6 +37,17 @@ pub struct Known {
     pub marked: u64,
 }
 
+impl Known {
+    /// The same once another incarnation has begun.
+    pub fn begun(&self, incarnation: u64) -> Known {
+        let mut begun = self.clone();
+        begun
+            .incarnations
+            .push((Incarnation(incarnation), self.end));
+        begun
+    }
+}
+
 /// An incarnation of Blake.
 pub struct Life {
     /// Blake.
@@ -46,7 +57,7 @@ pub struct Life {
     /// What it found.
     pub recovered: Recovered,
     /// What the operator was told.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<String>,
     /// What it has said on connections, until somebody looks.
     pub said: Vec<Effect>,
     /// What was known at the end of each turn, the last one last.
