@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use rustix::fs::OFlags;
@@ -50,13 +50,26 @@ impl Files {
             Err(OpenError::Io(error)) if may_fail || is_full(&error) => None,
             Err(error) => return Err(error),
         };
-        let (jobs, taken) = mpsc::channel();
+        let (jobs, taken) = mpsc::channel::<(Job, Ticket)>();
         let at = folder.clone();
         thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || work(&at, &taken, post))
+            .spawn(move || {
+                taken
+                    .iter()
+                    .for_each(|(job, ticket)| post(ticket, run(&at, job)))
+            })
             .map_err(OpenError::Io)?;
         Ok(Files { folder, lock, jobs })
+    }
+
+    /// Has it locked before anything is written.
+    fn lock(&mut self) -> io::Result<()> {
+        if self.lock.is_none() {
+            let lock = lock(&self.folder).map_err(|error| io::Error::other(error.to_string()))?;
+            self.lock = Some(lock);
+        }
+        Ok(())
     }
 }
 
@@ -86,12 +99,6 @@ fn options() -> OpenOptions {
     options
 }
 
-fn work(folder: &Path, jobs: &Receiver<(Job, Ticket)>, post: impl Fn(Ticket, io::Result<()>)) {
-    for (job, ticket) in jobs {
-        post(ticket, run(folder, job));
-    }
-}
-
 fn run(folder: &Path, job: Job) -> io::Result<()> {
     job.into_iter().try_for_each(|step| match step {
         Step::Sync(file) => file.sync_data(),
@@ -118,11 +125,7 @@ impl Disk for Files {
     type File = Arc<File>;
 
     fn path(&self, name: &str) -> String {
-        let path = match name {
-            "" => self.folder.clone(),
-            name => self.folder.join(name),
-        };
-        path.display().to_string()
+        self.folder.join(name).display().to_string()
     }
 
     fn list(&mut self) -> io::Result<Vec<String>> {
@@ -148,16 +151,14 @@ impl Disk for Files {
     }
 
     fn create(&mut self, name: &str) -> io::Result<Arc<File>> {
-        if self.lock.is_none() {
-            let lock = lock(&self.folder).map_err(|error| io::Error::other(error.to_string()))?;
-            self.lock = Some(lock);
-        }
+        self.lock()?;
         let path = self.folder.join(name);
         let file = options().append(true).create_new(true).open(path)?;
         Ok(Arc::new(file))
     }
 
     fn reopen(&mut self, name: &str, bytes: u64) -> io::Result<Arc<File>> {
+        self.lock()?;
         let file = options().append(true).open(self.folder.join(name))?;
         file.set_len(bytes)?;
         Ok(Arc::new(file))

@@ -87,7 +87,7 @@ pub fn node(name: &str, incarnation: u64, now: Now) -> Node {
 /// The moment `seconds` after the beginning of all.
 pub fn at(seconds: i64) -> Now {
     Now {
-        mono: Instant::now() + Duration::from_secs(10_000 + seconds as u64),
+        mono: Instant::now() + Duration::from_secs((10_000 + seconds) as u64),
         wall: Timestamp::new(1_353_118_103 + seconds, 0),
     }
 }
@@ -143,6 +143,11 @@ impl Life {
     pub fn begin(folder: &Folder, incarnation: u64, now: Now) -> Life {
         let life = Life::of("Blake", folder, incarnation, now, Fsync::Never, None);
         life.expect("the folder can be used")
+    }
+
+    /// Where its journal is.
+    pub fn folder(&self) -> Folder {
+        self.folder.clone()
     }
 
     /// All that is known now.

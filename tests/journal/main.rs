@@ -3,9 +3,14 @@
 mod disk;
 #[path = "../support/effects.rs"]
 mod effects;
+mod files;
 mod life;
+#[path = "../support/seeds.rs"]
+mod seeds;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use disk::{Fault, Folder, Part};
 use herd::journal::{Fsync, State};
@@ -96,10 +101,13 @@ fn small_journal(folder: &Folder) -> Vec<Known> {
     acknowledged
 }
 
+/// What a folder holds.
+type Contents = BTreeMap<String, Vec<u8>>;
+
 /// Begins an incarnation on a folder that somebody has changed, and checks what it claims. Says whether
 /// it was sure.
 #[track_caller]
-fn check(contents: &BTreeMap<String, Vec<u8>>, acknowledged: &[Known], what: &str) -> bool {
+fn check(contents: &Contents, acknowledged: &[Known], what: &str) -> bool {
     let folder = Folder::with(contents);
     let mut life = Life::begin(&folder, 99, at(99));
     life.node.check_invariants();
@@ -162,6 +170,200 @@ fn whatever_bit_is_flipped_a_start_is_in_doubt() {
             let what = format!("{name}, bit {at}");
             assert!(!check(&contents, &acknowledged, &what), "{what}");
         }
+    }
+}
+
+/// A journal that is replaced by another file: what the folder holds at each step of the disk's, and the
+/// states that were acknowledged.
+fn replaced_journal(name: &str, client: &str, incarnation: u64) -> (Vec<Contents>, Vec<Known>) {
+    let folder = Folder::default();
+    let life = Life::of(name, &folder, incarnation, at(0), Fsync::Never, None);
+    let mut life = life.expect("the folder can be used");
+    let mut moments = vec![folder.contents()];
+    life.hear_client(client, 2);
+    life.commit();
+    life.journal.begin_anew();
+    while life.work() {
+        moments.push(folder.contents());
+        life.hear_client(client, 1 - moments.len() as i64); // both files get it, while there are two
+        life.commit();
+        moments.push(folder.contents());
+    }
+    moments.push(folder.contents());
+    (moments, life.acknowledged)
+}
+
+#[test]
+fn whatever_file_is_missing_swapped_older_or_foreign_a_start_is_right_or_in_doubt() {
+    let (moments, mut acknowledged) = replaced_journal("Blake", "kiwi", 1);
+    let (others, states) = replaced_journal("Blake", "emu", 2); // another journal of Blake's
+    let (strangers, _) = replaced_journal("Bryant", "moa", 3);
+    acknowledged.extend(states);
+    // Of each file that was ever in use: as it was at first, in the middle, and in the end.
+    let versions = |moments: &[Contents], name: &str| {
+        let versions: Vec<_> = moments.iter().filter_map(|files| files.get(name)).collect();
+        let middle = versions[versions.len() / 2];
+        [versions[0], middle, versions[versions.len() - 1]].map(Clone::clone)
+    };
+    let names = [1, 2, 3].map(|number| format!("journal-{number:016}"));
+    let mut pool: BTreeSet<Option<Vec<u8>>> = [None].into();
+    for name in &names[..2] {
+        pool.extend(versions(&moments, name).map(Some));
+    }
+    pool.extend(versions(&others, &names[1]).map(Some));
+    let strange = &versions(&strangers, &names[0])[2];
+    pool.insert(Some(strange.clone()));
+    let pool: Vec<_> = pool.into_iter().collect();
+    assert!(pool.len() > 8, "{}", pool.len());
+    let (mut sure, mut doubt, mut refused) = (0, 0, 0);
+    for choice in 0..pool.len().pow(names.len() as u32) {
+        let mut rest = choice;
+        let mut contents = Contents::new();
+        for name in &names {
+            contents.extend(
+                pool[rest % pool.len()]
+                    .clone()
+                    .map(|file| (name.clone(), file)),
+            );
+            rest /= pool.len();
+        }
+        let mut owners = contents.values().map(|file| file == strange);
+        if owners.clone().next().is_some() && owners.all(|is_strange| is_strange) {
+            let now = at(99);
+            let opened = Life::of(
+                "Blake",
+                &Folder::with(&contents),
+                99,
+                now,
+                Fsync::Never,
+                None,
+            );
+            let error = opened.err().expect("it is another server's").to_string();
+            assert_eq!(error, "it is the journal of Bryant");
+            refused += 1;
+            continue;
+        }
+        match check(&contents, &acknowledged, &format!("choice {choice}")) {
+            true => sure += 1,
+            false => doubt += 1,
+        }
+    }
+    assert!(
+        sure > 50 && doubt > 50 && refused > 0,
+        "{sure}, {doubt}, {refused}"
+    );
+}
+
+#[test]
+fn a_start_refuses_a_later_version_and_leaves_everything_as_it_is() {
+    let folder = Folder::default();
+    Life::begin(&folder, 1, at(0));
+    folder.kill();
+    let mut contents = folder.contents();
+    let newer = contents.first_entry().expect("there is one").into_mut();
+    newer[8] += 1; // its version; then the checksum of that
+    let crc = crc32c::crc32c(&newer[..12]);
+    newer[12..16].copy_from_slice(&crc.to_le_bytes());
+    contents.insert("journal-0000000000000000".to_owned(), b"damaged".to_vec());
+    let folder = Folder::with(&contents);
+    let opened = Life::of("Blake", &folder, 2, at(1), Fsync::Never, None);
+    let error = opened.err().expect("it is later").to_string();
+    assert!(
+        error.contains("a later version of herd has written"),
+        "{error}"
+    );
+    while folder.finish_a_job().is_some() {}
+    assert_eq!(folder.contents(), contents);
+}
+
+#[test]
+fn what_could_not_be_read_is_kept_until_it_happens_again() {
+    let damage = |folder: &Folder| {
+        let mut contents = folder.contents();
+        let newest = contents.iter_mut().rfind(|(name, _)| !name.contains('.'));
+        let (name, bytes) = newest.expect("there is one");
+        bytes[20] ^= 1;
+        (name.clone(), bytes.clone(), Folder::with(&contents))
+    };
+    let mut folder = Folder::default();
+    Life::begin(&folder, 1, at(0));
+    for incarnation in 2..4 {
+        folder.kill();
+        let (name, bytes, damaged) = damage(&folder);
+        folder = damaged;
+        for again in 0..2 {
+            let mut life = Life::begin(&folder, 10 * incarnation + again, at(again as i64));
+            assert_eq!(life.recovered.is_sure, again == 1, "{:?}", life.notices);
+            life.snapshot();
+            folder.kill();
+        }
+        let kept = format!("{name}.quarantined");
+        let contents = folder.contents();
+        assert_eq!(contents.len(), 2, "{:?}", contents.keys());
+        assert_eq!(contents[&kept], bytes);
+    }
+}
+
+/// A start after some time with that `--forget-after`, on a journal that was written with that other.
+fn start_after(before: Option<u64>, seconds: i64, after: Option<u64>) -> Life {
+    let of = |incarnation, now, span: Option<u64>| {
+        let folder = Folder::default();
+        (folder, incarnation, now, span.map(Duration::from_secs))
+    };
+    let (folder, incarnation, now, span) = of(1, at(0), before);
+    let mut life = Life::of("Blake", &folder, incarnation, now, Fsync::Never, span);
+    let life = life.as_mut().ok().expect("the folder can be used");
+    life.hear_client("kiwi", 15);
+    life.hear_client("emu", 5);
+    life.commit();
+    folder.kill();
+    let (_, incarnation, now, span) = of(2, at(seconds), after);
+    let life = Life::of("Blake", &folder, incarnation, now, Fsync::Never, span);
+    life.ok().expect("the folder can be used")
+}
+
+#[test]
+fn what_has_expired_stays_expired_or_there_is_doubt() {
+    for (before, seconds, after, is_sure, clients) in [
+        (None, 1, None, true, &["kiwi", "emu"][..]),
+        (None, -1, None, true, &["kiwi", "emu"]),
+        (None, -2, None, false, &["kiwi", "emu"]), // the clock is behind
+        (None, 1, Some(20), true, &["kiwi", "emu"]),
+        (None, 6, Some(20), true, &["emu"]),
+        (Some(20), 1, Some(20), true, &["kiwi", "emu"]),
+        (Some(20), 6, Some(20), true, &["emu"]),
+        (Some(20), 16, Some(20), true, &[]),
+        (Some(20), -1, Some(20), false, &["kiwi", "emu"]), // what had expired may be known again
+        (Some(20), 1, Some(10), true, &["emu"]),
+        (Some(20), 1, Some(22), false, &["kiwi", "emu"]),
+        (Some(20), 3, Some(22), true, &["kiwi", "emu"]),
+        (Some(20), 1, None, false, &["kiwi", "emu"]),
+        (Some(10), 1, None, false, &["emu"]), // the other was not taken in
+    ] {
+        let mut life = start_after(before, seconds, after);
+        let what = format!("{before:?}, {seconds} s, {after:?}: {:?}", life.notices);
+        assert_eq!(life.recovered.is_sure, is_sure, "{what}");
+        let mut found = life.known();
+        let known: Vec<_> = found.lines.values().collect();
+        let names = known
+            .iter()
+            .map(|line| line.split(' ').nth(3).expect("a client"));
+        assert_eq!(names.collect::<Vec<_>>(), clients, "{what}");
+        if is_sure {
+            assert_eq!(found.end, 2, "{what}: numbers are used up");
+        }
+        life.hear_client("rhea", 0);
+        life.commit();
+        found = life.known();
+        let again = Life::of(
+            "Blake",
+            &life.folder(),
+            3,
+            life.now,
+            Fsync::Never,
+            after.map(Duration::from_secs),
+        );
+        assert_sure(&again.ok().expect("the folder can be used"), &found, 3);
     }
 }
 
