@@ -150,12 +150,6 @@ impl Link {
         self.known = known;
     }
 
-    /// Forgets what we have of the neighbour's changefeed, and what it was sent of ours: the numbers of
-    /// both begin anew.
-    pub fn forget_marks(&mut self) {
-        (self.known, self.marked) = (None, 0);
-    }
-
     /// The highest mark of our feed that the neighbour was ever sent, in any incarnation that its
     /// numbers go back to.
     pub fn marked(&self) -> u64 {
@@ -168,6 +162,11 @@ impl Link {
         let is_higher = number > self.marked;
         self.marked = self.marked.max(number);
         is_higher
+    }
+
+    /// Forgets both: nothing that a journal says of either is certain.
+    pub fn forget_marks(&mut self) {
+        (self.known, self.marked) = (None, 0);
     }
 
     /// The session, while the link is up.

@@ -95,7 +95,7 @@ impl Links {
         links.find(|link| link.neighbour.as_bytes() == name)
     }
 
-    /// Has nothing of any neighbour's changefeed for certain, and has sent no mark of its own.
+    /// Has nothing of any neighbour's changefeed for certain, nor they of ours.
     pub fn forget_marks(&mut self) {
         self.links.values_mut().for_each(Link::forget_marks);
     }

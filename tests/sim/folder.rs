@@ -50,6 +50,8 @@ struct File {
     synced: usize,
     /// A sync has failed: later ones no longer help.
     is_lost: bool,
+    /// What was cut off, and where, and may be there again after a power failure.
+    cut_off: Option<(usize, Vec<u8>)>,
 }
 
 /// A name given, or with `None` taken.
@@ -140,11 +142,10 @@ impl State {
 
     fn add(&mut self, bytes: Vec<u8>, synced: usize) -> Inode {
         self.inodes += 1;
-        let is_lost = false;
         let file = File {
             bytes,
             synced,
-            is_lost,
+            ..File::default()
         };
         self.files.insert(self.inodes, file);
         self.inodes
@@ -165,6 +166,7 @@ impl State {
         }
         if !file.is_lost {
             file.synced = file.synced.max(len);
+            file.cut_off = None;
         }
         Ok(())
     }
@@ -352,6 +354,16 @@ impl File {
     /// Says whether anything is lost.
     fn lose_power(&mut self, dice: &mut SplitMix64) -> bool {
         let unsynced = self.bytes[self.synced..].to_vec();
+        if let Some((at, tail)) = self.cut_off.take()
+            && dice.below(2) == 0
+        {
+            self.bytes.truncate(at);
+            self.bytes.extend(tail);
+            self.synced = at;
+            self.bytes.truncate(at + dice.below(1 + (self.bytes.len() - at) as u64) as usize);
+            (self.synced, self.is_lost) = (self.bytes.len(), false);
+            return true;
+        }
         let lost = dice.below(1 + unsynced.len() as u64) as usize;
         let left = self.bytes.len() - lost;
         match dice.below(3) {
@@ -428,6 +440,20 @@ impl Disk for Folder {
         state.takes_snapshot |= name.ends_with(".new");
         let inode = state.add(Vec::new(), 0);
         state.rename(vec![(name.to_owned(), Some(inode))]);
+        Ok(inode)
+    }
+
+    fn reopen(&mut self, name: &str, bytes: u64) -> io::Result<Inode> {
+        let state = &mut *self.0.borrow_mut();
+        state.writes += 1;
+        state.call()?;
+        let inode = *state.names.get(name).ok_or_else(missing)?;
+        let file = state.files.get_mut(&inode).ok_or_else(missing)?;
+        let cut_off = file.bytes.split_off(bytes as usize);
+        if !cut_off.is_empty() {
+            file.synced = file.synced.min(file.bytes.len());
+            file.cut_off = Some((file.bytes.len(), cut_off));
+        }
         Ok(inode)
     }
 

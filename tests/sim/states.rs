@@ -186,9 +186,11 @@ impl States {
             digest(name.as_bytes(), known, marked)
         });
         let neighbours = neighbours.fold(0, u64::wrapping_add);
-        let earlier = node.incarnations().filter(|(_, ended)| ended.is_some());
-        let earlier = earlier.filter(|(name, _)| !self.refused.contains(&name.0));
-        let incarnation = earlier.last().map_or(0, |(name, _)| name.0);
+        let incarnations = node.incarnations().map(|(name, _)| name.0);
+        let mut earlier: Vec<_> = incarnations.collect();
+        earlier.pop(); // the present one
+        earlier.retain(|name| !self.refused.contains(name));
+        let incarnation = earlier.last().copied().unwrap_or(0);
         let end = node.table().end();
         let is_its = |state: &State| {
             (state.end, state.neighbours, state.incarnation) == (end, neighbours, incarnation)
@@ -248,13 +250,14 @@ impl States {
 
     /// A node knows exactly the incarnations that there have been, its own included.
     pub fn check_incarnations(&self, node: &Node) {
-        let found = node.incarnations().map(|(name, ended)| (name.0, ended));
+        let found = node.incarnations().map(|(name, begun_at)| (name.0, begun_at));
         let mut found: Vec<_> = found.collect();
         let is_all = found.len() < INCARNATIONS_MAX;
         found.retain(|(name, _)| !self.refused.contains(name));
-        let names = self.incarnations.iter().map(|(_, name, _)| *name);
-        let next = self.incarnations.iter().skip(1).map(|begun| Some(begun.2));
-        let want: Vec<_> = names.zip(next.chain([None])).collect();
+        let begun = self.incarnations.iter();
+        let want: Vec<_> = begun
+            .map(|(_, name, begun_at)| (*name, *begun_at))
+            .collect();
         let forgotten = match is_all {
             true => 0,
             false => want.len().saturating_sub(found.len()),
