@@ -129,7 +129,8 @@ pub struct Disk {
     next_wall: i128,
     /// When something was last amiss.
     unwell: Duration,
-    /// The states before each start that was in doubt, while perhaps nothing of it is on the disk.
+    /// Other states that a start may find: those before a start that was in doubt, while perhaps nothing
+    /// of it is on the disk; and that in which one was that did not come to its end.
     before: Vec<States>,
     copy: Option<Copy>,
     /// The disk's thread will go on in time.
@@ -258,7 +259,13 @@ impl Disk {
                     self.folder.set_contents(&Contents::new()); // its operator deletes them
                 }
                 if is_written {
+                    // Perhaps it is noted that the incarnation has begun; or all is written anew.
                     self.states.refuse(incarnation);
+                    let mut anew = States::at_birth();
+                    anew.begin_anew(node.table().end());
+                    anew.begin(incarnation);
+                    anew.end_turn(at, wall);
+                    self.before.extend(may_doubt.then_some(anew));
                     self.may_doubt |= may_doubt;
                     self.next_wall = self.next_wall.max(wall);
                 }
