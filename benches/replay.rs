@@ -1,77 +1,76 @@
-//! How long is a start, with a long log to read?
+//! How long is a start, with much to read?
 //!
-//! Two logs are made as a server writes them, each with a neighbour: one that a rotation has just
-//! begun, a checkpoint and nothing else, every record of another client; and one that has never
-//! been rotated, of clients that move, most of them heard here, some by the neighbour. A start is
-//! timed from the process's beginning until it answers a client.
+//! Two journals are made as a server writes them: a snapshot and nothing else, every location of another
+//! client; and changes and no more than a snapshot of nothing, of clients that move. A start is timed from
+//! the process's beginning until it answers a client.
 //!
-//! Beside it the lines of the same file are counted in three ways: as most programs do
-//! (`BufRead::lines`, a `String` each); into one buffer (`read_until`); and as `wc -l` does, which does
-//! not look at lines at all (64 KiB at once, LFs counted by SIMD). The file is in the page cache each
-//! time, and a round before them all is not counted: the host of a virtual machine has to find the
-//! memory first.
+//! Beside it as many `AT` records as the journal has entries are counted, in a text log: as most programs
+//! do (`BufRead::lines`, a `String` each); into one buffer (`read_until`); and as `wc -l` does, which does
+//! not look at lines at all (64 KiB at once, LFs counted by SIMD). The files are in the page cache each
+//! time, and a round before them all is not counted: the host of a virtual machine has to find the memory
+//! first.
 
+#[path = "../tests/support/effects.rs"]
+mod effects;
 mod support;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
-use herd::log::note;
-use herd::log::record::{self, Direction, Label, Stamp};
+use herd::connection_id::ConnectionId;
+use herd::journal::files::Files;
+use herd::journal::{Journal, Options};
 use herd::node::protocol::Incarnation;
-use herd::time::Timestamp;
-use herd::topology::ServerName;
+use herd::node::{Node, Seeds};
+use herd::time::{Now, Timestamp};
+use herd::topology::Topology as Herd;
 
+use effects::{Effect, Recorder};
 use support::topology::{Program, Topology};
 use support::{Client, PATIENCE, Result, Spread, grouped, heading, progress, size, table};
 
 /// How often everything is measured.
 const ROUNDS: usize = 5;
 
-/// One that has to read a long log may be silent for longer.
-const PATIENCE_AT_START: Duration = PATIENCE.saturating_mul(15);
-
-/// When the first record of a log was written.
+/// When the first client reported.
 const BEGAN: i64 = 1_353_118_103;
 
+/// So many changes come in a turn.
+const TURN: u32 = 16;
+
+const CLIENT: ConnectionId = ConnectionId { serial: 0, slot: 0 };
+
 fn main() -> Result<()> {
-    heading("How long is a start, with a long log to read?");
-    let records = size(10_000_000, 2_000);
-    let mut rows = Vec::new();
-    for kind in [Kind::Checkpoint, Kind::Plain] {
-        rows.push(measure(kind, records)?);
-    }
+    heading("How long is a start, with much to read?");
+    let entries = size(10_000_000, 2_000);
+    let rows = vec![
+        measure("a snapshot of all", entries, entries)?,
+        measure("changes of a tenth as many clients", entries, entries / 10)?,
+    ];
     table(
-        "the log | records | MB | start, s (min..max) | its CPU, s | counted by lines(), s | by read_until | as wc -l | start in lines() | in read_until | in wc -l",
+        "the journal | entries | MB | start, s (min..max) | its CPU, s | log, MB | counted by lines(), s | by read_until | as wc -l | start in lines() | in read_until | in wc -l",
         &rows,
     );
     Ok(())
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    /// A checkpoint, every record of another client.
-    Checkpoint,
-    /// Clients that move, and no checkpoint.
-    Plain,
-}
-
-fn measure(kind: Kind, records: u32) -> Result<Vec<String>> {
+/// Measures starts with so many entries of so many clients.
+fn measure(what: &str, entries: u32, clients: u32) -> Result<Vec<String>> {
     let topology = Topology::new(&[("Blake", "Bryant"), ("Bryant", "")])?;
-    let directory = topology.log_dir("Blake");
-    fs::create_dir_all(&directory)?;
-    let path = directory.join("Blake.log");
-    let mut log = Log::create(&path)?;
-    let (what, clients) = match kind {
-        Kind::Checkpoint => ("a checkpoint", log.write_checkpoint(records)?),
-        Kind::Plain => ("no checkpoint", log.write_moves(records)?),
-    };
-    let made = log.records;
-    drop(log);
-    let bytes = fs::metadata(&path)?.len();
-    progress(format!("{what}: {} records", grouped(made.into())));
+    let folder = topology.data_dir().join("Blake");
+    let log = topology.log_dir("Blake").with_extension("text");
+    progress(format!(
+        "{what}: making {} entries",
+        grouped(entries.into())
+    ));
+    Maker::new(&folder)?.make(entries, clients, &log)?;
+    let mut bytes = 0;
+    for file in fs::read_dir(&folder)? {
+        bytes += file?.metadata()?.len();
+    }
 
     let herd = Program::herd();
     let counters = [
@@ -88,23 +87,26 @@ fn measure(kind: Kind, records: u32) -> Result<Vec<String>> {
         }
         for (count, times) in counters.iter().zip(&mut counts) {
             let began = Instant::now();
-            let counted = count(&path)?;
+            let counted = count(&log)?;
             times.push(began.elapsed().as_secs_f64());
-            if counted < made.into() {
-                return Err(format!("{counted} of {made} lines were counted").into());
+            if counted != u64::from(entries) {
+                return Err(format!("{counted} of {entries} lines were counted").into());
             }
         }
         let began = Instant::now();
-        // It shall stay as it is, however long.
-        let server = topology.start_with(&herd, "Blake", None, &["--log-max-bytes", "1000G"])?;
-        let mut client = Client::connect_within(server.address, PATIENCE_AT_START)?;
+        let server = topology.start_with(&herd, "Blake", None, &[])?;
+        let mut client = Client::connect_within(server.address, 15 * PATIENCE)?;
         client.ask("?")?;
         starts.push(began.elapsed().as_secs_f64());
         starts_cpu.push(server.cpu()?.as_secs_f64());
-        for name in &clients {
-            let reply = client.ask(&format!("WHATSAT {name} 1 0"))?;
+        progress(format!(
+            "{what}, round {round}: {:.2} s",
+            starts[starts.len() - 1]
+        ));
+        for client_number in [0, clients - 1] {
+            let reply = client.ask(&format!("WHATSAT {} 1 0", name(client_number)))?;
             if !reply.starts_with("AT ") {
-                return Err(format!("{name} is not known").into());
+                return Err(format!("client {client_number} is not known").into());
             }
             client.receive()?; // Twitter's answer: that there is none
         }
@@ -112,10 +114,11 @@ fn measure(kind: Kind, records: u32) -> Result<Vec<String>> {
     let (start, used) = (Spread::of(starts), Spread::of(starts_cpu).median);
     let mut row = vec![
         what.to_owned(),
-        grouped(made.into()),
+        grouped(entries.into()),
         grouped(bytes as f64 / 1e6),
         format!("{:.3} ({:.3}..{:.3})", start.median, start.min, start.max),
         format!("{used:.3}"),
+        grouped(fs::metadata(&log)?.len() as f64 / 1e6),
     ];
     let counts = counts.map(|times| Spread::of(times).median);
     row.extend(counts.map(|count| format!("{count:.3}")));
@@ -153,83 +156,76 @@ fn count_lfs(path: &Path) -> Result<u64> {
     }
 }
 
-/// A log being made.
-struct Log {
-    out: BufWriter<File>,
-    stamp: Stamp,
-    record: Vec<u8>,
-    records: u32,
-    neighbour: ServerName,
+/// A server without sockets, which writes a journal.
+struct Maker {
+    node: Node,
+    journal: Journal<Files>,
+    done: Receiver<(herd::journal::disk::Ticket, std::io::Result<()>)>,
+    now: Now,
 }
 
-impl Log {
-    fn create(path: &Path) -> Result<Log> {
-        let mut stamp = Stamp::default();
-        stamp.set(Timestamp::new(BEGAN, 0));
-        Ok(Log {
-            out: BufWriter::new(File::create(path)?),
-            stamp,
-            record: Vec::new(),
-            records: 0,
-            neighbour: ServerName::parse(b"Bryant").ok_or("no name")?,
+impl Maker {
+    fn new(folder: &Path) -> Result<Maker> {
+        let herd =
+            Herd::parse(b"Blake h:1 h:2 Bryant\nBryant h:3 h:4\n").map_err(|error| error.message)?;
+        let member = herd.member("Blake").ok_or("no Blake")?;
+        let now = Now {
+            mono: Instant::now(),
+            wall: Timestamp::new(BEGAN, 0),
+        };
+        let seeds = Seeds {
+            incarnation: Incarnation(1),
+            hash_keys: (1, 2),
+            jitter: 3,
+        };
+        let mut node = Node::new(member, &herd, seeds, now);
+        let (post, done) = channel();
+        let post = move |ticket, outcome| drop(post.send((ticket, outcome)));
+        let files = Files::new(folder.to_owned(), false, post).map_err(|e| e.to_string())?;
+        let opened = Journal::open(files, Options::default(), &mut node, now, |_, _| {});
+        let (journal, _) = opened.map_err(|error| error.to_string())?;
+        Ok(Maker {
+            node,
+            journal,
+            done,
+            now,
         })
     }
 
-    /// Writes a checkpoint of so many clients. Gives the first and the last.
-    fn write_checkpoint(&mut self, records: u32) -> Result<[String; 2]> {
-        self.note(&note::begins(records as usize))?;
-        for report in 0..records {
-            // They come in the order in which they reported last: any.
-            let client = scattered(report, records);
-            let number = 2 * u64::from(report) + 1; // half of the changes have been superseded
-            let at = format!("AT Blake +0.563873386{}", moved(client, report));
-            self.add(Direction::Held, Label::Number(number), &at)?;
-        }
-        let end = 2 * u64::from(records);
-        let incarnation = Incarnation(1);
-        self.note(&note::checkpoint(incarnation, end, records.into()))?;
-        self.out.flush()?;
-        Ok([0, records - 1].map(|report| name(scattered(report, records))))
-    }
-
-    /// Writes what a herd does while its clients move, in so many records or a few more. Gives two
-    /// of the clients.
-    fn write_moves(&mut self, records: u32) -> Result<[String; 2]> {
-        let clients = records / 10; // so that each moves four times
-        self.note(&note::started(Incarnation(1), 0, 0, None))?;
-        let neighbour = self.neighbour.clone();
-        let link = Label::Server(1, Some(&neighbour));
-        let mut report = 0;
-        while self.records < records {
-            let client = scattered(report % clients, clients);
-            self.stamp.set(Timestamp::new(BEGAN, report));
-            let moved = moved(client, report);
-            if report % 4 == 0 {
-                let at = format!("AT Howard +0.563873386{moved}");
-                self.add(Direction::In, link, &at)?;
-            } else {
-                let phone = Label::Client(u64::from(client % 1000));
-                let at = format!("AT Blake +0.563873386{moved}");
-                self.add(Direction::In, phone, &format!("IAMAT{moved}"))?;
-                self.add(Direction::Out, phone, &at)?;
-                self.add(Direction::Out, link, &at)?;
+    /// Has clients report, one after the other, in an order that is not that of their names. Where each
+    /// reports once all is put into a snapshot. The log gets a line for each change.
+    fn make(mut self, entries: u32, clients: u32, log: &Path) -> Result<()> {
+        let mut log = BufWriter::new(File::create(log)?);
+        let mut effects = Recorder::default();
+        for report in 0..entries {
+            let line = moved(scattered(report % clients, clients), report);
+            let line = self.node.read_client_line(line.as_bytes());
+            self.node
+                .handle_client_line(CLIENT, line, self.now, &mut effects);
+            for effect in effects.take() {
+                if let Effect::Changed(number, line) = effect {
+                    self.journal.change(number, &line);
+                    log.write_all(b"2012-11-17T02:08:23.672266766Z > c1 ")?;
+                    log.write_all(&line)?;
+                    log.write_all(b"\n")?;
+                }
             }
-            report += 1;
+            if report % TURN == TURN - 1 {
+                self.journal.commit();
+            }
         }
-        self.out.flush()?;
-        Ok([0, clients - 1].map(name))
-    }
-
-    fn note(&mut self, text: &str) -> Result<()> {
-        self.add(Direction::Note, Label::None, text)
-    }
-
-    fn add(&mut self, direction: Direction, label: Label<'_>, text: &str) -> Result<()> {
-        self.record.clear();
-        self.stamp.write_head(&mut self.record, direction, label);
-        record::write_text(&mut self.record, text.as_bytes());
-        self.records += 1;
-        Ok(self.out.write_all(&self.record)?)
+        self.journal.commit();
+        if clients == entries {
+            self.journal.begin_anew();
+            while self.journal.counters().snapshots < 2 {
+                self.journal.work(&self.node);
+                self.journal.commit();
+                while let Ok((ticket, outcome)) = self.done.try_recv() {
+                    self.journal.handle_done(ticket, outcome);
+                }
+            }
+        }
+        Ok(log.flush()?)
     }
 }
 
@@ -243,9 +239,9 @@ fn name(client: u32) -> String {
     format!("client-{client:08}.cs.ucla.edu")
 }
 
-/// What a client's report and its `AT` line share, of the `report`th of all.
+/// What a client says, in the `report`th report of all.
 fn moved(client: u32, report: u32) -> String {
     let (seconds, micros) = (BEGAN + i64::from(report / 1_000_000), report % 1_000_000);
     let client = name(client);
-    format!(" {client} +34.{micros:06}-118.{micros:06} {seconds}.{micros:06}450")
+    format!("IAMAT {client} +34.{micros:06}-118.{micros:06} {seconds}.{micros:06}450")
 }

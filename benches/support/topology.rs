@@ -36,7 +36,7 @@ impl Program {
     }
 }
 
-/// A herd's topology file and the directory where all its servers keep their logs and journals.
+/// A herd's topology file and the directory where all its servers keep their logs.
 pub struct Topology {
     home: Arc<TempDir>,
     servers: Vec<(String, SocketAddr, SocketAddr)>,
@@ -88,7 +88,7 @@ impl Topology {
         command.args(["serve", name, "--topology"]);
         command.arg(self.home.path().join("topology.txt"));
         command.arg("--log-dir").arg(self.log_dir(name));
-        command.arg("--data-dir").arg(self.home.path().join("data"));
+        command.arg("--data-dir").arg(self.data_dir());
         command.args(["--twitter-url", &self.twitter_url]);
         command.args(options);
         Server::start(command, self.server(name)?.1, Arc::clone(&self.home))
@@ -97,6 +97,11 @@ impl Topology {
     /// Where its log is.
     pub fn log_dir(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
+    }
+
+    /// Where the journals of all are, each in a folder of its server's name.
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
     }
 
     /// Where the neighbours of `name` connect.

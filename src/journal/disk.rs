@@ -7,8 +7,6 @@
 use std::fmt;
 use std::io;
 
-use crate::topology::ServerName;
-
 /// Names a job that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(pub u64);
@@ -31,6 +29,11 @@ pub trait Disk {
     /// An open file.
     type File: Clone + fmt::Debug;
 
+    /// What the operator finds a file by, or with no name the folder.
+    fn path(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
     /// The names that are there.
     fn list(&mut self) -> io::Result<Vec<String>>;
 
@@ -42,6 +45,9 @@ pub trait Disk {
 
     /// Makes a file to be appended to. It is an error if the name is taken.
     fn create(&mut self, name: &str) -> io::Result<Self::File>;
+
+    /// Opens a file to be appended to, cut to so many bytes.
+    fn reopen(&mut self, name: &str, bytes: u64) -> io::Result<Self::File>;
 
     /// Appends. After a failure any part of `bytes` may be in the file.
     fn append(&mut self, file: &Self::File, bytes: &[u8]) -> io::Result<()>;
@@ -59,14 +65,8 @@ pub trait Disk {
 /// Why a journal could not be opened. Nothing was touched.
 #[derive(Debug)]
 pub enum OpenError {
-    /// Another process uses it.
-    InUse,
-    /// What should be its folder is none.
-    NotAFolder,
-    /// It is another server's.
-    OthersJournal(ServerName),
-    /// This file was written by a later program, in this version of the format.
-    Newer(String, u32),
+    /// It must not be used: why, and what to do.
+    Refused(String),
     /// The folder cannot be made, read or written.
     Io(io::Error),
 }
@@ -74,13 +74,7 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::InUse => f.write_str("another process uses it"),
-            OpenError::NotAFolder => f.write_str("it is no folder"),
-            OpenError::OthersJournal(name) => write!(f, "it is the journal of {name}"),
-            OpenError::Newer(file, version) => write!(
-                f,
-                "a later version of herd has written {file} (format {version}): start that one"
-            ),
+            OpenError::Refused(why) => f.write_str(why),
             OpenError::Io(error) => error.fmt(f),
         }
     }

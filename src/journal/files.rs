@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use rustix::fs::OFlags;
@@ -28,7 +28,7 @@ type Job = Vec<Step<Arc<File>>>;
 #[derive(Debug)]
 pub struct Files {
     folder: PathBuf,
-    /// `None` while the disk is too full to make it.
+    /// `None` while it cannot be made.
     lock: Option<File>,
     jobs: Sender<(Job, Ticket)>,
 }
@@ -38,46 +38,56 @@ impl Files {
     /// outcome of each job.
     ///
     /// # Errors
-    /// The folder cannot be used. That the disk is full is none: it is tried again with each file that
-    /// is made.
+    /// The folder cannot be used. That the disk is full is none, nor is any failure if it `may_fail`: then
+    /// it is tried again with each file that is made.
     pub fn new(
         folder: PathBuf,
+        may_fail: bool,
         post: impl Fn(Ticket, io::Result<()>) + Send + 'static,
     ) -> Result<Files, OpenError> {
         let lock = match lock(&folder) {
             Ok(lock) => Some(lock),
-            Err(OpenError::Io(error)) if is_full(&error) => None,
+            Err(OpenError::Io(error)) if may_fail || is_full(&error) => None,
             Err(error) => return Err(error),
         };
-        let (jobs, taken) = mpsc::channel();
+        let (jobs, taken) = mpsc::channel::<(Job, Ticket)>();
         let at = folder.clone();
         thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || work(&at, &taken, post))
+            .spawn(move || {
+                taken
+                    .iter()
+                    .for_each(|(job, ticket)| post(ticket, run(&at, job)))
+            })
             .map_err(OpenError::Io)?;
         Ok(Files { folder, lock, jobs })
+    }
+
+    /// Has it locked before anything is written.
+    fn lock(&mut self) -> io::Result<()> {
+        if self.lock.is_none() {
+            let lock = lock(&self.folder).map_err(|error| io::Error::other(error.to_string()))?;
+            self.lock = Some(lock);
+        }
+        Ok(())
     }
 }
 
 fn lock(folder: &Path) -> Result<File, OpenError> {
-    let mut builder = DirBuilder::new();
-    match builder.recursive(true).mode(FOLDER_MODE).create(folder) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Err(OpenError::NotAFolder);
-        }
-        made => made.map_err(OpenError::Io)?,
+    if folder.exists() && !folder.is_dir() {
+        return Err(OpenError::Refused("it is no folder".to_owned()));
     }
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(FOLDER_MODE).create(folder);
+    made.map_err(OpenError::Io)?;
     let lock = options().write(true).create(true).open(folder.join(LOCK));
     let lock = lock.map_err(OpenError::Io)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
         Err(TryLockError::Error(error)) => Err(OpenError::Io(error)),
+        Err(TryLockError::WouldBlock) => {
+            Err(OpenError::Refused("another process uses it".to_owned()))
+        }
     }
 }
 
@@ -87,12 +97,6 @@ fn options() -> OpenOptions {
     let mut options = File::options();
     options.mode(FILE_MODE).custom_flags(flags.bits() as i32);
     options
-}
-
-fn work(folder: &Path, jobs: &Receiver<(Job, Ticket)>, post: impl Fn(Ticket, io::Result<()>)) {
-    for (job, ticket) in jobs {
-        post(ticket, run(folder, job));
-    }
 }
 
 fn run(folder: &Path, job: Job) -> io::Result<()> {
@@ -120,9 +124,13 @@ fn sync_names(folder: &Path) -> io::Result<()> {
 impl Disk for Files {
     type File = Arc<File>;
 
+    fn path(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+
     fn list(&mut self) -> io::Result<Vec<String>> {
         let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(_) if self.lock.is_none() => return Ok(Vec::new()),
             entries => entries?,
         };
         let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
@@ -143,12 +151,16 @@ impl Disk for Files {
     }
 
     fn create(&mut self, name: &str) -> io::Result<Arc<File>> {
-        if self.lock.is_none() {
-            let lock = lock(&self.folder).map_err(|error| io::Error::other(error.to_string()))?;
-            self.lock = Some(lock);
-        }
+        self.lock()?;
         let path = self.folder.join(name);
         let file = options().append(true).create_new(true).open(path)?;
+        Ok(Arc::new(file))
+    }
+
+    fn reopen(&mut self, name: &str, bytes: u64) -> io::Result<Arc<File>> {
+        self.lock()?;
+        let file = options().append(true).open(self.folder.join(name))?;
+        file.set_len(bytes)?;
         Ok(Arc::new(file))
     }
 

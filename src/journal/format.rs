@@ -4,8 +4,6 @@
 //! Pure. Numbers are little endian. What is read may be anything: no length is believed before it is
 //! checked, and what cannot be is `None`.
 
-use std::fmt;
-
 use crc32c::crc32c;
 
 use crate::time::Timestamp;
@@ -28,14 +26,17 @@ const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// ... so with a last entry of the longest line no body is longer than this.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// What the first batch of all follows.
-pub const CHAIN_AT_BIRTH: u32 = 0;
-
 /// The most numbers that an entry has.
 const NUMBERS_MAX: usize = 5;
 
-/// In the first batch of each file: its kind, the journal's id, the sequence number; the server's name.
+/// Begins each file: its sequence number, how many locations its snapshot will have, about; the server's
+/// name.
 pub const HEAD: u8 = b'h';
+/// In a snapshot: the location's number less that before it, its effective time, where the client's name
+/// begins in the line and how long it is; the line.
+pub const LOCATION: u8 = b'l';
+/// Ends a snapshot: the number that the feed has come to, how many locations there were.
+pub const END: u8 = b'e';
 /// A change, the next of the feed: its line.
 pub const CHANGE: u8 = b'c';
 /// What this server has of a neighbour's changefeed: the mark's incarnation, 0 if there is none, and its
@@ -43,32 +44,18 @@ pub const CHANGE: u8 = b'c';
 pub const KNOWN: u8 = b'k';
 /// The highest mark that a neighbour is sent: the number; its name.
 pub const MARKED: u8 = b'm';
-/// An incarnation begins, or in a snapshot is the present one: which, the number that the feed has come
-/// to, after how many seconds and nanoseconds records expire in it, or 0.
+/// An incarnation begins: which, the number that the feed has come to, after how many nanoseconds records
+/// expire, or 0. In a snapshot also those before, the oldest first.
 pub const BEGAN: u8 = b'b';
-/// In a snapshot, an earlier incarnation: which, the last number that it gave.
-pub const EARLIER: u8 = b'i';
-/// A snapshot begins: how many locations it will have, about.
-pub const EXPECT: u8 = b'x';
-/// In a snapshot: the location's number less that before it, its effective time, where the client's name
-/// begins in the line and how long it is; the line.
-pub const LOCATION: u8 = b'l';
-/// A snapshot ends: what the first batch of its segment follows, the number that the feed has come to,
-/// how many locations there were.
-pub const END: u8 = b'e';
 
-/// How many numbers an entry of this kind has, and whether there is a text behind them.
-fn shape(kind: u8) -> Option<(usize, bool)> {
+/// How many numbers an entry of this kind has.
+fn numbers_of(kind: u8) -> Option<usize> {
     Some(match kind {
-        HEAD => (3, true),
-        KNOWN => (2, true),
-        CHANGE => (0, true),
-        MARKED => (1, true),
-        BEGAN => (4, false),
-        EARLIER => (2, false),
-        EXPECT => (1, false),
-        LOCATION => (5, true),
-        END => (3, false),
+        CHANGE => 0,
+        MARKED => 1,
+        HEAD | END | KNOWN => 2,
+        BEGAN => 3,
+        LOCATION => 5,
         _ => return None,
     })
 }
@@ -89,46 +76,17 @@ pub fn version(preamble: &[u8; PREAMBLE_BYTES]) -> Option<u32> {
     (is_whole && preamble.starts_with(&MAGIC)).then(|| u32_at(preamble, 8))
 }
 
-/// What a file is. The number is that in its head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// Everything that was known at some time.
-    Snapshot = 1,
-    /// Changes, as they came.
-    Segment = 2,
+/// The name of a file: `journal-000000000000002a`.
+pub fn name(sequence: u64) -> String {
+    format!("journal-{sequence:016x}")
 }
 
-/// The name of a file: `journal-000000000000002a`, `snapshot-000000000000002a`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileName {
-    /// What it is.
-    pub kind: Kind,
-    /// Which of all, in the order in which they were begun.
-    pub sequence: u64,
-}
-
-impl fmt::Display for FileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Snapshot => "snapshot",
-            Kind::Segment => "journal",
-        };
-        write!(f, "{kind}-{:016x}", self.sequence)
-    }
-}
-
-impl FileName {
-    /// Reads a name, and gives what follows it: a file that is in use has no such ending.
-    pub fn parse(text: &str) -> Option<(FileName, &str)> {
-        let (kind, rest) = match text.strip_prefix("journal-") {
-            Some(rest) => (Kind::Segment, rest),
-            None => (Kind::Snapshot, text.strip_prefix("snapshot-")?),
-        };
-        let (digits, ending) = rest.split_at_checked(16)?;
-        let sequence = u64::from_str_radix(digits, 16).ok()?;
-        let is_ours = format!("{sequence:016x}") == digits;
-        is_ours.then_some((FileName { kind, sequence }, ending))
-    }
+/// Reads a name, and gives what follows it: a file that is in use has no such ending.
+pub fn parse_name(text: &str) -> Option<(u64, &str)> {
+    let (digits, ending) = text.strip_prefix("journal-")?.split_at_checked(16)?;
+    let sequence = u64::from_str_radix(digits, 16).ok()?;
+    let is_ours = sequence < u64::MAX / 2 && text.starts_with(&name(sequence));
+    is_ours.then_some((sequence, ending))
 }
 
 /// The header of a batch.
@@ -141,8 +99,7 @@ pub struct Header {
     body_crc: u32,
     /// The checksum of the header before.
     pub chain: u32,
-    /// The number of the first change in the batch, or of the next if it has none. In a snapshot the
-    /// first location's number counts from here.
+    /// The number after the last that was told before the batch.
     pub first: u64,
     /// When the turn was.
     pub time: Timestamp,
@@ -151,20 +108,16 @@ pub struct Header {
 impl Header {
     /// Reads a header. `None` if it is damaged.
     pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
-        let crc = u32_at(bytes, 0);
-        if crc != crc32c(&bytes[4..]) {
-            return None;
-        }
-        let seconds = u64_at(bytes, 24) as i64;
         let header = Header {
-            crc,
+            crc: u32_at(bytes, 0),
             body_bytes: u32_at(bytes, 4) as usize,
             body_crc: u32_at(bytes, 8),
             chain: u32_at(bytes, 12),
             first: u64_at(bytes, 16),
-            time: timestamp(seconds, u32_at(bytes, 32).into())?,
+            time: timestamp(u64_at(bytes, 24), u32_at(bytes, 32).into())?,
         };
-        (header.body_bytes <= BODY_BYTES_MAX).then_some(header)
+        let is_whole = header.crc == crc32c(&bytes[4..]);
+        (is_whole && header.body_bytes <= BODY_BYTES_MAX).then_some(header)
     }
 
     /// Whether this is the body.
@@ -182,74 +135,77 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
-/// A time, if it is one that can be reckoned with.
-pub fn timestamp(seconds: i64, nanos: u64) -> Option<Timestamp> {
+/// A time, if it is one that can be reckoned with. Seconds before 1970 are those of an `i64`.
+pub fn timestamp(seconds: u64, nanos: u64) -> Option<Timestamp> {
+    let seconds = seconds as i64;
     let is_one = nanos < 1_000_000_000 && seconds.unsigned_abs() < 1 << 60;
     is_one.then(|| Timestamp::new(seconds, nanos as u32))
 }
 
 /// A batch being composed: room for the header, then entries.
 #[derive(Debug)]
-pub struct Batch(Vec<u8>);
-
-impl Default for Batch {
-    fn default() -> Batch {
-        Batch(vec![0; HEADER_BYTES])
-    }
+pub struct Batch {
+    bytes: Vec<u8>,
+    /// The number after the last that was told before it.
+    first: u64,
 }
 
 impl Batch {
+    /// One that has no entry, where the feed has come to `end`.
+    pub fn new(end: u64) -> Batch {
+        let (bytes, first) = (vec![0; HEADER_BYTES], end + 1);
+        Batch { bytes, first }
+    }
+
     /// Whether it has no entry.
     pub fn is_empty(&self) -> bool {
-        self.0.len() == HEADER_BYTES
+        self.bytes.len() == HEADER_BYTES
     }
 
     /// Whether it is to be written before any more is added.
     pub fn is_full(&self) -> bool {
-        self.0.len() > BATCH_BYTES_MAX
+        self.bytes.len() > BATCH_BYTES_MAX
     }
 
-    /// Drops all entries, and the memory that they needed if that was much.
-    pub fn clear(&mut self) {
-        self.0.truncate(HEADER_BYTES);
-        self.0.shrink_to(2 * BATCH_BYTES_MAX);
+    /// Drops all entries, and the memory that they needed if that was much: the feed has come to `end`.
+    pub fn clear(&mut self, end: u64) {
+        self.bytes.truncate(HEADER_BYTES);
+        self.bytes.shrink_to(2 * BATCH_BYTES_MAX);
+        self.first = end + 1;
     }
 
     /// Adds an entry.
     #[inline]
     pub fn add<const N: usize>(&mut self, kind: u8, numbers: [u64; N], text: &[u8]) {
-        debug_assert_eq!(shape(kind).map(|(numbers, _)| numbers), Some(N));
-        self.0.push(kind);
-        for number in numbers {
-            self.varint(number);
+        debug_assert_eq!(numbers_of(kind), Some(N));
+        self.bytes.push(kind);
+        for number in numbers.into_iter().chain([text.len() as u64]) {
+            self.add_varint(number);
         }
-        if !text.is_empty() {
-            self.varint(text.len() as u64);
-            self.0.extend_from_slice(text);
-        }
+        self.bytes.extend_from_slice(text);
     }
 
-    fn varint(&mut self, mut number: u64) {
+    fn add_varint(&mut self, mut number: u64) {
         while number >= 0x80 {
-            self.0.push(number as u8 | 0x80);
+            self.bytes.push(number as u8 | 0x80);
             number >>= 7;
         }
-        self.0.push(number as u8);
+        self.bytes.push(number as u8);
     }
 
     /// Writes the header. Gives the batch as it is to be written, and its checksum, which the next
     /// batch follows.
-    pub fn seal(&mut self, chain: u32, first: u64, time: Timestamp) -> (&[u8], u32) {
-        let (header, body) = self.0.split_at_mut(HEADER_BYTES);
+    pub fn seal(&mut self, chain: u32, time: Timestamp) -> (&[u8], u32) {
+        let (header, body) = self.bytes.split_at_mut(HEADER_BYTES);
         header[4..8].copy_from_slice(&(body.len() as u32).to_le_bytes());
         header[8..12].copy_from_slice(&crc32c(body).to_le_bytes());
         header[12..16].copy_from_slice(&chain.to_le_bytes());
-        header[16..24].copy_from_slice(&first.to_le_bytes());
+        header[16..24].copy_from_slice(&self.first.to_le_bytes());
         header[24..32].copy_from_slice(&time.seconds().to_le_bytes());
         header[32..36].copy_from_slice(&time.nanos().to_le_bytes());
         let crc = crc32c(&header[4..]);
         header[..4].copy_from_slice(&crc.to_le_bytes());
-        (&self.0, crc)
+        (&self.bytes, crc)
     }
 }
 
@@ -260,7 +216,7 @@ pub struct Entry<'a> {
     pub kind: u8,
     /// Its numbers, then zeros.
     pub numbers: [u64; NUMBERS_MAX],
-    /// Its text, if it has one.
+    /// Its text.
     pub text: &'a [u8],
 }
 
@@ -269,18 +225,12 @@ impl<'a> Entry<'a> {
     #[inline]
     pub fn take(body: &mut &'a [u8]) -> Option<Entry<'a>> {
         let kind = *body.split_off_first()?;
-        let (count, has_text) = shape(kind)?;
         let mut numbers = [0; NUMBERS_MAX];
-        for number in &mut numbers[..count] {
+        for number in &mut numbers[..numbers_of(kind)?] {
             *number = take_varint(body)?;
         }
-        let text = match has_text {
-            true => {
-                let bytes = usize::try_from(take_varint(body)?).ok()?;
-                body.split_off(..bytes)?
-            }
-            false => &[],
-        };
+        let text_bytes = usize::try_from(take_varint(body)?).ok()?;
+        let text = body.split_off(..text_bytes)?;
         Some(Entry {
             kind,
             numbers,
@@ -300,14 +250,4 @@ fn take_varint(rest: &mut &[u8]) -> Option<u64> {
         }
     }
     None
-}
-
-/// A number that may be negative, as one that may not and is small if it is.
-pub fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63) as u64
-}
-
-/// The reverse.
-pub fn unzigzag(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
 }

@@ -5,53 +5,46 @@
 //! replies that acknowledge it may leave: then `kill -9` loses nothing that was acknowledged.
 //!
 //! ```text
-//!   journal-<sequence>    a segment: batches, in the order of the turns
-//!   snapshot-<sequence>   all that was known where the segment of the same number begins
-//!   *.new                 a snapshot that is being written
-//!   *.quarantined         a file that could not be read to its end
-//!   lock                  locked by the process that writes here
+//!   journal-<number>   a snapshot, all that was known at some time, then batches, turn by turn
+//!   *.new              one whose snapshot is being written
+//!   *.quarantined      one that could not be read to its end, for the operator
+//!   lock               locked by the process that writes here
 //! ```
 //!
-//! A segment is begun at each start and with each snapshot, and never opened again to be written. A
-//! batch names the one before it by its checksum, across segments, so a start sees whether anything is
-//! missing; `recovery` has the one rule. Whatever fails has one remedy: a new snapshot, and a new
-//! segment after it, tried each second.
+//! There is one file, and while it is being replaced by another that begins with a new snapshot, two:
+//! once that snapshot is complete both get the same batches, until the new file has its name. A start
+//! reads the newest file, by the one rule in `recovery`, and goes on writing it. Whatever fails has one
+//! remedy: a new file, tried each second.
 
 pub mod disk;
 pub mod files;
 
-mod folder;
 mod format;
 mod reader;
 mod recovery;
-mod report;
-mod segment;
 mod snapshot;
 mod syncs;
+mod writer;
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
 use self::disk::{Disk, OpenError, Step, Ticket, is_full};
-use self::folder::Folder;
-use self::format::{BEGAN, Batch, FileName, KNOWN, Kind, MARKED};
+use self::format::{BEGAN, Batch, CHANGE, KNOWN, MARKED, name, parse_name};
 use self::recovery::Position;
-pub use self::report::{Counters, Notice, Recovered, State};
-use self::segment::Writer;
-use self::snapshot::{NEW, Snapshot, known_numbers};
+use self::snapshot::{NEW, Snapshot, began_numbers, known_numbers};
 pub use self::syncs::Fsync;
 use self::syncs::Syncs;
+use self::writer::Writer;
 use crate::node::Node;
-use crate::node::protocol::Mark;
+use crate::node::protocol::{Incarnation, Mark};
 use crate::time::Now;
 use crate::topology::ServerName;
 
-/// A snapshot is due when the segments since the last are longer than so many bytes, and than it.
-const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
-/// A snapshot is due when there are more segments than this: each start begins one.
-const SEGMENTS_MAX: usize = 32;
+/// A new file is due when what the present one has beside its snapshot is longer than so many bytes, and
+/// than the snapshot.
+const CHANGES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What has failed is tried again after this long, ...
 const RETRY: Duration = Duration::from_secs(1);
@@ -59,6 +52,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// ... or after so many times as long as the snapshot took that failed, if that is more: one that fills
 /// the disk each time must not keep it busy.
 const RETRY_SHARE: u32 = 4;
+
+/// The ending of a file that could not be read to its end.
+const QUARANTINED: &str = ".quarantined";
 
 /// How a journal is to be kept.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,6 +65,39 @@ pub struct Options {
     pub may_fail: bool,
 }
 
+/// Whether a restart would know what is known now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It would.
+    Ok,
+    /// It would not: the disk is full or fails.
+    Degraded,
+}
+
+/// What a start has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// How many locations are known from the journal.
+    pub locations: usize,
+    /// The journal could be relied on.
+    pub is_sure: bool,
+    /// There was no journal.
+    pub is_new: bool,
+}
+
+/// What has been done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes handed to the kernel.
+    pub bytes: u64,
+    /// Batches of changes written.
+    pub batches: u64,
+    /// Syncs begun.
+    pub syncs: u64,
+    /// Snapshots completed.
+    pub snapshots: u64,
+}
+
 /// One server's journal.
 ///
 /// In each turn: [`Journal::set_now`], then what happens ([`Journal::change`] and its like), then
@@ -76,31 +105,38 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Journal<D: Disk> {
     disk: D,
+    server: ServerName,
     /// When the present turn is.
     now: Now,
-    writer: Writer<D::File>,
-    syncs: Syncs<D::File>,
-    folder: Folder,
-    /// The number of the last file that was begun.
-    sequence: u64,
-    /// The snapshot that is being written, and how much was told before its last slice.
+    /// What was told and is not written yet, and the number of the last change.
+    batch: Batch,
+    end: u64,
+    /// The file that a start would read, if one can be written, then the one that is to replace it.
+    files: Vec<Writer<D::File>>,
+    /// What gives that one its name, and its number.
+    publishing: Option<(Ticket, u64)>,
+    /// The snapshot that is being written, and how much had been written in all at its last slice.
     snapshot: Option<Snapshot<D::File>>,
     sliced_bytes: u64,
-    /// The one that gets its name once it is on the disk.
-    publishing: Option<(Ticket, Snapshot<D::File>)>,
-    /// How long the last one is.
-    snapshot_bytes: u64,
-    /// One is due at once, but not before this.
+    /// A snapshot is due at once, but not before this.
     is_snapshot_wanted: bool,
     retry_at: Instant,
+    syncs: Syncs,
+    /// The number of the last file that was begun.
+    sequence: u64,
+    /// Files that could not be read to their ends: kept when another replaces them.
+    unread: Vec<u64>,
     /// A restart would not know everything.
     is_degraded: bool,
     /// The operator was told that there can be no snapshot.
     is_failure_said: bool,
-    notices: VecDeque<Notice>,
+    notices: VecDeque<String>,
     tickets: u64,
     counters: Counters,
 }
+
+/// What is to be done by the disk.
+type Job<F> = Vec<Step<F>>;
 
 impl<D: Disk> Journal<D> {
     // ---- a start
@@ -112,7 +148,7 @@ impl<D: Disk> Journal<D> {
     /// A disk that is full is no error: then the state is [`State::Degraded`].
     ///
     /// # Errors
-    /// The folder cannot be used. Nothing was touched.
+    /// The folder cannot be used.
     pub fn open(
         mut disk: D,
         options: Options,
@@ -120,71 +156,80 @@ impl<D: Disk> Journal<D> {
         now: Now,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<(Journal<D>, Recovered), OpenError> {
-        let forgets_after = node.forgets_after();
         let mut recovery = node.recovery(now);
         let (server, incarnation) = (recovery.name.clone(), recovery.incarnation);
-        let files = recovery::survey(&mut disk, &server)?;
+        let (files, sequence) = recovery::survey(&mut disk, &server)?;
         let recovered = recovery::recover(&mut disk, &files, &mut recovery, now, &mut progress);
-        let (is_sure, mut damaged, mut notices) = (recovered.is_ok(), Vec::new(), VecDeque::new());
+        let (is_sure, mut unread, mut notices) = (recovered.is_ok(), Vec::new(), VecDeque::new());
         let position = recovered.unwrap_or_else(|why| {
-            damaged = recovery::salvage(&mut disk, &files, &mut recovery, &mut progress);
-            let locations = recovery.len();
-            notices.push_back(Notice::Doubt { why, locations });
-            Position::at_birth()
+            unread = recovery::salvage(&mut disk, &files, &mut recovery);
+            notices.push_back(doubt_text(&disk, &why, recovery.locations(), &unread));
+            None
         });
-        let recovered = Recovered {
-            locations: recovery.len(),
-            is_sure,
-            is_new: files.is_empty(),
-        };
+        let locations = recovery.locations();
         let end = recovery.begin();
-        let id = position.id.unwrap_or(incarnation.0);
-        let mut writer = Writer::new(server, id, position.chain, end);
-        (writer.segments, writer.segment_bytes) = (position.segments, position.segment_bytes);
         let mut journal = Journal {
             disk,
+            server,
             now,
-            writer,
-            syncs: Syncs::new(options.fsync, now),
-            folder: Folder::new(&files, damaged),
-            sequence: files.last().map_or(0, |file| file.name.sequence),
+            batch: Batch::new(end),
+            end,
+            files: Vec::new(),
+            publishing: None,
             snapshot: None,
             sliced_bytes: 0,
-            publishing: None,
-            snapshot_bytes: position.snapshot_bytes,
-            is_snapshot_wanted: !is_sure,
+            is_snapshot_wanted: false,
             retry_at: now.mono,
+            syncs: Syncs::new(options.fsync, now),
+            sequence,
+            unread,
             is_degraded: false,
             is_failure_said: false,
             notices,
             tickets: 0,
             counters: Counters::default(),
         };
-        let begun = journal.begin_segment(journal.sequence + 1, |head| {
-            let after = forgets_after.unwrap_or_default();
-            let after = [after.as_secs(), after.subsec_nanos().into()];
-            head.add(BEGAN, [incarnation.0, end, after[0], after[1]], &[]);
-        });
-        // What was written last and read now may not be on the disk, whatever is acknowledged from here on.
-        for file in files
-            .iter()
-            .filter(|file| file.ending.is_empty() && options.fsync != Fsync::Never)
-        {
-            let file = journal.disk.open(&file.text()).ok();
-            journal.syncs.handle_segment(file.map(|(file, _)| file));
-        }
+        let begun = match position {
+            Some(position) => journal.go_on(position, incarnation, node),
+            None => journal.begin_file(node),
+        };
         match begun {
-            Ok(()) => journal.sync_if_due(),
+            Ok(()) => {}
             Err(error) if is_full(&error) || options.may_fail => journal.fail(&error),
             Err(error) => return Err(OpenError::Io(error)),
         }
-        let unfinished = files.iter().filter(|file| file.ending == NEW);
-        let mut leftovers: Vec<_> = unfinished.map(|file| Step::Remove(file.text())).collect();
-        if position.snapshot > 0 {
-            leftovers.extend(journal.folder.replace_before(position.snapshot).0);
-        }
-        journal.begin(leftovers);
+        let recovered = Recovered {
+            locations,
+            is_sure,
+            is_new: files.is_empty(),
+        };
         Ok((journal, recovered))
+    }
+
+    /// Goes on with the file that was read.
+    fn go_on(&mut self, position: Position, own: Incarnation, node: &Node) -> io::Result<()> {
+        let name = name(position.sequence);
+        self.files.push(Writer {
+            file: self.disk.reopen(&name, position.bytes)?,
+            chain: position.chain,
+            bytes: position.bytes,
+            snapshot_bytes: position.snapshot_bytes,
+        });
+        self.clean(position.sequence);
+        self.add(BEGAN, began_numbers(own, self.end, node), &[]);
+        self.commit();
+        Ok(())
+    }
+
+    /// Begins a file, and waits until it is on the disk.
+    fn begin_file(&mut self, node: &Node) -> io::Result<()> {
+        loop {
+            if let Some((sequence, job)) = self.write_slice(node)? {
+                self.disk.run(job)?;
+                self.handle_published(sequence);
+                return Ok(());
+            }
+        }
     }
 
     // ---- a turn
@@ -196,25 +241,25 @@ impl<D: Disk> Journal<D> {
 
     /// Notes that the node has accepted a change: each, as it happens, with its number in the feed.
     pub fn change(&mut self, number: u64, line: &[u8]) {
-        self.writer.change(number, line);
-        self.write_if_full();
+        debug_assert_eq!(number, self.end + 1, "a change was not told");
+        self.end = number;
+        self.add(CHANGE, [], line);
     }
 
     /// Notes what is known of a neighbour's feed, each time that it changes.
     pub fn known(&mut self, neighbour: &ServerName, known: Option<Mark>) {
-        self.writer
-            .add(KNOWN, known_numbers(known), neighbour.as_bytes());
-        self.write_if_full();
+        self.add(KNOWN, known_numbers(known), neighbour.as_bytes());
     }
 
     /// Notes that a neighbour is sent this mark, before it leaves.
     pub fn marked(&mut self, neighbour: &ServerName, number: u64) {
-        self.writer.add(MARKED, [number], neighbour.as_bytes());
-        self.write_if_full();
+        self.add(MARKED, [number], neighbour.as_bytes());
     }
 
-    fn write_if_full(&mut self) {
-        if self.writer.is_full() {
+    #[inline]
+    fn add<const N: usize>(&mut self, kind: u8, numbers: [u64; N], text: &[u8]) {
+        self.batch.add(kind, numbers, text);
+        if self.batch.is_full() {
             self.write();
         }
     }
@@ -222,11 +267,16 @@ impl<D: Disk> Journal<D> {
     /// Hands what the turn has brought to the kernel. Then replies may leave, unless
     /// [`Journal::holds_replies`] says otherwise.
     pub fn commit(&mut self) {
-        if self.writer.is_waiting() {
+        if !self.batch.is_empty() {
             self.write();
         }
-        self.syncs.end_turn(self.writer.batches);
-        self.sync_if_due();
+        self.syncs.end_turn();
+        if self.syncs.timeout().is_some_and(|at| at <= self.now.mono) {
+            let job = self.sync();
+            let ticket = self.begin(job);
+            self.syncs.handle_begun(ticket, self.now);
+            self.counters.syncs += 1;
+        }
     }
 
     /// Whether, until the next commit, no client's reply may leave and no client may be read: what they
@@ -235,49 +285,43 @@ impl<D: Disk> Journal<D> {
         self.syncs.holds_replies()
     }
 
+    /// Writes what was told. Where no file is written it is dropped: a new snapshot will have it.
     fn write(&mut self) {
-        if let Err(error) = self.writer.write(&mut self.disk, self.now.wall) {
+        let (disk, batch, time) = (&mut self.disk, &mut self.batch, self.now.wall);
+        let mut files = self.files.iter_mut();
+        let outcome = files.try_for_each(|file| {
+            self.counters.bytes += file.append(disk, batch, time)?;
+            Ok(())
+        });
+        self.batch.clear(self.end);
+        self.syncs.written += u64::from(!self.files.is_empty());
+        if let Err(error) = outcome {
             self.fail(&error);
         }
     }
 
-    fn begin_segment(&mut self, sequence: u64, fill: impl FnOnce(&mut Batch)) -> io::Result<()> {
-        let kind = Kind::Segment;
-        self.sequence = sequence;
-        self.folder.add(FileName { kind, sequence });
-        let begun = self
-            .writer
-            .begin_segment(&mut self.disk, sequence, self.now.wall, fill)?;
-        self.syncs.handle_segment(begun);
-        Ok(())
+    fn sync(&self) -> Job<D::File> {
+        let files = self.files.iter();
+        files.map(|file| Step::Sync(file.file.clone())).collect()
     }
 
-    /// The disk has failed: what the turn has brought is dropped, and nothing more is written before a
-    /// new snapshot is complete.
+    /// The disk has failed: nothing more is written before a new snapshot is complete.
     fn fail(&mut self, error: &io::Error) {
-        self.writer.break_off();
-        self.syncs.give_up(self.writer.batches);
+        self.files.clear();
+        self.publishing = None;
+        self.syncs.give_up();
         self.begin_anew();
         self.retry_at = self.now.after(RETRY);
         if !std::mem::replace(&mut self.is_degraded, true) {
-            self.notices.push_back(Notice::Failing(error.to_string()));
+            let folder = self.disk.path("");
+            self.notices.push_back(format!(
+                "Cannot write {folder}: {error}. Still serving; new reports are only in memory until it can be \
+                 written, which is tried each second. Make room, or see to the disk."
+            ));
         }
     }
 
-    fn sync_if_due(&mut self) {
-        let due_at = self.syncs.timeout(self.writer.batches);
-        if let Some(segment) = &self.writer.file
-            && due_at.is_some_and(|at| at <= self.now.mono)
-        {
-            let job = self.syncs.job(segment);
-            let ticket = self.begin(job);
-            self.syncs
-                .handle_begun(ticket, self.writer.batches, self.now);
-            self.counters.syncs += 1;
-        }
-    }
-
-    fn begin(&mut self, job: Vec<Step<D::File>>) -> Ticket {
+    fn begin(&mut self, job: Job<D::File>) -> Ticket {
         self.tickets += 1;
         self.disk.begin(job, Ticket(self.tickets));
         Ticket(self.tickets)
@@ -285,17 +329,16 @@ impl<D: Disk> Journal<D> {
 
     /// Takes in what has come of a job of the disk's.
     pub fn handle_done(&mut self, ticket: Ticket, outcome: io::Result<()>) {
-        if self.syncs.handle_done(ticket) {
+        let is_sync = self.syncs.handle_done(ticket);
+        let published = self.publishing.take_if(|(ours, _)| *ours == ticket);
+        match (outcome, published) {
+            (Ok(()), Some((_, sequence))) => self.handle_published(sequence),
             // After a sync that failed nobody knows what is on the disk, and the next may succeed all the
-            // same (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
-            if let Err(error) = outcome {
-                self.fail(&error);
-            }
-        } else if let Some((_, snapshot)) = self.publishing.take_if(|(ours, _)| *ours == ticket) {
-            match outcome {
-                Ok(()) => self.handle_published(&snapshot),
-                Err(error) => self.give_up_snapshot(&error, &snapshot),
-            }
+            // same (Rebello et al., "Can Applications Recover from fsync Failures?", 2020). And a new file
+            // may have its name or not.
+            (Err(error), Some(_)) => self.fail(&error),
+            (Err(error), None) if is_sync => self.fail(&error),
+            (_, None) => {}
         }
     }
 
@@ -305,101 +348,106 @@ impl<D: Disk> Journal<D> {
     /// set back: a snapshot is due at once, and with that it is.
     pub fn begin_anew(&mut self) {
         self.is_snapshot_wanted = true;
-        if let Some(snapshot) = self.snapshot.take() {
-            self.remove_new(&snapshot);
-        }
+        self.snapshot = None;
+        self.clean(0);
     }
 
     fn may_begin_snapshot(&self) -> bool {
-        let is_long = self.writer.segment_bytes > SEGMENT_BYTES_MAX.max(self.snapshot_bytes);
-        let is_due = self.is_snapshot_wanted || is_long || self.writer.segments > SEGMENTS_MAX;
+        let is_long = self.files.iter().any(|file| {
+            file.bytes - file.snapshot_bytes > CHANGES_BYTES_MAX.max(file.snapshot_bytes)
+        });
+        let is_due = self.is_snapshot_wanted || is_long;
         is_due && self.publishing.is_none() && self.retry_at <= self.now.mono
     }
 
     /// Does a slice of what there is to do beside the turns, after the commit.
     pub fn work(&mut self, node: &Node) {
-        let mut snapshot = match self.snapshot.take() {
-            Some(snapshot) => snapshot,
-            None if self.may_begin_snapshot() => {
-                self.is_snapshot_wanted = false;
-                self.sequence += 1;
-                Snapshot::new(
-                    &self.writer.server,
-                    self.writer.id,
-                    self.sequence,
-                    node,
-                    self.now,
-                )
-            }
-            None => return,
-        };
-        let told_before = std::mem::replace(&mut self.sliced_bytes, self.writer.told_bytes);
-        let told_bytes = self.writer.told_bytes - told_before;
-        match snapshot.work(&mut self.disk, node, told_bytes, self.now.wall) {
-            Ok(false) => self.snapshot = Some(snapshot),
-            Ok(true) => self.end_snapshot(snapshot, node),
-            Err(error) => self.give_up_snapshot(&error, &snapshot),
+        if self.snapshot.is_none() && !self.may_begin_snapshot() {
+            return;
+        }
+        let begun = self
+            .snapshot
+            .as_ref()
+            .map_or(self.now, |snapshot| snapshot.begun);
+        match self.write_slice(node) {
+            Ok(None) => {}
+            Ok(Some((sequence, job))) => self.publishing = Some((self.begin(job), sequence)),
+            Err(error) => self.give_up_snapshot(&error, begun),
         }
     }
 
-    /// All that is known is in the snapshot, so a segment begins that follows it.
-    fn end_snapshot(&mut self, mut snapshot: Snapshot<D::File>, node: &Node) {
-        debug_assert!(!self.writer.is_waiting(), "work comes after the commit");
-        self.writer.end = node.table().end();
-        let chain = self.writer.chain;
-        let ended = snapshot.end(&mut self.disk, node, chain, self.now.wall);
-        let begun = ended.and_then(|file| {
-            self.begin_segment(snapshot.name.sequence, |_| {})?;
-            Ok(file)
-        });
-        let name = snapshot.name.to_string();
-        match begun {
-            Ok(file) => {
-                (self.writer.segments, self.writer.segment_bytes) = (1, 0);
-                let rename = Step::Rename(format!("{name}{NEW}"), name);
-                let ticket = self.begin(vec![Step::Sync(file), rename, Step::SyncNames]);
-                self.publishing = Some((ticket, snapshot));
-            }
-            Err(error) => {
-                let (kind, sequence) = (Kind::Segment, self.sequence);
-                let segment = FileName { kind, sequence }.to_string();
-                self.begin(vec![Step::Remove(segment)]); // nothing is written to it
-                self.give_up_snapshot(&error, &snapshot);
-            }
-        }
-    }
-
-    /// A snapshot has its name: what is older is not needed any longer.
-    fn handle_published(&mut self, snapshot: &Snapshot<D::File>) {
-        self.snapshot_bytes = snapshot.bytes;
-        self.counters.snapshots += 1;
-        self.counters.bytes += snapshot.bytes;
-        self.folder.add(snapshot.name);
-        let (job, kept) = self.folder.replace_before(snapshot.name.sequence);
-        self.begin(job);
-        if !kept.is_empty() {
-            self.notices.push_back(Notice::Quarantined(kept));
-        }
-        self.is_failure_said = false;
-        if self.writer.file.is_some() && std::mem::take(&mut self.is_degraded) {
-            self.notices.push_back(Notice::Restored(snapshot.locations));
-        }
-    }
-
-    fn give_up_snapshot(&mut self, error: &io::Error, snapshot: &Snapshot<D::File>) {
-        self.remove_new(snapshot);
-        self.is_snapshot_wanted = true;
-        let took = self.now.mono.saturating_duration_since(snapshot.begun.mono);
+    fn give_up_snapshot(&mut self, error: &io::Error, begun: Now) {
+        self.begin_anew();
+        let took = self.now.mono.saturating_duration_since(begun.mono);
         self.retry_at = self.now.after(RETRY.max(RETRY_SHARE * took));
         if !self.is_degraded && !std::mem::replace(&mut self.is_failure_said, true) {
-            self.notices
-                .push_back(Notice::NoSnapshot(error.to_string()));
+            let folder = self.disk.path("");
+            self.notices.push_back(format!(
+                "Cannot write a snapshot to {folder}: {error}. The journal goes on, and grows, until there can be \
+                 one, which is tried again and again. Make room, or see to the disk."
+            ));
         }
     }
 
-    fn remove_new(&mut self, snapshot: &Snapshot<D::File>) {
-        let new = format!("{}{NEW}", snapshot.name);
-        self.begin(vec![Step::Remove(new)]);
+    /// Begins a snapshot or goes on with it. Once it is complete, gives the number of its file and what
+    /// is to be done for a start to read that one.
+    fn write_slice(&mut self, node: &Node) -> io::Result<Option<(u64, Job<D::File>)>> {
+        debug_assert!(self.batch.is_empty(), "work comes after the commit");
+        let (disk, now, bytes) = (&mut self.disk, self.now, self.counters.bytes);
+        let mut snapshot = match self.snapshot.take() {
+            Some(snapshot) => snapshot,
+            None => {
+                self.is_snapshot_wanted = false;
+                self.sequence += 1;
+                self.sliced_bytes = bytes;
+                Snapshot::begin(disk, &self.server, self.sequence, node, now)?
+            }
+        };
+        let sliced_bytes = std::mem::replace(&mut self.sliced_bytes, bytes);
+        if !snapshot.work(disk, node, bytes - sliced_bytes, now.wall)? {
+            self.snapshot = Some(snapshot);
+            return Ok(None);
+        }
+        let job = snapshot.end(disk, node, now.wall)?;
+        self.files.push(snapshot.out);
+        Ok(Some((snapshot.sequence, job)))
+    }
+
+    /// A new file has its name: what is older is not needed any longer.
+    fn handle_published(&mut self, sequence: u64) {
+        self.files = self.files.pop().into_iter().collect();
+        let bytes = self.files.iter().map(|file| file.snapshot_bytes);
+        self.counters.bytes += bytes.sum::<u64>();
+        self.counters.snapshots += 1;
+        self.clean(sequence);
+        self.unread.clear();
+        self.is_failure_said = false;
+        if std::mem::take(&mut self.is_degraded) {
+            let folder = self.disk.path("");
+            self.notices.push_back(format!(
+                "{folder} is written again, and has all that is known."
+            ));
+        }
+    }
+
+    /// Begins to remove what the file of this number replaces, and what has not become one. What was not
+    /// read is kept, in the place of what was kept before. No snapshot is being written; one that waits for
+    /// its name has it before it could be removed.
+    fn clean(&mut self, sequence: u64) {
+        let mut job = Vec::new();
+        for text in self.disk.list().unwrap_or_default() {
+            let Some((number, ending)) = parse_name(&text) else {
+                continue;
+            };
+            let is_old = number < sequence;
+            if is_old && ending.is_empty() && self.unread.contains(&number) {
+                let kept = format!("{text}{QUARANTINED}");
+                job.push(Step::Rename(text, kept));
+            } else if ending == NEW || is_old && (ending.is_empty() || !self.unread.is_empty()) {
+                job.push(Step::Remove(text));
+            }
+        }
+        self.begin(job);
     }
 
     // ---- what others want to know
@@ -407,23 +455,18 @@ impl<D: Disk> Journal<D> {
     /// Whether there is something to do at once: to commit, to tell, or [`Journal::work`].
     pub fn is_busy(&self) -> bool {
         let works = self.snapshot.is_some() || self.may_begin_snapshot();
-        works || self.writer.is_waiting() || !self.notices.is_empty()
+        works || !self.batch.is_empty() || !self.notices.is_empty()
     }
 
     /// When [`Journal::commit`] and [`Journal::work`] should be called next though nothing happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let sync = self
-            .writer
-            .file
-            .as_ref()
-            .and_then(|_| self.syncs.timeout(self.writer.batches));
         let waits = self.is_snapshot_wanted && self.snapshot.is_none() && self.publishing.is_none();
         let retry = waits.then_some(self.retry_at);
-        sync.into_iter().chain(retry).min()
+        self.syncs.timeout().into_iter().chain(retry).min()
     }
 
     /// What the operator should be told next.
-    pub fn poll_notice(&mut self) -> Option<Notice> {
+    pub fn poll_notice(&mut self) -> Option<String> {
         self.notices.pop_front()
     }
 
@@ -437,10 +480,9 @@ impl<D: Disk> Journal<D> {
 
     /// What has been done so far.
     pub fn counters(&self) -> Counters {
-        let (batches, bytes) = (self.writer.batches, self.writer.bytes + self.counters.bytes);
+        let batches = self.syncs.written;
         Counters {
             batches,
-            bytes,
             ..self.counters
         }
     }
@@ -449,12 +491,27 @@ impl<D: Disk> Journal<D> {
     /// lost, as the state says then.
     pub fn close(&mut self) -> State {
         self.commit();
-        if let Some(segment) = &self.writer.file
-            && self.syncs.is_wished()
-            && let Err(error) = self.disk.run(self.syncs.job(segment))
-        {
-            self.fail(&error);
+        if self.syncs.is_wished() {
+            let job = self.sync();
+            if let Err(error) = self.disk.run(job) {
+                self.fail(&error);
+            }
         }
         self.state()
     }
+}
+
+fn doubt_text<D: Disk>(disk: &D, why: &str, locations: usize, unread: &[u64]) -> String {
+    let mut text = format!(
+        "The journal {} cannot be relied on: {why}. Serving with the {locations} locations that could be read; \
+         the neighbours are asked for everything, and it is written anew.",
+        disk.path("")
+    );
+    for sequence in unread {
+        let kept = disk.path(&format!("{}{QUARANTINED}", name(*sequence)));
+        text.push_str(&format!(
+            " What could not be read is kept as {kept}: delete it when you have looked."
+        ));
+    }
+    text
 }

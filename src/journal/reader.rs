@@ -6,9 +6,9 @@
 use std::io;
 
 use super::disk::Disk;
-use super::format::{self, BODY_BYTES_MAX, HEADER_BYTES, Header, PREAMBLE_BYTES};
+use super::format::{self, BODY_BYTES_MAX, HEADER_BYTES, Header, PREAMBLE_BYTES, VERSION};
 
-/// So many bytes are read at a time, if there are.
+/// So many bytes are read at a time, if there are: at least the longest batch.
 const BUFFER_BYTES: usize = 2 * (HEADER_BYTES + BODY_BYTES_MAX);
 
 /// What comes next in a file.
@@ -16,10 +16,8 @@ const BUFFER_BYTES: usize = 2 * (HEADER_BYTES + BODY_BYTES_MAX);
 pub enum Next<'a> {
     /// A batch: its header and its body.
     Batch(Header, &'a [u8]),
-    /// The end, and all before it was whole.
+    /// No whole batch: the file ends here, be it before a batch or in the middle of one.
     End,
-    /// The end, in the middle of a header or of the body that a header tells of.
-    Torn,
     /// No batch.
     Damaged,
 }
@@ -31,11 +29,11 @@ pub struct Reader<'d, D: Disk> {
     file: D::File,
     /// Its length.
     pub bytes: u64,
-    /// Where the next batch begins; at 0 the preamble does.
+    /// How many bytes of it have been taken.
     pub at: u64,
     buffer: Vec<u8>,
-    /// Where in the file the buffer begins.
-    buffer_at: u64,
+    /// How many of those in the buffer have been taken.
+    taken: usize,
 }
 
 impl<'d, D: Disk> Reader<'d, D> {
@@ -51,84 +49,72 @@ impl<'d, D: Disk> Reader<'d, D> {
             bytes,
             at: 0,
             buffer: Vec::new(),
-            buffer_at: 0,
+            taken: 0,
         })
     }
 
-    /// The version of the format, if the preamble tells one.
+    /// The version of the format, if the file begins with one.
     ///
     /// # Errors
     /// The disk's.
     pub fn version(&mut self) -> io::Result<Option<u32>> {
-        let preamble = self.view(0, PREAMBLE_BYTES)?.first_chunk();
+        let preamble = self.view(PREAMBLE_BYTES)?.first_chunk();
         Ok(preamble.and_then(format::version))
     }
 
-    /// Reads on, unless what comes is no whole batch.
+    /// Takes the next batch, if there is one.
     ///
     /// # Errors
     /// The disk's.
     pub fn next(&mut self) -> io::Result<Next<'_>> {
-        if self.at == 0 && self.bytes > 0 {
+        if self.at == 0 {
             match self.version()? {
-                Some(format::VERSION) => self.at = PREAMBLE_BYTES as u64,
-                _ if self.bytes < PREAMBLE_BYTES as u64 => return Ok(Next::Torn),
+                Some(VERSION) => self.skip(PREAMBLE_BYTES),
+                _ if self.bytes < PREAMBLE_BYTES as u64 => return Ok(Next::End),
                 _ => return Ok(Next::Damaged),
             }
         }
-        if self.at >= self.bytes {
+        let Some(header) = self.view(HEADER_BYTES)?.first_chunk() else {
             return Ok(Next::End);
-        }
-        let Some(header) = self.view(self.at, HEADER_BYTES)?.first_chunk() else {
-            return Ok(Next::Torn);
         };
         let Some(header) = Header::parse(header) else {
             return Ok(Next::Damaged);
         };
         let whole = HEADER_BYTES + header.body_bytes;
-        if self.bytes - self.at < whole as u64 {
-            return Ok(Next::Torn);
-        }
-        let at = self.at;
-        if !header.is_of(&self.view(at, whole)?[HEADER_BYTES..]) {
+        let viewed = self.view(whole)?;
+        if viewed.len() < whole {
+            return Ok(Next::End);
+        } else if !header.is_of(&viewed[HEADER_BYTES..]) {
             return Ok(Next::Damaged);
         }
-        self.at += whole as u64;
-        Ok(Next::Batch(header, &self.view(at, whole)?[HEADER_BYTES..]))
+        self.skip(whole);
+        let body = self.taken - header.body_bytes..self.taken;
+        Ok(Next::Batch(header, &self.buffer[body]))
     }
 
-    /// The bytes from `at` on: `wanted` of them, or those that there are.
-    fn view(&mut self, at: u64, wanted: usize) -> io::Result<&[u8]> {
-        let wanted = wanted.min(usize::try_from(self.bytes - at).unwrap_or(usize::MAX));
-        let end = self.buffer_at + self.buffer.len() as u64;
-        if at < self.buffer_at || at + wanted as u64 > end {
-            self.fill(at)?;
-        }
-        let start = (at - self.buffer_at) as usize;
-        Ok(&self.buffer[start..start + wanted])
+    /// Passes over bytes that were viewed.
+    pub fn skip(&mut self, bytes: usize) {
+        self.at += bytes as u64;
+        self.taken += bytes;
     }
 
-    /// Fills the buffer from `at` on.
-    fn fill(&mut self, at: u64) -> io::Result<()> {
-        let passed = at.checked_sub(self.buffer_at).unwrap_or(u64::MAX);
-        let passed = self
-            .buffer
-            .len()
-            .min(usize::try_from(passed).unwrap_or(usize::MAX));
-        self.buffer.drain(..passed);
-        self.buffer_at = at;
-        let left = usize::try_from(self.bytes - at).unwrap_or(usize::MAX);
-        let mut have = self.buffer.len();
-        self.buffer.resize(left.min(BUFFER_BYTES), 0);
-        while have < self.buffer.len() {
-            let rest = &mut self.buffer[have..];
-            match self.disk.read_at(&self.file, at + have as u64, rest) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => have += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+    /// The next bytes: `wanted` of them, or those that there are.
+    fn view(&mut self, wanted: usize) -> io::Result<&[u8]> {
+        let left = usize::try_from(self.bytes - self.at).unwrap_or(usize::MAX);
+        let wanted = wanted.min(left);
+        if self.buffer.len() - self.taken < wanted {
+            self.buffer.drain(..self.taken);
+            self.taken = 0;
+            let mut filled = self.buffer.len();
+            self.buffer.resize(left.min(BUFFER_BYTES), 0);
+            while filled < self.buffer.len() {
+                let (at, rest) = (self.at + filled as u64, &mut self.buffer[filled..]);
+                match self.disk.read_at(&self.file, at, rest)? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    read => filled += read,
+                }
             }
         }
-        Ok(())
+        Ok(&self.buffer[self.taken..self.taken + wanted])
     }
 }

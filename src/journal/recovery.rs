@@ -1,18 +1,18 @@
 //! What a start makes of the journal that it finds.
 //!
-//! [`recover`] decides: either the files tell exactly what was known after some batch, and then what they
-//! say of numbers and marks is true; or there is doubt. It follows one rule: the newest snapshot, then
-//! the segments after it, batch by batch, each of which names the one before. An end in the middle of a
-//! batch is cut. *Anything else is doubt*, and all doubt has one consequence ([`salvage`]): every location
-//! is kept that stands in a whole batch of any file, and nothing else.
+//! [`recover`] decides: either the newest file tells exactly what was known after some batch, and then
+//! what it says of numbers and marks is true; or there is doubt. It follows one rule: its snapshot, then
+//! the batches after it, each of which names the one before. An end in the middle of a batch is cut.
+//! *Anything else is doubt*, and all doubt has one consequence ([`salvage`]): every location is kept that
+//! stands in a whole batch of any file, and nothing else.
 
 use std::io;
 use std::time::Duration;
 
 use super::disk::{Disk, OpenError};
 use super::format::{
-    BEGAN, CHAIN_AT_BIRTH, CHANGE, EARLIER, END, EXPECT, Entry, FileName, HEAD, Header, KNOWN,
-    Kind, LOCATION, MARKED, PREAMBLE_BYTES, VERSION, timestamp, unzigzag,
+    BEGAN, CHANGE, END, Entry, HEAD, Header, KNOWN, LOCATION, MARKED, VERSION, name, parse_name,
+    timestamp,
 };
 use super::reader::{Next, Reader};
 use crate::node::protocol::{Incarnation, Mark};
@@ -27,89 +27,81 @@ const CLOCK_SLACK: Duration = Duration::from_secs(1);
 /// No location takes less of a snapshot than so many bytes.
 const LOCATION_BYTES_MIN: u64 = 40;
 
-/// Why a journal cannot be relied on, for the operator.
-pub type Doubt = String;
+/// Is told how many bytes have been read of how many.
+pub type Progress<'p> = &'p mut dyn FnMut(u64, u64);
 
 /// A file of the journal, as it was found.
 #[derive(Debug)]
 pub struct Found {
-    /// Its name.
-    pub name: FileName,
-    /// What follows the name: the file is not in use if there is something.
-    pub ending: String,
-    bytes: u64,
-    /// Of which journal it is, and whose that is, if it tells.
-    head: Option<(u64, ServerName)>,
+    /// Its number.
+    pub sequence: u64,
+    /// Whose it is, if it tells.
+    server: Option<ServerName>,
 }
 
-impl Found {
-    /// Its whole name.
-    pub fn text(&self) -> String {
-        format!("{}{}", self.name, self.ending)
-    }
-}
-
-/// Looks at the files that are there, the oldest first. Nothing is touched.
+/// Looks at the files that are in use, the oldest first. Gives the highest number of all, too. Nothing is
+/// touched.
 ///
 /// # Errors
 /// The folder is another server's or a later program's, or cannot be read.
-pub fn survey<D: Disk>(disk: &mut D, own: &ServerName) -> Result<Vec<Found>, OpenError> {
-    let mut files = Vec::new();
+pub fn survey<D: Disk>(disk: &mut D, own: &ServerName) -> Result<(Vec<Found>, u64), OpenError> {
+    let (mut files, mut highest) = (Vec::new(), 0);
     for text in disk.list().map_err(OpenError::Io)? {
-        let Some((name, ending)) = FileName::parse(&text) else {
+        let Some((sequence, ending)) = parse_name(&text) else {
             continue;
         };
-        let ending = ending.to_owned();
-        // What cannot be read now will be found again when it is to be.
-        let (bytes, version, head) = look_at(disk, &text).unwrap_or_default();
-        if let Some(version) = version.filter(|version| *version > VERSION) {
-            return Err(OpenError::Newer(text, version));
+        highest = highest.max(sequence);
+        if ending.is_empty() {
+            let mut found = Found {
+                sequence,
+                server: None,
+            };
+            // What cannot be read now will be found again when it is to be.
+            let version = found.look(disk).unwrap_or_default();
+            if version.is_some_and(|version| version > VERSION) {
+                let file = disk.path(&text);
+                let why = format!("a later version of herd has written {file}: start that one");
+                return Err(OpenError::Refused(why));
+            }
+            files.push(found);
         }
-        files.push(Found {
-            name,
-            ending,
-            bytes,
-            head,
-        });
     }
-    files.sort_by_key(|file| (file.name.sequence, file.name.kind));
-    let mut servers = files.iter().filter_map(|file| file.head.as_ref());
-    match servers.clone().next() {
-        Some((_, other)) if servers.all(|(_, server)| server != own) => {
-            Err(OpenError::OthersJournal(other.clone()))
+    files.sort_by_key(|file| file.sequence);
+    let mut servers = files.iter().filter_map(|file| file.server.as_ref());
+    match servers.next() {
+        Some(other) if other != own && servers.all(|server| server != own) => {
+            Err(OpenError::Refused(format!("it is the journal of {other}")))
         }
-        _ => Ok(files),
+        _ => Ok((files, highest)),
     }
 }
 
-/// What is known of a file: its length, the version of its format, its head.
-type Look = (u64, Option<u32>, Option<(u64, ServerName)>);
-
-fn look_at<D: Disk>(disk: &mut D, name: &str) -> io::Result<Look> {
-    let mut reader = Reader::new(disk, name)?;
-    let version = reader.version()?;
-    let head = match reader.next()? {
-        Next::Batch(_, mut body) => Entry::take(&mut body).filter(|entry| entry.kind == HEAD),
-        _ => None,
-    };
-    let head = head.and_then(|head| Some((head.numbers[1], ServerName::parse(head.text)?)));
-    Ok((reader.bytes, version, head))
+impl Found {
+    /// Reads how the file begins. Gives the version of its format.
+    fn look<D: Disk>(&mut self, disk: &mut D) -> io::Result<Option<u32>> {
+        let mut reader = Reader::new(disk, &name(self.sequence))?;
+        let version = reader.version()?;
+        if let Next::Batch(_, mut body) = reader.next()? {
+            let head = Entry::take(&mut body).filter(|entry| entry.kind == HEAD);
+            self.server = head.and_then(|head| ServerName::parse(head.text));
+        }
+        Ok(version)
+    }
 }
 
 /// Where the journal has come to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Position {
-    /// Names the journal; `None` if no file does.
-    pub id: Option<u64>,
+    /// The number of the file.
+    pub sequence: u64,
+    /// How much of the file can be relied on, and how long its snapshot is.
+    pub bytes: u64,
+    pub snapshot_bytes: u64,
     /// What the next batch follows.
     pub chain: u32,
-    /// The sequence number of the snapshot, 0 if there is none.
-    pub snapshot: u64,
-    /// How long it is.
-    pub snapshot_bytes: u64,
-    /// How many segments are after it, and how long they are.
-    pub segments: usize,
-    pub segment_bytes: u64,
+    /// How many locations the snapshot has had so far, and whether its end was read.
+    locations: u64,
+    is_ended: bool,
     /// When the last batch was written.
     time: Option<Timestamp>,
     /// After what time records expired in the incarnation that wrote it.
@@ -117,32 +109,10 @@ pub struct Position {
     /// What has an effective time before this had expired at some time since the snapshot: it may have
     /// been passed over, and marked all the same, when neighbours told it or were told it.
     lost: Option<Timestamp>,
-    /// How many locations the snapshot has, and whether its end was read.
-    locations: u64,
-    is_ended: bool,
 }
 
-impl Position {
-    /// That of a journal that has no batch yet.
-    pub fn at_birth() -> Position {
-        Position {
-            id: None,
-            chain: CHAIN_AT_BIRTH,
-            snapshot: 0,
-            snapshot_bytes: 0,
-            segments: 0,
-            segment_bytes: 0,
-            time: None,
-            forgets_after: None,
-            lost: None,
-            locations: 0,
-            is_ended: false,
-        }
-    }
-}
-
-/// Gives back what the files tell, if all that they say can be relied on. `progress` is told now and
-/// then how many bytes have been read of how many.
+/// Gives back what the journal tells, if all that it says can be relied on. Says where it has come to,
+/// if there is one.
 ///
 /// # Errors
 /// Why it cannot. What was given back until then is part of it.
@@ -151,237 +121,154 @@ pub fn recover<D: Disk>(
     files: &[Found],
     recovery: &mut Recovery<'_>,
     now: Now,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Position, Doubt> {
-    let in_use = || files.iter().filter(|file| file.ending.is_empty());
-    let (snapshots, segments): (Vec<_>, Vec<_>) =
-        in_use().partition(|file| file.name.kind == Kind::Snapshot);
-    let snapshot = snapshots.last();
-    let from = snapshot.map_or(0, |file| file.name.sequence);
-    let segments = segments
-        .into_iter()
-        .filter(|file| file.name.sequence >= from);
-    let to_read: Vec<_> = snapshot.copied().into_iter().chain(segments).collect();
-    let bytes = to_read.iter().map(|file| file.bytes).sum();
-    let mut position = Position {
-        snapshot: from,
-        ..Position::at_birth()
+    progress: Progress<'_>,
+) -> Result<Option<Position>, String> {
+    let is_other = |file: &&Found| file.server.as_ref().is_some_and(|s| s != recovery.name);
+    if let Some(other) = files.iter().find(is_other) {
+        let file = disk.path(&name(other.sequence));
+        return Err(format!("{file} is another server's"));
+    }
+    let Some(newest) = files.last() else {
+        return Ok(None);
     };
-    let mut read = 0;
-    for file in &to_read {
-        let mut told = |at| progress(read + at, bytes);
-        replay(disk, file, recovery, &mut position, &mut told)?;
-        read += file.bytes;
+    let mut position = Position {
+        sequence: newest.sequence,
+        ..Position::default()
+    };
+    if let Err(error) = position.replay(disk, recovery, progress) {
+        let file = disk.path(&name(newest.sequence));
+        return Err(format!("{file}: {error}"));
     }
-    if snapshot.is_some()
-        && to_read
-            .get(1)
-            .is_none_or(|segment| segment.name.sequence != from)
-    {
-        let (kind, sequence) = (Kind::Segment, from);
-        return Err(format!("{} is missing", FileName { kind, sequence }));
-    }
-    let is_other =
-        |head: &(u64, ServerName)| Some(head.0) != position.id || head.1 != *recovery.name;
-    if let Some(file) = in_use().find(|file| file.head.as_ref().is_some_and(is_other)) {
-        return Err(format!("{} does not belong there", file.text()));
-    }
-    if position
-        .time
-        .is_some_and(|last| now.wall < last.minus(CLOCK_SLACK))
-    {
-        return Err("the clock is behind its last time".to_owned());
+    let is_behind = |last: Timestamp| now.wall < last.minus(CLOCK_SLACK);
+    if position.time.is_some_and(is_behind) {
+        return Err("the clock is behind the last time in it".to_owned());
     }
     // What had expired then and does not count as expired now, nobody would tell us or be told.
     if position.lost.is_some_and(|lost| recovery.oldest < lost) {
-        return Err("what had expired would be known again: the clock was set back, or records are kept for longer".to_owned());
+        let why = "the clock was set back, or records are to be kept for longer than before";
+        return Err(why.to_owned());
     }
-    Ok(position)
+    Ok(Some(position))
 }
 
-/// Takes in a file, which must be the next.
-fn replay<D: Disk>(
-    disk: &mut D,
-    file: &Found,
-    recovery: &mut Recovery<'_>,
-    position: &mut Position,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(), Doubt> {
-    let unreadable = |error| format!("{} cannot be read: {error}", file.text());
-    let mut reader = Reader::new(disk, &file.text()).map_err(unreadable)?;
-    loop {
-        let at = reader.at;
-        let is_next = match reader.next().map_err(unreadable)? {
-            Next::Batch(header, body) => take_in(file, &header, body, recovery, position).is_some(),
-            Next::End | Next::Torn => break,
-            Next::Damaged => false,
-        };
-        if !is_next && at <= PREAMBLE_BYTES as u64 {
-            return Err(format!(
-                "{} does not follow what was written before it",
-                file.text()
-            ));
-        } else if !is_next {
-            return Err(format!("{} is damaged at byte {at}", file.text()));
-        }
-        progress(reader.at);
-    }
-    match file.name.kind {
-        Kind::Snapshot => {
-            recovery.build_index();
-            position.snapshot_bytes = file.bytes;
-            let is_whole = position.is_ended && reader.at == file.bytes;
-            is_whole
-                .then_some(())
-                .ok_or_else(|| format!("{} is not whole", file.text()))
-        }
-        Kind::Segment => {
-            position.segments += 1;
-            position.segment_bytes += file.bytes;
-            Ok(())
+impl Position {
+    fn replay<D: Disk>(
+        &mut self,
+        disk: &mut D,
+        recovery: &mut Recovery<'_>,
+        progress: Progress<'_>,
+    ) -> io::Result<()> {
+        let mut reader = Reader::new(disk, &name(self.sequence))?;
+        let of = reader.bytes;
+        loop {
+            let is_next = match reader.next()? {
+                Next::Batch(header, body) => self.take_in(of, &header, body, recovery).is_some(),
+                Next::End if self.is_ended => return Ok(()),
+                Next::End | Next::Damaged => false,
+            };
+            if !is_next {
+                let why = format!("corrupt after byte {}", self.bytes);
+                return Err(io::Error::other(why));
+            }
+            self.bytes = reader.at;
+            progress(reader.at, of);
         }
     }
-}
 
-/// Takes in a batch of a file. `None` if it cannot be the next.
-fn take_in(
-    file: &Found,
-    header: &Header,
-    mut body: &[u8],
-    recovery: &mut Recovery<'_>,
-    position: &mut Position,
-) -> Option<()> {
-    let is_snapshot = file.name.kind == Kind::Snapshot;
-    let is_next = header.chain == position.chain
-        && match is_snapshot {
-            true => !position.is_ended,
-            false => header.first == recovery.end() + 1,
-        };
-    is_next.then_some(())?;
-    position.chain = header.crc;
-    let mut number = header.first;
-    let mut changes = Vec::new();
-    while !body.is_empty() {
-        let Entry {
-            kind,
-            numbers,
-            text,
-        } = Entry::take(&mut body)?;
-        match (kind, numbers) {
-            (CHANGE, _) if !is_snapshot => changes.push(text),
-            (LOCATION, [above, seconds, nanos, client_at, client_bytes]) if is_snapshot => {
-                number = number.checked_add(above)?;
-                let stored = Stored {
-                    number,
-                    effective: timestamp(unzigzag(seconds), nanos)?,
-                    client_at: client_at.try_into().ok()?,
-                    client_bytes: client_bytes.try_into().ok()?,
-                    line: text,
-                };
-                recovery.load(&stored).then_some(())?;
-                position.locations += 1;
+    /// Takes in a batch of a file of so many bytes. `None` if it cannot be the next.
+    fn take_in(
+        &mut self,
+        of: u64,
+        header: &Header,
+        mut body: &[u8],
+        recovery: &mut Recovery<'_>,
+    ) -> Option<()> {
+        let is_next = header.chain == self.chain && header.first == recovery.end() + 1;
+        is_next.then_some(())?;
+        let mut changes = Vec::new();
+        while !body.is_empty() {
+            let entry = Entry::take(&mut body)?;
+            match (entry.kind, entry.numbers, self.is_ended) {
+                (HEAD, [sequence, locations, ..], false) => {
+                    (sequence == self.sequence).then_some(())?;
+                    recovery.expect(locations.min(of / LOCATION_BYTES_MIN) as usize);
+                }
+                (LOCATION, [above, seconds, nanos, client_at, client_bytes], false) => {
+                    let stored = Stored {
+                        number: recovery.end().checked_add(above)?,
+                        effective: timestamp(seconds, nanos)?,
+                        client_at: client_at.try_into().ok()?,
+                        client_bytes: client_bytes.try_into().ok()?,
+                        line: entry.text,
+                    };
+                    recovery.load(&stored).then_some(())?;
+                    self.locations += 1;
+                }
+                (END, [end, locations, ..], false) => {
+                    (locations == self.locations && recovery.advance(end)).then_some(())?;
+                    recovery.build_index();
+                    self.snapshot_bytes = self.bytes; // but for this batch
+                    self.is_ended = true;
+                }
+                (CHANGE, _, true) => changes.push(entry.text),
+                (KNOWN, [incarnation, number, ..], _) => {
+                    let incarnation = Incarnation(incarnation);
+                    let mark = Mark {
+                        incarnation,
+                        number,
+                    };
+                    recovery.know(entry.text, (incarnation.0 > 0).then_some(mark));
+                }
+                (MARKED, [number, ..], _) => recovery.marked(entry.text, number),
+                (BEGAN, [incarnation, from, after, ..], _) => {
+                    recovery.began(Incarnation(incarnation), from);
+                    self.forgets_after = (after > 0).then(|| Duration::from_nanos(after));
+                }
+                _ => return None,
             }
-            (HEAD, [kind, id, sequence, ..]) => {
-                let is_own =
-                    text == recovery.name.as_bytes() && id == *position.id.get_or_insert(id);
-                let is_right = kind == file.name.kind as u64 && sequence == file.name.sequence;
-                (is_own && is_right).then_some(())?;
-            }
-            (KNOWN, [incarnation, number, ..]) => {
-                let incarnation = (incarnation > 0).then_some(Incarnation(incarnation));
-                let mark = |incarnation| Mark {
-                    incarnation,
-                    number,
-                };
-                recovery.know(text, incarnation.map(mark));
-            }
-            (MARKED, [number, ..]) => recovery.marked(text, number),
-            (BEGAN, [incarnation, end, seconds, nanos, _]) => {
-                (is_snapshot || end == recovery.end()).then_some(())?;
-                recovery.began(Incarnation(incarnation), end);
-                let after = Duration::new(
-                    seconds,
-                    nanos
-                        .try_into()
-                        .ok()
-                        .filter(|nanos| *nanos < 1_000_000_000)?,
-                );
-                position.forgets_after = (!after.is_zero()).then_some(after);
-            }
-            (EARLIER, [incarnation, end, ..]) if is_snapshot => {
-                recovery.earlier(Incarnation(incarnation), end)
-            }
-            (EXPECT, [locations, ..]) if is_snapshot => {
-                recovery.expect(locations.min(file.bytes / LOCATION_BYTES_MIN) as usize);
-            }
-            (END, [chain, end, locations, ..]) if is_snapshot => {
-                position.chain = chain.try_into().ok()?;
-                position.is_ended = true;
-                (locations == position.locations && recovery.advance(end)).then_some(())?;
-            }
-            _ => return None,
         }
+        (self.chain, self.time) = (header.crc, Some(header.time));
+        let lost = self.forgets_after.map(|after| header.time.minus(after));
+        self.lost = self.lost.max(lost);
+        recovery.replay(&changes).then_some(())
     }
-    position.time = Some(header.time);
-    let lost = position.forgets_after.map(|after| header.time.minus(after));
-    position.lost = position.lost.max(lost);
-    recovery.replay(&changes).then_some(())
 }
 
 /// Gives back every location that stands in a whole batch of a file, whatever is wrong with the rest.
 /// Gives the files that have something that was not read.
-pub fn salvage<D: Disk>(
-    disk: &mut D,
-    files: &[Found],
-    recovery: &mut Recovery<'_>,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Vec<String> {
+pub fn salvage<D: Disk>(disk: &mut D, files: &[Found], recovery: &mut Recovery<'_>) -> Vec<u64> {
     recovery.start_over();
-    let in_use = || files.iter().filter(|file| file.ending.is_empty());
-    let bytes = in_use().map(|file| file.bytes).sum();
-    let (mut read, mut unread) = (0, Vec::new());
-    for file in in_use() {
+    let mut unread = Vec::new();
+    for file in files {
         // Another server's locations may be another herd's.
-        let is_own = file
-            .head
-            .as_ref()
-            .is_none_or(|(_, server)| server == recovery.name);
-        let mut told = |at| progress(read + at, bytes);
-        let is_read = is_own && salvage_file(disk, file, recovery, &mut told).unwrap_or(false);
-        unread.extend((!is_read).then(|| file.text()));
-        read += file.bytes;
+        let is_own = file.server.as_ref().is_none_or(|s| s == recovery.name);
+        if !is_own || !file.salvage(disk, recovery).unwrap_or(false) {
+            unread.push(file.sequence);
+        }
     }
     unread
 }
 
-/// The same of a file. Says whether all of it was read.
-fn salvage_file<D: Disk>(
-    disk: &mut D,
-    file: &Found,
-    recovery: &mut Recovery<'_>,
-    progress: &mut dyn FnMut(u64),
-) -> io::Result<bool> {
-    let mut reader = Reader::new(disk, &file.text())?;
-    let (mut is_whole, mut is_torn) = (true, false);
-    loop {
-        match reader.next()? {
-            Next::Batch(_, mut body) => {
-                let mut lines = Vec::new();
-                while let Some(entry) = Entry::take(&mut body) {
-                    lines.extend(matches!(entry.kind, CHANGE | LOCATION).then_some(entry.text));
+impl Found {
+    /// The same of a file. Says whether all of it was read.
+    fn salvage<D: Disk>(&self, disk: &mut D, recovery: &mut Recovery<'_>) -> io::Result<bool> {
+        let mut reader = Reader::new(disk, &name(self.sequence))?;
+        let mut is_whole = true;
+        loop {
+            match reader.next()? {
+                Next::Batch(_, mut body) => {
+                    let mut lines = Vec::new();
+                    while let Some(Entry { kind, text, .. }) = Entry::take(&mut body) {
+                        lines.extend(matches!(kind, CHANGE | LOCATION).then_some(text));
+                    }
+                    recovery.salvage(&lines);
+                    is_whole &= body.is_empty();
                 }
-                recovery.salvage(&lines);
-                is_whole &= body.is_empty() && !is_torn;
-                progress(reader.at);
-            }
-            Next::End => return Ok(is_whole),
-            Next::Torn => {
-                is_torn = true;
-                reader.at += 1;
-            }
-            Next::Damaged => {
-                is_whole &= is_torn;
-                reader.at += 1; // there may be a batch anywhere behind it
+                Next::End => return Ok(is_whole),
+                Next::Damaged => {
+                    is_whole = false;
+                    reader.skip(1); // there may be a batch anywhere behind it
+                }
             }
         }
     }

@@ -1,19 +1,17 @@
 //! A snapshot being written: a follower of the feed, in slices between the turns.
 //!
-//! `Journal` is the caller. A snapshot is written to a file with another name, `*.new`, and gets its own
-//! once it is complete and on the disk. It ends in a turn in which the follower has come to the feed's
+//! `Journal` is the caller. A snapshot is the beginning of a new file, which has another name, `*.new`,
+//! until it is complete and on the disk. It ends in a turn in which the follower has come to the feed's
 //! end: so it tells exactly what was known then. A client that changed meanwhile is in it twice, and the
 //! later entry counts.
 
 use std::io;
 
-use super::disk::Disk;
-use super::format::{
-    BEGAN, Batch, CHAIN_AT_BIRTH, EARLIER, END, EXPECT, FileName, HEAD, KNOWN, Kind, LOCATION,
-    MARKED, preamble, zigzag,
-};
+use super::disk::{Disk, Step};
+use super::format::{BEGAN, Batch, END, HEAD, KNOWN, LOCATION, MARKED, name};
+use super::writer::Writer;
 use crate::node::Node;
-use crate::node::protocol::Mark;
+use crate::node::protocol::{Incarnation, Mark};
 use crate::node::table::ENTRIES_MAX;
 use crate::time::{Now, Timestamp};
 use crate::topology::ServerName;
@@ -24,53 +22,54 @@ pub const NEW: &str = ".new";
 /// A slice writes so many bytes, ...
 const SLICE_BYTES: u64 = 512 * 1024;
 
-/// ... or so many times as many as were told since the last slice if that is more: so it gets ahead.
+/// ... and so many times as many as were written of changes since the last slice: so it gets ahead.
 const SLICE_SHARE: u64 = 3;
 
 /// A snapshot being written.
 #[derive(Debug)]
 pub struct Snapshot<F> {
-    /// The name that it will have.
-    pub name: FileName,
-    /// Its length so far, and how many locations it has.
-    pub bytes: u64,
-    pub locations: u64,
+    /// The number of its file.
+    pub sequence: u64,
     /// When it was begun.
     pub begun: Now,
-    /// Made when something is written to it first.
-    file: Option<F>,
+    /// How many locations it has.
+    pub locations: u64,
+    /// Its file.
+    pub out: Writer<F>,
     batch: Batch,
-    chain: u32,
-    /// Everything up to this number is in it.
-    cursor: u64,
-    /// The number of the last location, and that from which those in the batch count.
+    /// The number of the last location; everything up to the other is in it.
     last: u64,
-    first: u64,
+    cursor: u64,
 }
 
 impl<F: Clone> Snapshot<F> {
-    /// One that has nothing yet.
-    pub fn new(server: &ServerName, id: u64, sequence: u64, node: &Node, now: Now) -> Snapshot<F> {
-        let kind = Kind::Snapshot;
-        let mut batch = Batch::default();
-        batch.add(HEAD, [kind as u64, id, sequence], server.as_bytes());
-        batch.add(EXPECT, [node.table().len() as u64], &[]);
-        Snapshot {
-            name: FileName { kind, sequence },
-            bytes: 0,
-            locations: 0,
+    /// Begins one.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn begin<D: Disk<File = F>>(
+        disk: &mut D,
+        server: &ServerName,
+        sequence: u64,
+        node: &Node,
+        now: Now,
+    ) -> io::Result<Snapshot<F>> {
+        let mut batch = Batch::new(0);
+        let expected = node.table().len() as u64;
+        batch.add(HEAD, [sequence, expected], server.as_bytes());
+        Ok(Snapshot {
+            sequence,
             begun: now,
-            file: None,
+            locations: 0,
+            out: Writer::create(disk, &format!("{}{NEW}", name(sequence)))?,
             batch,
-            chain: CHAIN_AT_BIRTH,
-            cursor: 0,
             last: 0,
-            first: 0,
-        }
+            cursor: 0,
+        })
     }
 
-    /// Writes a slice, where so many bytes were told since the last. Says whether it has come to the end
-    /// of the feed.
+    /// Writes a slice, where so many bytes of changes were written since the last. Says whether it has
+    /// come to the end of the feed.
     ///
     /// # Errors
     /// The disk's.
@@ -78,27 +77,27 @@ impl<F: Clone> Snapshot<F> {
         &mut self,
         disk: &mut D,
         node: &Node,
-        told_bytes: u64,
+        changes_bytes: u64,
         time: Timestamp,
     ) -> io::Result<bool> {
-        let until = self.bytes + SLICE_BYTES.max(SLICE_SHARE * told_bytes);
+        let until = self.out.bytes + SLICE_BYTES + SLICE_SHARE * changes_bytes;
         let mut entries = node.table().stored_after(self.cursor);
         for (number, stored) in entries.by_ref().take(ENTRIES_MAX) {
             self.cursor = number;
             let Some(stored) = stored else { continue };
             let numbers = [
                 number - self.last,
-                zigzag(stored.effective.seconds()),
+                stored.effective.seconds() as u64,
                 stored.effective.nanos().into(),
                 stored.client_at.into(),
                 stored.client_bytes.into(),
             ];
             self.batch.add(LOCATION, numbers, stored.line);
-            self.last = number;
-            self.locations += 1;
+            (self.last, self.locations) = (number, self.locations + 1);
             if self.batch.is_full() {
-                self.write(disk, time)?;
-                if self.bytes >= until {
+                self.out.append(disk, &mut self.batch, time)?;
+                self.batch.clear(self.last);
+                if self.out.bytes >= until {
                     break;
                 }
             }
@@ -106,8 +105,8 @@ impl<F: Clone> Snapshot<F> {
         Ok(entries.next().is_none())
     }
 
-    /// Writes what ends it: that it is all that was known when the journal had come to this place. Gives
-    /// the file.
+    /// Writes what ends it: that it is all that is known now. Gives what is to be done for a start to
+    /// find it, and not before it is whole.
     ///
     /// # Errors
     /// The disk's.
@@ -115,50 +114,37 @@ impl<F: Clone> Snapshot<F> {
         &mut self,
         disk: &mut D,
         node: &Node,
-        chain: u32,
         time: Timestamp,
-    ) -> io::Result<F> {
-        let end = node.table().end();
+    ) -> io::Result<Vec<Step<F>>> {
+        let batch = &mut self.batch;
         for (neighbour, known, marked) in node.neighbours_known() {
-            let neighbour = neighbour.as_bytes();
-            self.batch.add(KNOWN, known_numbers(known), neighbour);
-            self.batch.add(MARKED, [marked], neighbour);
+            batch.add(KNOWN, known_numbers(known), neighbour.as_bytes());
+            batch.add(MARKED, [marked], neighbour.as_bytes());
         }
-        for (incarnation, ended) in node.incarnations() {
-            match ended {
-                Some(end) => self.batch.add(EARLIER, [incarnation.0, end], &[]),
-                None => {
-                    let after = node.forgets_after().unwrap_or_default();
-                    let after = [after.as_secs(), after.subsec_nanos().into()];
-                    self.batch
-                        .add(BEGAN, [incarnation.0, end, after[0], after[1]], &[]);
-                }
-            }
+        for (incarnation, from) in node.incarnations() {
+            batch.add(BEGAN, began_numbers(incarnation, from, node), &[]);
         }
-        self.batch
-            .add(END, [chain.into(), end, self.locations], &[]);
-        self.write(disk, time)
-    }
-
-    fn write<D: Disk<File = F>>(&mut self, disk: &mut D, time: Timestamp) -> io::Result<F> {
-        let file = match &self.file {
-            Some(file) => file.clone(),
-            None => {
-                let file = disk.create(&format!("{}{NEW}", self.name))?;
-                disk.append(&file, &preamble())?;
-                self.file.insert(file).clone()
-            }
-        };
-        let (bytes, chain) = self.batch.seal(self.chain, self.first, time);
-        disk.append(&file, bytes)?;
-        self.bytes += bytes.len() as u64;
-        (self.chain, self.first) = (chain, self.last);
-        self.batch.clear();
-        Ok(file)
+        batch.add(END, [node.table().end(), self.locations], &[]);
+        self.out.append(disk, batch, time)?;
+        self.out.snapshot_bytes = self.out.bytes;
+        let name = name(self.sequence);
+        let rename = Step::Rename(format!("{name}{NEW}"), name);
+        Ok(vec![
+            Step::Sync(self.out.file.clone()),
+            rename,
+            Step::SyncNames,
+        ])
     }
 }
 
 /// What is known of a neighbour, as numbers.
 pub fn known_numbers(known: Option<Mark>) -> [u64; 2] {
     known.map_or([0, 0], |mark| [mark.incarnation.0, mark.number])
+}
+
+/// That an incarnation began when the feed had come to `from`, as numbers.
+pub fn began_numbers(incarnation: Incarnation, from: u64, node: &Node) -> [u64; 3] {
+    let after = node.forgets_after().unwrap_or_default();
+    let after = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+    [incarnation.0, from, after]
 }

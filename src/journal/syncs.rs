@@ -1,9 +1,9 @@
-//! What of the segments survives a power failure: what is to be synced when, and whose replies wait
-//! for it. Pure; `Journal` is the caller.
+//! What of the journal survives a power failure: when it is to be synced, and whose replies wait for
+//! it. Pure; `Journal` is the caller.
 
 use std::time::{Duration, Instant};
 
-use super::disk::{Step, Ticket};
+use super::disk::Ticket;
 use crate::time::Now;
 
 /// With [`Fsync::Second`], how often what was written is synced.
@@ -23,27 +23,27 @@ pub enum Fsync {
 
 /// Counts batches: those that were written, and those that are on the disk.
 #[derive(Debug)]
-pub struct Syncs<F> {
+pub struct Syncs {
     fsync: Fsync,
+    /// Batches written.
+    pub written: u64,
     synced: u64,
     /// The sync that is under way, and how many batches will be on the disk once it is done.
     under_way: Option<(Ticket, u64)>,
     begun_at: Instant,
-    /// What a sync has to do beside that of the present segment: of the one before, and of names.
-    pending: Vec<Step<F>>,
     /// Clients' replies wait until so many batches are synced.
     held_until: Option<u64>,
 }
 
-impl<F: Clone> Syncs<F> {
+impl Syncs {
     /// Nothing has been written.
-    pub fn new(fsync: Fsync, now: Now) -> Syncs<F> {
+    pub fn new(fsync: Fsync, now: Now) -> Syncs {
         Syncs {
             fsync,
+            written: 0,
             synced: 0,
             under_way: None,
             begun_at: now.mono,
-            pending: Vec::new(),
             held_until: None,
         }
     }
@@ -53,19 +53,10 @@ impl<F: Clone> Syncs<F> {
         self.fsync != Fsync::Never
     }
 
-    /// Notes that a segment was begun, after this one if there was one.
-    pub fn handle_segment(&mut self, before: Option<F>) {
-        if self.is_wished() {
-            self.pending.extend(before.map(Step::Sync));
-            self.pending.push(Step::SyncNames);
-        }
-    }
-
     /// Notes that the batches that were written may be lost, and what they tell will be written anew.
-    pub fn give_up(&mut self, written: u64) {
-        self.synced = written;
+    pub fn give_up(&mut self) {
+        self.synced = self.written;
         self.under_way = None;
-        self.pending.clear();
         self.held_until = None;
     }
 
@@ -73,12 +64,10 @@ impl<F: Clone> Syncs<F> {
     ///
     /// In a turn that began while they waited no client was read: what was written in it links have told,
     /// and no reply acknowledges it. None waits for it: otherwise a busy link would hold them for ever.
-    pub fn end_turn(&mut self, written: u64) {
-        self.held_until = match self.held_until {
-            Some(until) => Some(until),
-            None if self.fsync == Fsync::Always => Some(written),
-            None => None,
-        };
+    pub fn end_turn(&mut self) {
+        if self.fsync == Fsync::Always {
+            self.held_until.get_or_insert(self.written);
+        }
         self.held_until.take_if(|until| self.synced >= *until);
     }
 
@@ -88,26 +77,19 @@ impl<F: Clone> Syncs<F> {
     }
 
     /// When the next sync is to begin, if one is.
-    pub fn timeout(&self, written: u64) -> Option<Instant> {
+    pub fn timeout(&self) -> Option<Instant> {
         let due_at = match self.fsync {
             Fsync::Always => self.begun_at,
             Fsync::Second => self.begun_at + SYNC_EVERY,
             Fsync::Never => return None,
         };
-        let is_needed = self.synced < written && self.under_way.is_none();
+        let is_needed = self.synced < self.written && self.under_way.is_none();
         is_needed.then_some(due_at)
     }
 
-    /// What makes the present segment survive a power failure, and all before it.
-    pub fn job(&mut self, segment: &F) -> Vec<Step<F>> {
-        let mut job = std::mem::take(&mut self.pending);
-        job.push(Step::Sync(segment.clone()));
-        job
-    }
-
-    /// Notes that this has begun.
-    pub fn handle_begun(&mut self, ticket: Ticket, written: u64, now: Now) {
-        self.under_way = Some((ticket, written));
+    /// Notes that a sync of all that was written has begun.
+    pub fn handle_begun(&mut self, ticket: Ticket, now: Now) {
+        self.under_way = Some((ticket, self.written));
         self.begun_at = now.mono;
     }
 

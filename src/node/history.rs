@@ -12,43 +12,24 @@ use super::protocol::{Incarnation, Mark};
 /// The most incarnations remembered; a neighbour that was away for longer is sent everything.
 const INCARNATIONS_MAX: usize = 64;
 
-/// Incarnations of this feed, the oldest first.
+/// Incarnations of this feed, the oldest first, each with the number that the feed had come to when it
+/// began: the last of the one before.
 #[derive(Debug, Default)]
-pub struct History(VecDeque<Span>);
-
-/// The numbers that one incarnation gave.
-#[derive(Debug)]
-struct Span {
-    incarnation: Incarnation,
-    /// The last of them; `None` for the present incarnation.
-    end: Option<u64>,
-}
+pub struct History(VecDeque<(Incarnation, u64)>);
 
 impl History {
-    /// Notes that an incarnation begins when the feed has come to `end`, where the one before it ended.
-    pub fn begin(&mut self, incarnation: Incarnation, end: u64) {
-        if let Some(last) = self.0.back_mut() {
-            last.end.get_or_insert(end);
-        }
-        self.push(incarnation, None);
-    }
-
-    /// Notes an incarnation that has ended, later than those that are known.
-    pub fn add(&mut self, incarnation: Incarnation, end: u64) {
-        self.push(incarnation, Some(end));
-    }
-
-    fn push(&mut self, incarnation: Incarnation, end: Option<u64>) {
+    /// Notes that an incarnation begins when the feed has come to `from`.
+    pub fn begin(&mut self, incarnation: Incarnation, from: u64) {
         if self.0.len() == INCARNATIONS_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(Span { incarnation, end });
+        self.0.push_back((incarnation, from));
     }
 
-    /// The incarnations that are known, the oldest first, each with the last number it gave; `None`
-    /// for the present one.
-    pub fn incarnations(&self) -> impl Iterator<Item = (Incarnation, Option<u64>)> {
-        self.0.iter().map(|span| (span.incarnation, span.end))
+    /// The incarnations that are known, the oldest first, each with the number that the feed had come to
+    /// when it began. The last is the present one.
+    pub fn incarnations(&self) -> impl Iterator<Item = (Incarnation, u64)> + Clone {
+        self.0.iter().copied()
     }
 
     /// Forgets all: numbers given from here on may be others than were given then.
@@ -63,9 +44,13 @@ impl History {
         let Some(mark) = known.filter(|mark| mark.number <= marked) else {
             return 0;
         };
-        let of = |span: &&Span| span.incarnation == mark.incarnation;
-        match self.0.iter().find(of) {
-            Some(span) if mark.number <= span.end.unwrap_or(end) => mark.number,
+        let begun = self.incarnations();
+        let ends = begun.clone().skip(1).map(|(_, from)| from).chain([end]);
+        let mut of = begun
+            .zip(ends)
+            .filter(|((of, _), _)| *of == mark.incarnation);
+        match of.next() {
+            Some((_, last)) if mark.number <= last => mark.number,
             _ => 0,
         }
     }
@@ -103,8 +88,6 @@ mod tests {
         }
         history.forget();
         assert_eq!(history.resume(mark(2, 60), 100, 100), 0);
-        history.add(Incarnation(7), 9);
-        assert_eq!(history.resume(mark(7, 9), 100, 100), 9);
         for incarnation in 0..2 * INCARNATIONS_MAX as u64 {
             history.begin(Incarnation(incarnation), incarnation);
         }

@@ -164,6 +164,11 @@ impl Link {
         is_higher
     }
 
+    /// Forgets both: nothing that a journal says of either is certain.
+    pub fn forget_marks(&mut self) {
+        (self.known, self.marked) = (None, 0);
+    }
+
     /// The session, while the link is up.
     pub fn session(&self) -> Option<&Session> {
         match &self.state {

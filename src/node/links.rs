@@ -95,11 +95,9 @@ impl Links {
         links.find(|link| link.neighbour.as_bytes() == name)
     }
 
-    /// Has nothing of any neighbour's changefeed for certain.
-    pub fn forget_known(&mut self) {
-        self.links
-            .values_mut()
-            .for_each(|link| link.set_known(None));
+    /// Has nothing of any neighbour's changefeed for certain, nor they of ours.
+    pub fn forget_marks(&mut self) {
+        self.links.values_mut().for_each(Link::forget_marks);
     }
 
     /// The link that a connection belongs to: once its peer has presented itself, or because we

@@ -128,9 +128,9 @@ impl Node {
         }
     }
 
-    /// The incarnations of this feed, the oldest first, each with the last number it gave; `None` for
-    /// the present one.
-    pub fn incarnations(&self) -> impl Iterator<Item = (Incarnation, Option<u64>)> {
+    /// The incarnations of this feed, the oldest first, each with the number that the feed had come to
+    /// when it began. The last is the present one.
+    pub fn incarnations(&self) -> impl Iterator<Item = (Incarnation, u64)> {
         self.links.history.incarnations()
     }
 

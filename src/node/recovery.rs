@@ -32,7 +32,7 @@ impl Recovery<'_> {
         self.table.clear();
         self.table.expire_before(self.oldest);
         self.links.history.forget();
-        self.links.forget_known();
+        self.links.forget_marks();
     }
 
     /// Makes room for so many locations.
@@ -51,13 +51,8 @@ impl Recovery<'_> {
     }
 
     /// How many locations there are.
-    pub fn len(&self) -> usize {
+    pub fn locations(&self) -> usize {
         self.table.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
     }
 
     /// The number of the last change.
@@ -123,14 +118,9 @@ impl Recovery<'_> {
         }
     }
 
-    /// Notes an earlier incarnation of this feed that ended at `end`, later than those that are known.
-    pub fn earlier(&mut self, incarnation: Incarnation, end: u64) {
-        self.links.history.add(incarnation, end);
-    }
-
-    /// Notes that an incarnation began when the feed had come to `end`.
-    pub fn began(&mut self, incarnation: Incarnation, end: u64) {
-        self.links.history.begin(incarnation, end);
+    /// Notes that an incarnation began when the feed had come to `from`, after those that are known.
+    pub fn began(&mut self, incarnation: Incarnation, from: u64) {
+        self.links.history.begin(incarnation, from);
     }
 
     /// Begins the present incarnation: all has been taken in. Gives the number that the feed has come to.

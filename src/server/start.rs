@@ -164,7 +164,7 @@ pub fn open_journal(
             operator.say(&format!("reading the journal: {percent} % of {of} bytes"));
         }
     };
-    let opened = Files::new(folder, post)
+    let opened = Files::new(folder, options.allow_no_journal, post)
         .and_then(|files| Journal::open(files, journal_options, node, now, progress));
     let (journal, recovered) = opened.map_err(|error| {
         let hint = match error {

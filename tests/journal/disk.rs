@@ -259,6 +259,16 @@ impl Disk for Folder {
         Ok(inode)
     }
 
+    fn reopen(&mut self, name: &str, bytes: u64) -> io::Result<Inode> {
+        let state = &mut *self.0.borrow_mut();
+        state.whole_call()?;
+        let inode = *state.names.get(name).ok_or_else(error)?;
+        let file = state.files.get_mut(&inode).ok_or_else(error)?;
+        file.bytes.truncate(bytes as usize);
+        file.synced = file.synced.min(file.bytes.len());
+        Ok(inode)
+    }
+
     fn append(&mut self, file: &Inode, bytes: &[u8]) -> io::Result<()> {
         let state = &mut *self.0.borrow_mut();
         let part = state.call();
@@ -285,6 +295,7 @@ impl Disk for Folder {
 
     fn run(&mut self, job: Vec<Step<Inode>>) -> io::Result<()> {
         let state = &mut *self.0.borrow_mut();
+        state.whole_call()?;
         job.iter().try_for_each(|step| state.step(step))
     }
 }

@@ -6,17 +6,21 @@ use std::time::{Duration, Instant};
 
 use herd::connection_id::ConnectionId;
 use herd::journal::disk::OpenError;
-use herd::journal::{Fsync, Journal, Notice, Options, Recovered};
+use herd::journal::{Fsync, Journal, Options, Recovered};
 use herd::node::protocol::{Incarnation, Mark};
-use herd::node::{Action, Node, Seeds};
+use herd::node::{Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
 
 use crate::disk::Folder;
+use crate::effects::{Effect, Recorder};
 
 const TOPOLOGY: &[u8] = b"Blake h:1 h:2 Bryant\nBryant h:3 h:4\n";
 
 const CLIENT: ConnectionId = ConnectionId { serial: 1, slot: 0 };
+
+/// Room for all that there is to be said on a link.
+pub const ROOM: usize = 1 << 20;
 
 /// All that a start must know, and what it may claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,12 +29,23 @@ pub struct Known {
     pub lines: BTreeMap<u64, String>,
     /// The number that the feed has come to.
     pub end: u64,
-    /// The incarnations of the feed, each with the last number that it gave.
+    /// The incarnations of the feed, each with the number that it began after.
     pub incarnations: Vec<(Incarnation, u64)>,
     /// Up to where Bryant's feed is known.
-    pub known: (Option<Incarnation>, Option<Mark>),
+    pub known: Option<Mark>,
     /// The highest mark that Bryant was sent.
     pub marked: u64,
+}
+
+impl Known {
+    /// The same once another incarnation has begun.
+    pub fn begun(&self, incarnation: u64) -> Known {
+        let mut begun = self.clone();
+        begun
+            .incarnations
+            .push((Incarnation(incarnation), self.end));
+        begun
+    }
 }
 
 /// An incarnation of Blake.
@@ -42,7 +57,9 @@ pub struct Life {
     /// What it found.
     pub recovered: Recovered,
     /// What the operator was told.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<String>,
+    /// What it has said on connections, until somebody looks.
+    pub said: Vec<Effect>,
     /// What was known at the end of each turn, the last one last.
     pub acknowledged: Vec<Known>,
     /// What was known at the end of the turn in which the process has died: perhaps it was written.
@@ -51,8 +68,8 @@ pub struct Life {
     pub safe: Option<Known>,
     /// When it is.
     pub now: Now,
+    effects: Recorder,
     folder: Folder,
-    told: Known,
 }
 
 /// A node that knows nothing.
@@ -70,9 +87,14 @@ pub fn node(name: &str, incarnation: u64, now: Now) -> Node {
 /// The moment `seconds` after the beginning of all.
 pub fn at(seconds: i64) -> Now {
     Now {
-        mono: Instant::now() + Duration::from_secs(10_000 + seconds as u64),
+        mono: Instant::now() + Duration::from_secs((10_000 + seconds) as u64),
         wall: Timestamp::new(1_353_118_103 + seconds, 0),
     }
+}
+
+fn link_id(serial: u64) -> ConnectionId {
+    let serial = 10 + serial;
+    ConnectionId { serial, slot: 1 }
 }
 
 impl Life {
@@ -97,25 +119,21 @@ impl Life {
         let opened = Journal::open(folder.clone(), options, &mut node, now, |_, _| {});
         let (journal, recovered) = opened?;
         if folder.is_dead() {
-            return Err(OpenError::InUse); // nobody is there to be told
+            return Err(OpenError::Refused("it is dead".to_owned())); // nobody is there to be told
         }
-        let told = Known {
-            marked: recovered.marked.get(&b"Bryant"[..]).copied().unwrap_or(0),
-            ..Known::default()
-        };
         let mut life = Life {
             node,
             journal,
             recovered,
             notices: Vec::new(),
+            said: Vec::new(),
             acknowledged: Vec::new(),
             attempted: None,
             safe: None,
             now,
+            effects: Recorder::default(),
             folder: folder.clone(),
-            told,
         };
-        life.told = life.known();
         life.acknowledged.push(life.known());
         life.take_notices();
         Ok(life)
@@ -127,70 +145,57 @@ impl Life {
         life.expect("the folder can be used")
     }
 
+    /// Where its journal is.
+    pub fn folder(&self) -> Folder {
+        self.folder.clone()
+    }
+
     /// All that is known now.
     pub fn known(&self) -> Known {
-        let end = self.node.table().end();
         let changes = self.node.table().changes_after(0);
         let line = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
-        let mut known = (None, None);
-        for (_, heard, mark) in self.node.neighbours_known() {
-            known = (heard, mark);
-        }
+        let mut neighbours = self.node.neighbours_known();
+        let (_, known, marked) = neighbours.next().expect("Bryant is one");
         Known {
             lines: changes
                 .map(|change| (change.number, line(change.line)))
                 .collect(),
-            end,
-            incarnations: self
-                .node
-                .lives()
-                .map(|(life, ended)| (life, ended.unwrap_or(end)))
-                .collect(),
+            end: self.node.table().end(),
+            incarnations: self.node.incarnations().collect(),
             known,
-            marked: self.told.marked,
+            marked,
         }
     }
 
-    /// Tells the journal what has changed since it was told last: one change at most.
-    fn tell(&mut self) {
-        while self
-            .node
-            .poll_action()
-            .is_some_and(|action| !matches!(action, Action::Withdraw(_)))
-        {}
-        let end = self.told.end;
-        for change in self.node.table().changes_after(end) {
-            self.journal.change(change.number, change.line);
-            self.told.end = change.number;
-        }
-        assert_eq!(
-            self.told.end,
-            self.node.table().end(),
-            "several changes at a time"
-        );
-        let known = self.node.neighbours_known();
-        let known: Vec<_> = known
-            .map(|(name, heard, mark)| (name.clone(), heard, mark))
-            .collect();
-        for (name, heard, mark) in known {
-            if self.told.known != (heard, mark) {
-                self.journal.known(&name, heard, mark);
-                self.told.known = (heard, mark);
+    /// Has the node do something, and carries out what it wants done.
+    pub fn act(&mut self, act: impl FnOnce(&mut Node, Now, &mut Recorder)) {
+        act(&mut self.node, self.now, &mut self.effects);
+        for effect in self.effects.take() {
+            match effect {
+                Effect::Changed(number, line) => self.journal.change(number, &line),
+                Effect::Known(name, known) => self.journal.known(&name, known),
+                Effect::Marked(name, number) => self.journal.marked(&name, number),
+                effect => self.said.push(effect),
             }
         }
     }
 
     /// Sets the time.
-    pub fn pass(&mut self, seconds: i64) {
-        self.now = Now {
-            mono: self.now.mono + Duration::from_secs(seconds.unsigned_abs()),
-            wall: Timestamp::new(self.now.wall.seconds() + seconds, self.now.wall.nanos()),
-        };
-        self.journal.set_now(self.now);
+    pub fn set_now(&mut self, now: Now) {
+        self.now = now;
+        self.journal.set_now(now);
     }
 
-    /// A client reports, a number of seconds ago.
-    pub fn hear_client(&mut self, client: &str, ago: i64) {
+    /// Lets time pass.
+    pub fn pass(&mut self, seconds: i64) {
+        self.set_now(Now {
+            mono: self.now.mono + Duration::from_secs(seconds.unsigned_abs()),
+            wall: Timestamp::new(self.now.wall.seconds() + seconds, self.now.wall.nanos()),
+        });
+    }
+
+    /// A client says a line.
+    pub fn hear_client_line(&mut self, line: &str) {
         for turns in 0.. {
             if self.folder.is_dead() || !self.journal.holds_replies() {
                 break;
@@ -199,45 +204,42 @@ impl Life {
             self.finish_a_job();
             self.commit();
         }
-        let line = format!("IAMAT {client} +00+000 {}", self.now.wall.seconds() - ago);
-        let line = self.node.read_client_line(line.as_bytes());
-        self.node.handle_client_line(CLIENT, line, self.now);
-        self.tell();
+        self.act(|node, now, effects| {
+            let line = node.read_client_line(line.as_bytes());
+            node.handle_client_line(CLIENT, line, now, effects);
+        });
+    }
+
+    /// A client reports, a number of seconds ago.
+    pub fn hear_client(&mut self, client: &str, ago: i64) {
+        let time = self.now.wall.seconds() - ago;
+        self.hear_client_line(&format!("IAMAT {client} +00+000 {time}"));
     }
 
     /// Bryant presents itself on a new connection.
     pub fn link(&mut self, serial: u64, incarnation: u64) {
-        let id = ConnectionId {
-            serial: 10 + serial,
-            slot: 1,
-        };
-        self.node.handle_accepted(id, self.now);
-        self.hear_line(
-            serial,
-            &format!("HELLO herd/1 Bryant Blake {incarnation:016x} {serial} - 0"),
-        );
+        self.act(|node, now, _| node.handle_accepted(link_id(serial), now));
+        let hello = format!("HELLO herd/1 Bryant Blake {incarnation:016x} {serial} - 0");
+        self.hear_line(serial, &hello);
     }
 
     /// Bryant says a line on that connection.
     pub fn hear_line(&mut self, serial: u64, line: &str) {
-        let id = ConnectionId {
-            serial: 10 + serial,
-            slot: 1,
-        };
-        let line = self.node.read_link_line(line.as_bytes());
-        self.node.handle_link_line(id, line, self.now);
-        self.tell();
+        self.act(|node, now, effects| {
+            let line = node.read_link_line(line.as_bytes());
+            node.handle_link_line(link_id(serial), line, now, effects);
+        });
     }
 
-    /// Bryant is sent a mark.
-    pub fn mark(&mut self, number: u64) {
-        let names: Vec<_> = self
-            .node
-            .neighbours_known()
-            .map(|(name, ..)| name.clone())
-            .collect();
-        self.journal.marked(&names[0], number);
-        self.told.marked = self.told.marked.max(number);
+    /// Bryant is sent everything, and a mark.
+    pub fn mark(&mut self, serial: u64) {
+        self.act(|node, now, effects| {
+            let later = Now {
+                mono: now.mono + Duration::from_secs(2),
+                ..now
+            };
+            node.handle_room(link_id(serial), ROOM, later, effects);
+        });
     }
 
     /// Ends the turn.
@@ -270,14 +272,18 @@ impl Life {
         is_done
     }
 
+    /// Does a piece of what the journal has to do beside the turns. Says whether there was any.
+    pub fn work(&mut self) -> bool {
+        self.commit();
+        self.journal.work(&self.node);
+        self.finish_a_job() || self.journal.is_busy()
+    }
+
     /// Ends turns until there is nothing left to do.
     pub fn rest(&mut self) {
         for turn in 0.. {
             assert!(turn < 10_000, "the journal is never at rest");
-            self.commit();
-            self.journal.work(&self.node);
-            let is_done = self.finish_a_job();
-            if self.folder.is_dead() || !is_done && !self.journal.is_busy() {
+            if !self.work() || self.folder.is_dead() {
                 return;
             }
         }

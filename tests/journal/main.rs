@@ -1,12 +1,19 @@
 //! The journal over a simulated folder.
 
 mod disk;
+#[path = "../support/effects.rs"]
+mod effects;
+mod files;
 mod life;
+#[path = "../support/seeds.rs"]
+mod seeds;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use disk::{Fault, Folder, Part};
-use herd::journal::{Fsync, Notice, State};
+use herd::journal::{Fsync, State};
 use herd::node::protocol::{Incarnation, parse_at};
 use herd::random::SplitMix64;
 use life::{Known, Life, at};
@@ -17,7 +24,7 @@ fn assert_sure(life: &Life, want: &Known, incarnation: u64) {
     assert!(life.recovered.is_sure, "{:?}", life.notices);
     let mut found = life.known();
     let own = found.incarnations.pop().expect("the present one");
-    assert_eq!((own.0.0, own.1), (incarnation, want.end));
+    assert_eq!(own, (Incarnation(incarnation), want.end));
     assert_eq!(found, *want);
 }
 
@@ -35,7 +42,7 @@ fn what_was_committed_is_known_after_a_restart() {
             &format!("AT Bryant +0.000000000 moa{incarnation} +00+000 5"),
         );
         life.hear_line(incarnation, &format!("MARK {incarnation}"));
-        life.mark(life.node.table().end());
+        life.mark(incarnation);
         life.commit();
         if incarnation % 3 == 0 {
             life.snapshot();
@@ -50,16 +57,8 @@ fn what_was_committed_is_known_after_a_restart() {
         life.node.check_invariants();
     }
     let names: Vec<_> = folder.contents().into_keys().collect();
-    let want = [
-        "journal-000000000000000b",
-        "journal-000000000000000c",
-        "journal-000000000000000d",
-    ];
-    assert_eq!(names[..3], want, "what the last snapshot replaced is gone");
-    assert_eq!(
-        names.last().map(|name| &name[..]),
-        Some("snapshot-000000000000000b")
-    );
+    let want = ["journal-0000000000000004"];
+    assert_eq!(names, want, "what the last snapshot replaced is gone");
 }
 
 /// What a start found in doubt: true locations, and no claim.
@@ -70,12 +69,8 @@ fn assert_doubt(life: &Life, true_lines: &BTreeSet<String>, incarnation: u64) {
     let lines: BTreeSet<_> = found.lines.into_values().collect();
     assert!(lines.is_subset(true_lines), "{lines:?}");
     let own = (Incarnation(incarnation), found.end);
-    assert_eq!(
-        found.incarnations,
-        [own],
-        "it claims to have been there before"
-    );
-    assert_eq!(found.known, (None, None));
+    assert_eq!(found.incarnations, [own], "it has been there before");
+    assert_eq!(found.known, None);
     assert_eq!(found.marked, 0);
 }
 
@@ -93,7 +88,7 @@ fn small_journal(folder: &Folder) -> Vec<Known> {
         );
         life.hear_line(incarnation, &format!("MARK {incarnation}"));
         life.commit();
-        life.mark(life.node.table().end());
+        life.mark(incarnation);
         if incarnation == 2 {
             life.hear_client("emu", 2);
             life.snapshot();
@@ -106,10 +101,13 @@ fn small_journal(folder: &Folder) -> Vec<Known> {
     acknowledged
 }
 
+/// What a folder holds.
+type Contents = BTreeMap<String, Vec<u8>>;
+
 /// Begins an incarnation on a folder that somebody has changed, and checks what it claims. Says whether
 /// it was sure.
 #[track_caller]
-fn check(contents: &BTreeMap<String, Vec<u8>>, acknowledged: &[Known], what: &str) -> bool {
+fn check(contents: &Contents, acknowledged: &[Known], what: &str) -> bool {
     let folder = Folder::with(contents);
     let mut life = Life::begin(&folder, 99, at(99));
     life.node.check_invariants();
@@ -143,6 +141,7 @@ fn whatever_is_cut_off_a_start_is_right_or_in_doubt() {
     let folder = Folder::default();
     let acknowledged = small_journal(&folder);
     let contents = folder.contents();
+    assert_eq!(contents.len(), 1, "one file");
     for (name, bytes) in &contents {
         let (mut sure, mut doubt) = (0, 0);
         for len in 0..bytes.len() {
@@ -153,8 +152,7 @@ fn whatever_is_cut_off_a_start_is_right_or_in_doubt() {
                 false => doubt += 1,
             }
         }
-        let is_last = contents.keys().rfind(|name| name.starts_with("journal")) == Some(name);
-        assert_eq!((sure > 0, doubt > 0), (is_last, !is_last), "{name}");
+        assert!(sure > 200 && doubt > 200, "{sure}, {doubt}"); // behind its snapshot, and in it
     }
 }
 
@@ -172,6 +170,200 @@ fn whatever_bit_is_flipped_a_start_is_in_doubt() {
             let what = format!("{name}, bit {at}");
             assert!(!check(&contents, &acknowledged, &what), "{what}");
         }
+    }
+}
+
+/// A journal that is replaced by another file: what the folder holds at each step of the disk's, and the
+/// states that were acknowledged.
+fn replaced_journal(name: &str, client: &str, incarnation: u64) -> (Vec<Contents>, Vec<Known>) {
+    let folder = Folder::default();
+    let life = Life::of(name, &folder, incarnation, at(0), Fsync::Never, None);
+    let mut life = life.expect("the folder can be used");
+    let mut moments = vec![folder.contents()];
+    life.hear_client(client, 2);
+    life.commit();
+    life.journal.begin_anew();
+    while life.work() {
+        moments.push(folder.contents());
+        life.hear_client(client, 1 - moments.len() as i64); // both files get it, while there are two
+        life.commit();
+        moments.push(folder.contents());
+    }
+    moments.push(folder.contents());
+    (moments, life.acknowledged)
+}
+
+#[test]
+fn whatever_file_is_missing_swapped_older_or_foreign_a_start_is_right_or_in_doubt() {
+    let (moments, mut acknowledged) = replaced_journal("Blake", "kiwi", 1);
+    let (others, states) = replaced_journal("Blake", "emu", 2); // another journal of Blake's
+    let (strangers, _) = replaced_journal("Bryant", "moa", 3);
+    acknowledged.extend(states);
+    // Of each file that was ever in use: as it was at first, in the middle, and in the end.
+    let versions = |moments: &[Contents], name: &str| {
+        let versions: Vec<_> = moments.iter().filter_map(|files| files.get(name)).collect();
+        let middle = versions[versions.len() / 2];
+        [versions[0], middle, versions[versions.len() - 1]].map(Clone::clone)
+    };
+    let names = [1, 2, 3].map(|number| format!("journal-{number:016}"));
+    let mut pool: BTreeSet<Option<Vec<u8>>> = [None].into();
+    for name in &names[..2] {
+        pool.extend(versions(&moments, name).map(Some));
+    }
+    pool.extend(versions(&others, &names[1]).map(Some));
+    let strange = &versions(&strangers, &names[0])[2];
+    pool.insert(Some(strange.clone()));
+    let pool: Vec<_> = pool.into_iter().collect();
+    assert!(pool.len() > 8, "{}", pool.len());
+    let (mut sure, mut doubt, mut refused) = (0, 0, 0);
+    for choice in 0..pool.len().pow(names.len() as u32) {
+        let mut rest = choice;
+        let mut contents = Contents::new();
+        for name in &names {
+            contents.extend(
+                pool[rest % pool.len()]
+                    .clone()
+                    .map(|file| (name.clone(), file)),
+            );
+            rest /= pool.len();
+        }
+        let mut owners = contents.values().map(|file| file == strange);
+        if owners.clone().next().is_some() && owners.all(|is_strange| is_strange) {
+            let now = at(99);
+            let opened = Life::of(
+                "Blake",
+                &Folder::with(&contents),
+                99,
+                now,
+                Fsync::Never,
+                None,
+            );
+            let error = opened.err().expect("it is another server's").to_string();
+            assert_eq!(error, "it is the journal of Bryant");
+            refused += 1;
+            continue;
+        }
+        match check(&contents, &acknowledged, &format!("choice {choice}")) {
+            true => sure += 1,
+            false => doubt += 1,
+        }
+    }
+    assert!(
+        sure > 50 && doubt > 50 && refused > 0,
+        "{sure}, {doubt}, {refused}"
+    );
+}
+
+#[test]
+fn a_start_refuses_a_later_version_and_leaves_everything_as_it_is() {
+    let folder = Folder::default();
+    Life::begin(&folder, 1, at(0));
+    folder.kill();
+    let mut contents = folder.contents();
+    let newer = contents.first_entry().expect("there is one").into_mut();
+    newer[8] += 1; // its version; then the checksum of that
+    let crc = crc32c::crc32c(&newer[..12]);
+    newer[12..16].copy_from_slice(&crc.to_le_bytes());
+    contents.insert("journal-0000000000000000".to_owned(), b"damaged".to_vec());
+    let folder = Folder::with(&contents);
+    let opened = Life::of("Blake", &folder, 2, at(1), Fsync::Never, None);
+    let error = opened.err().expect("it is later").to_string();
+    assert!(
+        error.contains("a later version of herd has written"),
+        "{error}"
+    );
+    while folder.finish_a_job().is_some() {}
+    assert_eq!(folder.contents(), contents);
+}
+
+#[test]
+fn what_could_not_be_read_is_kept_until_it_happens_again() {
+    let damage = |folder: &Folder| {
+        let mut contents = folder.contents();
+        let newest = contents.iter_mut().rfind(|(name, _)| !name.contains('.'));
+        let (name, bytes) = newest.expect("there is one");
+        bytes[20] ^= 1;
+        (name.clone(), bytes.clone(), Folder::with(&contents))
+    };
+    let mut folder = Folder::default();
+    Life::begin(&folder, 1, at(0));
+    for incarnation in 2..4 {
+        folder.kill();
+        let (name, bytes, damaged) = damage(&folder);
+        folder = damaged;
+        for again in 0..2 {
+            let mut life = Life::begin(&folder, 10 * incarnation + again, at(again as i64));
+            assert_eq!(life.recovered.is_sure, again == 1, "{:?}", life.notices);
+            life.snapshot();
+            folder.kill();
+        }
+        let kept = format!("{name}.quarantined");
+        let contents = folder.contents();
+        assert_eq!(contents.len(), 2, "{:?}", contents.keys());
+        assert_eq!(contents[&kept], bytes);
+    }
+}
+
+/// A start after some time with that `--forget-after`, on a journal that was written with that other.
+fn start_after(before: Option<u64>, seconds: i64, after: Option<u64>) -> Life {
+    let of = |incarnation, now, span: Option<u64>| {
+        let folder = Folder::default();
+        (folder, incarnation, now, span.map(Duration::from_secs))
+    };
+    let (folder, incarnation, now, span) = of(1, at(0), before);
+    let mut life = Life::of("Blake", &folder, incarnation, now, Fsync::Never, span);
+    let life = life.as_mut().ok().expect("the folder can be used");
+    life.hear_client("kiwi", 15);
+    life.hear_client("emu", 5);
+    life.commit();
+    folder.kill();
+    let (_, incarnation, now, span) = of(2, at(seconds), after);
+    let life = Life::of("Blake", &folder, incarnation, now, Fsync::Never, span);
+    life.ok().expect("the folder can be used")
+}
+
+#[test]
+fn what_has_expired_stays_expired_or_there_is_doubt() {
+    for (before, seconds, after, is_sure, clients) in [
+        (None, 1, None, true, &["kiwi", "emu"][..]),
+        (None, -1, None, true, &["kiwi", "emu"]),
+        (None, -2, None, false, &["kiwi", "emu"]), // the clock is behind
+        (None, 1, Some(20), true, &["kiwi", "emu"]),
+        (None, 6, Some(20), true, &["emu"]),
+        (Some(20), 1, Some(20), true, &["kiwi", "emu"]),
+        (Some(20), 6, Some(20), true, &["emu"]),
+        (Some(20), 16, Some(20), true, &[]),
+        (Some(20), -1, Some(20), false, &["kiwi", "emu"]), // what had expired may be known again
+        (Some(20), 1, Some(10), true, &["emu"]),
+        (Some(20), 1, Some(22), false, &["kiwi", "emu"]),
+        (Some(20), 3, Some(22), true, &["kiwi", "emu"]),
+        (Some(20), 1, None, false, &["kiwi", "emu"]),
+        (Some(10), 1, None, false, &["emu"]), // the other was not taken in
+    ] {
+        let mut life = start_after(before, seconds, after);
+        let what = format!("{before:?}, {seconds} s, {after:?}: {:?}", life.notices);
+        assert_eq!(life.recovered.is_sure, is_sure, "{what}");
+        let mut found = life.known();
+        let known: Vec<_> = found.lines.values().collect();
+        let names = known
+            .iter()
+            .map(|line| line.split(' ').nth(3).expect("a client"));
+        assert_eq!(names.collect::<Vec<_>>(), clients, "{what}");
+        if is_sure {
+            assert_eq!(found.end, 2, "{what}: numbers are used up");
+        }
+        life.hear_client("rhea", 0);
+        life.commit();
+        found = life.known();
+        let again = Life::of(
+            "Blake",
+            &life.folder(),
+            3,
+            life.now,
+            Fsync::Never,
+            after.map(Duration::from_secs),
+        );
+        assert_sure(&again.ok().expect("the folder can be used"), &found, 3);
     }
 }
 
@@ -217,10 +409,7 @@ fn a_process_may_die_at_any_call() {
             for incarnation in 1..=2 {
                 let before = last.last().expect("there is one").clone();
                 // Whether the incarnation is known to have begun depends on the call.
-                let mut begun = before.clone();
-                begun
-                    .incarnations
-                    .push((Incarnation(incarnation), before.end));
+                let begun = before.begun(incarnation);
                 last = match live(&folder, incarnation, fsync) {
                     None => vec![begun, before],
                     Some(mut life) => {
@@ -306,10 +495,14 @@ fn a_power_failure_costs_what_was_not_synced() {
         let mut acknowledged = Vec::new();
         let mut safe = Known::default();
         for incarnation in 1..=2 {
-            if let Some(mut life) = live(&folder, incarnation, fsync) {
-                safe = life.safe.take().unwrap_or(safe);
-                acknowledged.append(&mut life.acknowledged);
-                acknowledged.extend(life.attempted);
+            let before = acknowledged.last().cloned().unwrap_or_default();
+            match live(&folder, incarnation, fsync) {
+                Some(mut life) => {
+                    safe = life.safe.take().unwrap_or(safe);
+                    acknowledged.append(&mut life.acknowledged);
+                    acknowledged.extend(life.attempted);
+                }
+                None => acknowledged.push(before.begun(incarnation)),
             }
             folder.kill_but_for_faults();
         }
@@ -362,7 +555,8 @@ fn a_full_disk_stops_nobody_and_all_is_written_once_there_is_room() {
             life.rest();
         }
         assert_eq!(life.journal.state(), State::Ok, "{room}");
-        let is_told = matches!(life.notices.last(), Some(Notice::Restored(_)));
+        let last = life.notices.last();
+        let is_told = last.is_some_and(|last| last.contains("is written again"));
         assert_eq!(is_told, !was_ok, "{room}: {:?}", life.notices);
         let want = life.known();
         folder.kill();
