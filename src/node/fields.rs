@@ -67,7 +67,6 @@ fn first_below(word: [u8; 8]) -> Option<usize> {
     (below != 0).then(|| below.trailing_zeros() as usize / 8)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::command::{BOUND_MAX, IAmAt, LINE_BYTES_MAX};
+use super::command::{IAmAt, LINE_BYTES_MAX};
 use super::fields::find_space;
 use super::location::{Location, Position, plain_decimal};
 use crate::time::{Difference, SECONDS_DIGITS_MAX, Timestamp, digits, write_decimal};
@@ -30,7 +30,7 @@ pub struct TweetQuery {
     pub longitude: String,
     /// Kilometres.
     pub radius_km: String,
-    /// Results at most, up to [`BOUND_MAX`].
+    /// Results at most, up to [`BOUND_MAX`](super::command::BOUND_MAX).
     pub bound: u8,
 }
 
@@ -56,12 +56,10 @@ pub fn at_prefix(server: &ServerName) -> Vec<u8> {
 pub fn write_at(line: &mut Vec<u8>, prefix: &[u8], difference: Difference, report: &IAmAt<'_>) {
     line.extend_from_slice(prefix);
     difference.write(line);
-    line.push(b' ');
     if !report.joined.is_empty() {
         return line.extend_from_slice(report.joined);
     }
-    line.extend_from_slice(report.client);
-    for field in [report.position.text(), report.time_text] {
+    for field in [report.client, report.position.text(), report.time_text] {
         line.push(b' ');
         line.extend_from_slice(field);
     }
