@@ -54,9 +54,6 @@ use crate::topology::{Member, ServerName, Topology};
 pub use self::link::{DIAL_TIMEOUT, HELLO_TIMEOUT, RETRY_MAX};
 pub use self::session::{HEARTBEAT, LINE_MAX, MARK_EVERY_CHANGES, SILENCE_MAX};
 
-/// Where lines are composed no more bytes than this are kept between two of them.
-const LINE_KEPT_MAX: usize = 4096;
-
 /// What a node needs from outside: a node has no dice.
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds {
@@ -80,15 +77,17 @@ pub struct Node {
     questions: Questions,
     /// Counts the replies that had to come later.
     replies: u64,
-    /// How every `AT` line of ours begins.
-    at_prefix: Vec<u8>,
-    /// Where an `AT` line is composed. Kept, so that a reply allocates nothing.
+    /// Where `AT` lines are composed, one after the other: how all of ours begin, which stays, then the
+    /// rest of the latest.
     line: Vec<u8>,
+    /// How many bytes all begin with.
+    prefix_bytes: usize,
 }
 
 impl Node {
     /// The server `member` of `topology`, its table still empty.
     pub fn new(member: &Member, topology: &Topology, seeds: Seeds, now: Now) -> Node {
+        let line = protocol::at_prefix(&member.name);
         Node {
             name: member.name.clone(),
             incarnation: seeds.incarnation,
@@ -97,8 +96,8 @@ impl Node {
             links: Links::new(member, topology, seeds.incarnation, seeds.jitter, now),
             questions: Questions::default(),
             replies: 0,
-            at_prefix: protocol::at_prefix(&member.name),
-            line: Vec::new(),
+            prefix_bytes: line.len(),
+            line,
         }
     }
 
@@ -252,10 +251,13 @@ impl Node {
         effects: &mut impl Effects,
     ) {
         let difference = now.wall.since(report.time);
-        self.line.clear();
-        protocol::write_at(&mut self.line, &self.at_prefix, difference, report);
+        self.line.truncate(self.prefix_bytes);
+        protocol::write_at(&mut self.line, difference, report);
+        let end = self.line.len();
+        self.line.push(b'\n');
+        let line = &self.line[..end];
         let location = Location {
-            line: &self.line,
+            line,
             server: self.name.as_bytes(),
             difference,
             client: report.client,
@@ -264,7 +266,7 @@ impl Node {
             time_text: report.time_text,
         };
         if let Some(number) = self.table.accept(key, &location, Source::Own) {
-            effects.changed(number, &self.line);
+            effects.changed(number, line);
         }
         effects.reply(client, &self.line);
     }
@@ -278,13 +280,7 @@ impl Node {
         effects: &mut impl Effects,
     ) {
         effects.tell(News::Invalid { client, reason });
-        self.line.clear();
-        self.line.extend_from_slice(b"? ");
-        self.line.extend_from_slice(line);
-        effects.reply(client, &self.line);
-        if self.line.capacity() > LINE_KEPT_MAX {
-            self.line = Vec::new();
-        }
+        effects.reply(client, &[b"? ", line, b"\n"].concat());
     }
 
     fn ask(&mut self, asker: Asker, query: TweetQuery, now: Now, effects: &mut impl Effects) {

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
 use herd::node::Node;
-use herd::node::effects::LinkId;
 use herd::node::command::{Command, IAmAt, LINE_BYTES_MAX};
+use herd::node::effects::LinkId;
 use herd::node::protocol::{
     Hello, LINK_LINE_BYTES_MAX, LinkLine, at_prefix, parse_number, write_at, write_mark,
 };
@@ -53,7 +53,8 @@ fn check_parsing(line: &[u8]) {
                 time_text: time,
                 joined: &[],
             };
-            write_at(&mut written, &at_prefix(&server), difference, &report);
+            written = at_prefix(&server);
+            write_at(&mut written, difference, &report);
             // One report has one text.
             assert_eq!(
                 written.escape_ascii().to_string(),
