@@ -46,7 +46,7 @@ use self::prefetched::{ClientLine, NeighbourLine};
 use self::protocol::{Incarnation, Mark, TweetQuery, error_json};
 use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
 use self::recovery::Recovery;
-use self::table::{HashKeys, Key, Source, Table};
+use self::table::{HashKeys, Key, PREFETCH_FROM, Source, Table};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::time::{Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
@@ -183,14 +183,35 @@ impl Node {
         due.into_iter().flatten().min()
     }
 
-    /// Reads a client's line, to be handled next or after others.
+    /// A client's line, to be handled next or after others.
     pub fn read_client_line<'a>(&self, text: &'a [u8]) -> ClientLine<'a> {
-        ClientLine::read(text, &self.table)
+        let key = self.client_line_key(text);
+        ClientLine { text, key }
+    }
+
+    /// Where the table has the client that a client's line speaks of, if it does.
+    pub fn client_line_key(&self, text: &[u8]) -> Option<Key> {
+        prefetched::client_line_client(text).map(|client| self.table.key(client))
     }
 
     /// Reads a line between servers, to be handled next or after others.
     pub fn read_link_line<'a>(&self, text: &'a [u8]) -> NeighbourLine<'a> {
-        NeighbourLine::read(text, &self.table)
+        NeighbourLine::read(text, self.link_line_key(text), &self.table)
+    }
+
+    /// The same where it is known, or was not looked for, where the table has the client.
+    pub fn read_link_line_at<'a>(&self, text: &'a [u8], key: Option<Key>) -> NeighbourLine<'a> {
+        NeighbourLine::read(text, key, &self.table)
+    }
+
+    /// Where the table has the client that a line between servers speaks of, if it does.
+    pub fn link_line_key(&self, text: &[u8]) -> Option<Key> {
+        prefetched::link_line_client(text).map(|client| self.table.key(client))
+    }
+
+    /// Whether the table is so large that [`Node::prefetch`] is worth its while.
+    pub fn gains_by_prefetch(&self) -> bool {
+        self.table.len() >= PREFETCH_FROM
     }
 
     /// Brings near what handling some lines will need; only how long that takes depends on it.
@@ -210,11 +231,12 @@ impl Node {
         effects: &mut impl Effects,
     ) {
         self.expire(now);
-        match line.command {
-            Some((Command::IAmAt(report), key)) => {
-                self.handle_report(client, &report, key, now, effects);
+        match Command::parse(line.text) {
+            Some(Command::IAmAt(report)) => {
+                self.handle_report(client, &report, line.key, now, effects);
             }
-            Some((Command::WhatsAt(question), key)) => {
+            Some(Command::WhatsAt(question)) => {
+                let key = line.key.unwrap_or_else(|| self.table.key(question.client));
                 match self.table.location_at(key, question.client) {
                     Some(location) => {
                         let WhatsAt {
@@ -242,14 +264,16 @@ impl Node {
         }
     }
 
+    #[inline]
     fn handle_report(
         &mut self,
         client: ConnectionId,
         report: &IAmAt<'_>,
-        key: Key,
+        key: Option<Key>,
         now: Now,
         effects: &mut impl Effects,
     ) {
+        let key = key.unwrap_or_else(|| self.table.key(report.client));
         let difference = now.wall.since(report.time);
         self.line.truncate(self.prefix_bytes);
         protocol::write_at(&mut self.line, difference, report);
