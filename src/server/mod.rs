@@ -19,7 +19,8 @@
 //! | `driver` | what happens becomes an input of the node |
 //! | `shell` | the node's effects, carried out |
 //! | `mail` | what other threads tell the loop |
-//! | `neighbours`, `operator` | where neighbours are; what the operator is told |
+//! | `neighbours`, `resolver` | where neighbours are; host names, looked up |
+//! | `operator` | what the operator is told |
 //! | `options`, `roles` | what the operator says; what connections are for |
 
 mod driver;
@@ -28,6 +29,7 @@ mod neighbours;
 mod operator;
 mod options;
 mod read_batch;
+mod resolver;
 mod roles;
 mod serving;
 mod shell;
@@ -106,7 +108,9 @@ impl Server {
         let post = move |answer| mailbox.post(Mail::Answer(answer));
         let pool = Pool::new(&options.twitter, post).map_err(|e| fail("gets no threads", e))?;
         serving.store(true, Ordering::Release);
-        let neighbours = Neighbours::new(topology.neighbours(member));
+        let mailbox = reactor.mailbox();
+        let post = move |link, found| mailbox.post(Mail::Resolved(link, found));
+        let neighbours = Neighbours::new(topology.neighbours(member), now.mono, post);
         operator.say(&listens);
         let shell = Shell {
             reactor,
