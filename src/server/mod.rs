@@ -51,7 +51,8 @@ pub use self::start::StartError;
 use crate::journal::State;
 use crate::log::{self, Log};
 use crate::net::Reactor;
-use crate::node::Node;
+use crate::node::{Node, Seeds};
+use crate::random;
 use crate::time::{Now, span_text};
 use crate::topology::{Member, Topology};
 use crate::twitter::Pool;
@@ -88,7 +89,7 @@ impl Server {
         if let Some(limit) = options.idle_timeout {
             reactor.close_idle(Role::Client, limit);
         }
-        let mut node = Node::new(member, topology, start::seeds(), now);
+        let mut node = Node::new(member, topology, Seeds::new(random::unforeseen), now);
         if let Some(after) = options.forget_after {
             node.forget_after(after, now);
             operator.say(&format!("forgets after {}", span_text(after)));
