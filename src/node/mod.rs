@@ -65,6 +65,17 @@ pub struct Seeds {
     pub jitter: u64,
 }
 
+impl Seeds {
+    /// Seeds of numbers that nobody can foresee.
+    pub fn new(mut random: impl FnMut() -> u64) -> Seeds {
+        Seeds {
+            incarnation: Incarnation(random()),
+            hash_keys: (random(), random()),
+            jitter: random(),
+        }
+    }
+}
+
 /// One server of the herd.
 #[derive(Debug)]
 pub struct Node {

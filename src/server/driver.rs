@@ -337,14 +337,10 @@ impl Driver {
             Mail::Signal(_) => self.leave(),
             Mail::Done(ticket, outcome) => shell.journal.handle_done(ticket, outcome),
             Mail::LogFailed(why) => shell.log.handle_failure(why),
-            Mail::Resolved(link, resolved) => {
-                let neighbour = shell.neighbours.at(link);
-                match resolved {
-                    Ok(found) => neighbour.handle_resolved(found),
-                    Err(error) => {
-                        neighbour.handle_unresolved();
-                        shell.say_unreachable(link, &error.to_string());
-                    }
+            Mail::Resolved(link, found) => {
+                let now = shell.now.mono;
+                if let Err(error) = shell.neighbours.handle_lookup(link, found, now) {
+                    shell.say_unreachable(link, &error.to_string());
                 }
             }
         }
@@ -425,14 +421,11 @@ impl Driver {
 
     fn dial(&mut self, link: LinkId) {
         let shell = &mut self.shell;
-        let mailbox = shell.reactor.mailbox();
-        let post = move |found| mailbox.post(Mail::Resolved(link, found));
-        let neighbour = shell.neighbours.at(link);
-        let Some(address) = neighbour.next_address(post) else {
-            return self.node.handle_dial_failed(link, shell.now); // it is being looked up
+        let Some(address) = shell.neighbours.next_address(link, shell.now.mono) else {
+            return self.node.handle_dial_failed(link, shell.now); // no lookup has found one yet
         };
         match shell.reactor.connect(address, Role::Dialled) {
-            Ok(id) => neighbour.dial = Some(id),
+            Ok(id) => shell.neighbours.at(link).dial = Some(id),
             Err(error) => self.dial_failed(link, &error.to_string()),
         }
     }
