@@ -9,7 +9,7 @@ use herd::node::questions::QuestionId;
 
 use crate::clients::Said;
 
-/// Something that happens to one life of one server, or to a wire.
+/// Something that happens to one incarnation of one server, or to a wire.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The first parcel of a direction of a wire arrives.
@@ -26,17 +26,19 @@ pub enum Event {
     Tweets(Moment, QuestionId, Vec<u8>),
     /// A client says or does something.
     Client(Moment, ConnectionId, Said),
-    /// A client that was answered has more to be read.
+    /// A client that had to wait has more to be read.
     Resume(Moment, ConnectionId),
+    /// The disk's thread goes on.
+    Disk(Moment),
 }
 
-/// To which life of which server something happens: in another one it does not.
+/// To which incarnation of which server something happens: in another one it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// Which server.
     pub host: usize,
-    /// Which of its lives.
-    pub life: u64,
+    /// Which of its incarnations.
+    pub incarnation: u64,
 }
 
 /// All that will happen, the earliest first; at the same time what was planned first.

@@ -9,6 +9,7 @@ use herd::node::questions::ASKERS_PER_CLIENT_MAX;
 
 use crate::clients::Client;
 use crate::costs::Hello;
+use crate::disk::Crash;
 use crate::herd::Herd;
 use crate::network::{FAR, NEAR, Way};
 use crate::oracle::{self, NEVER};
@@ -165,26 +166,27 @@ impl Herd {
     pub fn check_claim(&self, index: usize, link: LinkId, hello: &Hello) {
         let host = &self.hosts[index];
         let neighbour = host.neighbour(link);
-        if host.whole {
-            let want = host.claim(neighbour);
-            let of = format!("host {neighbour}'s feed");
-            assert_eq!(hello.claim, want, "host {index} claims of {of}");
-        }
         let other = &self.hosts[neighbour];
+        let want = host.disk.states.claim(other.name.as_bytes());
+        let of = format!("host {neighbour}'s feed");
+        assert_eq!(hello.claim, want, "host {index} claims of {of}");
         let oldest = self.oldest(index).max(self.oldest(neighbour));
-        let (Some((life, number)), Some(node)) = (&hello.claim, &other.node) else {
+        let (Some((incarnation, number)), Some(node)) = (&hello.claim, &other.node) else {
             return;
         };
-        if !other.costs.counts_on_from(life) {
-            return; // its numbers mean something else now
+        if other
+            .disk
+            .states
+            .end_of(*incarnation)
+            .is_none_or(|end| *number > end)
+        {
+            return; // the numbers mean something else now: everything is sent
         }
         for change in node.table().changes_after(0) {
             let shown = change.line.escape_ascii();
             assert!(
-                change.number > *number
-                    || host.heard.has_heard(change.line, oldest)
-                    || other.may_be_untold(change.line),
-                "host {index} claims up to {number} of host {neighbour}'s feed, and lacks {shown}"
+                change.number > *number || host.heard.has_heard(change.line, oldest),
+                "host {index} claims up to {number} of {of}, and lacks {shown}"
             );
         }
     }
@@ -241,7 +243,7 @@ impl Herd {
         for change in node.table().changes_after(0) {
             let shown = change.line.escape_ascii();
             assert!(
-                heard.has_heard(change.line, oldest) || self.hosts[host].may_be_untold(change.line),
+                heard.has_heard(change.line, oldest),
                 "host {host} has nothing to say, but host {other} has not heard {shown}"
             );
         }
@@ -256,11 +258,11 @@ impl Herd {
         node.is_none_or(|node| node.backlogs().any(|behind| Some(&behind) == id))
     }
 
-    /// A session gives way only to a hello that was said after its own, if one life said both.
+    /// A session gives way only to a hello that was said after its own, if one incarnation said both.
     pub fn check_is_later(&self, index: usize, link: LinkId, hello: &Hello) {
         let host = &self.hosts[index];
         let old = host.up.get(&link).and_then(|id| host.costs.speaker(*id));
-        if let Some(old) = old.filter(|old| old.life == hello.life) {
+        if let Some(old) = old.filter(|old| old.incarnation == hello.incarnation) {
             let (serial, before) = (hello.serial, old.serial);
             assert!(
                 serial > before,
@@ -302,7 +304,7 @@ impl Herd {
         }
     }
 
-    /// Takes a host that has lost nobody knows what at its word, if that is genuine.
+    /// Takes a host that was in doubt at its word, if that is genuine.
     pub fn take_at_its_word(&mut self, index: usize) {
         let host = &mut self.hosts[index];
         let node = host.node.as_ref().expect("it is up");
@@ -313,14 +315,17 @@ impl Herd {
                 self.made.contains_key(change.line),
                 "no server has ever made {shown}"
             );
-            host.heard.hear(change.line, host.disk.committed(), NEVER);
+            let heard = host.heard.hear(change.line, Some(change.number), NEVER);
+            heard.expect("there is one of each client");
         }
     }
 
-    /// What a host holds is at least as recent as what its disk is known to have left.
-    pub fn check_holds_what_is_left(&self, index: usize) {
-        let host = &self.hosts[index];
+    /// What a host in doubt holds is at least as recent as what its feed had up to a number.
+    pub fn check_holds_what_is_left(&mut self, index: usize, number: u64, oldest: i128) {
+        let host = &mut self.hosts[index];
         let node = host.node.as_ref().expect("it is up");
+        host.heard.lose_after(number);
+        host.heard.expire(oldest);
         for client in host.heard.clients() {
             let Some(must) = host.heard.must_hold(client) else {
                 continue; // it may have been forgotten
@@ -328,35 +333,7 @@ impl Herd {
             let held = node.table().location(client).map(|held| held.line);
             let is_recent = held.is_some_and(|held| oracle::rank(held) >= oracle::rank(must));
             let shown = must.escape_ascii();
-            assert!(
-                is_recent,
-                "host {index} has lost {shown}, with {:?}",
-                host.left
-            );
-        }
-    }
-
-    /// What a host holds is exactly the most recent of what its log says.
-    pub fn check_holds_what_is_written(&self, index: usize, written: &[Vec<u8>]) {
-        let mut latest: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
-        for line in written {
-            let known = latest.entry(oracle::client(line)).or_insert(line);
-            if oracle::rank(known) < oracle::rank(line) {
-                *known = line;
-            }
-        }
-        let table = self.table_of(index);
-        for (client, held) in &table {
-            let (written, held) = (latest.remove(&client[..]), held.escape_ascii());
-            let shown = written.map(|line| line.escape_ascii().to_string());
-            assert!(
-                written == Some(&table[client]),
-                "host {index} holds {held}, its log says {shown:?}"
-            );
-        }
-        if let Some(line) = latest.values().next() {
-            let shown = line.escape_ascii();
-            panic!("host {index} lacks what its log says: {shown}");
+            assert!(is_recent, "host {index} has lost {shown}");
         }
     }
 
@@ -468,8 +445,10 @@ impl Herd {
             );
             let owed: usize = host.clients.values().map(Client::owed).sum();
             assert_eq!(owed, 0, "host {index} owes replies");
-            let is_lacking = host.disk.is_lacking();
-            assert!(!is_lacking, "host {index}: its log lacks something");
+            assert!(
+                host.disk.is_complete(),
+                "host {index}: its journal lacks something"
+            );
         }
         // Where reports are forgotten only what was made when all clocks were right counts: what one
         // had forgotten before, another may still hold, and against that a later one may lose.
@@ -523,13 +502,14 @@ impl Herd {
         }
     }
 
-    /// In quiet a restart costs nothing: everybody knows what the others have. Unless the log has a
-    /// gap: then its reader cannot know what others know.
+    /// In quiet a restart costs nothing: everybody knows what the others have. Unless the clock is behind
+    /// the journal: then that is in doubt.
     pub fn check_cost_of_a_restart(&mut self) {
         self.elapse(Duration::from_secs(3)); // so that everything is marked
+        let forgets = self.weather.forget_after.is_some();
         let up = |index: &usize| {
             let host = &self.hosts[*index];
-            host.node.is_some() && !host.disk.has_gap()
+            host.node.is_some() && host.disk.is_in_order(self.wall(*index), forgets)
         };
         let up: Vec<_> = (0..self.hosts.len()).filter(up).collect();
         if up.is_empty() {
@@ -537,7 +517,8 @@ impl Herd {
         }
         let host = up[self.dice.below(up.len() as u64) as usize];
         let before = self.locations_said();
-        self.crash(host, crate::disk::Crash::Killed);
+        let crash = [Crash::Killed, Crash::Stopped][self.dice.below(2) as usize];
+        self.crash(host, crash);
         let wait = Duration::from_millis(self.dice.below(2_000));
         self.elapse(wait);
         self.boot(host);

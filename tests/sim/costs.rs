@@ -7,12 +7,12 @@
 //! reconnections, and there only what is not known to have arrived. Message by message:
 //!
 //! - **once**: within one session a line is said once;
-//! - **no echo**: what was first heard from a neighbour is not said back to the life that said it;
+//! - **no echo**: what was first heard from a neighbour is not said back to the incarnation that said it;
 //! - **resumed**: what was marked, by a mark that the neighbour's hello names, is not said again.
 //!
 //! So all `AT` messages of a run are at most 2·L - (S - 1) a change, and for each session what its
-//! link's earlier sessions said after the mark that it resumed from, and for each new life of either
-//! end what the neighbour had said after that mark. In quiet, when no session ends, it is
+//! link's earlier sessions said after the mark that it resumed from, and for each new incarnation of
+//! either end what the neighbour had said after that mark. In quiet, when no session ends, it is
 //! exactly 2·L - (S - 1) a change: the tests ask for equality then.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -22,17 +22,15 @@ use herd::connection_id::ConnectionId;
 
 use crate::hash::{Stir, Stirred};
 
-/// A life of a server, as its hello names it.
-pub type Life = Vec<u8>;
-
-/// Somebody's claim to have everything up to a number that was given in a life.
-pub type Claim = Option<(Life, u64)>;
+/// Somebody's claim to have everything up to a number that was given in an incarnation.
+pub type Claim = Option<(u64, u64)>;
 
 /// A `HELLO`, read from the words of the README.
 #[derive(Debug)]
 pub struct Hello {
-    pub life: Life,
-    /// Counts the hellos of that life.
+    /// The incarnation that says it.
+    pub incarnation: u64,
+    /// Counts its hellos.
     pub serial: u64,
     pub claim: Claim,
 }
@@ -44,12 +42,22 @@ impl Hello {
             return None; // as nearly all
         }
         let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-        let [b"HELLO", b"herd/1", _, _, life, serial, known, number] = fields[..] else {
+        let [
+            b"HELLO",
+            b"herd/1",
+            _,
+            _,
+            incarnation,
+            serial,
+            known,
+            number,
+        ] = fields[..]
+        else {
             return None;
         };
-        let claim = (known != b"-").then(|| (known.to_vec(), read_number(number)));
+        let claim = (known != b"-").then(|| (read_incarnation(known), read_number(number)));
         Some(Hello {
-            life: life.to_vec(),
+            incarnation: read_incarnation(incarnation),
             serial: read_number(serial),
             claim,
         })
@@ -59,6 +67,11 @@ impl Hello {
 /// Reads the number of a mark.
 pub fn read_mark(line: &[u8]) -> Option<u64> {
     line.strip_prefix(b"MARK ").map(read_number)
+}
+
+fn read_incarnation(digits: &[u8]) -> u64 {
+    let digits = std::str::from_utf8(digits).expect("digits");
+    u64::from_str_radix(digits, 16).expect("hexadecimal digits")
 }
 
 fn read_number(digits: &[u8]) -> u64 {
@@ -77,7 +90,7 @@ pub fn digest(line: &[u8]) -> u64 {
 #[derive(Debug)]
 struct Session {
     neighbour: usize,
-    /// Which of its lives speaks, as counted in `heads`.
+    /// Which of its incarnations speaks, as counted in `heads`.
     count: u64,
     /// The neighbour's hello.
     hello: Hello,
@@ -91,33 +104,36 @@ pub struct Costs {
     sessions: BTreeMap<ConnectionId, Session>,
     /// For each neighbour: the mark that covers what was said to it.
     marked: BTreeMap<usize, HashMap<u64, u64, Stirred>>,
-    /// From which neighbour each line was heard first, and in which of the lives counted in
-    /// `heads`; `None`: from a client or the log.
+    /// From which neighbour each line was heard first, and in which of the incarnations counted in
+    /// `heads`; `None`: from a client or the journal.
     first: HashMap<u64, Option<(usize, u64)>, Stirred>,
-    /// The life in which each neighbour last presented itself, and how often that has changed.
-    heads: BTreeMap<usize, (Life, u64)>,
-    /// Lives whose numbers have not changed since: none before the last loss of records.
-    lives: BTreeSet<Life>,
+    /// The incarnation in which each neighbour last presented itself, and how often that has changed.
+    heads: BTreeMap<usize, (u64, u64)>,
+    /// Own incarnations since something was last lost, so that what was marked in them is known.
+    incarnations: BTreeSet<u64>,
     /// `AT` messages said.
     pub locations: u64,
 }
 
 impl Costs {
-    /// A life begins, and recalls these lines: it no longer knows by which way they came.
-    pub fn boot<'a>(&mut self, life: Life, recalled: impl Iterator<Item = &'a [u8]>) {
-        self.lives.insert(life);
-        self.first.extend(recalled.map(|line| (digest(line), None)));
+    /// An incarnation begins, and has recovered these lines: it does not know by which way they came.
+    pub fn begin<'a>(&mut self, incarnation: u64, recovered: impl Iterator<Item = &'a [u8]>) {
+        self.incarnations.insert(incarnation);
+        self.first
+            .extend(recovered.map(|line| (digest(line), None)));
     }
 
-    /// A life ends, with the loss of records or without.
-    pub fn crash(&mut self, records_lost: bool) {
+    /// An incarnation ends.
+    pub fn end(&mut self) {
         self.sessions.clear();
         self.first.clear();
         self.heads.clear();
-        if records_lost {
-            self.lives.clear();
-            self.marked.clear();
-        }
+    }
+
+    /// Something was lost of what the journal was told: what was marked may be told again.
+    pub fn lose(&mut self) {
+        self.incarnations.clear();
+        self.marked.clear();
     }
 
     /// The lines with these digests may have been forgotten, and may come again as if for the first
@@ -143,17 +159,13 @@ impl Costs {
         }
     }
 
-    /// Whether numbers given in a life mean the same now.
-    pub fn counts_on_from(&self, life: &Life) -> bool {
-        self.lives.contains(life)
-    }
-
     /// The neighbour has presented itself.
-    pub fn begin(&mut self, id: ConnectionId, neighbour: usize, hello: Hello) {
-        let (life, count) = self.heads.entry(neighbour).or_default();
-        if *life != hello.life || hello.claim.is_none() {
-            // Who asks for everything may have lost what it told us. A hello of an earlier life may come late: that counts as one more.
-            (*life, *count) = (hello.life.clone(), *count + 1);
+    pub fn begin_session(&mut self, id: ConnectionId, neighbour: usize, hello: Hello) {
+        let (incarnation, count) = self.heads.entry(neighbour).or_default();
+        if *incarnation != hello.incarnation || hello.claim.is_none() {
+            // Who asks for everything may have lost what it told us. A hello of an earlier incarnation may
+            // come late: that counts as one more.
+            (*incarnation, *count) = (hello.incarnation, *count + 1);
         }
         let session = Session {
             neighbour,
@@ -197,8 +209,8 @@ impl Costs {
             heard_from != Some(&(neighbour, session.count)),
             "echoed to host {neighbour}: {shown}"
         );
-        if let Some((life, number)) = &session.hello.claim
-            && self.lives.contains(life)
+        if let Some((incarnation, number)) = &session.hello.claim
+            && self.incarnations.contains(incarnation)
             && let Some(mark) = self.marked.get(&neighbour).and_then(|m| m.get(&digest))
         {
             assert!(

@@ -6,10 +6,10 @@ use herd::node::questions::ASKERS_PER_CLIENT_MAX;
 
 use crate::checks::State;
 use crate::clients::Client;
-use crate::disk::Crash;
-use crate::files::Ailment;
-use crate::herd::Herd;
-use crate::host::{Doom, Host, random_room};
+use crate::disk::{Crash, Damage, HANG_MAX};
+use crate::folder::Ailment;
+use crate::herd::{CALLS_MAX, Herd};
+use crate::host::{Doom, random_room};
 use crate::topology::Pair;
 
 /// The slowest way: a dial over it is never answered in time.
@@ -41,19 +41,10 @@ impl Herd {
     fn fault(&mut self, host: usize) {
         let way = self.some_way();
         match self.dice.below(100) {
-            0..8 => self.crash(host, Crash::Killed),
-            8..12 if self.hosts[host].node.is_some() => {
-                let doom = [Doom::InCommit, Doom::BeforeReplies][self.dice.below(2) as usize];
-                self.hosts[host].doom = Some(doom);
-            }
-            12..16 if self.weather.power_fails => {
-                let crash = match self.dice.below(4) {
-                    0 | 1 => Crash::PowerLoss,
-                    2 => Crash::PowerLossAndCut,
-                    _ => Crash::PowerLossAndSpoilt,
-                };
-                self.crash(host, crash);
-            }
+            0..6 => self.crash(host, Crash::Killed),
+            6..8 => self.crash(host, Crash::Stopped),
+            8..12 => self.doom(host),
+            12..16 if self.weather.power_fails => self.lose_power(host),
             16..36 => self.boot_some(),
             36..40 => {
                 self.alter(way, |way| way.cut = true);
@@ -81,8 +72,8 @@ impl Herd {
             }
             87..94 => self.some_clock(host),
             94 => self.ail(host),
-            95 => self.hosts[host].disk.ail(Ailment::None),
-            96 => self.move_log_away(host),
+            95 => self.hosts[host].disk.ail(Ailment::None, self.now),
+            96 => self.meddle(host),
             97 => self.hosts[host].room = random_room(&mut self.dice),
             _ => self.unstall(),
         }
@@ -115,22 +106,54 @@ impl Herd {
 
     /// A disk is full, or fails.
     fn ail(&mut self, host: usize) {
-        let disk = &self.hosts[host].disk;
+        let disk = &mut self.hosts[host].disk;
         let ailment = match self.dice.below(3) {
             0 => Ailment::Full(disk.used() + self.dice.below(4_000) as usize),
             1 => Ailment::Errors(1 + self.dice.below(8)),
             _ => Ailment::Unsynced,
         };
-        disk.ail(ailment);
+        disk.ail(ailment, self.now);
     }
 
-    /// Somebody moves a log away, and sends SIGHUP or forgets it.
-    fn move_log_away(&mut self, index: usize) {
-        let now = self.clock(index);
-        let says_so = self.dice.below(4) > 0;
-        let Host { disk, node, .. } = &mut self.hosts[index];
-        if let Some(node) = node {
-            disk.move_away(node, now, says_so);
+    /// A server is to die in one of its next calls to its disk, perhaps at its start; or in its next turn.
+    fn doom(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        host.doom = Some(match self.dice.below(4) {
+            0 if host.node.is_some() => Doom::BeforeReplies,
+            _ => Doom::InCall,
+        });
+        if host.node.is_some() && host.doom == Some(Doom::InCall) {
+            host.disk.doom(self.dice.below(CALLS_MAX));
+        }
+    }
+
+    /// A machine loses its power, whether its server is up or not.
+    fn lose_power(&mut self, index: usize) {
+        match self.hosts[index].node {
+            Some(_) => self.crash(index, Crash::PowerLoss),
+            None => self.hosts[index].disk.lose_power(),
+        }
+    }
+
+    /// A snapshot is due, or somebody copies a journal, or does it harm.
+    fn meddle(&mut self, index: usize) {
+        let foreign = self.dice.below(self.hosts.len() as u64) as usize;
+        let foreign = self.hosts[foreign].disk.contents();
+        let dice = &mut self.dice;
+        let is_up = self.hosts[index].node.is_some();
+        let disk = &mut self.hosts[index].disk;
+        match (dice.below(4), is_up) {
+            (0, _) => disk.take_copy(),
+            (_, true) => {
+                disk.begin_anew();
+                self.turn(index);
+            }
+            (1, false) if self.weather.vandals => disk.put_copy_back(),
+            (_, false) if self.weather.vandals => {
+                let damage = Damage::ALL[dice.below(Damage::ALL.len() as u64) as usize];
+                disk.damage(damage, &foreign, dice);
+            }
+            _ => {}
         }
     }
 
@@ -192,7 +215,7 @@ impl Herd {
             return;
         };
         let host = &mut self.hosts[end.host];
-        if host.node.is_none() || host.life != end.life || host.peers.remove(&end.id).is_none() {
+        if host.node.is_none() || host.incarnation != end.incarnation || host.peers.remove(&end.id).is_none() {
             return;
         }
         let now = self.clock(end.host);
@@ -230,7 +253,10 @@ impl Herd {
                 self.set_clock(host, 0);
             }
             self.hosts[host].doom = None;
-            self.hosts[host].disk.heal();
+            self.hosts[host].disk.heal(self.now);
+            if self.hosts[host].node.is_some() {
+                self.plan_disk(host);
+            }
             if self.hosts[host].dead {
                 self.crash(host, Crash::Killed);
             } else if self.hosts[host].node.is_none() {
@@ -245,6 +271,14 @@ impl Herd {
         // A second for links that are known to be down, fifteen for those that are not, and some
         // for neighbours that take little at a time.
         for _ in 0..20 {
+            self.elapse(Duration::from_secs(1));
+            self.check();
+        }
+        // A snapshot that has failed after a while is tried again after four times as long.
+        for _ in 0..4 * HANG_MAX.as_secs() {
+            if self.hosts.iter().all(|host| host.node.is_none() || host.disk.is_complete()) {
+                break;
+            }
             self.elapse(Duration::from_secs(1));
             self.check();
         }

@@ -1,4 +1,4 @@
-//! A hash for what the judges remember: quick, and the same in every run. Nobody aims at it.
+//! A hash for what the checks remember: quick, and the same in every run. Nobody aims at it.
 
 use std::hash::{BuildHasherDefault, Hasher};
 

@@ -17,9 +17,9 @@ use herd::topology::Topology;
 use crate::agenda::{Agenda, Event, Moment};
 use crate::checks::Fences;
 use crate::clients::Script;
-use crate::disk::{Crash, Disk, Left};
+use crate::disk::{Crash, Disk, Start};
 use crate::hash::Stirred;
-use crate::host::{Host, Peer, random_room};
+use crate::host::{Doom, Host, Peer, random_room};
 use crate::network::{End, Network, Parcel};
 use crate::oracle::{self, NEVER};
 use crate::topology::{self, pair};
@@ -33,6 +33,9 @@ const SECOND: i64 = oracle::SECOND as i64;
 /// While time passes the links are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// A server that is to die in a call to its disk has at most so many before.
+pub const CALLS_MAX: u64 = 24;
+
 /// So much never happens at one instant: somebody wants to be woken again and again.
 const AT_ONCE_MAX: u32 = 10_000;
 
@@ -41,6 +44,8 @@ const AT_ONCE_MAX: u32 = 10_000;
 pub struct Weather {
     /// Machines may lose power, and with it the end of their disks.
     pub power_fails: bool,
+    /// Somebody damages the files of servers that are down.
+    pub vandals: bool,
     /// Clients report in bursts, until the feed has to be swept.
     pub busy: bool,
     /// Reports are forgotten after so long, if ever.
@@ -70,7 +75,7 @@ pub struct Herd {
     pub dice: SplitMix64,
     pub weather: Weather,
     pub topology: Topology,
-    start: Instant,
+    pub start: Instant,
     pub now: Duration,
     /// The clocks show no finer time than this, in nanoseconds: coarse ones make ties.
     clock_step: i64,
@@ -96,6 +101,7 @@ impl Herd {
         let small = topology.members().len() < 6;
         let weather = Weather {
             power_fails: dice.below(3) == 0,
+            vandals: dice.below(4) == 0,
             busy: small && dice.below(8) == 0,
             faults: [10, 30, 60][dice.below(3) as usize],
             forget_after: some_forget(seed),
@@ -146,6 +152,8 @@ impl Herd {
                 )
             })
             .collect();
+        let mut hosts = hosts;
+        for (who, host) in hosts.iter_mut().enumerate() { host.disk.who = who; }
         let links = hosts.iter().enumerate().flat_map(|(a, host)| {
             let pairs = host.neighbours.iter().map(move |&b| pair(a, b));
             pairs.collect::<Vec<_>>()
@@ -222,11 +230,11 @@ impl Herd {
         span.map_or(NEVER, |span| self.wall(host) - span)
     }
 
-    /// Sets a host's clock. What had expired may be gone, so if it is set back a server that forgets
-    /// notes that others may know more of what it did than its log: as `Server` does.
+    /// Sets a host's clock. What had expired may be gone, so if it is set back a server that forgets asks
+    /// for everything again, and writes its journal anew: as `Driver` does.
     pub fn set_clock(&mut self, index: usize, skew_seconds: i64) {
         let (before, oldest) = (self.wall(index), self.oldest(index));
-        self.hosts[index].expire(oldest);
+        self.hosts[index].heard.expire(oldest);
         self.hosts[index].skew_seconds = skew_seconds;
         self.hosts[index].clock_set = self.now;
         self.hosts[index].turns += 1;
@@ -245,8 +253,8 @@ impl Herd {
             if let Some(node) = node
                 && node.handle_clock_set_back(now, effects)
             {
-                disk.note_gap(node, now);
-                self.hosts[index].doubt_marks();
+                disk.journal().set_now(now);
+                disk.begin_anew();
                 self.hosts[index].heard.doubt(oldest);
                 self.touch_ways_of(index); // it connects anew
                 self.turn(index);
@@ -259,13 +267,14 @@ impl Herd {
         instant.saturating_duration_since(self.start)
     }
 
-    // ---- lives
+    // ---- incarnations
 
-    /// Starts a host: what it knows is what its disk vouches for.
+    /// Starts a host, if its disk lets it: what it knows is what its journal vouches for.
     pub fn boot(&mut self, index: usize) {
-        let (now, wall) = (self.clock(index), self.wall(index));
+        let (now, wall, oldest) = (self.clock(index), self.wall(index), self.oldest(index));
+        let incarnation = self.dice.next_u64();
         let seeds = Seeds {
-            incarnation: Incarnation(self.dice.next_u64()),
+            incarnation: Incarnation(incarnation),
             hash_keys: (self.dice.next_u64(), self.dice.next_u64()),
             jitter: self.dice.next_u64(),
         };
@@ -275,27 +284,43 @@ impl Herd {
             node.forget_after(after, now);
         }
         let host = &mut self.hosts[index];
-        let is_behind = host.disk.last_time().is_some_and(|last| wall < last);
-        let is_vague = !matches!(host.left, Left::UpTo(_));
-        let written = is_vague.then(|| host.disk.locations_left());
-        host.disk.replay(&mut node, now, host.left);
-        if node.knows_again() && is_behind {
-            host.know_again(); // the clock was set back since
+        host.heard.expire(oldest);
+        if host.doom == Some(Doom::InCall) {
+            host.disk.doom(self.dice.below(CALLS_MAX));
         }
-        let recalled = node.table().changes_after(0).map(|change| change.line);
-        let recalled = Vec::from_iter(recalled);
-        let life = seeds.incarnation.to_string().into_bytes();
-        host.costs.boot(life, recalled.iter().copied());
-        host.recall(recalled.into_iter(), node.lives().count() > 1);
-        host.node = Some(node);
-        host.life += 1;
-        host.clock_set = self.now;
-        if let Some(written) = written {
-            self.check_holds_what_is_left(index);
-            if self.weather.forget_after.is_none() {
-                self.check_holds_what_is_written(index, &written);
+        let start = host
+            .disk
+            .open(&mut node, incarnation, now, (self.now, wall));
+        match start {
+            Start::None => {
+                host.doom = None;
+                return;
             }
-            self.take_at_its_word(index);
+            Start::Sure { is_older, .. } => {
+                host.heard.lose_after(node.table().end());
+                if is_older {
+                    host.costs.lose();
+                }
+            }
+            Start::Doubt(_) => host.costs.lose(),
+        }
+        let recovered = node.table().changes_after(0).map(|change| change.line);
+        host.costs.begin(incarnation, recovered);
+        host.node = Some(node);
+        host.incarnation += 1;
+        host.clock_set = self.now;
+        match start {
+            Start::Doubt(must_hold) => {
+                if let Some(number) = must_hold {
+                    self.check_holds_what_is_left(index, number, oldest);
+                }
+                self.take_at_its_word(index);
+            }
+            Start::Sure {
+                is_before_doubt: true,
+                ..
+            } => self.take_at_its_word(index),
+            Start::Sure { .. } | Start::None => {}
         }
         self.touch_ways_of(index);
         if self.network.off.remove(&index) {
@@ -308,22 +333,22 @@ impl Herd {
 
     /// Ends a host, as abruptly as that goes. Its kernel tells the others, unless the power is off.
     pub fn crash(&mut self, index: usize, crash: Crash) {
-        let oldest = self.oldest(index);
+        let (oldest, wall) = (self.oldest(index), self.wall(index));
         let host = &mut self.hosts[index];
         if host.node.is_none() {
             return;
         }
-        host.expire(oldest);
-        if crash == Crash::Killed {
+        host.heard.expire(oldest);
+        if crash == Crash::PowerLoss {
+            self.network.off.insert(index);
+        } else {
             for peer in host.peers.values() {
                 let (now, agenda) = (self.now, &mut self.agenda);
                 self.network
                     .close(peer.wire, true, now, agenda, &mut self.dice);
             }
-        } else {
-            self.network.off.insert(index);
         }
-        host.crash(crash, &mut self.dice);
+        host.crash(crash, self.now, wall);
         self.touch_ways_of(index);
     }
 
@@ -352,7 +377,7 @@ impl Herd {
 
     fn is_now(&self, moment: Moment) -> bool {
         let host = &self.hosts[moment.host];
-        host.node.is_some() && host.life == moment.life
+        host.node.is_some() && host.incarnation == moment.incarnation
     }
 
     fn happen(&mut self, event: Event) {
@@ -365,6 +390,7 @@ impl Herd {
             | Event::Tweets(moment, ..)
             | Event::Client(moment, ..)
             | Event::Resume(moment, _)
+            | Event::Disk(moment)
                 if !self.is_now(moment) =>
             {
                 return;
@@ -408,6 +434,11 @@ impl Herd {
                 self.serve_client(host, id, &[]);
                 host
             }
+            Event::Disk(Moment { host, .. }) => {
+                let (now, wall) = (self.clock(host), self.wall(host));
+                self.hosts[host].disk.go_on(now, self.now, wall);
+                host
+            }
         };
         self.end_turn(host);
     }
@@ -445,8 +476,13 @@ impl Herd {
             return self.hosts[host].node().handle_dial_failed(link, now);
         }
         let id = self.hosts[host].new_id();
-        let life = self.hosts[host].life;
-        let wire = self.network.connect(End { host, life, id }, other);
+        let incarnation = self.hosts[host].incarnation;
+        let end = End {
+            host,
+            incarnation,
+            id,
+        };
+        let wire = self.network.connect(end, other);
         let (now_is, agenda) = (self.now, &mut self.agenda);
         self.network
             .push((wire, 0), Parcel::Open, now_is, agenda, &mut self.dice);
@@ -477,13 +513,20 @@ impl Herd {
         };
         let here = |end: &End| {
             let host = &self.hosts[to];
-            host.node.is_some() && host.life == end.life && host.peers.contains_key(&end.id)
+            host.node.is_some()
+                && host.incarnation == end.incarnation
+                && host.peers.contains_key(&end.id)
         };
         match (parcel, end.filter(here)) {
             (Parcel::Open, _) if self.hosts[to].node.is_some() => {
-                let (id, life) = (self.hosts[to].new_id(), self.hosts[to].life);
+                let id = self.hosts[to].new_id();
+                let incarnation = self.hosts[to].incarnation;
                 if let Some(wire) = self.network.wires.get_mut(&wire) {
-                    wire.ends[1] = Some(End { host: to, life, id });
+                    wire.ends[1] = Some(End {
+                        host: to,
+                        incarnation,
+                        id,
+                    });
                 }
                 self.add_peer(to, id, (wire, 1));
                 let now = self.clock(to);

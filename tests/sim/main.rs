@@ -7,15 +7,16 @@
 //!
 //! | File | What |
 //! |---|---|
-//! | `herd` | the whole: lives, clocks, connections, what happens next |
+//! | `herd` | the whole: starts and ends of servers, clocks, connections, what happens next |
 //! | `turn` | a turn of one server: what `Server` does for a node |
 //! | `host`, `clients` | one server and its clients |
-//! | `disk`, `files` | its log: the real one, over a simulated disk |
-//! | `rotation` | one log, and a crash at every point of its rotation |
+//! | `disk`, `folder` | its journal: the real one, over a simulated folder |
+//! | `snapshots` | one journal, and a crash at every point of a snapshot |
 //! | `network`, `agenda`, `topology` | wires, time, shapes |
-//! | `hash` | a quick hash for what the judges remember |
+//! | `hash` | a quick hash for what the checks remember |
 //! | `faults` | what befalls a herd, and healing |
-//! | `oracle`, `costs`, `checks` | the judges: what is held, what may be said, what must hold |
+//! | `oracle`, `states` | what a server must hold, and what a start may find |
+//! | `costs`, `checks` | what may be said, what must hold |
 
 mod agenda;
 mod checks;
@@ -25,15 +26,16 @@ mod disk;
 #[path = "../support/effects.rs"]
 mod effects;
 mod faults;
-mod files;
+mod folder;
 mod hash;
 mod herd;
 mod host;
 mod network;
 mod oracle;
-mod rotation;
 #[path = "../support/seeds.rs"]
 mod seeds;
+mod snapshots;
+mod states;
 mod topology;
 mod turn;
 
@@ -52,7 +54,7 @@ const SEEDS: u64 = 240;
 /// Things that happen to a small herd before it is healed; a large one has fewer.
 const STEPS: usize = 300;
 
-/// One herd's life. Gives a digest of all that happened.
+/// One herd, from its beginning to its end. Gives a digest of all that happened.
 fn run(seed: u64) -> u64 {
     let _seed = PrintOnPanic(seed);
     let mut herd = Herd::random(seed);

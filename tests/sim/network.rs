@@ -25,8 +25,8 @@ pub const FAR: Duration = Duration::from_millis(200);
 pub struct End {
     /// Which server.
     pub host: usize,
-    /// In which of its lives: one that restarts has other connections.
-    pub life: u64,
+    /// In which of its incarnations: one that restarts has other connections.
+    pub incarnation: u64,
     /// The server's name for the connection.
     pub id: ConnectionId,
 }

@@ -155,22 +155,18 @@ pub fn reply(server: &str, wall: i128, client: &[u8], location: &str, digits: &s
 
 /// What one server has heard, from its clients and over its links, and so what it may hold.
 ///
-/// Of each client it keeps the reports that a restart may know, each with the place of its record on
-/// the disk: when the disk loses its end, what is to be held goes back too.
+/// Of each client it keeps the reports that were taken in, each with its number in the changefeed: when
+/// the journal loses its end, what is to be held goes back too.
 ///
 /// > `--forget-after`: a record whose effective time is older than this is forgotten by everyone
-/// > alike, and not taken in again from a neighbour or the log.
+/// > alike, and not taken in again from a neighbour or the journal.
 ///
 /// So where a clock is never set back there is always exactly one thing to be held. A report that
 /// has expired is not shown, and may be gone for good, or not yet; if the clock is set back, it
-/// shows which. Until then both may be, and what comes meanwhile is taken in or not accordingly.
-#[derive(Debug)]
+/// shows which, and so does what comes meanwhile and is taken in or not.
+#[derive(Debug, Default)]
 pub struct Heard {
     about: BTreeMap<Vec<u8>, About>,
-    /// The highest bound below which reports have expired so far.
-    expired_before: i128,
-    /// What is older than this may have been heard and forgotten, and nobody remembers it.
-    vague_before: i128,
 }
 
 /// What was heard about one client.
@@ -179,8 +175,6 @@ struct About {
     reports: Vec<Report>,
     /// The most recent that was heard, unless it must be told again.
     heard: Option<Said>,
-    /// The most recent of `reports` that had not expired when they came.
-    best: Option<usize>,
     /// The bound by which they have last expired.
     oldest: Option<i128>,
     /// Which of them may be held now, by place in `reports`; `None`: nothing may be held.
@@ -209,11 +203,9 @@ impl Said {
 
 #[derive(Debug)]
 struct Report {
-    /// The number of its record.
-    place: u64,
+    /// Its number in the changefeed.
+    number: u64,
     said: Said,
-    /// It had expired when it came, so it was not taken in.
-    late: bool,
     /// It has expired since, in some turn.
     expired: bool,
 }
@@ -289,14 +281,12 @@ impl About {
 
     /// After a restart the most recent that has been taken in is held, or if that has ever expired
     /// perhaps the next.
-    fn recall(&mut self) {
+    fn recover(&mut self) {
         self.may_hold.clear();
         let mut places: Vec<_> = (0..self.reports.len()).collect();
         let rank = |at: usize| self.reports[at].said.rank();
         places.sort_by(|&a, &b| rank(b).cmp(&rank(a)));
         self.heard = places.first().map(|&at| self.reports[at].said.clone());
-        places.retain(|&at| !self.reports[at].late);
-        self.best = places.first().copied();
         for at in places {
             self.may_hold.push(Some(at));
             if !self.reports[at].expired {
@@ -307,49 +297,38 @@ impl About {
     }
 }
 
-impl Default for Heard {
-    fn default() -> Heard {
-        Heard {
-            about: BTreeMap::new(),
-            expired_before: NEVER,
-            vague_before: NEVER,
-        }
-    }
-}
-
 impl Heard {
-    /// Notes a report whose record is the disk's record number `place`. What has an effective time
-    /// before `oldest` has expired. Gives its effective time.
-    pub fn hear(&mut self, line: &[u8], place: u64, oldest: i128) -> i128 {
+    /// Notes a report, and the number of the change that it is, if it was taken in as one. What has an
+    /// effective time before `oldest` has expired. Gives its effective time; `Err` if it should have been
+    /// taken in and was not, or the reverse.
+    pub fn hear(
+        &mut self,
+        line: &[u8],
+        number: Option<u64>,
+        oldest: i128,
+    ) -> Result<i128, &'static str> {
         let rank = rank(line);
         let effective = rank.effective();
-        self.expired_before = self.expired_before.max(oldest);
         let about = self.about_mut(client(line));
         if about.may_hold.is_empty() {
             about.may_hold.push(None);
         }
         about.expire(oldest);
-        let late = effective < oldest;
-        let kept = if late {
-            !about.has_heard(&rank) // so that it is known to have been heard
-        } else {
-            let (reports, at) = (&about.reports, about.reports.len());
-            let loses =
-                |held: &Option<usize>| held.is_none_or(|held| reports[held].said.rank() < rank);
-            let before = about.may_hold.len();
-            about.may_hold.retain(|held| !loses(held));
-            let taken_in = about.may_hold.len() < before;
-            about.may_hold.extend(taken_in.then_some(Some(at)));
-            // The log has all that is held: a restart knows what is better, or neither.
-            let best = about.best.map(|best| about.reports[best].said.rank());
-            let is_best = best.is_none_or(|best| best < rank);
-            if is_best {
-                about.best = Some(at);
-            }
-            taken_in || is_best
+        let (reports, at) = (&about.reports, about.reports.len());
+        let is_news = |held: &Option<usize>| {
+            effective >= oldest && held.is_none_or(|held| reports[held].said.rank() < rank)
         };
+        about
+            .may_hold
+            .retain(|held| is_news(held) == number.is_some());
+        if about.may_hold.is_empty() {
+            return Err(match number {
+                Some(_) => "was taken in, and is no news",
+                None => "is news, and was not taken in",
+            });
+        }
         let is_ahead = !about.has_heard(&rank);
-        if kept || is_ahead {
+        if number.is_some() || is_ahead {
             let said = Said {
                 times: rank.times,
                 line: line.into(),
@@ -357,14 +336,16 @@ impl Heard {
             if is_ahead {
                 about.heard = Some(said.clone());
             }
-            about.reports.extend(kept.then_some(Report {
-                place,
-                said,
-                late,
-                expired: false,
-            }));
+            if let Some(number) = number {
+                about.may_hold = vec![Some(at)];
+                about.reports.push(Report {
+                    number,
+                    said,
+                    expired: false,
+                });
+            }
         }
-        effective
+        Ok(effective)
     }
 
     fn about_mut(&mut self, client: &[u8]) -> &mut About {
@@ -384,7 +365,6 @@ impl Heard {
 
     /// What has an effective time before `oldest` is no longer shown, and may be gone.
     pub fn expire(&mut self, oldest: i128) {
-        self.expired_before = self.expired_before.max(oldest);
         for about in self.about.values_mut() {
             about.expire(oldest);
         }
@@ -408,7 +388,6 @@ impl Heard {
 
     /// What is shown of `client`. `Err` says what it must be, or may be, if that is something else.
     pub fn see(&mut self, client: &[u8], line: Option<&[u8]>, oldest: i128) -> Result<(), String> {
-        self.expired_before = self.expired_before.max(oldest);
         match self.about.get_mut(client) {
             Some(about) if !about.may_hold.is_empty() => about.see(line, oldest),
             _ => line.map_or(Ok(()), |_| Err("nothing".to_owned())),
@@ -425,7 +404,6 @@ impl Heard {
         let mut count = 0;
         for (client, about) in &mut self.about {
             if about.may_be_held() {
-                self.expired_before = self.expired_before.max(oldest);
                 let line = shown(client);
                 about.see(line, oldest).map_err(|may_be| (line, may_be))?;
                 count += usize::from(line.is_some());
@@ -454,7 +432,7 @@ impl Heard {
             return true;
         }
         let rank = rank(line);
-        rank.effective() < self.vague_before.max(oldest)
+        rank.effective() < oldest
             || heard.is_some_and(|heard| heard.rank() >= rank)
     }
 
@@ -464,18 +442,17 @@ impl Heard {
         known.map(|(client, _)| &client[..])
     }
 
-    /// A life ends: what was heard after the disk's record number `place` was lost.
-    pub fn lose_after(&mut self, place: u64) {
+    /// A restart: what was taken in after the change with this number was lost.
+    pub fn lose_after(&mut self, number: u64) {
         for about in self.about.values_mut() {
-            about.reports.retain(|report| report.place <= place);
-            about.recall();
+            about.reports.retain(|report| report.number <= number);
+            about.recover();
         }
     }
 
-    /// Forgets everything, since nobody can say what was lost.
+    /// Forgets everything.
     pub fn clear(&mut self) {
         self.about.clear();
-        self.vague_before = self.expired_before;
     }
 }
 

@@ -1,16 +1,15 @@
 //! A turn of one server: what `Server` does for a node, in virtual time.
 //!
-//! Lines are handled one by one, each followed by what the node wishes. At the end of a turn its
-//! records are committed, and only then does anything leave.
+//! Lines are handled one by one, each followed by the node's effects. At the end of a turn the journal is
+//! committed, and only then does anything leave: replies of clients when the journal lets them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use herd::connection_id::{ConnectionId, ReplyId};
 use herd::lines::Piece;
-use herd::log::record::{Direction, Label};
 use herd::node::effects::{LinkId, LogPolicy};
-use herd::node::protocol::LINK_LINE_BYTES_MAX;
+use herd::node::protocol::{LINK_LINE_BYTES_MAX, Mark};
 use herd::node::questions::{ANSWER_TIMEOUT, QuestionId};
 
 use crate::agenda::Event;
@@ -25,6 +24,9 @@ use crate::oracle;
 /// The longest that Twitter takes, when it answers at all: longer than anybody waits.
 const TWITTER_MAX_MS: u64 = 13_000;
 
+/// A server whose journal has something to do has the next turn after this.
+const BUSY_TURN_EVERY: Duration = Duration::from_micros(200);
+
 impl Herd {
     /// A turn in which nothing happens but what is due.
     pub fn turn(&mut self, host: usize) {
@@ -34,45 +36,39 @@ impl Herd {
         self.end_turn(host);
     }
 
-    /// Carries out what the node wishes, floods as far as there is room, commits, lets go.
-    pub fn end_turn(&mut self, host: usize) {
-        if self.hosts[host].node.is_none() {
+    /// Carries out the node's effects, floods as far as there is room, commits, lets go.
+    pub fn end_turn(&mut self, index: usize) {
+        if self.hosts[index].node.is_none() {
             return;
         }
-        self.perform(host, None);
-        self.flood(host);
-        self.hosts[host].touched = true;
-        self.hosts[host].turns += 1;
-        let doom = self.hosts[host].doom;
-        if doom == Some(Doom::InCommit) {
-            self.hosts[host].disk.doom(&mut self.dice);
+        self.perform(index, None);
+        self.flood(index);
+        self.hosts[index].touched = true;
+        self.hosts[index].turns += 1;
+        let (now, wall) = (self.clock(index), self.wall(index));
+        self.hosts[index].disk.commit(now, self.now, wall);
+        let is_doomed = self.hosts[index].doom == Some(Doom::BeforeReplies);
+        if is_doomed || self.hosts[index].disk.is_dead() {
+            return self.crash(index, Crash::Killed);
         }
-        self.commit(host);
-        if doom == Some(Doom::BeforeReplies) {
-            return self.crash(host, Crash::Killed);
-        }
-        self.work(host);
-        if doom.is_some() {
-            return self.crash(host, Crash::Killed);
-        }
-        self.let_go(host);
-        self.plan_wake(host);
-    }
-
-    fn commit(&mut self, index: usize) {
-        let now = self.clock(index);
+        self.let_go(index);
         let Host { disk, node, .. } = &mut self.hosts[index];
-        disk.commit(node.as_ref().expect("it is up"), now);
-    }
-
-    fn work(&mut self, index: usize) {
-        let now = self.clock(index);
-        let Host { disk, node, .. } = &mut self.hosts[index];
-        disk.work(node.as_mut().expect("it is up"), now, &mut self.dice);
+        disk.work(node.as_ref().expect("it is up"), self.now, wall);
+        if disk.is_dead() {
+            return self.crash(index, Crash::Killed);
+        }
+        self.plan_wake(index);
+        self.plan_disk(index);
     }
 
     fn plan_wake(&mut self, index: usize) {
-        let Some(at) = self.hosts[index].node().poll_timeout() else {
+        let host = &mut self.hosts[index];
+        let journal = host.disk.journal();
+        let busy = journal
+            .is_busy()
+            .then(|| self.start + self.now + BUSY_TURN_EVERY);
+        let due = [journal.poll_timeout(), host.node().poll_timeout(), busy];
+        let Some(at) = due.into_iter().flatten().min() else {
             return;
         };
         let at = self.when(at).max(self.now);
@@ -81,6 +77,15 @@ impl Herd {
             host.wake = Some(at);
             let moment = host.moment(index);
             self.agenda.plan(at, Event::Wake(moment));
+        }
+    }
+
+    /// The disk's thread takes its time.
+    pub fn plan_disk(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        if let Some(wait) = host.disk.goes_on_after(&mut self.dice, self.now) {
+            let moment = host.moment(index);
+            self.agenda.plan(self.now + wait, Event::Disk(moment));
         }
     }
 
@@ -112,18 +117,14 @@ impl Herd {
             let policy = node.log_policy(id, &read);
             node.handle_link_line(id, read, now, effects);
             let speaker = self.hosts[host].node().speaker_of(id);
-            let mut record = 0;
-            if policy == LogPolicy::Log {
-                record = self.record_peer(host, Direction::In, id, speaker, line);
-            }
             match (before, speaker) {
                 (None, Some(link)) => {
                     let hello = Hello::read(line).expect("who says this has presented itself");
                     self.check_is_later(host, link, &hello);
                     let neighbour = self.hosts[host].neighbour(link);
-                    self.hosts[host].costs.begin(id, neighbour, hello);
+                    self.hosts[host].costs.begin_session(id, neighbour, hello);
                 }
-                (Some(link), _) => self.note_heard(host, id, link, line, policy, record),
+                (Some(link), _) => self.note_heard(host, id, link, line, policy),
                 (None, None) => {}
             }
             self.perform(host, Some(id));
@@ -135,7 +136,7 @@ impl Herd {
         }
     }
 
-    /// Notes for the judges what a neighbour that has presented itself has said.
+    /// Checks what becomes of a line of a neighbour that has presented itself.
     fn note_heard(
         &mut self,
         index: usize,
@@ -143,72 +144,60 @@ impl Herd {
         link: LinkId,
         line: &[u8],
         policy: LogPolicy,
-        record: u64,
     ) {
         let oldest = self.oldest(index);
+        let neighbour = self.hosts[index].neighbour(link);
+        let neighbour = self.hosts[neighbour].name.clone();
         let host = &mut self.hosts[index];
+        let shown = line.escape_ascii();
         if line.starts_with(b"AT ") {
-            let shown = line.escape_ascii();
             assert!(
                 self.made.contains_key(line),
                 "no server has ever made {shown}"
             );
-            host.heard.hear(line, record, oldest);
+            let number = host.effects.0.iter().find_map(|effect| match effect {
+                Effect::Changed(number, changed) if changed == line => Some(*number),
+                _ => None,
+            });
+            if let Err(wrong) = host.heard.hear(line, number, oldest) {
+                panic!("host {index}: {shown} {wrong}");
+            }
             host.costs.hear(line, Some(id));
         } else if let Some(number) = read_mark(line) {
-            let neighbour = host.neighbour(link);
-            let hello = host.costs.speaker(id).expect("it has presented itself");
-            let life = hello.life.clone();
-            let news = host.learn_mark(neighbour, life, number, record);
-            let is_news = policy == LogPolicy::Log;
-            let known = host.whole; // of a log that was cut nobody else knows which marks are left
+            let speaker = host.costs.speaker(id);
+            let incarnation = speaker.expect("it has presented itself").incarnation;
+            // Within one incarnation of the neighbour's only a higher one says anything new.
+            let is_news = match host.disk.states.claim(neighbour.as_bytes()) {
+                Some((known, at)) if known == incarnation => number > at,
+                _ => number > 0,
+            };
+            let is_known = host.effects.0.iter().any(|effect| match effect {
+                Effect::Known(_, Some(mark)) => {
+                    (mark.incarnation.0, mark.number) == (incarnation, number)
+                }
+                _ => false,
+            });
+            let is_logged = policy == LogPolicy::Log;
             assert!(
-                !known || is_news == news,
-                "host {index}: whether MARK {number} is news: {is_news}"
+                is_known == is_news && is_logged == is_news,
+                "host {index}: whether {shown} is news: {is_known}, {is_logged}"
             );
         }
     }
 
-    /// Adds a record of a line on a connection between servers, and gives its number.
-    fn record_peer(
-        &mut self,
-        index: usize,
-        direction: Direction,
-        id: ConnectionId,
-        link: Option<LinkId>,
-        line: &[u8],
-    ) -> u64 {
-        let now = self.clock(index);
-        let host = &mut self.hosts[index];
-        let members = self.topology.members();
-        let name = link.map(|link| &members[host.neighbour(link)].name);
-        host.disk.set_time(now);
-        let label = Label::Server(id.serial, name);
-        host.disk.record(direction, label, line)
-    }
-
-    /// Adds a record of a line on a client's connection, and gives its number.
-    pub fn record_client(
-        &mut self,
-        host: usize,
-        direction: Direction,
-        id: ConnectionId,
-        line: &[u8],
-    ) -> u64 {
-        let now = self.clock(host);
-        let disk = &mut self.hosts[host].disk;
-        disk.set_time(now);
-        disk.record(direction, Label::Client(id.serial), line)
-    }
-
-    /// Carries out what the node wishes after it has handled a line that came by `heard`.
+    /// Carries out the node's effects after it has handled a line that came by `heard`.
     pub fn perform(&mut self, index: usize, heard: Option<ConnectionId>) {
+        if self.hosts[index].effects.0.is_empty() {
+            return;
+        }
+        let now = self.clock(index);
+        self.hosts[index].disk.journal().set_now(now);
+        self.hosts[index].changed = None;
         while let Some(effect) = self.hosts[index].effects.0.pop_front() {
             match effect {
                 Effect::Reply(id, line) => self.reply(index, id, &line, None),
                 Effect::Reserve(id, reply, line) => self.reply(index, id, &line, Some(reply)),
                 Effect::Answer(id, reply, json) => {
-                    self.record_client(index, Direction::Out, id, &json);
                     self.client_is_answered(index, id, reply, json);
                     let moment = self.hosts[index].moment(index);
                     self.agenda.plan(self.now, Event::Resume(moment, id));
@@ -217,8 +206,8 @@ impl Herd {
                     to,
                     link,
                     line,
-                    policy,
-                } => self.say(index, to, link, line, policy),
+                    policy: _,
+                } => self.say(index, to, link, line),
                 Effect::Dial(link) => self.dial(index, link),
                 Effect::CancelDial(link) => drop(self.hosts[index].dials.remove(&link)),
                 Effect::Lose(id, _) => self.close(index, id, false),
@@ -237,7 +226,23 @@ impl Herd {
                     }
                 }
                 Effect::Withdraw(question) => drop(self.hosts[index].questions.remove(&question)),
-                Effect::Changed(..) | Effect::Known(..) => {}
+                Effect::Changed(number, line) => {
+                    let host = &mut self.hosts[index];
+                    host.disk.states.change(number);
+                    host.disk.journal().change(number, &line);
+                    host.changed = Some((number, line));
+                }
+                Effect::Known(neighbour, known) => {
+                    let disk = &mut self.hosts[index].disk;
+                    disk.journal().known(&neighbour, known);
+                    let known = known.map(|mark: Mark| (mark.incarnation.0, mark.number));
+                    disk.states.know(neighbour.as_bytes(), known);
+                }
+                Effect::Marked(neighbour, number) => {
+                    let disk = &mut self.hosts[index].disk;
+                    disk.journal().marked(&neighbour, number);
+                    disk.states.mark(neighbour.as_bytes(), number);
+                }
                 Effect::LinkUp(link) => {
                     let id = heard.expect("it is a hello that brings a link up");
                     self.hosts[index].up.insert(link, id);
@@ -264,19 +269,11 @@ impl Herd {
     fn reply(&mut self, index: usize, id: ConnectionId, line: &[u8], reserved: Option<ReplyId>) {
         self.trace(index, line);
         if self.hosts[index].clients.contains_key(&id) {
-            let record = self.record_client(index, Direction::Out, id, line);
-            self.client_is_told(index, id, line, reserved, record);
+            self.client_is_told(index, id, line, reserved);
         }
     }
 
-    fn say(
-        &mut self,
-        index: usize,
-        id: ConnectionId,
-        link: Option<LinkId>,
-        line: Vec<u8>,
-        policy: LogPolicy,
-    ) {
+    fn say(&mut self, index: usize, id: ConnectionId, link: Option<LinkId>, line: Vec<u8>) {
         self.trace(index, &line);
         if self.hosts[index]
             .peers
@@ -289,9 +286,6 @@ impl Herd {
             let expired = oracle::rank(&line).effective() < self.oldest(index);
             let shown = line.escape_ascii();
             assert!(!expired, "host {index} tells what has expired: {shown}");
-        }
-        if policy == LogPolicy::Log {
-            self.record_peer(index, Direction::Out, id, link, &line);
         }
         if let (Some(hello), Some(link)) = (Hello::read(&line), link) {
             self.check_claim(index, link, &hello);
@@ -335,7 +329,16 @@ impl Herd {
 
     /// What the turn has said leaves.
     fn let_go(&mut self, index: usize) {
-        self.clients_take(index);
+        self.hosts[index].is_held = match self.hosts[index].disk.holds_replies() {
+            true => true,
+            false => {
+                self.clients_take(index);
+                if self.hosts[index].is_held {
+                    self.resume_clients(index);
+                }
+                false
+            }
+        };
         for outgoing in std::mem::take(&mut self.hosts[index].outbox) {
             let host = &mut self.hosts[index];
             let (Outgoing::Line(id, _) | Outgoing::Close(id, _)) = outgoing;
