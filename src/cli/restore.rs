@@ -214,7 +214,7 @@ fn write_journal(node: &mut Node, folder: &Path, now: Now) -> Result<(), String>
         may_fail: false,
     };
     let shown = shown(folder);
-    let files = Files::new(folder.to_owned(), post);
+    let files = Files::new(folder.to_owned(), false, post);
     let files = files.map_err(|error| format!("cannot use {shown}: {error}"))?;
     refuse_unless_empty(folder)?; // now that nobody else writes there
     let failed = |why: &str| format!("{why}. Nothing was restored: delete {shown}");
