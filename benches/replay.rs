@@ -166,8 +166,8 @@ struct Maker {
 
 impl Maker {
     fn new(folder: &Path) -> Result<Maker> {
-        let herd =
-            Herd::parse(b"Blake h:1 h:2 Bryant\nBryant h:3 h:4\n").map_err(|error| error.message)?;
+        let herd = Herd::parse(b"Blake h:1 h:2 Bryant\nBryant h:3 h:4\n")
+            .map_err(|error| error.message)?;
         let member = herd.member("Blake").ok_or("no Blake")?;
         let now = Now {
             mono: Instant::now(),

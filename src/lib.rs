@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! 4  server      where the floors meet: the turn            standin   Twitter's stand-in
+//!    cli         what is no server: restore
 //! 3  journal     the memory, on the disk                    log       the text for people
 //!    net         the reactor: sockets, one turn after the other
 //!    twitter     Twitter asked by worker threads
@@ -22,6 +23,7 @@
 //!      +---- changes, replies, dials <----------+------------+---------+---------+   (Effects)
 //! ```
 
+pub mod cli;
 pub mod connection_id;
 pub mod http;
 pub mod input;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use herd::cli::restore;
 use herd::journal::{Fsync, State};
 use herd::log::Filter;
 use herd::server::{Options, Server, one_line};
@@ -37,6 +38,22 @@ enum Command {
     /// SIGTERM and SIGINT finish the replies under way, for at most 5 seconds; exit status 1 says that
     /// acknowledged reports are in no journal. SIGHUP reopens the log after it has been moved away.
     Serve(Serve),
+    /// Make the journal of a server from text logs, when its own is lost and no neighbour has the locations.
+    ///
+    /// Takes the AT lines that the server sent or had from neighbours, also from logs of several servers, in
+    /// any order; of each client the most recent location counts. Lines that are no records are skipped,
+    /// and it is said how many. For compressed logs: zcat LOG.gz | herd restore /dev/stdin --name NAME.
+    Restore {
+        /// The logs, rotated ones included.
+        #[arg(value_name = "LOG", required = true)]
+        logs: Vec<PathBuf>,
+        /// Whose journal to make.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// Where the journal goes, to a folder NAME, which must be empty or not there.
+        #[arg(long, value_name = "DIRECTORY", default_value = "data")]
+        data_dir: PathBuf,
+    },
     /// Run the stand-in for Twitter, with synthetic tweets: the searches of its APIs 1.0, 1.1 and 2.
     ///
     /// 1.1 and 2 want a bearer token; any that begins with "stand-in" will do.
@@ -161,6 +178,11 @@ fn api() -> impl TypedValueParser<Value = Api> {
 fn main() -> ExitCode {
     let failed = match Arguments::parse().command {
         Command::Serve(arguments) => serve(arguments),
+        Command::Restore {
+            logs,
+            name,
+            data_dir,
+        } => restore(&logs, &name, &data_dir),
         Command::Twitter {
             listen,
             tweets,
@@ -266,6 +288,15 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         State::Ok => Ok(()),
         State::Degraded => Err(Failure::NotWritten),
     }
+}
+
+fn restore(logs: &[PathBuf], name: &str, data_dir: &Path) -> Result<(), Failure> {
+    let progress = |text: &str| {
+        let _ = writeln!(io::stderr(), "herd: {text}");
+    };
+    let restored = restore::restore(logs, name, data_dir, progress).map_err(Failure::Start)?;
+    let _ = writeln!(io::stdout(), "herd: {restored}");
+    Ok(())
 }
 
 fn twitter(listen: &str, file: Option<&Path>, faults: Vec<Fault>) -> Result<(), Failure> {

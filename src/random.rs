@@ -1,8 +1,16 @@
-//! Numbers that look random and repeat with their seed.
+//! Numbers that look random and repeat with their seed, and seeds.
 //!
 //! `node` takes the jitter of its dials from them, the stand-in its tweets, the simulation and the
 //! soak test all that befalls a herd. The sequence never changes: a seed that has been written down
 //! must replay what it stands for.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Instant;
+
+/// A number that nobody can foresee: std's hasher keys come from the system's random numbers.
+pub fn unforeseen() -> u64 {
+    RandomState::new().hash_one(Instant::now())
+}
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): eight bytes of state, and any seed will do.
 #[derive(Clone, Debug)]

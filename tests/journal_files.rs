@@ -162,7 +162,7 @@ fn a_journal_of_a_newer_version_is_refused() {
     herd.start("Ann");
     let at = herd.ask("Ann", KIWI);
     herd.kill("Ann");
-    fs::remove_file(herd.log_path("Ann")).expect("it is there");
+    let _ = fs::remove_file(herd.log_path("Ann")); // it may not have been begun
     let is_segment = |path: &PathBuf| path.display().to_string().contains("/journal-");
     let files = tree(&herd.journal_path("Ann"));
     let (path, bytes) = files
@@ -468,7 +468,9 @@ fn what_a_full_disk_could_not_take_a_neighbour_gives_back() {
     ];
     fill(&filler);
     let mut client = herd.client("Ann");
+    let until = Instant::now() + PATIENCE;
     while said(&mut herd, "Ann", FAILING) == 0 {
+        assert!(Instant::now() < until, "the journal never fails");
         client.say(&format!("IAMAT c{} +27.5916+086.5640 1", known.len()));
         known.push(client.line());
     }

@@ -880,7 +880,7 @@ impl Solo {
         if forgets {
             node.forget_after(Duration::from_secs(SPAN_S), now);
         }
-        let files = Files::new(folder.path().to_owned(), |_, _| ());
+        let files = Files::new(folder.path().to_owned(), false, |_, _| ());
         let files = files.expect("nobody else uses it");
         let options = journal::Options::default();
         let opened = Journal::open(files, options, &mut node, now, |_, _| ());

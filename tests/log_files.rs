@@ -170,7 +170,7 @@ fn a_log_that_may_not_be_written_is_said_once_and_written_when_it_may() {
     herd.start("Ann");
     let mut known = Vec::new();
     let since = Instant::now();
-    while since.elapsed() < Duration::from_millis(2_200) || said(&mut herd, FAILING) == 0 {
+    while since.elapsed() < Duration::from_millis(2_200) {
         known.push(ask_promptly(&herd, &format!("c{}", known.len())));
         thread::sleep(Duration::from_millis(5)); // a steady load, not all the machine has
     }

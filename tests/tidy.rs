@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 5] = [
     &["http", "lines"],
     &["node"],
     &["journal", "log", "net", "twitter"],
-    &["server", "standin"],
+    &["cli", "server", "standin"],
 ];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {

@@ -36,7 +36,7 @@ impl Program {
     }
 }
 
-/// A herd's topology file and the directory where all its servers keep their logs and journals.
+/// A herd's topology file and the directory where all its servers keep their logs.
 pub struct Topology {
     home: Arc<TempDir>,
     servers: Vec<(String, SocketAddr, SocketAddr)>,

@@ -33,8 +33,8 @@ pub struct IAmAt<'a> {
     pub time: Timestamp,
     /// The same as it was written.
     pub time_text: &'a [u8],
-    /// All three as they came, if a single space separates them, which an `AT` line then copies at once;
-    /// else empty.
+    /// All three as they came, with the space before them, if single spaces separate them: an `AT` line
+    /// then copies them at once. Else empty.
     pub joined: &'a [u8],
 }
 
@@ -59,10 +59,15 @@ impl<'a> Command<'a> {
     }
 
     /// Reads a line, without its LF. `None` if it is no command.
+    #[inline]
     pub fn parse(line: &'a [u8]) -> Option<Command<'a>> {
-        if let Some(report) = IAmAt::parse_common(line) {
-            return Some(Command::IAmAt(report));
+        match IAmAt::parse_common(line) {
+            Some(report) => Some(Command::IAmAt(report)),
+            None => Command::parse_any(line),
         }
+    }
+
+    fn parse_any(line: &'a [u8]) -> Option<Command<'a>> {
         let mut fields = fields(line);
         let command = fields.next()?;
         let operands = [fields.next()?, fields.next()?, fields.next()?];
@@ -92,15 +97,19 @@ impl<'a> IAmAt<'a> {
     /// the end. `None` for others.
     #[inline]
     fn parse_common(line: &'a [u8]) -> Option<IAmAt<'a>> {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let joined = line.strip_prefix(b"IAMAT ")?;
-        let (client, rest) = joined.split_at(find_space(joined));
+        let line = match line.split_last() {
+            Some((b'\r', line)) => line,
+            _ => line,
+        };
+        let joined = line.strip_prefix(b"IAMAT")?;
+        let rest = joined.strip_prefix(b" ")?;
+        let (client, rest) = rest.split_at(find_space(rest));
         let rest = rest.strip_prefix(b" ")?;
-        let (position, rest) = rest.split_at(find_space(rest));
+        let (position, rest) = Position::take(rest)?;
         let time_text = rest.strip_prefix(b" ")?;
         Some(IAmAt {
             client: (!client.is_empty()).then_some(client)?,
-            position: Position::parse(position)?,
+            position,
             time: Timestamp::parse(time_text)?,
             time_text,
             joined,
@@ -141,7 +150,7 @@ mod tests {
             position,
             time: Timestamp::new(1_353_118_103, 108_893_381),
             time_text: b"1353118103.108893381",
-            joined: b"kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381",
+            joined: b" kiwi.cs.ucla.edu +27.5916+086.5640 1353118103.108893381",
         };
         let spaced = IAmAt {
             joined: b"",

@@ -79,11 +79,11 @@ pub enum News<'a> {
     },
 }
 
-/// Carries out what a node wants done. Lines are without their LF.
+/// Carries out what a node wants done. Lines are without their LF, but for [`Effects::reply`].
 ///
 /// No method calls the node: what follows from an effect comes to it later, by a `handle_*`.
 pub trait Effects {
-    /// Says a line to a client.
+    /// Says a line to a client. It ends with its LF, so that it may be copied at once.
     fn reply(&mut self, client: ConnectionId, line: &[u8]);
 
     /// Reserves a place among a client's replies for a `line` and another that comes later, by

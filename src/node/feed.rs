@@ -105,11 +105,10 @@ impl Feed {
         assert!(held <= most, "{held} entries for {records} records");
     }
 
-    /// Appends a change of the record in `slot` and gives it the next number.
-    ///
-    /// `records` is how many records there are; `latest` says which number a slot's record now
-    /// has, so that a sweep can tell the stale entries.
-    pub fn append(&mut self, slot: u32, records: usize, latest: impl Fn(u32) -> u64) -> u64 {
+    /// Appends a change of the record in `slot` and gives it the next number. Where
+    /// [`Feed::is_sweep_due`] after it, [`Feed::sweep`] must follow.
+    #[inline]
+    pub fn append(&mut self, slot: u32) -> u64 {
         self.end += 1;
         let number = self.end;
         match self.segments.back_mut() {
@@ -120,34 +119,41 @@ impl Feed {
                 let above_base = (number - last.base) as u32;
                 last.entries.push(Entry { above_base, slot });
             }
-            _ => {
-                let mut entries = Vec::with_capacity(SEGMENT_ENTRIES_MAX);
-                let above_base = 0;
-                entries.push(Entry { above_base, slot });
-                let base = number;
-                self.segments.push_back(Segment { base, entries });
-            }
+            _ => self.begin_segment(slot),
         }
         self.entries += 1;
-        if self.sweep_at.is_none() && self.entries > SWEEP_FROM.max(2 * records) {
-            self.sweep_at = Some(0);
-        }
-        if number.is_multiple_of(SWEEP_EVERY) {
-            self.sweep(number, latest);
-        }
         number
     }
 
-    /// Sweeps one segment, if a sweep is under way. The entry `newest` is kept unasked.
-    fn sweep(&mut self, newest: u64, latest: impl Fn(u32) -> u64) {
+    #[cold]
+    fn begin_segment(&mut self, slot: u32) {
+        let mut entries = Vec::with_capacity(SEGMENT_ENTRIES_MAX);
+        let above_base = 0;
+        entries.push(Entry { above_base, slot });
+        let base = self.end;
+        self.segments.push_back(Segment { base, entries });
+    }
+
+    /// Whether it is time to go on with a sweep, or to begin one.
+    #[inline]
+    pub fn is_sweep_due(&self) -> bool {
+        self.end.is_multiple_of(SWEEP_EVERY)
+    }
+
+    /// Sweeps one segment, if a sweep is under way or must begin.
+    ///
+    /// `records` is how many records there are; `latest` says which number a slot's record now
+    /// has, so that the stale entries can be told.
+    pub fn sweep(&mut self, records: usize, latest: impl Fn(u32) -> u64) {
+        if self.sweep_at.is_none() && self.entries > SWEEP_FROM.max(2 * records) {
+            self.sweep_at = Some(0);
+        }
         let Some(at) = self.sweep_at else { return };
         if at + 1 >= self.segments.len() {
             self.sweep_at = None; // the last segment is still being filled
             return;
         }
-        if !self.compact(at, |number, slot| {
-            number == newest || latest(slot) == number
-        }) {
+        if !self.compact(at, |number, slot| latest(slot) == number) {
             self.sweep_at = Some(at + 1); // otherwise the segment after it has come to `at`
         }
     }
@@ -259,9 +265,11 @@ mod tests {
         fn change(&mut self, slot: u32) {
             let slots = self.latest.len().max(slot as usize + 1);
             self.latest.resize(slots, 0);
-            let latest = self.latest.clone();
-            let number = self.feed.append(slot, slots, |slot| latest[slot as usize]);
-            self.latest[slot as usize] = number;
+            self.latest[slot as usize] = self.feed.append(slot);
+            if self.feed.is_sweep_due() {
+                let latest = |slot: u32| self.latest[slot as usize];
+                self.feed.sweep(slots, latest);
+            }
         }
 
         fn live_after(&self, cursor: u64) -> Vec<(u64, u32)> {

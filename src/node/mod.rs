@@ -46,16 +46,13 @@ use self::prefetched::{ClientLine, NeighbourLine};
 use self::protocol::{Incarnation, Mark, TweetQuery, error_json};
 use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
 use self::recovery::Recovery;
-use self::table::{HashKeys, Key, Source, Table};
+use self::table::{HashKeys, Key, PREFETCH_FROM, Source, Table};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::time::{Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
 
 pub use self::link::{DIAL_TIMEOUT, HELLO_TIMEOUT, RETRY_MAX};
 pub use self::session::{HEARTBEAT, LINE_MAX, MARK_EVERY_CHANGES, SILENCE_MAX};
-
-/// Where lines are composed no more bytes than this are kept between two of them.
-const LINE_KEPT_MAX: usize = 4096;
 
 /// What a node needs from outside: a node has no dice.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +63,17 @@ pub struct Seeds {
     pub hash_keys: HashKeys,
     /// Seeds the jitter of the dials.
     pub jitter: u64,
+}
+
+impl Seeds {
+    /// Seeds of numbers that nobody can foresee.
+    pub fn new(mut random: impl FnMut() -> u64) -> Seeds {
+        Seeds {
+            incarnation: Incarnation(random()),
+            hash_keys: (random(), random()),
+            jitter: random(),
+        }
+    }
 }
 
 /// One server of the herd.
@@ -80,15 +88,17 @@ pub struct Node {
     questions: Questions,
     /// Counts the replies that had to come later.
     replies: u64,
-    /// How every `AT` line of ours begins.
-    at_prefix: Vec<u8>,
-    /// Where an `AT` line is composed. Kept, so that a reply allocates nothing.
+    /// Where `AT` lines are composed, one after the other: how all of ours begin, which stays, then the
+    /// rest of the latest.
     line: Vec<u8>,
+    /// How many bytes all begin with.
+    prefix_bytes: usize,
 }
 
 impl Node {
     /// The server `member` of `topology`, its table still empty.
     pub fn new(member: &Member, topology: &Topology, seeds: Seeds, now: Now) -> Node {
+        let line = protocol::at_prefix(&member.name);
         Node {
             name: member.name.clone(),
             incarnation: seeds.incarnation,
@@ -97,8 +107,8 @@ impl Node {
             links: Links::new(member, topology, seeds.incarnation, seeds.jitter, now),
             questions: Questions::default(),
             replies: 0,
-            at_prefix: protocol::at_prefix(&member.name),
-            line: Vec::new(),
+            prefix_bytes: line.len(),
+            line,
         }
     }
 
@@ -184,14 +194,35 @@ impl Node {
         due.into_iter().flatten().min()
     }
 
-    /// Reads a client's line, to be handled next or after others.
+    /// A client's line, to be handled next or after others.
     pub fn read_client_line<'a>(&self, text: &'a [u8]) -> ClientLine<'a> {
-        ClientLine::read(text, &self.table)
+        let key = self.client_line_key(text);
+        ClientLine { text, key }
+    }
+
+    /// Where the table has the client that a client's line speaks of, if it does.
+    pub fn client_line_key(&self, text: &[u8]) -> Option<Key> {
+        prefetched::client_line_client(text).map(|client| self.table.key(client))
     }
 
     /// Reads a line between servers, to be handled next or after others.
     pub fn read_link_line<'a>(&self, text: &'a [u8]) -> NeighbourLine<'a> {
-        NeighbourLine::read(text, &self.table)
+        NeighbourLine::read(text, self.link_line_key(text), &self.table)
+    }
+
+    /// The same where it is known, or was not looked for, where the table has the client.
+    pub fn read_link_line_at<'a>(&self, text: &'a [u8], key: Option<Key>) -> NeighbourLine<'a> {
+        NeighbourLine::read(text, key, &self.table)
+    }
+
+    /// Where the table has the client that a line between servers speaks of, if it does.
+    pub fn link_line_key(&self, text: &[u8]) -> Option<Key> {
+        prefetched::link_line_client(text).map(|client| self.table.key(client))
+    }
+
+    /// Whether the table is so large that [`Node::prefetch`] is worth its while.
+    pub fn gains_by_prefetch(&self) -> bool {
+        self.table.len() >= PREFETCH_FROM
     }
 
     /// Brings near what handling some lines will need; only how long that takes depends on it.
@@ -211,11 +242,12 @@ impl Node {
         effects: &mut impl Effects,
     ) {
         self.expire(now);
-        match line.command {
-            Some((Command::IAmAt(report), key)) => {
-                self.handle_report(client, &report, key, now, effects);
+        match Command::parse(line.text) {
+            Some(Command::IAmAt(report)) => {
+                self.handle_report(client, &report, line.key, now, effects);
             }
-            Some((Command::WhatsAt(question), key)) => {
+            Some(Command::WhatsAt(question)) => {
+                let key = line.key.unwrap_or_else(|| self.table.key(question.client));
                 match self.table.location_at(key, question.client) {
                     Some(location) => {
                         let WhatsAt {
@@ -243,19 +275,24 @@ impl Node {
         }
     }
 
+    #[inline]
     fn handle_report(
         &mut self,
         client: ConnectionId,
         report: &IAmAt<'_>,
-        key: Key,
+        key: Option<Key>,
         now: Now,
         effects: &mut impl Effects,
     ) {
+        let key = key.unwrap_or_else(|| self.table.key(report.client));
         let difference = now.wall.since(report.time);
-        self.line.clear();
-        protocol::write_at(&mut self.line, &self.at_prefix, difference, report);
+        self.line.truncate(self.prefix_bytes);
+        protocol::write_at(&mut self.line, difference, report);
+        let end = self.line.len();
+        self.line.push(b'\n');
+        let line = &self.line[..end];
         let location = Location {
-            line: &self.line,
+            line,
             server: self.name.as_bytes(),
             difference,
             client: report.client,
@@ -264,7 +301,7 @@ impl Node {
             time_text: report.time_text,
         };
         if let Some(number) = self.table.accept(key, &location, Source::Own) {
-            effects.changed(number, &self.line);
+            effects.changed(number, line);
         }
         effects.reply(client, &self.line);
     }
@@ -278,13 +315,7 @@ impl Node {
         effects: &mut impl Effects,
     ) {
         effects.tell(News::Invalid { client, reason });
-        self.line.clear();
-        self.line.extend_from_slice(b"? ");
-        self.line.extend_from_slice(line);
-        effects.reply(client, &self.line);
-        if self.line.capacity() > LINE_KEPT_MAX {
-            self.line = Vec::new();
-        }
+        effects.reply(client, &[b"? ", line, b"\n"].concat());
     }
 
     fn ask(&mut self, asker: Asker, query: TweetQuery, now: Now, effects: &mut impl Effects) {

@@ -1,9 +1,9 @@
-//! Lines that have been read and are yet to be handled.
+//! Lines that have been read and are yet to be handled, and whom they speak of.
 //!
-//! Reading changes nothing. So many lines may be read, and all that they speak of be prefetched
-//! (`Node::prefetch`), before the first of them is handled by `Node` or `Links`.
+//! To find the client that a line names takes no reading of the rest. So of many lines all that they
+//! speak of may be prefetched (`Node::prefetch`) before `Node` or `Links` handles the first of them.
 
-use super::command::Command;
+use super::fields::{fields, find_space};
 use super::location::Location;
 use super::protocol::LinkLine;
 use super::table::{Key, Table};
@@ -13,22 +13,28 @@ use super::table::{Key, Table};
 pub struct ClientLine<'a> {
     /// The line as it came.
     pub text: &'a [u8],
-    /// What it asks for, and where the table has the client that it names.
-    pub command: Option<(Command<'a>, Key)>,
+    /// Where the table has the client that it names, if that has been looked for.
+    pub key: Option<Key>,
 }
 
-impl<'a> ClientLine<'a> {
-    /// Reads a line without its LF.
-    pub fn read(text: &'a [u8], table: &Table) -> ClientLine<'a> {
-        let command = Command::parse(text);
-        let command = command.map(|command| (command, table.key(command.client())));
-        ClientLine { text, command }
+/// The client that a client's line speaks of, if it is a command.
+pub fn client_line_client(line: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = line.strip_prefix(b"IAMAT ") {
+        let client = &rest[..find_space(rest)];
+        if !client.is_empty() {
+            return Some(client); // as good as always
+        }
     }
+    let mut fields = fields(line);
+    let command = fields.next()?;
+    let client = fields.next()?;
+    matches!(command, b"IAMAT" | b"WHATSAT").then_some(client)
+}
 
-    /// What `Node::prefetch` needs, if the line speaks of a client.
-    pub fn key_mut(&mut self) -> Option<&mut Key> {
-        self.command.as_mut().map(|(_, key)| key)
-    }
+/// The client that a line between servers speaks of, if it is an `AT` line.
+pub fn link_line_client(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(b"AT ")?;
+    fields(rest).nth(2)
 }
 
 /// A line between servers.
@@ -41,19 +47,37 @@ pub enum NeighbourLine<'a> {
 }
 
 impl<'a> NeighbourLine<'a> {
-    /// Reads a line without its LF.
-    pub fn read(text: &'a [u8], table: &Table) -> NeighbourLine<'a> {
+    /// Reads a line without its LF. `key` is that of its client, if that has been looked for.
+    pub fn read(text: &'a [u8], key: Option<Key>, table: &Table) -> NeighbourLine<'a> {
         match LinkLine::parse(text) {
-            Ok(LinkLine::At(location)) => NeighbourLine::At(location, table.key(location.client)),
+            Ok(LinkLine::At(location)) => {
+                let key = key.unwrap_or_else(|| table.key(location.client));
+                NeighbourLine::At(location, key)
+            }
             other => NeighbourLine::Other(other),
         }
     }
+}
 
-    /// What `Node::prefetch` needs, if the line speaks of a client.
-    pub fn key_mut(&mut self) -> Option<&mut Key> {
-        match self {
-            NeighbourLine::At(_, key) => Some(key),
-            NeighbourLine::Other(_) => None,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::command::Command;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Where it speaks of another client, or of none, its key would be another's.
+        #[test]
+        fn a_line_speaks_of_the_client_that_it_is_read_to_name(
+            line in "[ \t]?(IAMAT|WHATSAT|AT Blake [+-]0.123456789|AT)[ \t]{1,2}[a-c]{1,12} {1,2}(\\+27.5[+-]086 1353118103[.0]?|10 5)[ \r]?",
+        ) {
+            let line = line.as_bytes();
+            if let Some(command) = Command::parse(line) {
+                prop_assert_eq!(client_line_client(line), Some(command.client()));
+            }
+            if let Ok(LinkLine::At(location)) = LinkLine::parse(line) {
+                prop_assert_eq!(link_line_client(line), Some(location.client));
+            }
         }
     }
 }

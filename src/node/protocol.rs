@@ -51,17 +51,15 @@ pub fn at_prefix(server: &ServerName) -> Vec<u8> {
     format!("AT {server} ").into_bytes()
 }
 
-/// Appends `AT <server> <difference> <client-id> <location> <time>`, without LF: what a server made of a
-/// client's report. `prefix` is that of the server ([`at_prefix`]).
-pub fn write_at(line: &mut Vec<u8>, prefix: &[u8], difference: Difference, report: &IAmAt<'_>) {
-    line.extend_from_slice(prefix);
+/// Completes `AT <server> <difference> <client-id> <location> <time>`, without LF: what a server made of a
+/// client's report. `line` is the server's [`at_prefix`].
+#[inline]
+pub fn write_at(line: &mut Vec<u8>, difference: Difference, report: &IAmAt<'_>) {
     difference.write(line);
-    line.push(b' ');
     if !report.joined.is_empty() {
         return line.extend_from_slice(report.joined);
     }
-    line.extend_from_slice(report.client);
-    for field in [report.position.text(), report.time_text] {
+    for field in [report.client, report.position.text(), report.time_text] {
         line.push(b' ');
         line.extend_from_slice(field);
     }
@@ -376,8 +374,8 @@ mod tests {
             };
             let server = ServerName::parse(name.as_bytes()).expect("the pattern makes names");
             let difference = Timestamp::new(receipt.0, receipt.1).since(report.time);
-            let mut line = Vec::new();
-            write_at(&mut line, &at_prefix(&server), difference, &report);
+            let mut line = at_prefix(&server);
+            write_at(&mut line, difference, &report);
             let location = parse_at(&line).expect("what is written can be read");
             prop_assert_eq!(location.receipt(), Timestamp::new(receipt.0, receipt.1));
             prop_assert_eq!((location.client, location.difference), (report.client, difference));

@@ -81,9 +81,14 @@ impl Questions {
     }
 
     /// Whether `client` may wait for one more.
+    #[inline]
     pub fn may_ask(&self, client: ConnectionId) -> bool {
-        self.by_asker.len() < ASKERS_PER_CLIENT_MAX
-            || self.asked_by(client).count() < ASKERS_PER_CLIENT_MAX
+        self.by_asker.len() < ASKERS_PER_CLIENT_MAX || self.may_ask_more(client)
+    }
+
+    #[cold]
+    fn may_ask_more(&self, client: ConnectionId) -> bool {
+        self.asked_by(client).count() < ASKERS_PER_CLIENT_MAX
     }
 
     /// Lets `asker`, who is not waiting yet, wait for the answer to `query`.

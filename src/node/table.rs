@@ -32,6 +32,10 @@ const _: () = assert!(size_of::<Record>() == 128);
 /// processor can, and few enough that all are still near when the last of them is asked for.
 pub const PREFETCH_MAX: usize = 32;
 
+/// With fewer records than this nothing is brought near ahead: with the index and the feed they are less
+/// than 3 MB, which the caches of a processor have already.
+pub const PREFETCH_FROM: usize = 16 * 1024;
+
 /// Where a record came from: what need not be sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -169,6 +173,7 @@ impl Record {
     }
 
     /// Becomes the record of `location`, but for its number.
+    #[inline]
     fn set(&mut self, location: &Location<'_>, effective: Timestamp, source: Source) {
         let client_bytes = location.client.len();
         let stored = Stored {
@@ -184,6 +189,7 @@ impl Record {
     }
 
     /// The same from what a snapshot keeps.
+    #[inline]
     fn set_stored(&mut self, stored: &Stored<'_>, source: Source) {
         self.effective_seconds = stored.effective.seconds();
         self.effective_nanos = stored.effective.nanos();
@@ -381,7 +387,8 @@ impl Table {
             return;
         }
         let found = self.find(key, location.client);
-        self.put(key, location, effective, Source::Own, found);
+        let slot = found.unwrap_or_else(|| self.new_slot(key));
+        self.put(slot, location, effective, Source::Own);
     }
 
     /// Lets the feed go on after `number`, which no entry need have. `false`, and nothing is done,
@@ -443,42 +450,53 @@ impl Table {
             self.lost = self.lost.max(effective);
             return None;
         }
-        let found = self.find(key, location.client);
-        if let Some(slot) = found
-            && self.records[slot as usize].recency_of(location, effective) != Ordering::Greater
-        {
-            return None;
-        }
-        Some(self.put(key, location, effective, source, found))
+        let slot = match self.find(key, location.client) {
+            Some(slot) => {
+                let held = &self.records[slot as usize];
+                let is_newer = held.recency_of(location, effective) == Ordering::Greater;
+                is_newer.then_some(slot)?
+            }
+            None => self.new_slot(key),
+        };
+        Some(self.put(slot, location, effective, source))
     }
 
-    /// Writes a record where the client's was found, or else to a slot of its own, and gives the number
-    /// of the change.
+    /// Writes a record to its slot, and gives the number of the change.
+    #[inline]
     fn put(
         &mut self,
-        key: Key,
+        slot: u32,
         location: &Location<'_>,
         effective: Timestamp,
         source: Source,
-        found: Option<u32>,
     ) -> u64 {
-        let slot = found.unwrap_or_else(|| {
-            let slot = self.free_slot();
-            self.index.insert(key, slot);
-            slot
-        });
         self.records[slot as usize].set(location, effective, source);
         self.append(slot)
     }
 
+    /// A slot for the client of this key.
+    #[cold]
+    fn new_slot(&mut self, key: Key) -> u32 {
+        let slot = self.free_slot();
+        self.index.insert(key, slot);
+        slot
+    }
+
     /// Appends to the feed that the record in `slot` has changed, and gives the change's number.
+    #[inline]
     fn append(&mut self, slot: u32) -> u64 {
+        let number = self.feed.append(slot);
+        self.records[slot as usize].number = number;
+        if self.feed.is_sweep_due() {
+            self.sweep_feed();
+        }
+        number
+    }
+
+    fn sweep_feed(&mut self) {
         let held = self.len();
         let records = &self.records;
-        let latest = |slot: u32| records[slot as usize].number;
-        let number = self.feed.append(slot, held, latest);
-        self.records[slot as usize].number = number;
-        number
+        self.feed.sweep(held, |slot| records[slot as usize].number);
     }
 
     /// What always holds, at the price of a look at everything.
@@ -502,6 +520,7 @@ impl Table {
         }
     }
 
+    #[inline(always)]
     fn find(&self, key: Key, client: &[u8]) -> Option<u32> {
         debug_assert!(!self.is_loading, "what was loaded is not found");
         let likely = self.records.get(key.likely as usize);

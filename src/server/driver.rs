@@ -22,7 +22,7 @@ use crate::node::Node;
 use crate::node::command::LINE_BYTES_MAX;
 use crate::node::effects::{Effects, LinkId, LogPolicy, News};
 use crate::node::invalid;
-use crate::node::prefetched::{ClientLine, NeighbourLine};
+use crate::node::prefetched::ClientLine;
 use crate::node::protocol::{LINK_LINE_BYTES_MAX, error_json};
 use crate::node::table::Key;
 use crate::time::Now;
@@ -48,24 +48,6 @@ enum Phase {
     Draining(Instant),
     /// Nobody is waited for any longer: what is queued still leaves, until then.
     Ending(Instant),
-}
-
-/// A line that was read before its turn to be handled.
-pub enum Prefetched<'a> {
-    /// A client's.
-    Client(ClientLine<'a>),
-    /// A neighbour's, or of one who may be one.
-    Neighbour(NeighbourLine<'a>),
-}
-
-impl Prefetched<'_> {
-    /// Where the table has the client of whom it speaks.
-    pub fn key_mut(&mut self) -> Option<&mut Key> {
-        match self {
-            Prefetched::Client(line) => line.key_mut(),
-            Prefetched::Neighbour(line) => line.key_mut(),
-        }
-    }
 }
 
 /// A client's line over the limit, as far as it has come.
@@ -241,24 +223,25 @@ impl Driver {
         }
     }
 
-    /// Reads a line, of which nothing is done yet.
-    pub fn prefetch_line<'a>(&self, role: Role, text: &'a [u8]) -> Prefetched<'a> {
+    /// Where the table has the client that a line speaks of, if it does.
+    pub fn key(&self, role: Role, text: &[u8]) -> Option<Key> {
         match role {
-            Role::Client => Prefetched::Client(self.node.read_client_line(text)),
-            Role::Accepted | Role::Dialled => Prefetched::Neighbour(self.node.read_link_line(text)),
+            Role::Client => self.node.client_line_key(text),
+            Role::Accepted | Role::Dialled => self.node.link_line_key(text),
         }
     }
 
-    /// A connection has said this line, which was read before.
-    pub fn handle_line(&mut self, id: ConnectionId, role: Role, text: &[u8], line: Prefetched<'_>) {
+    /// A connection has said this line. `key` is that of the client it speaks of, if it was looked for.
+    pub fn handle_line(&mut self, id: ConnectionId, role: Role, text: &[u8], key: Option<Key>) {
         let Driver { node, shell, .. } = self;
-        match line {
-            Prefetched::Client(line) => {
+        match role {
+            Role::Client => {
                 let label = Label::Client(id.serial);
                 shell.log.record(Direction::In, label, text);
-                node.handle_client_line(id, line, shell.now, shell);
+                node.handle_client_line(id, ClientLine { text, key }, shell.now, shell);
             }
-            Prefetched::Neighbour(line) => {
+            Role::Accepted | Role::Dialled => {
+                let line = node.read_link_line_at(text, key);
                 if node.log_policy(id, &line) == LogPolicy::Log {
                     let speaker = node.speaker_of_line(id, &line);
                     let label = shell.neighbours.label(id, role, speaker);
@@ -354,14 +337,10 @@ impl Driver {
             Mail::Signal(_) => self.leave(),
             Mail::Done(ticket, outcome) => shell.journal.handle_done(ticket, outcome),
             Mail::LogFailed(why) => shell.log.handle_failure(why),
-            Mail::Resolved(link, resolved) => {
-                let neighbour = shell.neighbours.at(link);
-                match resolved {
-                    Ok(found) => neighbour.handle_resolved(found),
-                    Err(error) => {
-                        neighbour.handle_unresolved();
-                        shell.say_unreachable(link, &error.to_string());
-                    }
+            Mail::Resolved(link, found) => {
+                let now = shell.now.mono;
+                if let Err(error) = shell.neighbours.handle_lookup(link, found, now) {
+                    shell.say_unreachable(link, &error.to_string());
                 }
             }
         }
@@ -442,14 +421,11 @@ impl Driver {
 
     fn dial(&mut self, link: LinkId) {
         let shell = &mut self.shell;
-        let mailbox = shell.reactor.mailbox();
-        let post = move |found| mailbox.post(Mail::Resolved(link, found));
-        let neighbour = shell.neighbours.at(link);
-        let Some(address) = neighbour.next_address(post) else {
-            return self.node.handle_dial_failed(link, shell.now); // it is being looked up
+        let Some(address) = shell.neighbours.next_address(link, shell.now.mono) else {
+            return self.node.handle_dial_failed(link, shell.now); // no lookup has found one yet
         };
         match shell.reactor.connect(address, Role::Dialled) {
-            Ok(id) => neighbour.dial = Some(id),
+            Ok(id) => shell.neighbours.at(link).dial = Some(id),
             Err(error) => self.dial_failed(link, &error.to_string()),
         }
     }

@@ -19,7 +19,8 @@
 //! | `driver` | what happens becomes an input of the node |
 //! | `shell` | the node's effects, carried out |
 //! | `mail` | what other threads tell the loop |
-//! | `neighbours`, `operator` | where neighbours are; what the operator is told |
+//! | `neighbours`, `resolver` | where neighbours are; host names, looked up |
+//! | `operator` | what the operator is told |
 //! | `options`, `roles` | what the operator says; what connections are for |
 
 mod driver;
@@ -28,6 +29,7 @@ mod neighbours;
 mod operator;
 mod options;
 mod read_batch;
+mod resolver;
 mod roles;
 mod serving;
 mod shell;
@@ -49,7 +51,8 @@ pub use self::start::StartError;
 use crate::journal::State;
 use crate::log::{self, Log};
 use crate::net::Reactor;
-use crate::node::Node;
+use crate::node::{Node, Seeds};
+use crate::random;
 use crate::time::{Now, span_text};
 use crate::topology::{Member, Topology};
 use crate::twitter::Pool;
@@ -86,7 +89,7 @@ impl Server {
         if let Some(limit) = options.idle_timeout {
             reactor.close_idle(Role::Client, limit);
         }
-        let mut node = Node::new(member, topology, start::seeds(), now);
+        let mut node = Node::new(member, topology, Seeds::new(random::unforeseen), now);
         if let Some(after) = options.forget_after {
             node.forget_after(after, now);
             operator.say(&format!("forgets after {}", span_text(after)));
@@ -106,7 +109,9 @@ impl Server {
         let post = move |answer| mailbox.post(Mail::Answer(answer));
         let pool = Pool::new(&options.twitter, post).map_err(|e| fail("gets no threads", e))?;
         serving.store(true, Ordering::Release);
-        let neighbours = Neighbours::new(topology.neighbours(member));
+        let mailbox = reactor.mailbox();
+        let post = move |link, found| mailbox.post(Mail::Resolved(link, found));
+        let neighbours = Neighbours::new(topology.neighbours(member), now.mono, post);
         operator.say(&listens);
         let shell = Shell {
             reactor,

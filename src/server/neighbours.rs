@@ -1,13 +1,15 @@
 //! What a server knows of its neighbours and its node need not: where they are, the dials under
 //! way, and how the log names their connections.
 //!
-//! `Driver` is the only caller. Looking a host's name up may take long, so a thread does it.
+//! `Driver` is the only caller. A host's name is looked up when its neighbour is to be dialled, by
+//! `Resolver`, and not again before a pause is over: a neighbour that is down is dialled several times a
+//! second.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use super::resolver::{Found, Resolver};
 use super::roles::Role;
 use crate::connection_id::ConnectionId;
 use crate::log::record::Label;
@@ -24,8 +26,17 @@ const CHANGES_MAX: u32 = 60;
 /// it has been quiet for as long: a link that goes up and down all the time must not fill a disk.
 const CHANGES_WHILE: Duration = Duration::from_secs(60);
 
+/// A name is looked up again this long after a lookup that failed; each failure doubles the pause, ...
+const LOOKUP_PAUSE_FIRST: Duration = Duration::from_secs(1);
+
+/// ... up to this one, which also follows a lookup that found something.
+const LOOKUP_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// All neighbours, in the order of the node's links.
-pub struct Neighbours(Vec<Neighbour>);
+pub struct Neighbours {
+    all: Vec<Neighbour>,
+    resolver: Resolver,
+}
 
 /// One neighbour.
 pub struct Neighbour {
@@ -39,8 +50,10 @@ pub struct Neighbour {
     resolved: Vec<SocketAddr>,
     /// How many dials there have been.
     dials: usize,
-    /// A thread is finding out where the address leads.
-    resolving: bool,
+    /// From when on a dial begins a lookup. `None`: one is under way, or the address has no name.
+    lookup_at: Option<Instant>,
+    /// How long the pause is after the next lookup, if that fails.
+    pause: Duration,
     /// Since when it cannot be reached, and whether that has been said.
     unreachable: Option<(Instant, bool)>,
     changes: Option<Changes>,
@@ -57,32 +70,60 @@ struct Changes {
 }
 
 impl Neighbours {
-    /// The neighbours as the topology names them.
-    pub fn new<'a>(members: impl Iterator<Item = &'a Member>) -> Neighbours {
-        Neighbours(members.map(Neighbour::new).collect())
+    /// The neighbours as the topology names them. `post` takes what a lookup has found to
+    /// [`Neighbours::handle_lookup`].
+    pub fn new<'a>(
+        members: impl Iterator<Item = &'a Member>,
+        now: Instant,
+        post: impl Fn(LinkId, Found) + Send + Sync + 'static,
+    ) -> Neighbours {
+        let lookup = |address: &Address| address.as_str().to_socket_addrs().map(Iterator::collect);
+        Neighbours {
+            all: members.map(|member| Neighbour::new(member, now)).collect(),
+            resolver: Resolver::new(lookup, post),
+        }
     }
 
     /// The neighbour at the other end of `link`.
     pub fn at(&mut self, link: LinkId) -> &mut Neighbour {
-        &mut self.0[link.index()]
+        &mut self.all[link.index()]
+    }
+
+    /// Where to dial next, taking turns where there are several addresses; `None` if none is known. Begins
+    /// a lookup, if one is due.
+    pub fn next_address(&mut self, link: LinkId, now: Instant) -> Option<SocketAddr> {
+        let neighbour = &mut self.all[link.index()];
+        if neighbour.lookup_at.take_if(|at| *at <= now).is_some() {
+            self.resolver.look_up(link, neighbour.address.clone());
+        }
+        neighbour.next_address()
+    }
+
+    /// Takes in what a lookup has found. After a failure the addresses of an earlier one are still tried.
+    ///
+    /// # Errors
+    /// The lookup's.
+    pub fn handle_lookup(&mut self, link: LinkId, found: Found, now: Instant) -> io::Result<()> {
+        self.resolver.handle_done();
+        self.at(link).handle_lookup(found, now)
     }
 
     /// What to tell the operator of links that have changed too often.
     pub fn untold(&mut self, now: Instant) -> Option<String> {
-        self.0
+        self.all
             .iter_mut()
             .find_map(|neighbour| neighbour.untold(now))
     }
 
     /// The link for which the dial `id` is under way.
     pub fn dialled(&self, id: ConnectionId) -> Option<LinkId> {
-        let index = self.0.iter().position(|n| n.dial == Some(id))?;
+        let index = self.all.iter().position(|n| n.dial == Some(id))?;
         Some(LinkId::nth(index))
     }
 
     /// How the log names a connection, which may belong to a link.
     pub fn label(&self, id: ConnectionId, role: Role, link: Option<LinkId>) -> Label<'_> {
-        let name = link.map(|link| &self.0[link.index()].name);
+        let name = link.map(|link| &self.all[link.index()].name);
         match role {
             Role::Client => Label::Client(id.serial),
             Role::Accepted | Role::Dialled => Label::Server(id.serial, name),
@@ -91,45 +132,37 @@ impl Neighbours {
 }
 
 impl Neighbour {
-    fn new(member: &Member) -> Neighbour {
+    fn new(member: &Member, now: Instant) -> Neighbour {
         let address = member.server_address.clone();
+        let literal = address.as_str().parse().ok();
         Neighbour {
             name: member.name.clone(),
-            resolved: address.as_str().parse().into_iter().collect(),
             address,
             dial: None,
+            resolved: Vec::from_iter(literal),
             dials: 0,
-            resolving: false,
+            lookup_at: literal.is_none().then_some(now),
+            pause: LOOKUP_PAUSE_FIRST,
             unreachable: None,
             changes: None,
         }
     }
 
-    /// Where to dial next, taking turns where there are several; `None` if that is not known.
-    /// Also begins to look the name up, if it is one; `post` is given what was found.
-    pub fn next_address(
-        &mut self,
-        post: impl FnOnce(io::Result<Vec<SocketAddr>>) + Clone + Send + 'static,
-    ) -> Option<SocketAddr> {
-        let is_literal = self.address.as_str().parse::<SocketAddr>().is_ok();
-        if !is_literal && !self.resolving {
-            self.resolving = true;
-            resolve(self.address.clone(), post);
-        }
+    fn next_address(&mut self) -> Option<SocketAddr> {
         self.dials += 1;
         let place = self.dials.checked_rem(self.resolved.len())?;
         Some(self.resolved[place])
     }
 
-    /// Takes in what a lookup found.
-    pub fn handle_resolved(&mut self, found: Vec<SocketAddr>) {
-        self.resolving = false;
-        self.resolved = found;
-    }
-
-    /// Notes that a lookup failed; what an earlier one found is still tried.
-    pub fn handle_unresolved(&mut self) {
-        self.resolving = false;
+    fn handle_lookup(&mut self, found: Found, now: Instant) -> io::Result<()> {
+        let (pause, next) = match found {
+            Ok(_) => (LOOKUP_PAUSE_MAX, LOOKUP_PAUSE_FIRST),
+            Err(_) => (self.pause, LOOKUP_PAUSE_MAX.min(2 * self.pause)),
+        };
+        self.lookup_at = Some(now + pause);
+        self.pause = next;
+        self.resolved = found?;
+        Ok(())
     }
 
     /// What to tell the operator of a neighbour that cannot be reached: once, until it has been,
@@ -184,30 +217,125 @@ impl Neighbour {
     }
 }
 
-fn resolve(
-    address: Address,
-    post: impl FnOnce(io::Result<Vec<SocketAddr>>) + Clone + Send + 'static,
-) {
-    let lookup = {
-        let post = post.clone();
-        move || post(address.as_str().to_socket_addrs().map(Iterator::collect))
-    };
-    let thread = thread::Builder::new().name("resolver".to_owned());
-    if let Err(error) = thread.spawn(lookup) {
-        post(Err(error));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Receiver, channel};
+
     use super::*;
     use crate::topology::Topology;
 
+    /// Longer than any lookup of a test.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Neighbours N0, N1 and so on at these addresses.
+    fn neighbours(
+        addresses: &[&str],
+        now: Instant,
+        post: impl Fn(LinkId, Found) + Send + Sync + 'static,
+    ) -> Neighbours {
+        let line = |(n, address)| format!("N{n} clients:{} {address}\n", n + 1);
+        let text: String = addresses.iter().enumerate().map(line).collect();
+        let topology = Topology::parse(text.as_bytes()).expect("it is one");
+        Neighbours::new(topology.members().iter(), now, post)
+    }
+
+    /// The same, with `lookup` in the place of DNS, and what is posted.
+    fn looking_up(
+        addresses: &[&str],
+        now: Instant,
+        lookup: impl Fn(&Address) -> Found + Send + Sync + 'static,
+    ) -> (Neighbours, Receiver<(LinkId, Found)>) {
+        let (post, posted) = channel();
+        let mut made = neighbours(addresses, now, |_, _| {});
+        let post = move |link, found| post.send((link, found)).expect("the test waits for it");
+        made.resolver = Resolver::new(lookup, post);
+        (made, posted)
+    }
+
+    fn socket(text: &str) -> SocketAddr {
+        text.parse().expect("it is an address")
+    }
+
+    #[test]
+    fn a_name_is_looked_up_now_and_then_however_often_it_is_dialled() {
+        let start = Instant::now();
+        let is_there = |lookup| (8..=10).contains(&lookup); // of all lookups these succeed
+        let count = AtomicUsize::new(0);
+        let lookup = move |_: &Address| match count.fetch_add(1, Ordering::Relaxed) {
+            lookup if is_there(lookup) => Ok(vec![socket("192.0.2.1:2")]),
+            _ => Err(io::Error::other("no such name")),
+        };
+        let (mut neighbours, posted) = looking_up(&["there:2"], start, lookup);
+        let link = LinkId::nth(0);
+        let mut looked_up = Vec::new();
+        for tenths in 0..3_000 {
+            let now = start + Duration::from_millis(100) * tenths;
+            let address = neighbours.next_address(link, now);
+            let was_found = looked_up.len() > 8;
+            assert_eq!(
+                address,
+                was_found.then(|| socket("192.0.2.1:2")),
+                "{tenths}"
+            );
+            if neighbours.at(link).lookup_at.is_none() {
+                let (of, found) = posted.recv_timeout(PATIENCE).expect("a lookup ends");
+                let outcome = neighbours.handle_lookup(of, found, now);
+                assert_eq!(outcome.is_ok(), is_there(looked_up.len()), "{tenths}");
+                looked_up.push(tenths / 10);
+            }
+        }
+        let failing = [0, 1, 3, 7, 15, 31, 61, 91];
+        let found = [121, 151, 181];
+        let failing_again = [211, 212, 214, 218, 226, 242, 272];
+        assert_eq!(looked_up, [&failing[..], &found, &failing_again].concat());
+    }
+
+    #[test]
+    fn names_are_looked_up_one_at_a_time_and_dials_go_on() {
+        let start = Instant::now();
+        let (allow, allowed) = channel();
+        let allowed = std::sync::Mutex::new(allowed);
+        let (begin, begun) = channel();
+        let lookup = move |address: &Address| {
+            begin.send(address.clone()).expect("the test waits for it");
+            let allowed = allowed.try_lock().expect("no two are looked up at once");
+            allowed.recv_timeout(PATIENCE).expect("the test allows it")
+        };
+        let addresses = ["a:2", "192.0.2.9:2", "b:2", "c:2"];
+        let (mut neighbours, posted) = looking_up(&addresses, start, lookup);
+        let links = [0, 1, 2, 3].map(LinkId::nth);
+        let two = ["192.0.2.1:2", "[2001:db8::1]:2"].map(socket);
+        for (name, outcome) in [
+            ("a:2", Ok(two.to_vec())),
+            ("b:2", Err(io::Error::other("no such name"))),
+            ("c:2", Ok(two.to_vec())),
+        ] {
+            for _ in 0..10 {
+                let known = links.map(|link| neighbours.next_address(link, start));
+                assert_eq!(known[1], Some(socket("192.0.2.9:2")), "it has no name");
+                assert_eq!(known[0].is_some(), name != "a:2");
+                assert_eq!(known[2], None);
+            }
+            let address = begun.recv_timeout(PATIENCE).expect("a lookup begins");
+            assert_eq!(address.as_str(), name, "they are taken in turn");
+            assert!(begun.try_recv().is_err(), "the others wait");
+            allow.send(outcome).expect("the lookup waits for it");
+            let (link, found) = posted.recv_timeout(PATIENCE).expect("a lookup ends");
+            let _ = neighbours.handle_lookup(link, found, start);
+        }
+        let dialled = (0..2).filter_map(|_| neighbours.next_address(links[3], start));
+        let dialled = BTreeSet::from_iter(dialled);
+        assert_eq!(dialled, BTreeSet::from(two), "each has its turn");
+        assert!(!neighbours.resolver.is_busy(), "all were looked up");
+    }
+
     #[test]
     fn of_a_link_that_goes_up_and_down_all_the_time_the_first_and_the_last_is_told() {
-        let topology = Topology::parse(b"Ann localhost:1 localhost:2\n").expect("it is one");
-        let mut neighbours = Neighbours::new(topology.members().iter());
-        let (start, link) = (Instant::now(), LinkId::nth(0));
+        let start = Instant::now();
+        let mut neighbours = neighbours(&["localhost:1"], start, |_, _| {});
+        let link = LinkId::nth(0);
         let most = CHANGES_MAX as usize;
         for (minute, at_once) in [(0, most), (1, 0), (2, 0), (4, most)] {
             let now = start + minute * CHANGES_WHILE;
@@ -215,14 +343,14 @@ mod tests {
             let told = states.map(|state| (state, neighbours.at(link).changed(state, now)));
             let told = Vec::from_iter(told);
             for (state, told) in &told[..at_once] {
-                let text = format!("link to Ann is {state}");
+                let text = format!("link to N0 is {state}");
                 assert_eq!(*told, Some(text), "at once");
             }
             assert!(told[at_once..].iter().all(|(_, told)| told.is_none()));
             let over = now + CHANGES_WHILE;
             assert_eq!(neighbours.untold(over - Duration::from_nanos(1)), None);
             let last = neighbours.untold(over).expect("it is due");
-            assert!(last.starts_with("link to Ann is up ("), "{last}");
+            assert!(last.starts_with("link to N0 is up ("), "{last}");
             let untold = format!(" {} changes ", 1_000 - at_once);
             assert!(last.contains(&untold), "{last}");
             assert_eq!(neighbours.untold(over), None, "it has been told");

@@ -2,13 +2,13 @@
 //!
 //! `Server` calls [`serve_ready`] once a turn.
 
-use super::driver::{Driver, Prefetched};
-use super::read_batch::ReadBatch;
+use super::driver::Driver;
+use super::read_batch::{Item, ReadBatch};
 use super::roles::Role;
 use crate::connection_id::ConnectionId;
 use crate::lines::{Lines, Piece};
 use crate::net::transport::Received;
-use crate::node::table::PREFETCH_MAX;
+use crate::node::table::{Key, PREFETCH_MAX};
 
 /// What became of the attempt to serve a piece of a connection's input.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -99,41 +99,55 @@ fn serve_begun_line(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &m
     may_process
 }
 
-/// Handles what was read, in groups: first all lines of a group are read, and what they speak
-/// of is prefetched, then each is handled.
+/// Handles what was read. Where the table is large that goes in groups: what all lines of a group speak of
+/// is prefetched, then each is handled.
 fn handle_batch(driver: &mut Driver, batch: &ReadBatch) {
     let mut lines = batch.lines(Role::line_bytes_max);
-    let mut group = Vec::with_capacity(PREFETCH_MAX);
     let mut paused = None;
+    if !driver.node.gains_by_prefetch() {
+        return lines.for_each(|item| handle_item(driver, &item, None, &mut paused));
+    }
+    let mut group = Vec::with_capacity(PREFETCH_MAX);
     loop {
         for item in lines.by_ref().take(PREFETCH_MAX) {
-            let ahead = item.line.map(|text| driver.prefetch_line(item.role, text));
-            group.push((item, ahead));
+            let key = item.line.and_then(|text| driver.key(item.role, text));
+            group.push((item, key));
         }
         if group.is_empty() {
             return;
         }
-        let ahead = group.iter_mut().filter_map(|(_, ahead)| ahead.as_mut());
-        driver.node.prefetch(ahead.filter_map(Prefetched::key_mut));
-        for (item, ahead) in group.drain(..) {
-            if paused == Some(item.id) {
-                continue; // it has been buffered
-            }
-            if !driver.may_process(item.id, item.role) {
-                driver.shell.reactor.pause(item.id, item.rest);
-                paused = Some(item.id);
-                continue;
-            }
-            let Some((text, ahead)) = item.line.zip(ahead) else {
-                serve_pieces(driver, item.id, item.role, item.rest);
-                continue;
-            };
-            driver.handle_line(item.id, item.role, text, ahead);
-            let is_last = item.rest.len() == text.len() + 1;
-            if is_last && !driver.may_process(item.id, item.role) {
-                driver.shell.reactor.pause(item.id, &[]); // it waits for us, not we for it
-            }
+        let keys = group.iter_mut().filter_map(|(_, key)| key.as_mut());
+        driver.node.prefetch(keys);
+        for (item, key) in group.drain(..) {
+            handle_item(driver, &item, key, &mut paused);
         }
+    }
+}
+
+/// Handles a line, or what is left where no whole line is. `paused` is the latest connection that had to
+/// wait.
+fn handle_item(
+    driver: &mut Driver,
+    item: &Item<'_>,
+    key: Option<Key>,
+    paused: &mut Option<ConnectionId>,
+) {
+    if *paused == Some(item.id) {
+        return; // it has been buffered
+    }
+    if !driver.may_process(item.id, item.role) {
+        driver.shell.reactor.pause(item.id, item.rest);
+        *paused = Some(item.id);
+        return;
+    }
+    let Some(text) = item.line else {
+        serve_pieces(driver, item.id, item.role, item.rest);
+        return;
+    };
+    driver.handle_line(item.id, item.role, text, key);
+    let is_last = item.rest.len() == text.len() + 1;
+    if is_last && !driver.may_process(item.id, item.role) {
+        driver.shell.reactor.pause(item.id, &[]); // it waits for us, not we for it
     }
 }
 
@@ -172,8 +186,7 @@ fn serve_piece(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[
 fn handle_piece(driver: &mut Driver, id: ConnectionId, role: Role, piece: &Piece<Vec<u8>>) {
     match piece {
         Piece::Line(text) => {
-            let ahead = driver.prefetch_line(role, text);
-            driver.handle_line(id, role, text, ahead);
+            driver.handle_line(id, role, text, None);
         }
         Piece::Overlong { bytes, first, last } => {
             driver.handle_overlong(id, role, bytes, *first, *last);

@@ -48,8 +48,9 @@ pub struct Shell {
 impl Effects for Shell {
     fn reply(&mut self, client: ConnectionId, line: &[u8]) {
         let label = Label::Client(client.serial);
-        self.log.record(Direction::Out, label, line);
-        self.reactor.send(client, &[line, b"\n"]);
+        let text = line.split_last().map_or(line, |(_lf, text)| text);
+        self.log.record(Direction::Out, label, text);
+        self.reactor.send(client, &[line]);
     }
 
     fn reserve(&mut self, client: ConnectionId, reply: ReplyId, line: &[u8]) {

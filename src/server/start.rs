@@ -1,10 +1,9 @@
-//! What there is to do before a server serves: descriptors, listeners, signals, seeds, and the journal
+//! What there is to do before a server serves: descriptors, listeners, signals, and the journal
 //! that lies there.
 //!
 //! `Server::start` does each once.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::process;
 use std::sync::Arc;
@@ -25,8 +24,7 @@ use crate::journal::files::Files;
 use crate::journal::{self, Journal};
 use crate::log;
 use crate::net::{Limits, Reactor};
-use crate::node::protocol::Incarnation;
-use crate::node::{Node, Seeds};
+use crate::node::Node;
 use crate::time::Now;
 use crate::topology::Member;
 
@@ -121,16 +119,6 @@ fn descriptors() -> usize {
         Err(_) => current, // then we go by what we have
     };
     most.map_or(usize::MAX, |most| most as usize)
-}
-
-/// Fresh for each life: std's hasher keys come from the system's random numbers.
-pub fn seeds() -> Seeds {
-    let random = || RandomState::new().hash_one(Instant::now());
-    Seeds {
-        incarnation: Incarnation(random()),
-        hash_keys: (random(), random()),
-        jitter: random(),
-    }
 }
 
 /// Opens the journal of a server and gives its node what it holds. A disk that is full is no reason not

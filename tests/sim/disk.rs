@@ -244,7 +244,14 @@ impl Disk {
         let (has_failed, is_written) = (self.folder.has_failed(), self.folder.writes() > 0);
         let is_behind = self.is_behind(wall, self.kept, forgets);
         let may_doubt = self.may_doubt || self.is_damaged || has_failed || is_behind;
-        tr!("{}: {at:?} open {incarnation:x}: {:?} notices failed {has_failed} behind {is_behind} may {} kept {} last {}", self.who, opened.as_ref().map(|o| &o.1), self.may_doubt, self.kept, self.states.last());
+        tr!(
+            "{}: {at:?} open {incarnation:x}: {:?} notices failed {has_failed} behind {is_behind} may {} kept {} last {}",
+            self.who,
+            opened.as_ref().map(|o| &o.1),
+            self.may_doubt,
+            self.kept,
+            self.states.last()
+        );
         let (mut journal, recovered) = match opened {
             Ok(opened) if !self.is_dead() => opened,
             refused => {
@@ -327,7 +334,10 @@ impl Disk {
         let before = self.before.iter().enumerate().rev();
         let found = before.filter_map(|(at, states)| Some((at, states.find(node, 0)?)));
         let Some((at, place)) = found.take(1).next() else {
-            panic!("never was what it found, {}", self.states.beside(node, self.kept));
+            panic!(
+                "never was what it found, {}",
+                self.states.beside(node, self.kept)
+            );
         };
         self.states = self.before.swap_remove(at);
         self.before.truncate(at);
@@ -349,7 +359,13 @@ impl Disk {
     /// Hands what the turn has brought to the kernel.
     pub fn commit(&mut self, now: Now, at: Duration, wall: i128) {
         self.states.end_turn(at, wall);
-        tr!("{}: {at:?} commit last {} of {:?} {:?}", self.who, self.states.last(), self.states.at(self.states.last()).at, self.options.fsync);
+        tr!(
+            "{}: {at:?} commit last {} of {:?} {:?}",
+            self.who,
+            self.states.last(),
+            self.states.at(self.states.last()).at,
+            self.options.fsync
+        );
         self.journal().set_now(now);
         self.journal().commit();
         if self.is_dead() {
@@ -465,7 +481,13 @@ impl Disk {
                 self.safe = if is_synced { self.kept } else { self.safe };
             }
         }
-        tr!("{}: {at:?} crash {crash:?} kept {} safe {} last {}", self.who, self.kept, self.safe, self.states.last());
+        tr!(
+            "{}: {at:?} crash {crash:?} kept {} safe {} last {}",
+            self.who,
+            self.kept,
+            self.safe,
+            self.states.last()
+        );
         self.journal = None;
         self.folder.kill();
         if crash == Crash::PowerLoss {

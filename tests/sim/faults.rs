@@ -215,7 +215,10 @@ impl Herd {
             return;
         };
         let host = &mut self.hosts[end.host];
-        if host.node.is_none() || host.incarnation != end.incarnation || host.peers.remove(&end.id).is_none() {
+        if host.node.is_none()
+            || host.incarnation != end.incarnation
+            || host.peers.remove(&end.id).is_none()
+        {
             return;
         }
         let now = self.clock(end.host);
@@ -276,7 +279,11 @@ impl Herd {
         }
         // A snapshot that has failed after a while is tried again after four times as long.
         for _ in 0..4 * HANG_MAX.as_secs() {
-            if self.hosts.iter().all(|host| host.node.is_none() || host.disk.is_complete()) {
+            if self
+                .hosts
+                .iter()
+                .all(|host| host.node.is_none() || host.disk.is_complete())
+            {
                 break;
             }
             self.elapse(Duration::from_secs(1));

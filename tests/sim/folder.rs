@@ -360,7 +360,8 @@ impl File {
             self.bytes.truncate(at);
             self.bytes.extend(tail);
             self.synced = at;
-            self.bytes.truncate(at + dice.below(1 + (self.bytes.len() - at) as u64) as usize);
+            self.bytes
+                .truncate(at + dice.below(1 + (self.bytes.len() - at) as u64) as usize);
             (self.synced, self.is_lost) = (self.bytes.len(), false);
             return true;
         }

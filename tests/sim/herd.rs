@@ -153,7 +153,9 @@ impl Herd {
             })
             .collect();
         let mut hosts = hosts;
-        for (who, host) in hosts.iter_mut().enumerate() { host.disk.who = who; }
+        for (who, host) in hosts.iter_mut().enumerate() {
+            host.disk.who = who;
+        }
         let links = hosts.iter().enumerate().flat_map(|(a, host)| {
             let pairs = host.neighbours.iter().map(move |&b| pair(a, b));
             pairs.collect::<Vec<_>>()

@@ -432,8 +432,7 @@ impl Heard {
             return true;
         }
         let rank = rank(line);
-        rank.effective() < oldest
-            || heard.is_some_and(|heard| heard.rank() >= rank)
+        rank.effective() < oldest || heard.is_some_and(|heard| heard.rank() >= rank)
     }
 
     /// Those of whom something may be held.

@@ -250,7 +250,9 @@ impl States {
 
     /// A node knows exactly the incarnations that there have been, its own included.
     pub fn check_incarnations(&self, node: &Node) {
-        let found = node.incarnations().map(|(name, begun_at)| (name.0, begun_at));
+        let found = node
+            .incarnations()
+            .map(|(name, begun_at)| (name.0, begun_at));
         let mut found: Vec<_> = found.collect();
         let is_all = found.len() < INCARNATIONS_MAX;
         found.retain(|(name, _)| !self.refused.contains(name));

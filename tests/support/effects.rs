@@ -54,6 +54,7 @@ impl Recorder {
 
 impl Effects for Recorder {
     fn reply(&mut self, client: ConnectionId, line: &[u8]) {
+        let line = line.strip_suffix(b"\n").expect("a reply ends with its LF");
         self.push(Effect::Reply(client, line.to_vec()));
     }
 

@@ -53,7 +53,8 @@ fn check_parsing(line: &[u8]) {
                 time_text: time,
                 joined: &[],
             };
-            write_at(&mut written, &at_prefix(&server), difference, &report);
+            written = at_prefix(&server);
+            write_at(&mut written, difference, &report);
             // One report has one text.
             assert_eq!(
                 written.escape_ascii().to_string(),
