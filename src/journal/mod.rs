@@ -113,6 +113,9 @@ pub struct Journal<D: Disk> {
     end: u64,
     /// The file that a start would read, if one can be written, then the one that is to replace it.
     files: Vec<Writer<D::File>>,
+    /// Its name is on the disk: that of a file which a start goes on writing may not be, where the process
+    /// before it died in between.
+    is_named: bool,
     /// What gives that one its name, and its number.
     publishing: Option<(Ticket, u64)>,
     /// The snapshot that is being written, and how much had been written in all at its last slice.
@@ -175,6 +178,7 @@ impl<D: Disk> Journal<D> {
             batch: Batch::new(end),
             end,
             files: Vec::new(),
+            is_named: true,
             publishing: None,
             snapshot: None,
             sliced_bytes: 0,
@@ -215,6 +219,7 @@ impl<D: Disk> Journal<D> {
             bytes: position.bytes,
             snapshot_bytes: position.snapshot_bytes,
         });
+        self.is_named = false;
         self.clean(position.sequence);
         self.add(BEGAN, began_numbers(own, self.end, node), &[]);
         self.commit();
@@ -302,7 +307,9 @@ impl<D: Disk> Journal<D> {
 
     fn sync(&self) -> Job<D::File> {
         let files = self.files.iter();
-        files.map(|file| Step::Sync(file.file.clone())).collect()
+        let names = (!self.is_named).then_some(Step::SyncNames);
+        let files = files.map(|file| Step::Sync(file.file.clone()));
+        files.chain(names).collect()
     }
 
     /// The disk has failed: nothing more is written before a new snapshot is complete.
@@ -338,6 +345,7 @@ impl<D: Disk> Journal<D> {
             // may have its name or not.
             (Err(error), Some(_)) => self.fail(&error),
             (Err(error), None) if is_sync => self.fail(&error),
+            (Ok(()), None) if is_sync => self.is_named = true,
             (_, None) => {}
         }
     }

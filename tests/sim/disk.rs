@@ -497,6 +497,11 @@ impl Disk {
 
     /// The power fails.
     pub fn lose_power(&mut self) {
+        if self.folder.has_lost_sync() {
+            // A process that was killed before it knew, or could write anew, left that to the next, which
+            // cannot know of it either.
+            (self.safe, self.is_unsafe) = (0, true);
+        }
         if self.folder.lose_power() {
             self.is_unknown |= self.is_unsafe;
             self.kept = self.safe;

@@ -299,6 +299,13 @@ impl Folder {
         is_lost
     }
 
+    /// Whether a sync of some file has failed, so that no later one makes it safe.
+    pub fn has_lost_sync(&self) -> bool {
+        let state = self.0.borrow();
+        let mut named = state.names.values();
+        named.any(|inode| state.files[inode].is_lost)
+    }
+
     /// Whether the disk's thread has something to do, or to tell.
     pub fn is_busy(&self) -> bool {
         !self.0.borrow().jobs.is_empty()
