@@ -27,10 +27,10 @@ const ALONE: &[(&str, &[&str])] = &[("Ann", &[])];
 const KIWI: &str = "IAMAT kiwi +27.5916+086.5640 1";
 
 /// What is said when the journal cannot be written, ...
-const FAILING: &str = "Cannot write the journal: ";
+const FAILING: &str = "new reports are only in memory until it can be written";
 
 /// ... and when it can again.
-const RESTORED: &str = "The journal is written again: ";
+const RESTORED: &str = " is written again, and has all that is known.";
 
 /// How many lines `name` has said with `words` in them.
 fn said(herd: &mut Herd, name: &str, words: &str) -> usize {
@@ -174,7 +174,7 @@ fn a_journal_of_a_newer_version_is_refused() {
     let checksum = crc32c::crc32c(&newer[..12]);
     newer[12..16].copy_from_slice(&checksum.to_le_bytes());
     fs::write(path, newer).expect("it is ours");
-    let words = ["data/Ann", "later version", "format 2"];
+    let words = ["data/Ann", "later version"];
     assert_refused(&herd, &words);
     fs::write(path, bytes).expect("it is ours");
     herd.start("Ann");
@@ -607,12 +607,10 @@ fn a_sync_that_hangs_holds_nobody_up_where_none_is_waited_for() {
         disk.hang(false);
         herd.start_arguing("Ann", &["--fsync", fsync]);
         assert_known(&herd, "Ann", &known);
-        let synced = disk.synced();
+        let synced = disk.synced(); // the file that a start begins is
+        herd.ask("Ann", KIWI);
         if fsync == "second" {
-            herd.ask("Ann", KIWI);
             wait_until("it is synced by itself", || disk.synced() > synced);
-        } else {
-            assert_eq!(synced, 0, "nobody asked for it");
         }
     }
 }
