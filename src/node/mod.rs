@@ -46,7 +46,7 @@ use self::prefetched::{ClientLine, NeighbourLine};
 use self::protocol::{Incarnation, Mark, TweetQuery, error_json};
 use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
 use self::recovery::Recovery;
-use self::table::{HashKeys, Key, PREFETCH_FROM, Source, Table};
+use self::table::{HashKeys, Key, Source, Table};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::time::{Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
@@ -218,11 +218,6 @@ impl Node {
     /// Where the table has the client that a line between servers speaks of, if it does.
     pub fn link_line_key(&self, text: &[u8]) -> Option<Key> {
         prefetched::link_line_client(text).map(|client| self.table.key(client))
-    }
-
-    /// Whether the table is so large that [`Node::prefetch`] is worth its while.
-    pub fn gains_by_prefetch(&self) -> bool {
-        self.table.len() >= PREFETCH_FROM
     }
 
     /// Brings near what handling some lines will need; only how long that takes depends on it.

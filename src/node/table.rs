@@ -32,10 +32,6 @@ const _: () = assert!(size_of::<Record>() == 128);
 /// processor can, and few enough that all are still near when the last of them is asked for.
 pub const PREFETCH_MAX: usize = 32;
 
-/// With fewer records than this nothing is brought near ahead: with the index and the feed they are less
-/// than 3 MB, which the caches of a processor have already.
-pub const PREFETCH_FROM: usize = 16 * 1024;
-
 /// Where a record came from: what need not be sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {

@@ -237,7 +237,7 @@ impl Driver {
         match role {
             Role::Client => {
                 let label = Label::Client(id.serial);
-                shell.log.record(Direction::In, label, text);
+                shell.is_line_plain = shell.log.record(Direction::In, label, text);
                 node.handle_client_line(id, ClientLine { text, key }, shell.now, shell);
             }
             Role::Accepted | Role::Dialled => {

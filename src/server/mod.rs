@@ -121,6 +121,7 @@ impl Server {
             neighbours,
             operator,
             now,
+            is_line_plain: false,
             is_gated: false,
             dials: Vec::new(),
         };

@@ -99,14 +99,11 @@ fn serve_begun_line(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &m
     may_process
 }
 
-/// Handles what was read. Where the table is large that goes in groups: what all lines of a group speak of
-/// is prefetched, then each is handled.
+/// Handles what was read, in groups: what all lines of a group speak of is prefetched, then each is
+/// handled.
 fn handle_batch(driver: &mut Driver, batch: &ReadBatch) {
     let mut lines = batch.lines(Role::line_bytes_max);
     let mut paused = None;
-    if !driver.node.gains_by_prefetch() {
-        return lines.for_each(|item| handle_item(driver, &item, None, &mut paused));
-    }
     let mut group = Vec::with_capacity(PREFETCH_MAX);
     loop {
         for item in lines.by_ref().take(PREFETCH_MAX) {

@@ -39,6 +39,9 @@ pub struct Shell {
     pub operator: Operator,
     /// When the turn is.
     pub now: Now,
+    /// The client's line that is handled is plain, as the log knows: so is a reply that is made of it, names
+    /// and numbers.
+    pub is_line_plain: bool,
     /// Clients wait for the journal's disk.
     pub is_gated: bool,
     /// The links to dial once the node has handled what it is at.
@@ -49,7 +52,10 @@ impl Effects for Shell {
     fn reply(&mut self, client: ConnectionId, line: &[u8]) {
         let label = Label::Client(client.serial);
         let text = line.split_last().map_or(line, |(_lf, text)| text);
-        self.log.record(Direction::Out, label, text);
+        match self.is_line_plain {
+            true => self.log.record_plain(Direction::Out, label, text),
+            false => _ = self.log.record(Direction::Out, label, text),
+        }
         self.reactor.send(client, &[line]);
     }
 
