@@ -152,10 +152,6 @@ impl Herd {
                 )
             })
             .collect();
-        let mut hosts = hosts;
-        for (who, host) in hosts.iter_mut().enumerate() {
-            host.disk.who = who;
-        }
         let links = hosts.iter().enumerate().flat_map(|(a, host)| {
             let pairs = host.neighbours.iter().map(move |&b| pair(a, b));
             pairs.collect::<Vec<_>>()
