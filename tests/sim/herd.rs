@@ -132,6 +132,9 @@ impl Herd {
     /// A herd in fair weather: all up, near each other, with clocks that are exact.
     pub fn new(seed: u64, topology: Topology) -> Herd {
         let mut herd = Herd::down(seed, topology);
+        for host in &mut herd.hosts {
+            host.disk.heal(Duration::ZERO);
+        }
         herd.boot_all();
         herd
     }

@@ -13,6 +13,7 @@ use herd::node::{Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
 
+use crate::disk::SLICE_BYTES;
 use crate::effects::{Effect, Recorder};
 use crate::folder::Folder;
 
@@ -48,7 +49,8 @@ impl Server {
         let may_fail = false;
         let options = Options { fsync, may_fail };
         let opened = Journal::open(folder.clone(), options, &mut node, now, |_, _| {});
-        let (journal, recovered) = opened.expect("nothing ails the disk");
+        let (mut journal, recovered) = opened.expect("nothing ails the disk");
+        journal.set_slice(SLICE_BYTES);
         Server {
             node,
             journal,
