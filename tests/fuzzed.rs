@@ -126,6 +126,11 @@ fn topology_files() {
 }
 
 #[test]
+fn files_of_the_journal() {
+    run("journal", checks::journal::check);
+}
+
+#[test]
 fn requests_to_the_stand_in() {
     run("http_request", checks::http_request::check);
 }

@@ -167,6 +167,11 @@ impl Batch {
         self.bytes.len() > BATCH_BYTES_MAX
     }
 
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// Drops all entries, and the memory that they needed if that was much: the feed has come to `end`.
     pub fn clear(&mut self, end: u64) {
         self.bytes.truncate(HEADER_BYTES);

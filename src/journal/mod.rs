@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use self::disk::{Disk, OpenError, Step, Ticket, is_full};
 use self::format::{BEGAN, Batch, CHANGE, KNOWN, MARKED, name, parse_name};
 use self::recovery::Position;
-use self::snapshot::{NEW, Snapshot, began_numbers, known_numbers};
+use self::snapshot::{NEW, SLICE_BYTES, Snapshot, began_numbers, known_numbers};
 pub use self::syncs::Fsync;
 use self::syncs::Syncs;
 use self::writer::Writer;
@@ -121,6 +121,7 @@ pub struct Journal<D: Disk> {
     /// The snapshot that is being written, and how much had been written in all at its last slice.
     snapshot: Option<Snapshot<D::File>>,
     sliced_bytes: u64,
+    slice_bytes: u64,
     /// A snapshot is due at once, but not before this.
     is_snapshot_wanted: bool,
     retry_at: Instant,
@@ -182,6 +183,7 @@ impl<D: Disk> Journal<D> {
             publishing: None,
             snapshot: None,
             sliced_bytes: 0,
+            slice_bytes: SLICE_BYTES,
             is_snapshot_wanted: false,
             retry_at: now.mono,
             syncs: Syncs::new(options.fsync, now),
@@ -360,6 +362,11 @@ impl<D: Disk> Journal<D> {
         self.clean(0);
     }
 
+    /// Lets a slice of a snapshot have so many bytes: for tests, whose tables are small.
+    pub fn set_slice(&mut self, bytes: u64) {
+        self.slice_bytes = bytes;
+    }
+
     fn may_begin_snapshot(&self) -> bool {
         let is_long = self.files.iter().any(|file| {
             file.bytes - file.snapshot_bytes > CHANGES_BYTES_MAX.max(file.snapshot_bytes)
@@ -412,7 +419,8 @@ impl<D: Disk> Journal<D> {
             }
         };
         let sliced_bytes = std::mem::replace(&mut self.sliced_bytes, bytes);
-        if !snapshot.work(disk, node, bytes - sliced_bytes, now.wall)? {
+        let slice = (self.slice_bytes, bytes - sliced_bytes);
+        if !snapshot.work(disk, node, slice, now.wall)? {
             self.snapshot = Some(snapshot);
             return Ok(None);
         }

@@ -20,7 +20,7 @@ use crate::topology::ServerName;
 pub const NEW: &str = ".new";
 
 /// A slice writes so many bytes, ...
-const SLICE_BYTES: u64 = 512 * 1024;
+pub const SLICE_BYTES: u64 = 512 * 1024;
 
 /// ... and so many times as many as were written of changes since the last slice: so it gets ahead.
 const SLICE_SHARE: u64 = 3;
@@ -68,8 +68,8 @@ impl<F: Clone> Snapshot<F> {
         })
     }
 
-    /// Writes a slice, where so many bytes of changes were written since the last. Says whether it has
-    /// come to the end of the feed.
+    /// Writes a slice of so many bytes, and so many more as the changes since the last make needful. Says
+    /// whether it has come to the end of the feed.
     ///
     /// # Errors
     /// The disk's.
@@ -77,10 +77,11 @@ impl<F: Clone> Snapshot<F> {
         &mut self,
         disk: &mut D,
         node: &Node,
-        changes_bytes: u64,
+        (slice_bytes, changes_bytes): (u64, u64),
         time: Timestamp,
     ) -> io::Result<bool> {
-        let until = self.out.bytes + SLICE_BYTES + SLICE_SHARE * changes_bytes;
+        let slice_bytes = slice_bytes + SLICE_SHARE * changes_bytes;
+        let until = self.out.bytes + slice_bytes;
         let mut entries = node.table().stored_after(self.cursor);
         for (number, stored) in entries.by_ref().take(ENTRIES_MAX) {
             self.cursor = number;
@@ -94,7 +95,7 @@ impl<F: Clone> Snapshot<F> {
             ];
             self.batch.add(LOCATION, numbers, stored.line);
             (self.last, self.locations) = (number, self.locations + 1);
-            if self.batch.is_full() {
+            if self.batch.is_full() || self.batch.bytes() > slice_bytes {
                 self.out.append(disk, &mut self.batch, time)?;
                 self.batch.clear(self.last);
                 if self.out.bytes >= until {

@@ -142,21 +142,26 @@ impl Index {
         });
     }
 
-    /// Inserts what was loaded, one shard after the other, each of which is small enough to be near.
-    /// Where several are of one client, as `is_same` says, the last stays. Gives the others.
+    /// Inserts what was loaded, one shard after the other, each of which is small enough to be near: in
+    /// the order in which it will lie. Where several are of one client, as `is_same` says, the one with
+    /// the highest slot stays. Gives the others.
     pub fn build(&mut self, is_same: impl Fn(u32, u32) -> bool) -> Vec<u32> {
         let mut superseded = Vec::new();
         for shard in self.shards.iter_mut() {
-            let loaded = std::mem::take(&mut shard.loaded);
-            shard.reserve(loaded.len());
-            for entry in loaded {
-                if let Some(earlier) = shard.find(entry.tag, |slot| is_same(slot, entry.slot)) {
-                    let slot = earlier;
-                    shard.remove(Entry { slot, ..entry });
-                    superseded.push(earlier);
+            let mut entries = std::mem::take(&mut shard.loaded);
+            entries.extend(shard.entries.iter().filter(|&&entry| entry != FREE));
+            entries.sort_unstable_by_key(|entry| (entry.tag, entry.slot));
+            let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let run = kept.iter_mut().rev();
+                let mut run = run.take_while(|earlier| earlier.tag == entry.tag);
+                match run.find(|earlier| is_same(earlier.slot, entry.slot)) {
+                    Some(same) => superseded.push(std::mem::replace(&mut same.slot, entry.slot)),
+                    None => kept.push(entry),
                 }
-                shard.insert(entry);
             }
+            shard.len = kept.len();
+            shard.lay_out(kept.into_iter(), Shard::homes_for(shard.homes, shard.len));
         }
         superseded
     }
@@ -286,12 +291,23 @@ impl Shard {
         if wanted <= Shard::len_max(self.homes) {
             return;
         }
-        let mut homes = self.homes;
-        while Shard::len_max(homes) < wanted {
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        let entries = entries.filter(|&entry| entry != FREE);
+        self.lay_out(entries, Shard::homes_for(self.homes, wanted));
+    }
+
+    /// The number of homes for so many entries, if there are so many homes now.
+    fn homes_for(mut homes: usize, entries: usize) -> usize {
+        while Shard::len_max(homes) < entries {
             homes += GROWTH_MIN.max(homes / 10);
         }
+        homes
+    }
+
+    /// Has these entries, in the order of their tags, and no others.
+    fn lay_out(&mut self, sorted: impl Iterator<Item = Entry>, homes: usize) {
         let mut entries = Vec::with_capacity(homes + TAIL);
-        for &entry in self.entries.iter().filter(|&&entry| entry != FREE) {
+        for entry in sorted {
             let home = Shard::home(entry.tag, homes);
             entries.resize(entries.len().max(home), FREE);
             entries.push(entry);

@@ -23,13 +23,14 @@ const SAFE_AFTER: Duration = Duration::from_secs(3);
 /// ... if the disk has been well for so long.
 const WELL_FOR: Duration = Duration::from_secs(5);
 
+/// A slice of a snapshot: of so few bytes that small tables take several.
+pub const SLICE_BYTES: u64 = 150;
+
 /// The longest that the disk's thread takes for a step.
 pub const HANG_MAX: Duration = Duration::from_secs(30);
 
 /// A disk whose thread takes longer than this for a step is not well.
 const SLOW: Duration = Duration::from_millis(50);
-
-macro_rules! tr { ($($x:tt)*) => { if std::env::var_os("TR").is_some() { eprintln!($($x)*) } } }
 
 /// How a server ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +101,6 @@ struct Copy {
 /// One server's journal on its disk.
 #[derive(Debug)]
 pub struct Disk {
-    pub who: usize,
     folder: Folder,
     options: Options,
     journal: Option<Journal<Folder>>,
@@ -144,7 +144,6 @@ impl Disk {
     pub fn new(dice: &mut SplitMix64) -> Disk {
         let fsync = [Fsync::Always, Fsync::Second, Fsync::Never];
         Disk {
-            who: 0,
             folder: Folder::new(dice.next_u64()),
             options: Options {
                 fsync: fsync[dice.below(3) as usize],
@@ -195,7 +194,6 @@ impl Disk {
 
     /// From now on the disk has this ailment, or none.
     pub fn ail(&mut self, ailment: Ailment, at: Duration) {
-        tr!("{}: {at:?} ail {ailment:?}", self.who);
         self.folder.ail(ailment);
         self.unwell = self.unwell.max(at);
     }
@@ -244,14 +242,6 @@ impl Disk {
         let (has_failed, is_written) = (self.folder.has_failed(), self.folder.writes() > 0);
         let is_behind = self.is_behind(wall, self.kept, forgets);
         let may_doubt = self.may_doubt || self.is_damaged || has_failed || is_behind;
-        tr!(
-            "{}: {at:?} open {incarnation:x}: {:?} notices failed {has_failed} behind {is_behind} may {} kept {} last {}",
-            self.who,
-            opened.as_ref().map(|o| &o.1),
-            self.may_doubt,
-            self.kept,
-            self.states.last()
-        );
         let (mut journal, recovered) = match opened {
             Ok(opened) if !self.is_dead() => opened,
             refused => {
@@ -279,8 +269,8 @@ impl Disk {
                 return Start::None;
             }
         };
+        journal.set_slice(SLICE_BYTES);
         let notices: Vec<_> = std::iter::from_fn(|| journal.poll_notice()).collect();
-        tr!("{}: notices {notices:?}", self.who);
         let start = match recovered.is_sure {
             true => {
                 let (is_older, is_before_doubt) = self.recover(node);
@@ -359,13 +349,6 @@ impl Disk {
     /// Hands what the turn has brought to the kernel.
     pub fn commit(&mut self, now: Now, at: Duration, wall: i128) {
         self.states.end_turn(at, wall);
-        tr!(
-            "{}: {at:?} commit last {} of {:?} {:?}",
-            self.who,
-            self.states.last(),
-            self.states.at(self.states.last()).at,
-            self.options.fsync
-        );
         self.journal().set_now(now);
         self.journal().commit();
         if self.is_dead() {
@@ -401,13 +384,13 @@ impl Disk {
         }
         self.is_going_on = true;
         let micros = match dice.below(16) {
+            _ if self.is_healed => dice.below(2_000),
             0..12 => dice.below(2_000),
             12..15 => dice.below(300_000),
-            _ if self.is_healed || dice.below(8) > 0 => dice.below(10_000),
+            _ if dice.below(8) > 0 => dice.below(10_000),
             _ => dice.below(HANG_MAX.as_micros() as u64),
         };
         let wait = Duration::from_micros(micros);
-        tr!("{}: {at:?} thread in {wait:?}", self.who);
         if wait > SLOW {
             self.unwell = self.unwell.max(at + wait);
         }
@@ -429,11 +412,8 @@ impl Disk {
     /// Takes note of how the journal is.
     fn note(&mut self, at: Duration, wall: i128) {
         let last = self.states.last();
-        let who = self.who;
         let journal = self.journal.as_mut().expect("the server is up");
-        while let Some(notice) = journal.poll_notice() {
-            tr!("{}: {at:?} {notice:?}", who);
-        }
+        while journal.poll_notice().is_some() {}
         let (counters, is_ok) = (journal.counters(), journal.state() == State::Ok);
         let writes = self.folder.writes();
         if std::mem::replace(&mut self.writes, writes) != writes {
@@ -481,13 +461,6 @@ impl Disk {
                 self.safe = if is_synced { self.kept } else { self.safe };
             }
         }
-        tr!(
-            "{}: {at:?} crash {crash:?} kept {} safe {} last {}",
-            self.who,
-            self.kept,
-            self.safe,
-            self.states.last()
-        );
         self.journal = None;
         self.folder.kill();
         if crash == Crash::PowerLoss {
@@ -527,7 +500,6 @@ impl Disk {
     /// Somebody puts the copy back, if there is one.
     pub fn put_copy_back(&mut self) {
         if let Some(copy) = &self.copy {
-            tr!("{}: put back", self.who);
             self.folder.set_contents(&copy.contents);
             self.states.go_back(copy.last);
             (self.kept, self.safe) = (copy.kept, copy.kept);
@@ -540,7 +512,6 @@ impl Disk {
 
     /// Somebody damages the journal, which has then lost nobody knows what.
     pub fn damage(&mut self, damage: Damage, foreign: &Contents, dice: &mut SplitMix64) {
-        tr!("{}: {damage:?}", self.who);
         let mut contents = self.folder.contents();
         let Some((name, other)) = some(&contents, dice).zip(some(&contents, dice)) else {
             return; // there is none

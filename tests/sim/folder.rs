@@ -374,9 +374,10 @@ impl File {
         }
         let lost = dice.below(1 + unsynced.len() as u64) as usize;
         let left = self.bytes.len() - lost;
-        match dice.below(3) {
-            0 => self.bytes.truncate(left),
-            1 => {
+        match dice.below(4) {
+            0 => {}
+            1 => self.bytes.truncate(left),
+            2 => {
                 self.bytes.truncate(left);
                 let lost_of_8 = 1 + dice.below(7);
                 self.lose_blocks(dice, |_, _, dice| dice.below(8) < lost_of_8);

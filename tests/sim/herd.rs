@@ -132,6 +132,9 @@ impl Herd {
     /// A herd in fair weather: all up, near each other, with clocks that are exact.
     pub fn new(seed: u64, topology: Topology) -> Herd {
         let mut herd = Herd::down(seed, topology);
+        for host in &mut herd.hosts {
+            host.disk.heal(Duration::ZERO);
+        }
         herd.boot_all();
         herd
     }
@@ -152,10 +155,6 @@ impl Herd {
                 )
             })
             .collect();
-        let mut hosts = hosts;
-        for (who, host) in hosts.iter_mut().enumerate() {
-            host.disk.who = who;
-        }
         let links = hosts.iter().enumerate().flat_map(|(a, host)| {
             let pairs = host.neighbours.iter().map(move |&b| pair(a, b));
             pairs.collect::<Vec<_>>()

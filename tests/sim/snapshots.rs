@@ -13,6 +13,7 @@ use herd::node::{Node, Seeds};
 use herd::time::{Now, Timestamp};
 use herd::topology::Topology;
 
+use crate::disk::SLICE_BYTES;
 use crate::effects::{Effect, Recorder};
 use crate::folder::Folder;
 
@@ -48,7 +49,8 @@ impl Server {
         let may_fail = false;
         let options = Options { fsync, may_fail };
         let opened = Journal::open(folder.clone(), options, &mut node, now, |_, _| {});
-        let (journal, recovered) = opened.expect("nothing ails the disk");
+        let (mut journal, recovered) = opened.expect("nothing ails the disk");
+        journal.set_slice(SLICE_BYTES);
         Server {
             node,
             journal,
@@ -119,45 +121,59 @@ impl Server {
     }
 }
 
+/// A start after a crash knows all that was acknowledged.
+fn check(
+    folder: &Folder,
+    fsync: Fsync,
+    incarnation: u64,
+    (power_fails, acknowledged): (bool, &[String]),
+    point: &str,
+) -> Server {
+    folder.kill();
+    let is_lost = power_fails && folder.lose_power();
+    let again = Server::start(folder, fsync, incarnation);
+    assert!(again.is_sure || is_lost, "{point}");
+    for reply in acknowledged {
+        assert!(again.holds(reply), "{point}: lost {reply}");
+    }
+    again
+}
+
 #[test]
 fn a_crash_at_any_point_of_a_snapshot_loses_nothing() {
-    for (power_fails, fsync) in [
-        (false, Fsync::Never),
-        (false, Fsync::Second),
-        (true, Fsync::Always),
-    ] {
-        let mut points = 0;
-        loop {
-            let folder = Folder::new(points);
-            let mut server = Server::start(&folder, fsync, 1);
-            // Some have a snapshot already.
-            for _ in 0..points % 3 {
+    for fsync in [Fsync::Never, Fsync::Second, Fsync::Always] {
+        let powers = match fsync {
+            Fsync::Always => &[[true, true], [false, true]][..],
+            Fsync::Second | Fsync::Never => &[[false, false]],
+        };
+        for power_fails in powers {
+            let mut points = 0;
+            loop {
+                let point = format!("{fsync:?}, {power_fails:?}, dead after {points} calls");
+                let folder = Folder::new(points);
+                let mut server = Server::start(&folder, fsync, 1);
+                // Some have a snapshot already.
+                for _ in 0..points % 3 {
+                    (0..CLIENTS).for_each(|client| server.report(&folder, client));
+                    assert!(server.take_snapshot(&folder));
+                }
                 (0..CLIENTS).for_each(|client| server.report(&folder, client));
-                assert!(server.take_snapshot(&folder));
+                folder.die_after(points);
+                let is_taken = server.take_snapshot(&folder);
+                assert!(server.acknowledged.len() > 5, "hardly any reply has left");
+                let left = (power_fails[0], &server.acknowledged[..]);
+                let mut again = check(&folder, fsync, 2, left, &point);
+                // The next goes on as if nothing had happened, until it crashes too.
+                (0..CLIENTS).for_each(|client| again.report(&folder, client + 1_000));
+                let left = (power_fails[1], &again.acknowledged[..]);
+                let mut again = check(&folder, fsync, 3, left, &point);
+                assert!(again.take_snapshot(&folder), "{point}");
+                points += 1;
+                if is_taken {
+                    break;
+                }
             }
-            (0..CLIENTS).for_each(|client| server.report(&folder, client));
-            folder.die_after(points);
-            let is_taken = server.take_snapshot(&folder);
-            let Server { acknowledged, .. } = server;
-            folder.kill();
-            let is_lost = power_fails && folder.lose_power();
-            let mut again = Server::start(&folder, fsync, 2);
-            assert!(again.is_sure || is_lost, "dead after {points} calls");
-            assert!(acknowledged.len() > 5, "hardly any reply has left");
-            for reply in &acknowledged {
-                assert!(
-                    again.holds(reply),
-                    "dead after {points} calls, {fsync:?}: lost {reply}"
-                );
-            }
-            // It goes on as if nothing had happened.
-            (0..CLIENTS).for_each(|client| again.report(&folder, client + 1_000));
-            assert!(again.take_snapshot(&folder));
-            points += 1;
-            if is_taken {
-                break;
-            }
+            assert!(points > 8, "a snapshot has more calls than {points}");
         }
-        assert!(points > 8, "a snapshot has more calls than {points}");
     }
 }

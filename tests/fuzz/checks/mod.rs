@@ -5,10 +5,14 @@
 
 pub mod client_line;
 pub mod http_request;
+pub mod journal;
 pub mod json_line;
 pub mod link_line;
 pub mod topology;
 
+#[path = "../../journal/disk.rs"]
+#[allow(dead_code, reason = "faults are the journal's own tests' matter")]
+mod disk;
 #[path = "../../support/effects.rs"]
 mod effects;
 mod model;
