@@ -103,11 +103,11 @@ fn mode(path: &Path) -> u32 {
 fn what_clients_said_is_for_the_server_only_and_replaced_files_go() {
     let home = TempDir::new().expect("a folder");
     let folder = home.path().join("data/Blake");
-    let mut server = Server::start(&folder, false).ok().expect("it can be used");
+    let mut server = Server::start(&folder, false).expect("it can be used");
     assert!(server.recovered.is_new);
     server.report(1);
     drop(server);
-    let mut server = Server::start(&folder, false).ok().expect("it can be used");
+    let mut server = Server::start(&folder, false).expect("it can be used");
     assert_eq!(
         (server.recovered.locations, server.recovered.is_new),
         (1, false)
@@ -122,7 +122,7 @@ fn what_clients_said_is_for_the_server_only_and_replaced_files_go() {
     }
     assert_eq!(mode(&folder), 0o700);
     drop(server);
-    let server = Server::start(&folder, false).ok().expect("it can be used");
+    let server = Server::start(&folder, false).expect("it can be used");
     assert!(server.recovered.is_sure);
     assert_eq!(server.node.table().end(), 3);
 }
@@ -130,9 +130,7 @@ fn what_clients_said_is_for_the_server_only_and_replaced_files_go() {
 #[test]
 fn one_process_uses_a_folder_at_a_time() {
     let home = TempDir::new().expect("a folder");
-    let server = Server::start(home.path(), false)
-        .ok()
-        .expect("it can be used");
+    let server = Server::start(home.path(), false).expect("it can be used");
     for may_fail in [false, true] {
         let error = Server::start(home.path(), may_fail)
             .err()
@@ -165,7 +163,7 @@ fn a_text_log_or_a_link_in_the_place_of_a_file_is_doubt_and_is_kept() {
     let log = "2012-11-17T02:08:23.672266766Z * - started\n".repeat(9);
     fs::write(folder.join("journal-0000000000000001"), &log).expect("it can be written");
     symlink(&elsewhere, folder.join("journal-0000000000000002")).expect("it can be made");
-    let mut server = Server::start(&folder, false).ok().expect("it can be used");
+    let mut server = Server::start(&folder, false).expect("it can be used");
     assert!(!server.recovered.is_sure && server.recovered.locations == 0);
     let notice = server.journal.poll_notice().expect("it is said");
     let path = folder
@@ -190,7 +188,7 @@ fn a_text_log_or_a_link_in_the_place_of_a_file_is_doubt_and_is_kept() {
 #[test]
 fn a_name_that_is_taken_is_never_written_to() {
     let home = TempDir::new().expect("a folder");
-    let (mut files, _done) = files(home.path(), false).ok().expect("it can be used");
+    let (mut files, _done) = files(home.path(), false).expect("it can be used");
     files
         .create("journal-0000000000000001")
         .expect("it can be made");
@@ -210,7 +208,7 @@ fn with_leave_a_start_goes_on_without_a_folder_until_there_can_be_one() {
         .err()
         .expect("there cannot be one");
     assert!(matches!(error, OpenError::Io(_)), "{error}");
-    let mut server = Server::start(&folder, true).ok().expect("it may fail");
+    let mut server = Server::start(&folder, true).expect("it may fail");
     assert_eq!(server.journal.state(), State::Degraded);
     server.report(1);
     fs::remove_file(&obstacle).expect("it can be removed");
@@ -219,7 +217,7 @@ fn with_leave_a_start_goes_on_without_a_folder_until_there_can_be_one() {
     assert_eq!(server.journal.state(), State::Ok);
     server.report(2);
     drop(server);
-    let server = Server::start(&folder, false).ok().expect("it can be used");
+    let server = Server::start(&folder, false).expect("it can be used");
     assert_eq!(server.node.table().end(), 2);
 }
 
@@ -227,13 +225,13 @@ fn with_leave_a_start_goes_on_without_a_folder_until_there_can_be_one() {
 fn with_leave_a_start_reads_what_it_cannot_write() {
     let home = TempDir::new().expect("a folder");
     let folder = home.path().join("Blake");
-    let mut server = Server::start(&folder, false).ok().expect("it can be used");
+    let mut server = Server::start(&folder, false).expect("it can be used");
     server.report(1);
     drop(server);
     let lock = folder.join("lock");
     fs::remove_file(&lock).expect("it can be removed");
     fs::create_dir(&lock).expect("it can be made"); // whoever runs the tests, this cannot be opened
-    let mut server = Server::start(&folder, true).ok().expect("it may fail");
+    let mut server = Server::start(&folder, true).expect("it may fail");
     assert_eq!(server.recovered.locations, 1);
     assert_eq!(server.journal.state(), State::Degraded, "it is not locked");
     fs::remove_dir(&lock).expect("it can be removed");

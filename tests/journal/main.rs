@@ -312,14 +312,14 @@ fn start_after(before: Option<u64>, seconds: i64, after: Option<u64>) -> Life {
     };
     let (folder, incarnation, now, span) = of(1, at(0), before);
     let mut life = Life::of("Blake", &folder, incarnation, now, Fsync::Never, span);
-    let life = life.as_mut().ok().expect("the folder can be used");
+    let life = life.as_mut().expect("the folder can be used");
     life.hear_client("kiwi", 15);
     life.hear_client("emu", 5);
     life.commit();
     folder.kill();
     let (_, incarnation, now, span) = of(2, at(seconds), after);
     let life = Life::of("Blake", &folder, incarnation, now, Fsync::Never, span);
-    life.ok().expect("the folder can be used")
+    life.expect("the folder can be used")
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn what_has_expired_stays_expired_or_there_is_doubt() {
             Fsync::Never,
             after.map(Duration::from_secs),
         );
-        assert_sure(&again.ok().expect("the folder can be used"), &found, 3);
+        assert_sure(&again.expect("the folder can be used"), &found, 3);
     }
 }
 
