@@ -74,14 +74,16 @@ impl Files {
 }
 
 fn lock(folder: &Path) -> Result<File, OpenError> {
-    let no_folder = || OpenError::Refused("it is no folder".to_owned());
     if folder.exists() && !folder.is_dir() {
-        return Err(no_folder());
+        return Err(OpenError::Refused("it is no folder".to_owned()));
     }
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(FOLDER_MODE).create(folder);
     made.map_err(|error| match error.kind() {
-        io::ErrorKind::NotADirectory => no_folder(), // one above it is a file
+        // One above it is a file.
+        kind @ io::ErrorKind::NotADirectory => {
+            OpenError::Io(io::Error::new(kind, "it is no folder"))
+        }
         _ => OpenError::Io(error),
     })?;
     let lock = options().write(true).create(true).open(folder.join(LOCK));
