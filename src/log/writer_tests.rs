@@ -86,7 +86,7 @@ fn a_symbolic_link_is_refused_until_it_has_gone() {
     symlink(&other, &path).expect("it is ours");
     let mut host = Host::in_directory(directory, path, |_| {});
     host.note("one");
-    host.turn_until_told("cannot be written: ");
+    host.turn_until_told("cannot write the log ");
     assert!(!other.exists());
     fs::remove_file(&host.path).expect("it is ours");
     host.turn_until_logged(&note("one"));
@@ -115,7 +115,7 @@ fn a_full_disk_is_told_in_plain_words_and_the_end_does_not_wait_for_room() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut host = Host::in_directory(directory, PathBuf::from("/dev/full"), |_| {});
     host.note("one");
-    host.turn_until_told("the log /dev/full cannot be written: disk full. Still serving;");
+    host.turn_until_told("cannot write the log /dev/full: disk full. Still serving;");
     let began = Instant::now();
     host.note("two");
     host.log.close();
@@ -217,7 +217,7 @@ fn a_log_that_cannot_be_rotated_is_told_and_goes_on_when_it_can_be() {
     fs::create_dir(&in_the_way).expect("it is ours");
     write(&mut host, "one");
     write(&mut host, "two");
-    host.turn_until_told("cannot be written: ");
+    host.turn_until_told("cannot write the log ");
     fs::remove_dir(&in_the_way).expect("it is ours");
     host.turn_until_logged(&note("two"));
     host.turn_until_told("is written again");

@@ -610,23 +610,6 @@ impl Table {
         if ended { self.feed.end() } else { reached }
     }
 
-    /// Forgets what has expired of the changes after `after` up to `until`, for who has passed over it
-    /// and will not look there again: as in [`Table::take_after`].
-    pub fn forget_expired(&mut self, after: u64, until: u64) {
-        if self.oldest == Timestamp::MIN {
-            return;
-        }
-        let passed = self.walk(after);
-        let passed = passed.take_while(|&(number, ..)| number <= until);
-        let expired: Vec<_> = passed
-            .filter(|(number, _, record)| {
-                record.number == *number && record.effective() < self.oldest
-            })
-            .map(|(_, slot, _)| slot)
-            .collect();
-        self.forget(expired);
-    }
-
     fn forget(&mut self, expired: Vec<u32>) {
         for slot in expired {
             let effective = self.records[slot as usize].effective();
