@@ -176,6 +176,11 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// Its seconds, rounded down.
+    pub fn whole_seconds(self) -> i64 {
+        self.seconds
+    }
+
     /// Appends the text of an `AT` line: a sign always, seconds, a point, nine decimals.
     pub fn write(self, out: &mut Vec<u8>) {
         let (sign, seconds, nanos) = match (self.seconds < 0, self.nanos) {

@@ -139,9 +139,10 @@ pub fn recover<D: Disk>(
         let file = disk.path(&name(newest.sequence));
         return Err(format!("{file}: {error}"));
     }
-    let is_behind = |last: Timestamp| now.wall < last.minus(CLOCK_SLACK);
-    if position.time.is_some_and(is_behind) {
-        return Err("the clock is behind the last time in it".to_owned());
+    let is_behind = |last: &Timestamp| now.wall < last.minus(CLOCK_SLACK);
+    if let Some(last) = position.time.filter(is_behind) {
+        let by = rough_span(last.since(now.wall).whole_seconds());
+        return Err(format!("the clock is behind the last time in it by {by}"));
     }
     // What had expired then and does not count as expired now, nobody would tell us or be told.
     if position.lost.is_some_and(|lost| recovery.oldest < lost) {
@@ -149,6 +150,15 @@ pub fn recover<D: Disk>(
         return Err(why.to_owned());
     }
     Ok(Some(position))
+}
+
+/// A number of seconds in a unit that fits, for people.
+fn rough_span(seconds: i64) -> String {
+    match seconds {
+        172_800.. => format!("{} days", seconds / 86_400),
+        7_200.. => format!("{} hours", seconds / 3_600),
+        _ => format!("{seconds} seconds"),
+    }
 }
 
 impl Position {
@@ -270,6 +280,24 @@ impl Found {
                     reader.skip(1); // there may be a batch anywhere behind it
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_told_in_a_unit_that_fits() {
+        for (seconds, want) in [
+            (2, "2 seconds"),
+            (7_199, "7199 seconds"),
+            (7_200, "2 hours"),
+            (172_799, "47 hours"),
+            (14 * 86_400 + 5, "14 days"),
+        ] {
+            assert_eq!(rough_span(seconds), want);
         }
     }
 }

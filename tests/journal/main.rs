@@ -323,6 +323,14 @@ fn start_after(before: Option<u64>, seconds: i64, after: Option<u64>) -> Life {
 }
 
 #[test]
+fn a_start_whose_clock_is_behind_says_by_how_much() {
+    let life = start_after(None, -14 * 86_400, None);
+    let said = format!("{:?}", life.notices);
+    let want = "the clock is behind the last time in it by 14 days";
+    assert!(!life.recovered.is_sure && said.contains(want), "{said}");
+}
+
+#[test]
 fn what_has_expired_stays_expired_or_there_is_doubt() {
     for (before, seconds, after, is_sure, clients) in [
         (None, 1, None, true, &["kiwi", "emu"][..]),

@@ -332,6 +332,7 @@ impl Disk {
         self.states = self.before.swap_remove(at);
         self.before.truncate(at);
         (self.kept, self.safe, self.copy) = (0, 0, None);
+        self.is_unsafe = true;
         self.go_back(place);
         (true, true)
     }
