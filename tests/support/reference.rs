@@ -115,6 +115,13 @@ pub const WORD_OF_REFUSALS: Promise = Promise {
     why: "they tell of dials that fail, and of no more",
 };
 
+/// What a client has said after its last LF is discarded when the client resets the connection.
+pub const WORD_OF_RESETS: Promise = Promise {
+    what: "a reset discards a client's unfinished line",
+    not_by: &[Program::Node],
+    why: "a socket of Node.js may tell of an end where there was a reset",
+};
+
 /// The log says of each line that is no valid command what is wrong with it.
 pub const WORD_OF_MISTAKES: Promise = Promise {
     what: "the log says why a line is invalid",
