@@ -256,3 +256,90 @@ fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for (text, want) in [
+            ("journal-000000000000002a", Some((42, ""))),
+            ("journal-000000000000002a.new", Some((42, ".new"))),
+            ("journal-000000000000002A", None),
+            ("journal-00000000000002a", None),
+            ("journal-+00000000000002a", None),
+            ("journal-ffffffffffffffff", None), // there would be no next number
+            ("lock", None),
+        ] {
+            assert_eq!(parse_name(text), want, "{text}");
+        }
+        assert_eq!(name(42), "journal-000000000000002a");
+    }
+
+    #[test]
+    fn a_header_is_right_in_every_bit() {
+        let mut batch = Batch::new(6);
+        batch.add(MARKED, [7], b"Bryant");
+        let time = Timestamp::new(-1, 999_999_999);
+        let (bytes, crc) = batch.seal(0xabcd, time);
+        let (header, body) = bytes
+            .split_first_chunk::<HEADER_BYTES>()
+            .expect("it is long");
+        let read = Header::parse(header).expect("it is whole");
+        assert_eq!(
+            (read.crc, read.chain, read.first, read.time),
+            (crc, 0xabcd, 7, time)
+        );
+        assert_eq!(read.body_bytes, body.len());
+        assert!(read.is_of(body) && !read.is_of(&body[1..]));
+        for bit in 0..8 * HEADER_BYTES {
+            let mut flipped = *header;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Header::parse(&flipped), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_entry_is_none() {
+        for body in [
+            &b""[..],
+            b"?",
+            b"c",
+            b"c\x02a",
+            b"m\x80",
+            b"c\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            b"m\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00",
+        ] {
+            assert_eq!(Entry::take(&mut &body[..]), None, "{body:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn entries_are_read_as_they_are_written(
+            numbers in any::<[u64; 5]>(),
+            shift in 0..64_u32,
+            text in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let numbers = numbers.map(|number| number >> shift);
+            let mut batch = Batch::new(0);
+            batch.add(CHANGE, [], &text);
+            batch.add(LOCATION, numbers, &text);
+            let body = batch.seal(0, Timestamp::new(0, 0)).0[HEADER_BYTES..].to_vec();
+            let mut rest = &body[..];
+            for (kind, numbers) in [(CHANGE, [0; 5]), (LOCATION, numbers)] {
+                let want = Entry { kind, numbers, text: &text };
+                prop_assert_eq!(Entry::take(&mut rest), Some(want));
+            }
+            prop_assert!(rest.is_empty());
+            for end in 0..body.len() {
+                let mut rest = &body[..end];
+                while let Some(entry) = Entry::take(&mut rest) {
+                    prop_assert_eq!(entry.text, &text);
+                }
+            }
+        }
+    }
+}

@@ -32,7 +32,8 @@ pub struct Reader<'d, D: Disk> {
     /// How many bytes of it have been taken.
     pub at: u64,
     buffer: Vec<u8>,
-    /// How many of those in the buffer have been taken.
+    /// How many bytes of the buffer have been read, and how many of these have been taken.
+    filled: usize,
     taken: usize,
 }
 
@@ -49,6 +50,7 @@ impl<'d, D: Disk> Reader<'d, D> {
             bytes,
             at: 0,
             buffer: Vec::new(),
+            filled: 0,
             taken: 0,
         })
     }
@@ -102,16 +104,17 @@ impl<'d, D: Disk> Reader<'d, D> {
     fn view(&mut self, wanted: usize) -> io::Result<&[u8]> {
         let left = usize::try_from(self.bytes - self.at).unwrap_or(usize::MAX);
         let wanted = wanted.min(left);
-        if self.buffer.len() - self.taken < wanted {
-            self.buffer.drain(..self.taken);
-            self.taken = 0;
-            let mut filled = self.buffer.len();
-            self.buffer.resize(left.min(BUFFER_BYTES), 0);
-            while filled < self.buffer.len() {
-                let (at, rest) = (self.at + filled as u64, &mut self.buffer[filled..]);
+        if self.filled - self.taken < wanted {
+            self.buffer
+                .resize(left.min(BUFFER_BYTES).max(self.buffer.len()), 0);
+            self.buffer.copy_within(self.taken..self.filled, 0);
+            (self.filled, self.taken) = (self.filled - self.taken, 0);
+            while self.filled < wanted {
+                let at = self.at + self.filled as u64;
+                let rest = &mut self.buffer[self.filled..];
                 match self.disk.read_at(&self.file, at, rest)? {
                     0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    read => filled += read,
+                    read => self.filled += read,
                 }
             }
         }

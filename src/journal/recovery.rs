@@ -17,7 +17,7 @@ use super::format::{
 use super::reader::{Next, Reader};
 use crate::node::protocol::{Incarnation, Mark};
 use crate::node::recovery::Recovery;
-use crate::node::table::Stored;
+use crate::node::table::{PREFETCH_MAX, Stored};
 use crate::time::{Now, Timestamp};
 use crate::topology::ServerName;
 
@@ -195,7 +195,7 @@ impl Position {
     ) -> Option<()> {
         let is_next = header.chain == self.chain && header.first == recovery.end() + 1;
         is_next.then_some(())?;
-        let mut changes = Vec::new();
+        let mut changes = Vec::with_capacity(PREFETCH_MAX);
         while !body.is_empty() {
             let entry = Entry::take(&mut body)?;
             match (entry.kind, entry.numbers, self.is_ended) {

@@ -150,18 +150,24 @@ impl Index {
         for shard in self.shards.iter_mut() {
             let mut entries = std::mem::take(&mut shard.loaded);
             entries.extend(shard.entries.iter().filter(|&&entry| entry != FREE));
-            entries.sort_unstable_by_key(|entry| (entry.tag, entry.slot));
-            let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
-            for entry in entries {
-                let run = kept.iter_mut().rev();
+            let order = |entry: &Entry| u64::from(entry.tag) << u32::BITS | u64::from(entry.slot);
+            entries.sort_unstable_by_key(order);
+            let mut kept = 0;
+            for at in 0..entries.len() {
+                let entry = entries[at];
+                let run = entries[..kept].iter_mut().rev();
                 let mut run = run.take_while(|earlier| earlier.tag == entry.tag);
                 match run.find(|earlier| is_same(earlier.slot, entry.slot)) {
                     Some(same) => superseded.push(std::mem::replace(&mut same.slot, entry.slot)),
-                    None => kept.push(entry),
+                    None => {
+                        entries[kept] = entry;
+                        kept += 1;
+                    }
                 }
             }
-            shard.len = kept.len();
-            shard.lay_out(kept.into_iter(), Shard::homes_for(shard.homes, shard.len));
+            entries.truncate(kept);
+            shard.len = kept;
+            shard.lay_out(entries.into_iter(), Shard::homes_for(shard.homes, kept));
         }
         superseded
     }

@@ -89,10 +89,11 @@ impl Recovery<'_> {
         lines: &[&[u8]],
         mut take: impl FnMut(&mut Table, Key, &Location<'_>),
     ) -> bool {
+        let mut read = Vec::with_capacity(PREFETCH_MAX.min(lines.len()));
         for some in lines.chunks(PREFETCH_MAX) {
-            let read = some.iter().map_while(|line| parse_at(line));
-            let read = read.map(|location| (self.table.key(location.client), location));
-            let mut read: Vec<_> = read.collect();
+            let locations = some.iter().map_while(|line| parse_at(line));
+            read.clear();
+            read.extend(locations.map(|location| (self.table.key(location.client), location)));
             self.table.prefetch(read.iter_mut().map(|(key, _)| key));
             for (key, location) in &read {
                 take(self.table, *key, location);

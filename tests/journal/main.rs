@@ -583,3 +583,30 @@ fn a_full_disk_stops_nobody_and_all_is_written_once_there_is_room() {
     }
     panic!("it is always full");
 }
+
+#[test]
+fn an_update_takes_at_most_130_bytes_of_the_disk() {
+    let folder = Folder::default();
+    let mut life = Life::begin(&folder, 1, at(0));
+    for (updates, want) in [(1, 118.0), (128, 82.5)] {
+        let before = life.journal.counters().bytes;
+        let files_before: usize = folder.contents().values().map(Vec::len).sum();
+        for client in 100..100 + updates {
+            let time = life.now.wall.seconds();
+            let client = format!("client-{client}.cs.ucla.edu");
+            life.hear_client_line(&format!("IAMAT {client} +27.5916+086.5640 {time}.000000"));
+        }
+        life.commit();
+        let known = life.known();
+        let lines = known.lines.values();
+        assert!(lines.map(String::len).all(|bytes| bytes == 80), "{known:?}");
+        let bytes = life.journal.counters().bytes - before;
+        let files: usize = folder.contents().values().map(Vec::len).sum();
+        assert_eq!(bytes as usize, files - files_before, "it counts right");
+        assert!(
+            bytes as f64 / f64::from(updates) <= want,
+            "{updates}: {bytes}"
+        );
+        life.pass(1); // the same clients move on
+    }
+}
