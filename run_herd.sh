@@ -162,6 +162,7 @@ read_topology() {
             die "$TOPOLOGY, line $number: wanted are a new name, a client and a server address"
         NAMES+=" $name" CLIENTS[$name]=$client SERVERS[$name]=$server
         for other in $neighbours; do
+            [[ $other != *=* ]] || continue # an attribute
             [[ "${LINKS[$name]-} " == *" $other "* ]] || LINKS[$name]+=" $other"
             [[ "${LINKS[$other]-} " == *" $name "* ]] || LINKS[$other]+=" $name"
         done

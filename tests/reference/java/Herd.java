@@ -2237,6 +2237,9 @@ public final class Herd {
             }
         }
         for (String neighbour : fields.subList(3, fields.size())) {
+            if (neighbour.contains("=")) {
+                continue; // an attribute (http=, tls=, key=) of what only the program in Rust has
+            }
             if (checkName(neighbour).equals(name)) {
                 throw new StartException(name + " is its own neighbour");
             }

@@ -1426,7 +1426,7 @@ function parseTopology(bytes) {
       line++;
       const code = Buffer.from(row.split('#', 1)[0], 'latin1');
       if (code.toString().includes('\ufffd')) throw new StartError('the line is not UTF-8 text');
-      const [name, clients, servers, ...neighbours] = code.toString().split(/[\t-\r ]+/).filter(Boolean);
+      const [name, clients, servers, ...rest] = code.toString().split(/[\t-\r ]+/).filter(Boolean);
       if (name === undefined) continue;
       if (members.has(checkName(name))) throw new StartError(`the name ${name} is used twice`);
       if (!clients) throw new StartError(`${name} has no client address (host:port)`);
@@ -1436,7 +1436,8 @@ function parseTopology(bytes) {
         if (addresses.has(address)) throw new StartError(`the address ${address} is used twice`);
         addresses.add(address);
       }
-      for (const neighbour of neighbours) {
+      // Attributes (http=, tls=, key=) are of what only the program in Rust has.
+      for (const neighbour of rest.filter((field) => !field.includes('='))) {
         if (checkName(neighbour) === name) throw new StartError(`${name} is its own neighbour`);
         wanted.push({ line, name, neighbour });
       }

@@ -255,7 +255,8 @@ def parse_topology(text):
                 if address in taken:
                     raise ValueError("the address %s is used twice" % address_text(address))
                 taken.add(address)
-            for other in map(_server_name, fields[3:]):
+            # Attributes (http=, tls=, key=) are of what only the program in Rust has.
+            for other in [_server_name(field) for field in fields[3:] if "=" not in field]:
                 if other == name:
                     raise ValueError("%s is its own neighbour" % name)
                 links.append((number, member, other))

@@ -3,86 +3,13 @@
 //! `main` reads the file, `Node` learns its neighbours from it, `Server` its addresses. The room
 //! knows no socket: an address stays text until somebody dials it.
 
+mod fingerprint;
+mod names;
+
 use std::collections::BTreeSet;
-use std::fmt;
 
-/// The longest name a server may have, in bytes.
-pub const NAME_BYTES_MAX: usize = 64;
-
-/// A server's name: 1 to 64 bytes of `A-Z a-z 0-9 _ -`, so that it can stand anywhere in a line.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServerName(String);
-
-impl ServerName {
-    /// Checks a name; `None` if it is none.
-    pub fn parse(text: &[u8]) -> Option<ServerName> {
-        let text = std::str::from_utf8(text).ok()?;
-        ServerName::is_valid(text.as_bytes()).then(|| ServerName(text.to_owned()))
-    }
-
-    /// Whether `text` may name a server.
-    pub fn is_valid(text: &[u8]) -> bool {
-        (1..=NAME_BYTES_MAX).contains(&text.len())
-            && text
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The name as it stands in a line.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl fmt::Display for ServerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// `host:port` as written: `127.0.0.1:12590`, `[::1]:12590` or `blake.example.org:12590`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address(String);
-
-impl Address {
-    /// Checks the form; whether the host exists is found out when it is dialled.
-    pub fn parse(text: &str) -> Result<Address, String> {
-        let (host, port) = text
-            .rsplit_once(':')
-            .ok_or_else(|| format!("'{text}' is no address: host:port is wanted"))?;
-        let bracketed = host.starts_with('[') && host.ends_with(']');
-        if host.is_empty() || (host.contains(':') && !bracketed) {
-            return Err(format!(
-                "'{text}' is no address: host:port is wanted, an IPv6 host in [brackets]"
-            ));
-        }
-        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        match port.parse::<u16>() {
-            Ok(port @ 1..) if digits => {
-                Ok(Address(format!("{}:{port}", host.to_ascii_lowercase())))
-            }
-            _ => Err(format!(
-                "'{text}' has no port from 1 to 65535 after the colon"
-            )),
-        }
-    }
-
-    /// The address as text, in one form: the host in lower case, the port without zeros in front.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub use self::fingerprint::Fingerprint;
+pub use self::names::{Address, NAME_BYTES_MAX, ServerName};
 
 /// One server of the herd.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +20,12 @@ pub struct Member {
     pub client_address: Address,
     /// Where its neighbours connect.
     pub server_address: Address,
+    /// Where it serves HTTP: `http=`.
+    pub http_address: Option<Address>,
+    /// Where its clients connect with TLS: `tls=`.
+    pub tls_address: Option<Address>,
+    /// The keys of which it shows one on its links: `key=`. Without any its links are plain.
+    pub keys: Vec<Fingerprint>,
     /// The places in [`Topology::members`] of those it talks with, ascending, each once.
     pub neighbours: Vec<usize>,
 }
@@ -115,14 +48,14 @@ pub struct TopologyError {
 impl Topology {
     /// Reads the text of a topology file.
     ///
-    /// A line is `<name> <client host:port> <server host:port> <neighbour>…`, white space that of the
-    /// protocol; `#` starts a comment.
-    /// A link named on either side, or on both, is one link. A byte order mark at the start is
+    /// A line is `<name> <client host:port> <server host:port> [<neighbour> | <attribute>=<value>]…`, white
+    /// space that of the protocol; `#` starts a comment. The attributes are the optional fields of [`Member`],
+    /// each at most once. A link named on either side, or on both, is one link. A byte order mark at the start is
     /// passed over, as RFC 3629, section 6 allows.
     ///
     /// # Errors
-    /// The first line with a missing field, a bad name or address, a duplicate, an unknown
-    /// neighbour, or a server that is its own neighbour.
+    /// The first line with a missing field, a bad name, address or attribute, a duplicate, an unknown
+    /// neighbour or attribute, or a server that is its own neighbour.
     pub fn parse(text: &[u8]) -> Result<Topology, TopologyError> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let mut members: Vec<Member> = Vec::new();
@@ -146,31 +79,32 @@ impl Topology {
             };
             let client_address = address("client")?;
             let server_address = address("server")?;
-            let twice = (client_address == server_address).then_some(&client_address);
-            let taken = [&client_address, &server_address]
-                .into_iter()
-                .find(|&address| {
-                    let mut others = members
-                        .iter()
-                        .flat_map(|member| [&member.client_address, &member.server_address]);
-                    others.any(|other| other == address)
-                });
-            if let Some(address) = twice.or(taken) {
-                return Err(fail(format!("the address {address} is used twice")));
-            }
-            for neighbour in fields {
-                let neighbour = server_name(neighbour).map_err(fail)?;
-                if neighbour == name {
-                    return Err(fail(format!("{name} is its own neighbour")));
-                }
-                wanted.push((line, members.len(), neighbour));
-            }
-            members.push(Member {
+            let mut member = Member {
                 name,
                 client_address,
                 server_address,
+                http_address: None,
+                tls_address: None,
+                keys: Vec::new(),
                 neighbours: Vec::new(),
-            });
+            };
+            for field in fields {
+                match field.split_once('=') {
+                    Some((attribute, value)) => member.set(attribute, value).map_err(fail)?,
+                    None => {
+                        let neighbour = server_name(field).map_err(fail)?;
+                        if neighbour == member.name {
+                            return Err(fail(format!("{neighbour} is its own neighbour")));
+                        }
+                        wanted.push((line, members.len(), neighbour));
+                    }
+                }
+            }
+            let mut taken: BTreeSet<_> = members.iter().flat_map(Member::addresses).collect();
+            if let Some(address) = member.addresses().find(|&address| !taken.insert(address)) {
+                return Err(fail(format!("the address {address} is used twice")));
+            }
+            members.push(member);
         }
         let mut links: BTreeSet<(usize, usize)> = BTreeSet::new();
         for (line, member, neighbour) in wanted {
@@ -209,6 +143,48 @@ impl Topology {
     }
 }
 
+impl Member {
+    /// All addresses on which it listens.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        let optional = [&self.http_address, &self.tls_address];
+        let optional = optional.into_iter().flatten();
+        [&self.client_address, &self.server_address]
+            .into_iter()
+            .chain(optional)
+    }
+
+    fn set(&mut self, attribute: &str, value: &str) -> Result<(), String> {
+        let name = &self.name;
+        let fail = |why: String| format!("{attribute}= of {name}: {why}");
+        let is_set = match attribute {
+            "http" => &mut self.http_address,
+            "tls" => &mut self.tls_address,
+            "key" if self.keys.is_empty() => {
+                let keys = value.split(',').map(Fingerprint::parse);
+                self.keys = keys.collect::<Result<_, _>>().map_err(fail)?;
+                return Ok(());
+            }
+            "key" => {
+                return Err(fail(
+                    "it is given twice; one key= may have several keys, with commas between"
+                        .to_owned(),
+                ));
+            }
+            _ => {
+                let shown: String = attribute.escape_debug().take(80).collect();
+                return Err(format!(
+                    "{name} has an attribute '{shown}': http=, key= and tls= are known"
+                ));
+            }
+        };
+        let address = Address::parse(value).map_err(fail)?;
+        match is_set.replace(address) {
+            None => Ok(()),
+            Some(_) => Err(fail("it is given twice".to_owned())),
+        }
+    }
+}
+
 fn server_name(text: &str) -> Result<ServerName, String> {
     ServerName::parse(text.as_bytes()).ok_or_else(|| {
         let shown: String = text.escape_debug().take(80).collect();
@@ -234,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_default_file_is_the_herd_of_the_assignment() {
-        let topology = Topology::parse(include_bytes!("../topology.txt")).expect("it is valid");
+        let topology = Topology::parse(include_bytes!("../../topology.txt")).expect("it is valid");
         assert_eq!(
             links(&topology),
             [
@@ -269,8 +245,29 @@ mod tests {
     }
 
     #[test]
+    fn attributes_and_neighbours_come_in_any_order() {
+        let key = |digit: &str| format!("sha256:{}", digit.repeat(64));
+        let (one, two) = (key("1"), key("2"));
+        let text = format!("a h:1 h:2 http=H:3 b key={one},{two} tls=h:4\nb h:5 h:6 c\nc h:7 h:8");
+        let topology = Topology::parse(text.as_bytes()).expect("it is valid");
+        let [a, b, _c] = topology.members() else {
+            panic!("there are three")
+        };
+        let text = |address: &Option<Address>| address.as_ref().map(Address::to_string);
+        assert_eq!(text(&a.http_address).as_deref(), Some("h:3"));
+        assert_eq!(text(&a.tls_address).as_deref(), Some("h:4"));
+        let keys: Vec<_> = a.keys.iter().map(Fingerprint::to_string).collect();
+        assert_eq!(keys, [one, two]);
+        assert_eq!((&b.http_address, &b.tls_address), (&None, &None));
+        assert_eq!(a.neighbours, [1]);
+        assert_eq!(b.neighbours, [0, 2]);
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_its_line() {
         let long = format!("{} h:1 h:2", "x".repeat(65));
+        let key = format!("key=sha256:{}", "0".repeat(64));
+        let two_keys = format!("a h:1 h:2 {key} {key}");
         for (text, line, words) in [
             ("a", 1, "no client address"),
             ("\na h:1", 2, "no server address"),
@@ -288,6 +285,23 @@ mod tests {
             ("a h:65536 h:2", 1, "no port from 1 to 65535"),
             ("a h: h:2", 1, "no port from 1 to 65535"),
             ("a :1 h:2", 1, "':1' is no address"),
+            ("a h:1 h:2 http=h", 1, "http= of a: 'h' is no address"),
+            (
+                "a h:1 h:2 http=h:3 http=h:4",
+                1,
+                "http= of a: it is given twice",
+            ),
+            ("a h:1 h:2 tls=", 1, "tls= of a: '' is no address"),
+            (
+                "a h:1 h:2 key=sha256:0",
+                1,
+                "key= of a: 'sha256:0' is no fingerprint",
+            ),
+            (&two_keys, 1, "key= of a: it is given twice"),
+            ("a h:1 h:2 http=h:1", 1, "h:1 is used twice"),
+            ("a h:1 h:2 tls=h:3 http=h:3", 1, "h:3 is used twice"),
+            ("a h:1 h:2 http=h:3\nb h:3 h:4", 2, "h:3 is used twice"),
+            ("a h:1 h:2 htpp=h:3", 1, "attribute 'htpp'"),
             ("a h:1 h:2\n\u{feff}b h:3 h:4", 2, "is no name"),
         ] {
             let error = Topology::parse(text.as_bytes()).expect_err(text);
