@@ -1,4 +1,4 @@
-//! Whatever Twitter does, whichever API it speaks: the table of the README, a test for each column.
+//! Whatever Twitter does, whichever API it speaks: the table of docs/TWITTER.md, a test for each column.
 //!
 //! Twitter is a stub on a real socket; for one column TLS stands before it.
 

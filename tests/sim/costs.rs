@@ -25,7 +25,7 @@ use crate::hash::{Stir, Stirred};
 /// Somebody's claim to have everything up to a number that was given in an incarnation.
 pub type Claim = Option<(u64, u64)>;
 
-/// A `HELLO`, read from the words of the README.
+/// A `HELLO`, read from the words of docs/LINKS.md.
 #[derive(Debug)]
 pub struct Hello {
     /// The incarnation that says it.

@@ -1,0 +1,160 @@
+//! The documents agree with the program and with each other: every option is in docs/CONFIGURATION.md
+//! with its default, and every link leads to a file, or to a heading of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const PAGE: &str = include_str!("../docs/CONFIGURATION.md");
+
+fn help(command: &str) -> String {
+    let mut herd = Command::new(env!("CARGO_BIN_EXE_herd"));
+    let said = herd.args([command, "--help"]).output();
+    let said = said.expect("the program starts");
+    String::from_utf8(said.stdout).expect("help is text")
+}
+
+/// The options of a command by name, each with its default, as its help has them.
+fn options_of_help(command: &str) -> BTreeMap<String, Option<String>> {
+    let mut options = BTreeMap::new();
+    let mut last = None;
+    for line in help(command).lines().map(str::trim) {
+        let option = line.trim_start_matches("-h, ");
+        if option.starts_with("--") {
+            let name = option.split([' ', '=']).next().unwrap_or_default();
+            options.insert(name.to_owned(), None);
+            last = Some(name.to_owned());
+        } else if let Some(default) = line.strip_prefix("[default: ")
+            && let Some(name) = &last
+        {
+            let default = default.trim_end_matches(']').to_owned();
+            options.insert(name.clone(), Some(default));
+        }
+    }
+    options.remove("--help");
+    options
+}
+
+/// The same, as the rows of the page have them.
+fn options_of_page(command: &str) -> BTreeMap<String, String> {
+    let heading = format!("## `herd {command}");
+    let start = PAGE
+        .find(&heading)
+        .unwrap_or_else(|| panic!("docs/CONFIGURATION.md has no {heading}"));
+    let section = &PAGE[start + heading.len()..];
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with("| `--"));
+    rows.map(|row| {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let option = cells[0].trim_start_matches("| `");
+        let name = option.split([' ', '`']).next().unwrap_or_default();
+        (
+            name.to_owned(),
+            cells[1].trim_matches([' ', '`', '|']).to_owned(),
+        )
+    })
+    .collect()
+}
+
+fn commands() -> Vec<String> {
+    let help = Command::new(env!("CARGO_BIN_EXE_herd"))
+        .arg("--help")
+        .output()
+        .expect("the program starts");
+    let help = String::from_utf8(help.stdout).expect("help is text");
+    let rows = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let rows = rows.take_while(|line| line.starts_with("  "));
+    let names = rows.filter_map(|row| row.split_whitespace().next());
+    names
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_option_is_in_the_page_with_its_default() {
+    let commands = commands();
+    assert!(commands.contains(&"serve".to_owned()), "{commands:?}");
+    for command in commands {
+        let (help, page) = (options_of_help(&command), options_of_page(&command));
+        let names = |options: BTreeSet<&String>| options.into_iter().cloned().collect::<Vec<_>>();
+        assert_eq!(
+            names(page.keys().collect()),
+            names(help.keys().collect()),
+            "options of herd {command}: left docs/CONFIGURATION.md, right --help"
+        );
+        for (name, default) in help {
+            if let Some(default) = default {
+                assert_eq!(page[&name], default, "default of {name} of herd {command}");
+            }
+        }
+    }
+}
+
+fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("the folder is there").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            documents(&path, found);
+        } else if name.ends_with(".md") {
+            found.push(path);
+        }
+    }
+}
+
+/// The targets of a document's links, code left out.
+fn links(text: &str) -> Vec<String> {
+    let outside_fences = text.split("```").step_by(2);
+    let mut links = Vec::new();
+    for part in outside_fences {
+        for piece in part.split("](").skip(1) {
+            links.extend(piece.split(')').next().map(str::to_owned));
+        }
+    }
+    links
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let letters = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = letters
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().replace(' ', "-")
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in ["docs", "tests", "benches", "src"] {
+        documents(&root.join(folder), &mut found);
+    }
+    found.push(root.join("README.md"));
+    let mut links_seen = 0;
+    for document in found {
+        let text = fs::read_to_string(&document).expect("a document is text");
+        for link in links(&text) {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let folder = document.parent().unwrap_or(root);
+            let target = match path {
+                "" => document.clone(),
+                path => folder.join(path),
+            };
+            assert!(target.exists(), "{}: {link}", document.display());
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&target).expect("a document is text");
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                let is_there = headings.any(|line| anchor(line) == heading);
+                assert!(is_there, "{}: {link}", document.display());
+            }
+            links_seen += 1;
+        }
+    }
+    assert!(links_seen > 20, "only {links_seen} links were found");
+}
