@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::reference::{HERD, MEMORY, WORD_OF_REFUSALS, promised};
+use support::reference::{HERD, LIVE_SESSION, MEMORY, WORD_OF_REFUSALS, promised};
 use support::{Client, FIVE, Herd, Process, free_addresses, wait_until};
 use wire::{FakeNeighbour, Hello};
 use wired::{PAIR, Wired, crossings, floods, link_records, report, report_a_thousand};
@@ -919,30 +919,72 @@ fn a_server_whose_neighbour_talks_nonsense_dials_it_anew() {
 // ---- hello, incarnations and marks
 
 #[test]
-fn a_newer_hello_replaces_the_link_and_an_older_one_is_refused() {
+fn a_newer_hello_replaces_a_silent_link_and_an_older_one_is_refused() {
     let herd = ann_alone();
+    let address = herd.member("Ann").servers;
+    // The session that stands was heard from a moment ago: that must be over.
+    let replaced = |incarnation, mut serial| {
+        let mut taken = None;
+        wait_until("the link is silent, and a newer hello is taken", || {
+            serial += 1;
+            let mut next = FakeNeighbour::dial(address);
+            next.hello(("Bob", "Ann"), incarnation, serial, None);
+            taken = next.line().starts_with("HELLO ").then_some(next);
+            taken.is_some()
+        });
+        (taken.expect("it was waited for"), serial)
+    };
     let (mut first, _) = bob(&herd, 0xb0b, 5, None);
-    let (mut second, _) = bob(&herd, 0xb0b, 6, None);
+    let (mut second, serial) = replaced(0xb0b, 5);
     let rest = first.rest();
     assert!(
         rest.iter().all(|line| line.starts_with("MARK ")),
         "the first connection ends: {rest:?}"
     );
-    for late in [5, 6] {
-        let mut stale = FakeNeighbour::dial(herd.member("Ann").servers);
+    for late in [5, serial] {
+        let mut stale = FakeNeighbour::dial(address);
         stale.hello(("Bob", "Ann"), 0xb0b, late, None);
         let rest = stale.rest();
         assert!(
             rest.len() == 1 && rest[0].starts_with("BYE "),
-            "serial {late} after 6: {rest:?}"
+            "serial {late} after {serial}: {rest:?}"
         );
     }
     let at = herd.ask("Ann", "IAMAT kiwi +00+000 1");
     assert_eq!(second.news(), at, "the second connection carries the link");
     // A new life counts its hellos from the beginning.
-    let (mut third, _) = bob(&herd, 0xb0b2, 1, None);
+    let (mut third, _) = replaced(0xb0b2, 0);
     assert_eq!(third.news(), at, "a new life takes over, and hears all");
     second.rest();
+}
+
+#[test]
+fn a_stranger_with_a_neighbours_name_does_not_end_the_neighbours_session() {
+    if !promised(&LIVE_SESSION) {
+        return;
+    }
+    let herd = Herd::started(&[("Blake", &["Bryant"]), ("Bryant", &[])]);
+    let at = herd.ask("Blake", "IAMAT kiwi +00+000 1");
+    herd.wait_for_at("Bryant", "kiwi", &at);
+    let until = Instant::now() + Duration::from_secs(4); // longer than a session may be silent
+    for serial in 1.. {
+        let mut stranger = FakeNeighbour::dial(herd.member("Blake").servers);
+        stranger.hello(("Bryant", "Blake"), 0xbad + serial % 2, serial, None);
+        let rest = stranger.rest();
+        assert!(
+            rest.len() == 1 && rest[0].starts_with("BYE the link is up"),
+            "it is told nothing: {rest:?}"
+        );
+        if Instant::now() > until {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    let at = herd.ask("Blake", "IAMAT kiwi +00+000 2");
+    herd.wait_for_at("Bryant", "kiwi", &at);
+    let log = herd.settled_log("Blake");
+    let opened = |line: &&str| line.contains(":Bryant HELLO herd/1 Blake Bryant");
+    assert_eq!(log.lines().filter(opened).count(), 1, "one session: {log}");
 }
 
 #[test]

@@ -13,7 +13,6 @@
 //! Both ends may dial, since perhaps only one can reach the other. Of two dials that cross, the names
 //! decide which stays; of two hellos, the serials: see [`Link::judge`].
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::effects::LogPolicy;
@@ -44,10 +43,6 @@ const REFUSED_RETRY_MAX: Duration = Duration::from_secs(5);
 /// A session that ends before this was short: the wait before the next grows as after dials that
 /// fail. Else a neighbour that fails over what we say would be told it sixty times a second.
 const SHORT_SESSION: Duration = Duration::from_secs(1);
-
-/// This many of the incarnations that had to give way are remembered: enough for four servers of one
-/// name.
-const GAVE_WAY_MAX: usize = 8;
 
 /// The greater name leaves the smaller one this much time to dial first.
 const YIELD: Duration = Duration::from_millis(150);
@@ -106,8 +101,6 @@ pub struct Link {
     /// Our feed's end when that incarnation first spoke, or last asked for everything. What came over
     /// this link up to there the neighbour may have lost since, and is sent again.
     resend_from: u64,
-    /// Incarnations of it whose session gave way to another's, the latest last.
-    gave_way: VecDeque<Incarnation>,
     /// Dials that have failed since the last session.
     attempts: u32,
     /// Of the last dials, how many were refused one after the other.
@@ -132,7 +125,6 @@ impl Link {
             marked: 0,
             incarnation: None,
             resend_from: 0,
-            gave_way: VecDeque::new(),
             attempts: 0,
             refusals: 0,
             short_sessions: 0,
@@ -287,35 +279,6 @@ impl Link {
                 Err("our dial crossed yours")
             }
             State::Idle { .. } | State::Dialling { .. } | State::Presented { .. } => Ok(()),
-        }
-    }
-
-    /// Whether two servers of the neighbour's name are there, and this hello is of the one that is to
-    /// stay away while the other is linked: else each would take the other's place for ever.
-    ///
-    /// An incarnation of one server gives way once to the next, and never comes back; once more, if
-    /// hellos of one that has ended are very late. Only where two run does one have to give way twice.
-    pub fn is_contested_by(&self, hello: &Hello) -> bool {
-        let is_other = |session: &Session| session.incarnation != hello.incarnation;
-        let times = self.gave_way.iter();
-        let times = times.filter(|gone| **gone == hello.incarnation).count();
-        self.session().is_some_and(is_other) && times > 1
-    }
-
-    /// Notes that the session gives way to the one that this hello begins, and says why.
-    pub fn give_way(&mut self, hello: &Hello) -> &'static str {
-        let present = self.session().map(|session| session.incarnation);
-        let Some(present) = present.filter(|present| *present != hello.incarnation) else {
-            return "the neighbour has connected anew";
-        };
-        let is_back = self.gave_way.contains(&hello.incarnation);
-        self.gave_way.push_back(present);
-        if self.gave_way.len() > GAVE_WAY_MAX {
-            self.gave_way.pop_front();
-        }
-        match is_back {
-            true => "an incarnation of the neighbour is back that gave way before: are there two?",
-            false => "another incarnation of the neighbour has connected",
         }
     }
 
@@ -549,37 +512,6 @@ mod tests {
                 assert!(wait_after_session(SHORT_SESSION) <= longest(1));
             }
         }
-    }
-
-    #[test]
-    fn of_two_servers_of_one_name_one_is_refused_in_the_end() {
-        let now = start();
-        let mut link = Link::new(&name("A"), name("B"), now);
-        let comes = |link: &mut Link, incarnation, serial| {
-            let hello = hello(incarnation, serial);
-            if link.is_contested_by(&hello) {
-                return false;
-            }
-            assert_eq!(link.judge(&hello, now), Ok(()));
-            link.give_way(&hello);
-            link.begin_session(CONNECTION, &hello, 0, 0, now);
-            true
-        };
-        for restart in 1..100 {
-            assert!(comes(&mut link, restart, 1), "a life after the other");
-            assert!(comes(&mut link, restart, 2), "which connects anew");
-        }
-        assert!(
-            comes(&mut link, 98, 9),
-            "a late hello of one that has ended"
-        );
-        assert!(comes(&mut link, 99, 3), "and the one that lives");
-        for (serial, taken) in (1..).zip([true, true, false, false, false]) {
-            assert_eq!(comes(&mut link, 1000, serial), taken, "{serial}");
-            assert!(comes(&mut link, 2000, serial), "{serial}");
-        }
-        link.session_lost(now, &mut SplitMix64(1));
-        assert!(comes(&mut link, 1000, 6), "the other has gone");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::link::{HELLO_TIMEOUT, Link, State};
 use super::peers::{Peer, Peers};
 use super::prefetched::NeighbourLine;
 use super::protocol::{self, Hello, Incarnation, LINK_LINE_BYTES_MAX, LinkLine, Mark};
+use super::session::{LIVE, Session};
 use super::table::{Source, Table};
 use crate::connection_id::ConnectionId;
 use crate::random::SplitMix64;
@@ -397,14 +398,19 @@ impl Links {
             }
             Stage::Dialled(_) => {}
             Stage::Stranger | Stage::Up(_) | Stage::Closing => {
-                if link.is_contested_by(hello) {
-                    return Err("another server of that name is linked");
-                }
                 if let Err(reason) = link.judge(hello, turn.now) {
                     self.dismiss(connection, reason, turn); // as happens among neighbours
                     return Ok(());
                 }
-                self.make_way(id, hello, turn);
+                if link
+                    .session()
+                    .is_some_and(|session| session.is_live(turn.now))
+                {
+                    // If its connection is gone at the other end, the kernel there answers with a reset.
+                    self.say_mark(id, Session::mark, turn);
+                    return Err(LINKED);
+                }
+                self.make_way(id, turn);
                 self.say_hello(id, connection, turn);
             }
         }
@@ -418,10 +424,9 @@ impl Links {
         Ok(())
     }
 
-    /// Ends whatever the link is at, for the session that this hello is about to begin.
-    fn make_way(&mut self, id: LinkId, hello: &Hello, turn: &mut Turn<impl Effects>) {
-        let link = self.links.get_mut(&id).expect("a hello's link is there");
-        match link.state {
+    /// Ends whatever the link is at, for the session that a hello is about to begin.
+    fn make_way(&mut self, id: LinkId, turn: &mut Turn<impl Effects>) {
+        match self.links[&id].state {
             State::Idle { .. } => {}
             State::Dialling { .. } => turn.effects.cancel_dial(id),
             State::Presented { connection, .. } => {
@@ -432,9 +437,7 @@ impl Links {
                     .abort(connection, "the neighbour's own dial was taken");
             }
             State::Up(ref session) => {
-                let connection = session.connection;
-                let reason = link.give_way(hello);
-                self.abort(connection, reason, turn);
+                self.abort(session.connection, "the neighbour has connected anew", turn);
             }
         }
     }
@@ -497,12 +500,22 @@ impl Links {
     }
 
     fn say_due_mark(&mut self, id: LinkId, turn: &mut Turn<impl Effects>) {
+        self.say_mark(id, Session::due_mark, turn);
+    }
+
+    /// Says what `mark` gives, if the link is up.
+    fn say_mark<M: Into<Option<(u64, LogPolicy)>>>(
+        &mut self,
+        id: LinkId,
+        mark: impl FnOnce(&mut Session, Now) -> M,
+        turn: &mut Turn<impl Effects>,
+    ) {
         let link = self.link_mut(id);
         let Some(session) = link.session_mut() else {
             return;
         };
         let connection = session.connection;
-        if let Some((number, policy)) = session.due_mark(turn.now) {
+        if let Some((number, policy)) = mark(session, turn.now).into() {
             if link.set_marked(number) {
                 turn.effects.marked(&link.neighbour, number);
             }
@@ -613,6 +626,10 @@ impl Links {
         }
     }
 }
+
+/// Why a hello is refused while the session that stands is heard from.
+const LINKED: &str = "the link is up and was heard from within the last 3 seconds";
+const _: () = assert!(LIVE.as_secs() == 3);
 
 /// Of a reason that comes over the wire this much is shown.
 const REASON_BYTES_MAX: usize = 200;

@@ -16,6 +16,10 @@ pub const HEARTBEAT: Duration = Duration::from_secs(2);
 /// A side that has heard nothing, not a byte, for this long takes the link for dead.
 pub const SILENCE_MAX: Duration = Duration::from_secs(8);
 
+/// A session from which something was heard within this time gives its place to no other connection, whoever
+/// says that it is the neighbour's: else any stranger could end a link with one line.
+pub const LIVE: Duration = Duration::from_secs(3);
+
 /// A line may take this long to arrive whole. One that comes a byte at a time holds no link for ever.
 /// A link that needs longer for the longest line carries less than 1,100 bytes a second.
 pub const LINE_MAX: Duration = Duration::from_secs(60);
@@ -27,6 +31,7 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 pub const MARK_EVERY_CHANGES: u32 = 4096;
 
 const _: () = assert!(SILENCE_MAX.as_secs() >= 3 * HEARTBEAT.as_secs());
+const _: () = assert!(HEARTBEAT.as_secs() < LIVE.as_secs());
 const _: () = assert!(SILENCE_MAX.as_secs() < 15); // what the herd promises
 
 /// What a link is while it is up.
@@ -98,6 +103,11 @@ impl Session {
         self.heard_at = now.mono;
     }
 
+    /// Whether the neighbour has just been heard from.
+    pub fn is_live(&self, now: Now) -> bool {
+        now.mono < self.heard_at + LIVE
+    }
+
     /// Why the neighbour counts as dead, if it does.
     pub fn silence(&self, now: Now) -> Option<String> {
         if now.mono >= self.heard_at + SILENCE_MAX {
@@ -122,9 +132,12 @@ impl Session {
     pub fn due_mark(&mut self, now: Now) -> Option<(u64, LogPolicy)> {
         let is_new = self.has_unmarked()
             && (self.unmarked >= MARK_EVERY_CHANGES || now.mono >= self.marked_at + MARK_EVERY);
-        if !is_new && now.mono < self.said_at + HEARTBEAT {
-            return None;
-        }
+        let is_due = is_new || now.mono >= self.said_at + HEARTBEAT;
+        is_due.then(|| self.mark(now))
+    }
+
+    /// The mark to say now, due or not, and whether it says anything new.
+    pub fn mark(&mut self, now: Now) -> (u64, LogPolicy) {
         let policy = match self.has_unmarked() {
             true => LogPolicy::Log,
             false => LogPolicy::Skip,
@@ -133,7 +146,7 @@ impl Session {
         self.marked_at = now.mono;
         self.unmarked = 0;
         self.said_at = now.mono;
-        Some((self.cursor, policy))
+        (self.cursor, policy)
     }
 
     /// When something is due next.
@@ -193,6 +206,16 @@ mod tests {
             session.sent_changes(1, number, now);
         }
         assert_eq!(session.due_mark(now), Some((4097, LogPolicy::Log)));
+    }
+
+    #[test]
+    fn a_session_lives_while_anything_is_heard() {
+        let (mut session, now) = session(0);
+        let quiet = later(now, LIVE);
+        assert!(session.is_live(later(now, LIVE / 2)));
+        assert!(!session.is_live(quiet));
+        session.heard_bytes(quiet);
+        assert!(session.is_live(quiet));
     }
 
     #[test]

@@ -122,6 +122,13 @@ pub const WORD_OF_RESETS: Promise = Promise {
     why: "a socket of Node.js may tell of an end where there was a reset",
 };
 
+/// A session that is heard from is not displaced.
+pub const LIVE_SESSION: Promise = Promise {
+    what: "a newcomer with a neighbour's name does not end its session",
+    not_by: &[Program::Twisted, Program::Node, Program::Java],
+    why: "in them a later hello always takes the place of an earlier one",
+};
+
 /// The log says of each line that is no valid command what is wrong with it.
 pub const WORD_OF_MISTAKES: Promise = Promise {
     what: "the log says why a line is invalid",
