@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs a whole herd on this machine: the servers of a topology file, and a stand-in for Twitter.
 #
-# A process is ours if a pid file names it and its command line says so: a pid file left behind
-# never makes us signal a stranger. One that writes our NAME.err and has lost its pid file is given
-# a new one. How a link is, its last line in NAME.err says. Needs bash 4, awk, grep, coreutils,
-# util-linux (flock, setsid) and Linux's /proc.
+# A process is ours if it executes herd and its standard error is our NAME.err: a pid file left behind
+# never makes us signal a stranger, and a process that has lost its pid file is given a new one. How a
+# link is, its last line in NAME.err says. Needs bash 4, awk, grep, coreutils, util-linux (flock, setsid)
+# and Linux's /proc.
 set -euo pipefail
 shopt -s nullglob
 
@@ -195,31 +195,28 @@ running_pid() {
     echo "$pid"
 }
 
-# Returns whether a process runs what we run under this name.
+# Returns whether a process is what we run under this name: its executable, which an update may have
+# deleted since, is herd by its name, and its standard error is the file that we gave it.
 is_ours() {
-    local command
-    command=$(command_line "$2")
-    [[ $command != "setsid "* ]] || return 1 # it is about to become what we run, with a moment of nothing
-    case $1 in
-        *.*) [[ $command == *" twitter --listen "* ]] ;;
-        *) [[ $command == *" serve $1 --topology "*" --log-dir $LOG_DIR "* ]] ;;
-    esac
+    local program err
+    program=$(readlink -- "/proc/$2/exe" 2>/dev/null) && err=$(readlink -- "/proc/$2/fd/2" 2>/dev/null) || return 1
+    err=${err% (deleted)}
+    [[ ${program##*/} == herd* && ${err%.old} == "$LOG_DIR/$1.err" ]]
 }
 
-# Gives a process of ours that has lost its pid file a new one: we know it by the file that it writes
-# its standard error to, besides its command line.
+# Gives a process of ours that has lost its pid file a new one.
 find_lost() {
     local file pid id
     for file in $(grep -laE 'serve|twitter' /proc/[0-9]*/cmdline 2>/dev/null || true); do
         pid=${file#/proc/} pid=${pid%/*}
         id=$(readlink -- "/proc/$pid/fd/2" 2>/dev/null) || continue
-        id=${id% (deleted)}
-        [[ $id == "$LOG_DIR"/*.err || $id == "$LOG_DIR"/*.err.old ]] || continue
-        id=${id#"$LOG_DIR/"} id=${id%.old} id=${id%.err}
+        id=${id% (deleted)} id=${id%.old}
+        [[ $id == "$LOG_DIR"/*.err ]] || continue
+        id=${id#"$LOG_DIR/"} id=${id%.err}
         [[ $id == twitter.stand-in || $id != *[./]* ]] || continue
         if ! running_pid "$id" >/dev/null && is_ours "$id" "$pid"; then
             complain "$id runs as pid $pid, its pid file was lost; here it is again"
-            mkdir -p -- "$LOG_DIR"
+            own_log_dir
             echo "$pid" >"$LOG_DIR/$id.pid"
             touch -r "/proc/$pid" -- "$LOG_DIR/$id.pid" || true # as old as the process
         fi
@@ -255,10 +252,18 @@ require_same_settings() {
         die "$1 is already running, with other settings (${command% }): 'restart' starts it with these"
 }
 
+# Makes LOG_DIR. In a folder of others, or that others may write, a link of theirs could lead what we write
+# to any file of ours.
+own_log_dir() {
+    mkdir -p -- "$LOG_DIR"
+    [[ -O $LOG_DIR && -z $(find "$LOG_DIR" -maxdepth 0 -perm /022) ]] ||
+        die "others may write in LOG_DIR ($LOG_DIR): take a folder that is yours, or chmod go-w it"
+}
+
 # Lets one run_herd.sh at a time change what runs; the lock goes when the process goes.
 lock() {
     [[ -z $LOCKED ]] || return 0
-    mkdir -p -- "$LOG_DIR"
+    own_log_dir
     exec 9>>"$LOG_DIR/.lock"
     if ! flock -n 9; then
         say "Waiting for another run_herd.sh to finish"

@@ -109,6 +109,9 @@ struct Serve {
     /// Close clients that are silent for longer, as 90s, 5m, 2h or 7d [default: never].
     #[arg(long, allow_hyphen_values = true, value_name = "SPAN", value_parser = parse_span)]
     idle_timeout: Option<Duration>,
+    /// Close clients of which a line takes longer from its first byte to its end.
+    #[arg(long, allow_hyphen_values = true, value_name = "SPAN", default_value = "60s", value_parser = parse_span)]
+    line_timeout: Duration,
     /// Forget a location when its time, or that of its receipt if earlier, is longer ago. Give
     /// it to all servers [default: never].
     #[arg(long, allow_hyphen_values = true, value_name = "SPAN", value_parser = parse_span)]
@@ -279,6 +282,7 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         },
         max_connections: arguments.max_connections,
         idle_timeout: arguments.idle_timeout,
+        line_timeout: arguments.line_timeout,
         forget_after: arguments.forget_after,
         twitter,
     };

@@ -214,6 +214,8 @@ fn senseless_limits_are_refused() {
         ("--max-connections", "many"),
         ("--idle-timeout", "0"),
         ("--idle-timeout", "5 minutes"),
+        ("--line-timeout", "0"),
+        ("--line-timeout", "soon"),
         ("--forget-after", "0s"),
         ("--forget-after", "-1"),
     ] {
@@ -267,6 +269,92 @@ fn a_silent_client_is_closed_and_nobody_else() {
     assert_eq!(logged_by_now(&herd, "Ann", "silent for 1 seconds"), 2);
     herd.wait_for_link("Ann", "Bob");
     assert_eq!(logged_by_now(&herd, "Ann", "link to Bob is down"), 0);
+}
+
+/// They are never silent, so they would keep all others out for ever.
+#[test]
+fn who_drips_a_line_without_end_makes_room_for_others() {
+    let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{}"));
+    let mut herd = Herd::new(ALONE);
+    herd.twitter_url = twitter.url();
+    let limits = [
+        "--max-connections",
+        "4",
+        "--line-timeout",
+        "2s",
+        "--idle-timeout",
+        "60s",
+    ];
+    herd.start_arguing("Ann", &limits);
+    let mut well = herd.client("Ann"); // its lines end, and what waits for us is not late
+    well.say("IAMAT kiwi +00+000 1");
+    let at = well.line();
+    well.send("WHATSAT kiwi 1 1\n".repeat(16).as_bytes());
+    well.send(b"WHER");
+    let since = Instant::now();
+    let dripping = [&b"IAMAT kiwi"[..], b"? ", &[b'x'; 70_000]].map(|beginning| {
+        let mut stream = herd.client("Ann").stream;
+        thread::spawn(move || {
+            stream.write_all(beginning).expect("it is open");
+            while stream.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(100));
+            }
+            since.elapsed()
+        })
+    });
+    wait_until("there is room for another", || {
+        let mut next = herd.client("Ann");
+        let _ = next.stream.write_all(b"WHERE\n");
+        next.line_bytes().as_deref() == Some(b"? WHERE")
+    });
+    for dripping in dripping {
+        let closed_after = dripping.join().expect("it was closed");
+        assert!(closed_after >= Duration::from_secs(2), "{closed_after:?}");
+    }
+    gate.open();
+    well.send(b"E\n");
+    for _ in 0..16 {
+        assert_eq!([well.line(), well.line()], [at.clone(), "{}".to_owned()]);
+    }
+    assert_eq!(well.line(), "? WHERE");
+    let reason = "a line did not come to its end within 2 s";
+    assert_eq!(logged_by_now(&herd, "Ann", reason), 3);
+}
+
+/// 64 connections hold all questions; they are let have none that another lacks.
+#[test]
+fn who_asks_twitter_most_gives_way_to_who_asks_little() {
+    let (twitter, gate) = StubTwitter::gated(|_| Answer::ok("{\"well\":1}"));
+    let mut herd = Herd::new(ALONE);
+    herd.twitter_url = twitter.url();
+    herd.start("Ann");
+    let mut greedy: Vec<_> = (0..64).map(|_| herd.client("Ann")).collect();
+    for (number, client) in greedy.iter_mut().enumerate() {
+        client.say("IAMAT kiwi +00+000 1");
+        assert!(client.line().starts_with("AT Ann "));
+        for radius in 0..16 {
+            client.say(&format!("WHATSAT kiwi {}.{} 1", number + 1, radius + 1));
+        }
+    }
+    wait_until("all questions are open", || {
+        logged(&herd, "Ann", " > c") > 64 * 17 || logged(&herd, "Ann", "WHATSAT") >= 64 * 16
+    });
+    let mut honest = herd.client("Ann");
+    honest.say("WHATSAT kiwi 200 1");
+    let since = Instant::now();
+    let waiting = thread::spawn(move || {
+        assert!(honest.line().starts_with("AT Ann "));
+        honest.line()
+    });
+    wait_until("one has given way", || {
+        logged(&herd, "Ann", "too many questions are waiting for Twitter") == 1
+    });
+    assert!(
+        since.elapsed() < Duration::from_secs(8),
+        "before any is given up"
+    );
+    gate.open();
+    assert_eq!(waiting.join().expect("it is answered"), "{\"well\":1}");
 }
 
 #[test]

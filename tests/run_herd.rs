@@ -47,6 +47,21 @@ fn a_herd_starts_answers_and_stops() {
         assert_eq!(row[2], herd.client_address(name), "{status:?}");
         assert_eq!(row[3], herd.server_address(name), "{status:?}");
     }
+    for folder in [herd.log_dir(), herd.data_dir()] {
+        for entry in fs::read_dir(&folder).expect("it is there") {
+            let path = entry.expect("it can be read").path();
+            let mode = fs::metadata(&path)
+                .expect("it is there")
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o077, 0, "{} is not private", path.display());
+        }
+        let mode = fs::metadata(&folder)
+            .expect("it is there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
+    }
     assert_eq!(status.row("Bob")[5..], ["up:", "Ada", "Cyd"], "{status:?}");
     assert_eq!(status.row(STAND_IN)[2], herd.stand_in, "{status:?}");
 
@@ -243,6 +258,63 @@ fn a_pid_file_left_behind_harms_nobody() {
     assert_eq!(strange, None, "a process that is no herd was stopped");
 }
 
+/// Whatever a pid file and a command line say.
+#[test]
+fn what_only_looks_like_ours_is_left_alone() {
+    let herd = Herd::started();
+    assert_eq!(herd.run(&["stop"]).code, 0);
+    let err = |of: &Herd, name| fs::File::create(of.log_dir().join(name)).expect("it is ours");
+    let others = Herd::started();
+    // A program of another name that says what ours would, where ours would.
+    let words = format!(
+        "sleep 600 # serve Ada --topology x --log-dir {} ",
+        herd.log_dir().display()
+    );
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &words]).stderr(err(&herd, "Ada.err"));
+    let mut shell = shell.spawn().expect("bash");
+    for (name, pid) in [
+        ("Ada", shell.id().cast_signed()),
+        ("Bob", others.pid("Bob")),
+        (STAND_IN, others.pid(STAND_IN)),
+    ] {
+        let file = herd.log_dir().join(format!("{name}.pid"));
+        fs::write(file, format!("{pid}\n")).expect("a pid file");
+    }
+    assert_eq!(herd.run(&["status"]).code, 1);
+    let stop = herd.run(&["stop"]);
+    assert!(stop.out.contains("not running"), "{stop:?}");
+    let ended = shell.try_wait().expect("our child");
+    shell.kill().expect("our child");
+    shell.wait().expect("our child");
+    assert_eq!(ended, None, "the shell was stopped");
+    assert_eq!(others.run(&["status"]).code, 0, "another herd was stopped");
+}
+
+/// Nor is anything written where a link of theirs leads.
+#[test]
+fn nothing_is_written_in_a_folder_of_others() {
+    let herd = Herd::new();
+    let precious = herd.dir.path().join("precious");
+    fs::write(&precious, "mine").expect("a file");
+    fs::create_dir(herd.log_dir()).expect("it is ours");
+    for name in ["Ada.err", "Ada.pid", "Bob.log", ".lock"] {
+        std::os::unix::fs::symlink(&precious, herd.log_dir().join(name)).expect("a symlink");
+    }
+    let open_to_all = fs::Permissions::from_mode(0o1777);
+    fs::set_permissions(herd.log_dir(), open_to_all).expect("it is ours");
+    for command in ["start", "stop", "restart"] {
+        let ended = herd.run(&[command]);
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(
+            ended.err.contains("others may write in LOG_DIR"),
+            "{ended:?}"
+        );
+    }
+    assert_eq!(fs::read_to_string(&precious).ok().as_deref(), Some("mine"));
+    assert_eq!(herd.processes(), []);
+}
+
 #[test]
 fn one_that_does_not_heed_sigterm_is_killed_with_a_word() {
     let herd = Herd::started();
@@ -256,15 +328,18 @@ fn one_that_does_not_heed_sigterm_is_killed_with_a_word() {
 #[test]
 fn one_that_is_killed_before_it_is_up_is_told_in_our_words_only() {
     let herd = Herd::new();
-    let deaf = herd.dir.path().join("deaf");
-    fs::write(
-        &deaf,
-        "#!/bin/bash\ntrap '' TERM\nwhile sleep 0.1; do :; done\n",
-    )
-    .expect("a file");
-    fs::set_permissions(&deaf, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    // A bash by the name of herd, which reads first what BASH_ENV names.
+    let (deaf, is_deaf) = (
+        herd.dir.path().join("herd-deaf"),
+        herd.dir.path().join("rc"),
+    );
+    fs::copy("/bin/bash", &deaf).expect("bash is there");
+    let lines = "case $(readlink /proc/$$/exe) in */herd-deaf) \
+                 trap '' TERM; while sleep 0.1; do :; done;; esac";
+    fs::write(&is_deaf, lines).expect("a file");
     let mut command = herd.command(&["start"]);
-    let start = herd.run_program(command.env("HERD_BIN", &deaf).env("START_SECONDS", "1"));
+    command.env("HERD_BIN", &deaf).env("BASH_ENV", &is_deaf);
+    let start = herd.run_program(command.env("START_SECONDS", "1"));
     assert_eq!(start.code, 1, "{start:?}");
     assert!(start.err.contains("so killed:"), "{start:?}");
     let foreign = |line: &&str| !line.starts_with("run_herd.sh: ") || line.contains("Killed");

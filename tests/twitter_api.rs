@@ -231,10 +231,7 @@ fn no_redirect_carries_the_token_elsewhere() {
                 let mut herd = herd(blake("1.1", &origin(twitter.address)));
                 herd.start_all();
                 let line = ask(&mut located(&herd, "+00+000"), "1", 1);
-                assert!(
-                    error_text(&line).contains("a redirect, which is not"),
-                    "{line}"
-                );
+                assert!(error_text(&line).contains("a redirect ("), "{line}");
             }
             assert_eq!(twitter.requests().len(), 2, "{status}");
         }

@@ -353,19 +353,22 @@ fn a_long_question_is_asked_and_a_long_head_is_read() {
     }
 }
 
-/// The longest line of a request is not a client's: Twitter may send us on to a longer address.
+/// What Twitter names may be another port of this machine, which nobody but this machine is to reach.
 #[test]
-fn a_long_redirect_is_followed() {
-    let elsewhere = format!("/elsewhere?{}", "9".repeat(32_000));
-    let location = elsewhere.clone();
-    let twitter = StubTwitter::start(move |request| match request.number {
-        // It closes then, and says so: a connection that is lost without a word is asked again from the start.
-        0 => Answer::with(302, &[("Location", &location), ("Connection", "close")], ""),
-        _ => Answer::ok("{\"well\":1}"),
-    });
-    let (_herd, mut client) = started(blake("1.0", &origin(twitter.address)));
-    assert_eq!(ask(&mut client, "1", 1), "{\"well\":1}");
-    let requests = twitter.requests();
-    assert_eq!(requests.len(), 2);
-    assert!(requests[1].target() == elsewhere, "{}", requests[1].line);
+fn no_redirect_is_followed_and_its_body_is_no_answer() {
+    let elsewhere = StubTwitter::start(|_| Answer::ok("{\"secret\":1}"));
+    for target in [origin(elsewhere.address), "/elsewhere".to_owned()] {
+        for status in [300, 301, 302, 303, 307, 308] {
+            let location = target.clone();
+            let twitter = StubTwitter::start(move |_| {
+                Answer::with(status, &[("Location", &location)], "{\"well\":1}")
+            });
+            let (_herd, mut client) = started(blake("1.0", &origin(twitter.address)));
+            let line = ask(&mut client, "1", 1);
+            let why = format!("its answer is a redirect (HTTP status {status}), which is not");
+            assert!(error_text(&line).contains(&why), "{line}");
+            assert_eq!(twitter.requests().len(), 1);
+        }
+    }
+    assert_eq!(elsewhere.requests().len(), 0);
 }

@@ -9,9 +9,9 @@
 //! written is tried again each second; those behind it wait.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,8 +26,9 @@ use super::options::Options;
 /// What failed is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// New files are readable by their owner only: a log says where people are.
+/// New files and folders are their owner's only: a log says where people are.
 const MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
 
 /// Ends a record of which only the beginning was written.
 const TORN: &[u8] = b"\\... torn\n";
@@ -105,7 +106,11 @@ impl<P: Fn(String)> Writer<P> {
 /// torn. A symbolic link is refused: it may lead anywhere.
 fn open(path: &Path) -> io::Result<(File, u64, u64)> {
     if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
+        let mut builder = DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(FOLDER_MODE)
+            .create(directory)?;
     }
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
@@ -116,7 +121,11 @@ fn open(path: &Path) -> io::Result<(File, u64, u64)> {
     let about = file.metadata()?;
     let mut last = *b"\n"; // also where it cannot be read
     if about.is_file() && about.len() > 0 {
-        let _ = File::open(path).and_then(|file| file.read_at(&mut last, about.len() - 1));
+        let mut options = OpenOptions::new();
+        let again = options.read(true).custom_flags(flags.bits() as i32);
+        let _ = again
+            .open(path)
+            .and_then(|file| file.read_at(&mut last, about.len() - 1));
     }
     if last != *b"\n" {
         let _ = file.write(TORN); // if that fails, what follows will too

@@ -61,8 +61,11 @@ fn a_file_is_made_for_its_owner_only_with_its_directory() {
     let mut host = Host::in_directory(directory, path, |_| {});
     host.note("one");
     host.turn_until_logged(&note("one"));
-    let mode = fs::metadata(&host.path).expect("it is there").permissions();
-    assert_eq!(mode.mode() & 0o777, 0o600);
+    let folder = host.path.parent().expect("it has one").to_owned();
+    for (path, want) in [(&host.path, 0o600), (&folder, 0o700)] {
+        let mode = fs::metadata(path).expect("it is there").permissions();
+        assert_eq!(mode.mode() & 0o777, want, "{}", path.display());
+    }
 }
 
 #[test]

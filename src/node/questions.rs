@@ -52,6 +52,8 @@ pub struct Questions {
     /// Deadlines in the order of asking, which is their order in time. One whose asker has been
     /// answered is stale and passed over.
     deadlines: VecDeque<(Instant, Asker)>,
+    /// How often a client was turned away, or had to give way, as too many waited.
+    refused: u64,
 }
 
 #[derive(Debug)]
@@ -68,7 +70,7 @@ pub enum Asked {
     New(QuestionId),
     /// The same question is open: its answer will do for both.
     Joined,
-    /// Too many wait already.
+    /// Too many wait already, and none of them is a client that waits for more answers than this one would.
     Full,
 }
 
@@ -89,6 +91,41 @@ impl Questions {
     #[cold]
     fn may_ask_more(&self, client: ConnectionId) -> bool {
         self.asked_by(client).count() < ASKERS_PER_CLIENT_MAX
+    }
+
+    /// Where as many wait as may, the one that must give way to another of `client`: the latest of the
+    /// client that waits for the most answers. `None` if there is room, or if `client` would then wait for as
+    /// many. So whoever asks much cannot keep others from asking.
+    pub fn gives_way_to(&self, client: ConnectionId) -> Option<Asker> {
+        if self.by_asker.len() < ASKERS_MAX {
+            return None;
+        }
+        let mut most: Option<(usize, Asker)> = None;
+        let (mut own, mut count, mut last) = (0, 0, None);
+        for asker in self.by_asker.keys() {
+            count = if last == Some(asker.client) {
+                count + 1
+            } else {
+                1
+            };
+            last = Some(asker.client);
+            own = if asker.client == client { count } else { own };
+            if most.is_none_or(|(of, _)| of <= count) {
+                most = Some((count, *asker));
+            }
+        }
+        let most = most.filter(|(count, _)| *count > own + 1);
+        most.map(|(_, asker)| asker)
+    }
+
+    /// How often a client was turned away, or had to give way, as too many waited.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Counts that a client is refused an answer, as too many wait.
+    pub fn count_refused(&mut self) {
+        self.refused += 1;
     }
 
     /// Lets `asker`, who is not waiting yet, wait for the answer to `query`.
@@ -318,6 +355,48 @@ mod tests {
         assert_eq!(questions.ask(another, query(b"1"), now), Asked::Full);
         questions.leave(asker(0));
         assert_eq!(questions.ask(another, query(b"1"), now), Asked::Joined);
+    }
+
+    #[test]
+    fn who_waits_for_most_gives_way_to_who_waits_for_less() {
+        let (mut questions, now) = (Questions::default(), Now::read());
+        let of = |serial, reply| {
+            let reply = ReplyId(reply);
+            let client = client(serial);
+            Asker { client, reply }
+        };
+        let greedy = ASKERS_MAX as u64 / 16;
+        for serial in 1..=greedy {
+            assert_eq!(questions.gives_way_to(client(99)), None, "there is room");
+            for reply in 0..16 {
+                let radius = format!("{serial}.{reply}");
+                questions.ask(of(serial, reply), query(radius.as_bytes()), now);
+            }
+        }
+        let mut victims = Vec::new();
+        for reply in 0..15 {
+            let victim = questions.gives_way_to(client(99)).expect("others have 16");
+            assert_ne!(victim.client, client(99));
+            assert!(
+                questions.leave(victim).is_some(),
+                "nobody else waits for it"
+            );
+            victims.push(victim);
+            let asked = questions.ask(of(99, reply), query(b"7"), now);
+            assert_ne!(asked, Asked::Full);
+            questions.check_invariants();
+        }
+        let last: Vec<_> = (greedy - 14..=greedy)
+            .rev()
+            .map(|serial| of(serial, 15))
+            .collect();
+        assert_eq!(victims, last, "the latest of each");
+        assert_eq!(
+            questions.gives_way_to(client(99)),
+            None,
+            "it would have as many"
+        );
+        assert_eq!(questions.gives_way_to(client(greedy)), None, "so would it");
     }
 
     #[test]

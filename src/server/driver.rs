@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
+use super::begun_lines::BegunLines;
 use super::mail::Mail;
 use super::operator::Matter;
 use super::roles::Role;
@@ -25,7 +26,7 @@ use crate::node::invalid;
 use crate::node::prefetched::ClientLine;
 use crate::node::protocol::{LINK_LINE_BYTES_MAX, error_json};
 use crate::node::table::Key;
-use crate::time::Now;
+use crate::time::{Now, span_text};
 use crate::twitter::Answer;
 
 /// How long replies under way may take once the server is told to stop.
@@ -79,18 +80,21 @@ pub struct Driver {
     arrived: Vec<ConnectionId>,
     /// Clients inside a line over the limit.
     overlong: BTreeMap<ConnectionId, Overlong>,
+    /// Clients' lines without an end yet.
+    pub begun_lines: BegunLines,
     phase: Phase,
 }
 
 impl Driver {
-    /// Puts a node together with what acts for it.
-    pub fn new(node: Node, shell: Shell) -> Driver {
+    /// Puts a node together with what acts for it. A client's line may take `line_timeout`.
+    pub fn new(node: Node, shell: Shell, line_timeout: Duration) -> Driver {
         Driver {
             node,
             shell,
             clients_max: usize::MAX,
             arrived: Vec::new(),
             overlong: BTreeMap::new(),
+            begun_lines: BegunLines::new(line_timeout),
             phase: Phase::Serving,
         }
     }
@@ -155,6 +159,7 @@ impl Driver {
 
     fn handle_lost(&mut self, id: ConnectionId, role: Role, made: bool, reason: &str) {
         let Driver { node, shell, .. } = self;
+        self.begun_lines.end(id);
         if let Some(line) = self.overlong.remove(&id) {
             let label = Label::Client(id.serial);
             shell.log.record_length(Direction::In, label, line.bytes);
@@ -376,7 +381,8 @@ impl Driver {
         };
         let busy = is_busy.then_some(now.mono);
         let disk = [journal.poll_timeout(), log.poll_timeout()];
-        let due = [self.node.poll_timeout(), drained, busy];
+        let line = self.begun_lines.timeout();
+        let due = [self.node.poll_timeout(), line, drained, busy];
         due.into_iter().chain(disk).flatten().min()
     }
 
@@ -400,6 +406,11 @@ impl Driver {
     /// few seconds, whether it is up or down, so that nobody need be woken for what is said of it late.
     pub fn handle_timeout(&mut self) {
         let Driver { node, shell, .. } = self;
+        while let Some(id) = self.begun_lines.overdue(shell.now.mono) {
+            let limit = span_text(self.begun_lines.limit);
+            let reason = format!("a line did not come to its end within {limit}");
+            shell.reactor.lose(id, &reason);
+        }
         while let Some(text) = shell.neighbours.untold(shell.now.mono) {
             shell.operator.say(&text);
         }

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `start` | what is done once, before |
 //! | `serving`, `read_batch` | reading from connections, and cutting what they say into lines |
+//! | `begun_lines` | by when a line that has begun must end |
 //! | `driver` | what happens becomes an input of the node |
 //! | `shell` | the node's effects, carried out |
 //! | `mail` | what other threads tell the loop |
@@ -23,6 +24,7 @@
 //! | `operator` | what the operator is told |
 //! | `options`, `roles` | what the operator says; what connections are for |
 
+mod begun_lines;
 mod driver;
 mod mail;
 mod neighbours;
@@ -38,6 +40,7 @@ mod start;
 use std::io;
 use std::sync::atomic::Ordering;
 
+pub use self::begun_lines::LINE_TIMEOUT;
 use self::driver::Driver;
 use self::mail::Mail;
 use self::neighbours::Neighbours;
@@ -125,7 +128,7 @@ impl Server {
             is_gated: false,
             dials: Vec::new(),
         };
-        let mut driver = Driver::new(node, shell);
+        let mut driver = Driver::new(node, shell, options.line_timeout);
         if let Some(most) = options.max_connections {
             driver.limit_clients(most);
         }

@@ -30,6 +30,8 @@ pub struct Options {
     pub max_connections: Option<usize>,
     /// Clients that are silent for longer are closed.
     pub idle_timeout: Option<Duration>,
+    /// A client's line may take this long from its first byte to its end.
+    pub line_timeout: Duration,
     /// Records whose effective time is longer ago are forgotten.
     pub forget_after: Option<Duration>,
     /// How Twitter is asked.

@@ -46,6 +46,7 @@ fn read_from(
     batch: &mut ReadBatch,
 ) {
     if !driver.may_process(id, role) {
+        driver.begun_lines.end(id); // it is we who let it wait
         return driver.shell.reactor.pause(id, &[]);
     }
     let within_line = is_within_line(driver, id);
@@ -163,6 +164,7 @@ fn serve_pieces(driver: &mut Driver, id: ConnectionId, role: Role, mut chunk: &[
 /// not come whole, which are copied.
 fn serve_piece(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[u8]) -> Served {
     if !driver.may_process(id, role) {
+        driver.begun_lines.end(id); // it is we who let it wait
         driver.shell.reactor.pause(id, chunk);
         return Served::Paused;
     }
@@ -172,11 +174,35 @@ fn serve_piece(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[
         .reactor
         .decode(id, |lines, input| lines.next_buffered(input, chunk, limit));
     match piece.flatten() {
-        None => Served::Nothing,
+        None => {
+            note_begun(driver, id, role);
+            Served::Nothing
+        }
         Some(piece) => {
+            if is_end(&piece) {
+                driver.begun_lines.end(id);
+            }
             handle_piece(driver, id, role, &piece);
             Served::Piece
         }
+    }
+}
+
+/// Notes where a client is in the middle of a line: from now on, unless it was before.
+fn note_begun(driver: &mut Driver, id: ConnectionId, role: Role) {
+    match role {
+        Role::Client if is_within_line(driver, id) => {
+            driver.begun_lines.begin(id, driver.shell.now.mono);
+        }
+        Role::Client | Role::Accepted | Role::Dialled => {} // a link's lines have a limit of the node's
+    }
+}
+
+/// Whether a line ends with a piece.
+fn is_end(piece: &Piece<Vec<u8>>) -> bool {
+    match piece {
+        Piece::Line(_) => true,
+        Piece::Overlong { last, .. } => *last,
     }
 }
 
@@ -196,6 +222,7 @@ fn handle_piece(driver: &mut Driver, id: ConnectionId, role: Role, piece: &Piece
 fn serve_end(driver: &mut Driver, id: ConnectionId, role: Role) {
     match role {
         Role::Client => {
+            driver.begun_lines.end(id);
             if let Some(piece) = driver.shell.reactor.decode(id, Lines::end).flatten() {
                 handle_piece(driver, id, role, &piece);
             }

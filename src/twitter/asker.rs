@@ -31,13 +31,12 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// What a connection reads into. A head that is too long shows by its first byte too many.
 const INPUT_BYTES: usize = HEAD_BYTES_MAX + 1;
 
-/// What a connection writes from. A request's first line must fit in at once, and each of its fields.
-/// The longest line is that of a redirect, which may add to the address as much as a head holds.
-const OUTPUT_BYTES: usize = HEAD_BYTES_MAX + URL_BYTES_MAX + 1024;
+/// What a connection writes from. A request's first line must fit in at once, and each of its fields. The
+/// longest field is a key and its secret: each byte is three when encoded by percent, and three are four in
+/// Base64.
+const OUTPUT_BYTES: usize = 2 * 4 * SECRET_BYTES_MAX + 1024;
 
-// The longest field is a key and its secret: each byte is three when encoded by percent, and three
-// are four in Base64.
-const _: () = assert!(OUTPUT_BYTES >= 2 * 4 * SECRET_BYTES_MAX + 1024);
+const _: () = assert!(OUTPUT_BYTES >= URL_BYTES_MAX + 1024);
 
 /// What Twitter asked its clients to say of themselves.
 const USER_AGENT: &str = concat!("herd/", env!("CARGO_PKG_VERSION"));
@@ -126,18 +125,16 @@ impl Asker {
         })
     }
 
-    /// A body as one line.
+    /// A body as one line. A redirect says nothing of tweets, whatever its body is.
     fn one_line(&self, status: StatusCode, body: &[u8], bound: u8) -> Result<Vec<u8>, String> {
-        answer::one_line(body, self.options.api.results(), bound).map_err(|why| {
-            let redirect = match status.is_redirection() && self.options.credentials.is_some() {
-                true => ", a redirect, which is not followed",
-                false => "",
-            };
-            format!(
-                "its answer (HTTP status {}{redirect}) is {why}",
-                status.as_u16()
-            )
-        })
+        if status.is_redirection() {
+            let status = status.as_u16();
+            return Err(format!(
+                "its answer is a redirect (HTTP status {status}), which is not followed"
+            ));
+        }
+        answer::one_line(body, self.options.api.results(), bound)
+            .map_err(|why| format!("its answer (HTTP status {}) is {why}", status.as_u16()))
     }
 }
 
@@ -259,7 +256,7 @@ fn agent(options: &Options) -> Agent {
         Some(roots) => RootCerts::Specific(Arc::clone(roots)),
         None => RootCerts::WebPki,
     });
-    let mut config = Agent::config_builder()
+    let config = Agent::config_builder()
         .user_agent(USER_AGENT)
         .http_status_as_error(false) // an error of Twitter's own has a body to pass on
         // No proxy lies between this machine and itself.
@@ -273,10 +270,10 @@ fn agent(options: &Options) -> Agent {
         .max_response_header_size(HEAD_BYTES_MAX)
         .input_buffer_size(INPUT_BYTES)
         .output_buffer_size(OUTPUT_BYTES)
-        .timeout_connect(Some(CONNECT_TIMEOUT));
-    if options.credentials.is_some() {
-        config = config.max_redirects(0); // a token goes to the address that was given, and no other
-    }
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        // A request goes to the address that was given and no other: a redirect could have us ask what only
+        // this machine may reach, and take a token elsewhere.
+        .max_redirects(0);
     config.build().into()
 }
 
