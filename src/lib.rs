@@ -9,10 +9,10 @@
 //!    cli         what is no server: restore
 //! 3  journal     the memory, on the disk                    log       the text for people
 //!    net         the reactor: sockets, one turn after the other
-//!    twitter     Twitter asked by worker threads
+//!    twitter     Twitter asked by worker threads           web       what HTTP offers
 //! 2  node        one server as a state machine: lines, table, changefeed, links
 //! 1  lines       bytes to lines                             http      HTTP/1.1 messages
-//! 0  input, topology, time, connection_id, random
+//! 0  input, topology, time, connection_id, random, private_file
 //! ```
 //!
 //! A turn of a running server, all on one thread:
@@ -32,9 +32,11 @@ pub mod lines;
 pub mod log;
 pub mod net;
 pub mod node;
+mod private_file;
 pub mod random;
 pub mod server;
 pub mod standin;
 pub mod time;
 pub mod topology;
 pub mod twitter;
+pub mod web;

@@ -116,6 +116,10 @@ struct Serve {
     /// it to all servers [default: never].
     #[arg(long, allow_hyphen_values = true, value_name = "SPAN", value_parser = parse_span)]
     forget_after: Option<Duration>,
+    /// Serve HTTP, all but health, only to who shows a token of this file: a line NAME TOKEN each, mode
+    /// 0600. Without it http= in the topology must be a loopback address.
+    #[arg(long, value_name = "FILE")]
+    http_tokens: Option<PathBuf>,
     #[command(flatten)]
     twitter: TwitterArguments,
 }
@@ -284,6 +288,7 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         idle_timeout: arguments.idle_timeout,
         line_timeout: arguments.line_timeout,
         forget_after: arguments.forget_after,
+        http_tokens: arguments.http_tokens,
         twitter,
     };
     let server = Server::start(member, &topology, &options);

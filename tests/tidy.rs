@@ -6,10 +6,17 @@ use std::path::{Path, PathBuf};
 
 /// Modules by floor, the lowest first. A module uses only those below.
 const FLOORS: [&[&str]; 5] = [
-    &["connection_id", "input", "random", "time", "topology"],
+    &[
+        "connection_id",
+        "input",
+        "private_file",
+        "random",
+        "time",
+        "topology",
+    ],
     &["http", "lines"],
     &["node"],
-    &["journal", "log", "net", "twitter"],
+    &["journal", "log", "net", "twitter", "web"],
     &["cli", "server", "standin"],
 ];
 

@@ -52,7 +52,7 @@ fn read(line: &[u8]) -> Option<Record<'_>> {
 fn is_believed(direction: u8, label: &[u8]) -> bool {
     let is_neighbour = label.starts_with(b"s") && label.contains(&b':');
     match (direction, label) {
-        (b'>', [b'c', serial @ ..]) => parse_number(serial).is_some(),
+        (b'>', [b'c' | b'h', serial @ ..]) => parse_number(serial).is_some(),
         (b'<' | b'>', _) => is_neighbour,
         (b'=', [b'#', number @ ..]) => parse_number(number).is_some(),
         _ => false,
@@ -96,6 +96,8 @@ mod tests {
     fn what_the_server_or_a_neighbour_said_is_believed() {
         for (label, is_believed) in [
             ("> c7", true),
+            ("> h7", true),
+            ("< h7", false),
             ("< s7:Bryant", true),
             ("> s7:Bryant", true),
             ("= #42", true),

@@ -32,6 +32,19 @@ impl Method {
             _ => Method::Other,
         }
     }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
+            Method::Other => "(another method)",
+        }
+    }
 }
 
 /// A request, whole and not ambiguous.

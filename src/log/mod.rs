@@ -125,7 +125,7 @@ impl Log {
         let is_line = matches!(direction, Direction::In | Direction::Out);
         match self.options.filter {
             Filter::All => true,
-            Filter::Links => !is_line || !matches!(label, Label::Client(_)),
+            Filter::Links => !is_line || !matches!(label, Label::Client(_) | Label::Http(_)),
             Filter::Off => false,
         }
     }

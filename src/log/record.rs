@@ -52,6 +52,8 @@ pub enum Label<'a> {
     Client(u64),
     /// `s7`: one to or from the server port; `s7:Bryant` once the neighbour is known.
     Server(u64, Option<&'a ServerName>),
+    /// `h7`: one to the HTTP port.
+    Http(u64),
     /// `-`: none.
     None,
 }
@@ -64,6 +66,7 @@ impl Label<'_> {
             Label::Client(serial) => (b'c', serial),
             Label::Server(serial, None) => (b's', serial),
             Label::Server(serial, Some(_)) => (b'S', serial),
+            Label::Http(serial) => (b'h', serial),
             Label::None => (b'-', 0),
         }
     }

@@ -85,6 +85,8 @@ pub enum Accepted<R> {
 #[derive(Debug)]
 pub struct Listeners<R> {
     sockets: Vec<Socket<R>>,
+    /// How many have ever listened.
+    made: usize,
     counts: Vec<Count<R>>,
     /// Accepting has failed; not to be tried again before then.
     accept_after: Option<Instant>,
@@ -93,6 +95,8 @@ pub struct Listeners<R> {
 #[derive(Debug)]
 struct Socket<R> {
     socket: TcpListener,
+    /// How many had listened before it: its token says so.
+    index: usize,
     role: R,
     limits: Limits,
     /// Its edge has come and has not been used up.
@@ -118,6 +122,7 @@ impl<R: Role> Listeners<R> {
     pub fn new() -> Listeners<R> {
         Listeners {
             sockets: Vec::new(),
+            made: 0,
             counts: Vec::new(),
             accept_after: None,
         }
@@ -136,16 +141,19 @@ impl<R: Role> Listeners<R> {
         role: R,
         limits: Limits,
     ) -> io::Result<SocketAddr> {
-        if self.sockets.len() >= SOCKETS_MAX {
+        let index = self.made;
+        if index >= SOCKETS_MAX {
             return Err(io::Error::other("too many addresses"));
         }
         let mut socket = TcpListener::bind(address)?;
         rustix::net::listen(&socket, BACKLOG)?; // once more, for mio asks for few
-        let token = Token(first_token + self.sockets.len());
+        let token = Token(first_token + index);
         registry.register(&mut socket, token, Interest::READABLE)?;
         let bound = socket.local_addr()?;
+        self.made += 1;
         self.sockets.push(Socket {
             socket,
+            index,
             role,
             limits,
             has_edge: false,
@@ -166,14 +174,15 @@ impl<R: Role> Listeners<R> {
         bound.expect("it listens")
     }
 
-    /// Closes all sockets. What came in before counts as before.
-    pub fn close(&mut self) {
-        self.sockets.clear();
+    /// Closes the sockets of `role`. What came in before counts as before.
+    pub fn close(&mut self, role: R) {
+        self.sockets.retain(|socket| socket.role != role);
     }
 
     /// Notes an edge of the socket that was the `index`th to listen.
     pub fn note_edge(&mut self, index: usize) {
-        if let Some(socket) = self.sockets.get_mut(index) {
+        let mut sockets = self.sockets.iter_mut();
+        if let Some(socket) = sockets.find(|socket| socket.index == index) {
             socket.has_edge = true;
         }
     }

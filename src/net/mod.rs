@@ -138,9 +138,9 @@ impl<R: Role, M> Reactor<R, M> {
         self.lifecycle.idle = Some(Idle::new(role, limit, Instant::now()));
     }
 
-    /// Closes all listeners.
-    pub fn stop_listening(&mut self) {
-        self.lifecycle.listeners.close();
+    /// Closes the listeners of `role`.
+    pub fn stop_listening(&mut self, role: R) {
+        self.lifecycle.listeners.close(role);
     }
 
     /// Dials `address`; [`Event::Made`] or [`Event::Lost`] follows.

@@ -16,6 +16,7 @@
 
 pub mod command;
 pub mod effects;
+pub mod fields;
 pub mod invalid;
 pub mod location;
 pub mod prefetched;
@@ -26,7 +27,6 @@ pub mod table;
 
 mod expiry;
 mod feed;
-mod fields;
 mod history;
 mod index;
 mod link;
@@ -73,6 +73,26 @@ impl Seeds {
             hash_keys: (random(), random()),
             jitter: random(),
         }
+    }
+}
+
+/// What has become of a report.
+#[derive(Clone, Copy, Debug)]
+pub struct Acknowledged<'a> {
+    /// Whose.
+    pub client: &'a [u8],
+    /// The `AT` line that acknowledges it, without LF.
+    pub at: &'a [u8],
+    /// The latest location of its client: the report itself, or a later one. `None` where the report had
+    /// expired when it came, and none stands.
+    pub standing: Option<Location<'a>>,
+}
+
+impl Acknowledged<'_> {
+    /// Whether the report is the one that stands.
+    pub fn is_accepted(&self) -> bool {
+        self.standing
+            .is_some_and(|standing| standing.line == self.at)
     }
 }
 
@@ -270,10 +290,54 @@ impl Node {
         }
     }
 
+    /// Handles a report that came in another way than as a client's line, in the words of that line. The
+    /// caller acknowledges it. `None`, and nothing is done, if the line is no report.
+    pub fn handle_foreign_report<'a>(
+        &'a mut self,
+        line: &'a [u8],
+        now: Now,
+        effects: &mut impl Effects,
+    ) -> Option<Acknowledged<'a>> {
+        let Some(Command::IAmAt(report)) = Command::parse(line) else {
+            return None;
+        };
+        self.expire(now);
+        let key = self.table.key(report.client);
+        self.take_report(&report, Some(key), now, effects);
+        let at = &self.line[..self.line.len() - 1];
+        let client = report.client;
+        let standing = self.table.location(client);
+        Some(Acknowledged {
+            client,
+            at,
+            standing,
+        })
+    }
+
+    /// The latest location of `client`, unless it has expired by `now`.
+    pub fn location(&mut self, client: &[u8], now: Now) -> Option<Location<'_>> {
+        self.expire(now);
+        self.table.location(client)
+    }
+
     #[inline]
     fn handle_report(
         &mut self,
         client: ConnectionId,
+        report: &IAmAt<'_>,
+        key: Option<Key>,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        self.take_report(report, key, now, effects);
+        effects.reply(client, &self.line);
+    }
+
+    /// Takes a report in if it is the most recent. Leaves the `AT` line that acknowledges it, with its LF, in
+    /// `self.line`.
+    #[inline(always)]
+    fn take_report(
+        &mut self,
         report: &IAmAt<'_>,
         key: Option<Key>,
         now: Now,
@@ -298,7 +362,6 @@ impl Node {
         if let Some(number) = self.table.accept(key, &location, Source::Own) {
             effects.changed(number, line);
         }
-        effects.reply(client, &self.line);
     }
 
     /// Answers a line that is no valid command.

@@ -11,12 +11,13 @@ use signal_hook::consts::{SIGHUP, SIGXFSZ};
 use super::begun_lines::BegunLines;
 use super::mail::Mail;
 use super::operator::Matter;
-use super::roles::Role;
+use super::roles::{Codec, Role};
 use super::shell::Shell;
+use super::web::{To, no_room};
 use crate::connection_id::ConnectionId;
+use crate::http::Manner;
 use crate::input::Input;
 use crate::journal::State;
-use crate::lines::Lines;
 use crate::log::record::{Direction, Label};
 use crate::net::{Event, READ_BYTES_MAX};
 use crate::node::Node;
@@ -142,6 +143,12 @@ impl Driver {
                 shell.log_opened(id, None);
                 self.arrived.push(id);
             }
+            Role::Http => {
+                shell.log_opened(id, None);
+                shell.idle_from_now(id);
+                shell.web.deadlines.push(id, None, shell.now.mono);
+                self.arrived.push(id);
+            }
             Role::Accepted => {
                 shell.log_opened(id, None);
                 node.handle_accepted(id, shell.now);
@@ -175,7 +182,7 @@ impl Driver {
             .log
             .record(Direction::Dropped, label, reason.as_bytes());
         match role {
-            Role::Client => node.handle_client_lost(id, shell),
+            Role::Client | Role::Http => node.handle_client_lost(id, shell),
             Role::Accepted | Role::Dialled => {
                 node.handle_peer_lost(id, reason, shell.now, shell);
             }
@@ -187,17 +194,25 @@ impl Driver {
     pub fn refuse_surplus(&mut self) {
         let (shell, most) = (&mut self.shell, self.clients_max);
         for id in self.arrived.drain(..).rev() {
-            let is_over = shell.reactor.open_len(Role::Client) > most;
+            let role = shell.reactor.role(id);
+            let is_over = role.is_some_and(|role| shell.reactor.open_len(role) > most);
             if !is_over || !shell.reactor.is_open(id) {
                 continue;
             }
             let name = shell.operator.server();
-            let error = format!("{name} has {most} clients and takes no more, try another server");
-            let json = error_json(&error);
-            let label = Label::Client(id.serial);
-            shell.log.record(Direction::Out, label, &json);
-            shell.reactor.send(id, &[&json, b"\n"]);
-            shell.reactor.lose(id, "refused: too many clients");
+            if role == Some(Role::Http) {
+                let manner = Manner::LAST;
+                let answer = no_room(name.as_str(), most);
+                shell.respond(To { id, manner }, &answer);
+            } else {
+                let error =
+                    format!("{name} has {most} clients and takes no more, try another server");
+                let json = error_json(&error);
+                let label = Label::Client(id.serial);
+                shell.log.record(Direction::Out, label, &json);
+                shell.reactor.send(id, &[&json, b"\n"]);
+                shell.reactor.lose(id, "refused: too many clients");
+            }
             let text = format!("clients are refused: {most} are connected, all that may be");
             let text = format!("{text} (--max-connections)");
             shell.say_now_and_then(Matter::Clients, &text);
@@ -213,9 +228,28 @@ impl Driver {
         let reactor = &self.shell.reactor;
         let may = match role {
             Role::Client => self.node.accepts(id) && reactor.takes_replies(id),
+            Role::Http => return self.node.accepts(id) && reactor.takes_replies(id),
             Role::Accepted | Role::Dialled => reactor.is_open(id),
         };
         may && self.phase == Phase::Serving
+    }
+
+    /// Whether the server was told to stop.
+    pub fn is_draining(&self) -> bool {
+        self.phase != Phase::Serving
+    }
+
+    /// Why clients should go elsewhere for now; empty if they need not.
+    pub fn unready(&self) -> Vec<&'static str> {
+        let reasons = [
+            (self.is_draining(), "draining"),
+            (
+                self.shell.journal.state() == State::Degraded,
+                "the journal cannot be written",
+            ),
+        ];
+        let reasons = reasons.into_iter().filter(|(is_so, _)| *is_so);
+        reasons.map(|(_, reason)| reason).collect()
     }
 
     /// How many bytes a connection between servers may have read in this turn, where a client may
@@ -232,6 +266,7 @@ impl Driver {
     pub fn key(&self, role: Role, text: &[u8]) -> Option<Key> {
         match role {
             Role::Client => self.node.client_line_key(text),
+            Role::Http => None,
             Role::Accepted | Role::Dialled => self.node.link_line_key(text),
         }
     }
@@ -255,6 +290,7 @@ impl Driver {
                 node.handle_link_line(id, line, shell.now, shell);
                 self.dial_due();
             }
+            Role::Http => unreachable!("requests are no lines"),
         }
     }
 
@@ -276,6 +312,7 @@ impl Driver {
                 node.handle_link_overlong(id, shell.now, shell);
                 self.dial_due();
             }
+            Role::Http => unreachable!("requests are no lines"),
         }
     }
 
@@ -316,9 +353,9 @@ impl Driver {
     pub fn handle_end(&mut self, id: ConnectionId, role: Role) {
         let Driver { node, shell, .. } = self;
         match role {
-            Role::Client => shell.reactor.lose(id, "closed by the client"),
+            Role::Client | Role::Http => shell.reactor.lose(id, "closed by the client"),
             Role::Accepted | Role::Dialled => {
-                let unfinished = |_: &mut Lines, input: &mut Input| input.len();
+                let unfinished = |_: &mut Codec, input: &mut Input| input.len();
                 let bytes = shell.reactor.decode(id, unfinished).unwrap_or(0);
                 if bytes > 0 {
                     let label = shell.neighbours.label(id, role, node.link_of(id));
@@ -382,7 +419,8 @@ impl Driver {
         let busy = is_busy.then_some(now.mono);
         let disk = [journal.poll_timeout(), log.poll_timeout()];
         let line = self.begun_lines.timeout();
-        let due = [self.node.poll_timeout(), line, drained, busy];
+        let slow = self.shell.web.deadlines.next();
+        let due = [self.node.poll_timeout(), line, drained, busy, slow];
         due.into_iter().chain(disk).flatten().min()
     }
 
@@ -472,7 +510,9 @@ impl Driver {
         if self.phase == Phase::Serving {
             let Driver { node, shell, .. } = self;
             self.phase = Phase::Draining(shell.now.after(DRAIN_MAX));
-            shell.reactor.stop_listening();
+            for role in [Role::Client, Role::Accepted] {
+                shell.reactor.stop_listening(role); // HTTP stays, for health
+            }
             node.handle_leaving(shell);
             shell.note("told to stop");
         }
@@ -501,11 +541,20 @@ impl Driver {
         for &id in &clients {
             shell.reactor.lose(id, "the server stops");
         }
-        if clients.is_empty() || matches!(self.phase, Phase::Ending(_)) {
-            for role in [Role::Accepted, Role::Dialled] {
-                for id in shell.reactor.ids(role) {
-                    shell.reactor.lose(id, "the server stops");
-                }
+        let asked = shell.reactor.ids(Role::Http);
+        let is_asking = asked.iter().any(|&id| node.waits_for(id) > 0);
+        let is_over = clients.is_empty() && !is_asking || matches!(self.phase, Phase::Ending(_));
+        if !is_over {
+            return;
+        }
+        let mut links = [Role::Accepted, Role::Dialled].map(|role| shell.reactor.ids(role));
+        for id in links.iter().flatten() {
+            shell.reactor.lose(*id, "the server stops");
+        }
+        if links.iter_mut().all(|links| links.is_empty()) {
+            shell.reactor.stop_listening(Role::Http);
+            for id in asked {
+                shell.reactor.lose(id, "the server stops");
             }
         }
     }

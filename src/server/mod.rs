@@ -17,6 +17,7 @@
 //! | `start` | what is done once, before |
 //! | `serving`, `read_batch` | reading from connections, and cutting what they say into lines |
 //! | `begun_lines` | by when a line that has begun must end |
+//! | `requests`, `web` | what HTTP clients ask, and what is kept for them |
 //! | `driver` | what happens becomes an input of the node |
 //! | `shell` | the node's effects, carried out |
 //! | `mail` | what other threads tell the loop |
@@ -31,11 +32,13 @@ mod neighbours;
 mod operator;
 mod options;
 mod read_batch;
+mod requests;
 mod resolver;
 mod roles;
 mod serving;
 mod shell;
 mod start;
+mod web;
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -51,6 +54,7 @@ use self::read_batch::ReadBatch;
 use self::roles::Role;
 use self::shell::Shell;
 pub use self::start::StartError;
+use self::web::Web;
 use crate::journal::State;
 use crate::log::{self, Log};
 use crate::net::Reactor;
@@ -88,7 +92,10 @@ impl Server {
         let post = move |signal| mailbox.post(Mail::Signal(signal));
         let serving = start::watch_signals(post, operator.unwritten());
         let serving = serving.map_err(|e| fail("cannot watch for signals", e))?;
-        let listens = start::listen(&mut reactor, member, options.max_connections, &operator)?;
+        let access = start::read_tokens(options.http_tokens.as_deref());
+        let access = access.map_err(StartError)?;
+        let most = options.max_connections;
+        let listens = start::listen(&mut reactor, member, most, &access, &operator)?;
         if let Some(limit) = options.idle_timeout {
             reactor.close_idle(Role::Client, limit);
         }
@@ -125,6 +132,7 @@ impl Server {
             operator,
             now,
             is_line_plain: false,
+            web: Web::new(access),
             is_gated: false,
             dials: Vec::new(),
         };
@@ -169,6 +177,7 @@ impl Server {
         }
         driver.handle_ready_answers();
         driver.handle_timeout();
+        requests::close_slow(driver);
         driver.flood();
         driver.drain();
         Ok(())

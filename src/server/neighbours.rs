@@ -126,6 +126,7 @@ impl Neighbours {
         let name = link.map(|link| &self.all[link.index()].name);
         match role {
             Role::Client => Label::Client(id.serial),
+            Role::Http => Label::Http(id.serial),
             Role::Accepted | Role::Dialled => Label::Server(id.serial, name),
         }
     }

@@ -34,6 +34,8 @@ pub struct Options {
     pub line_timeout: Duration,
     /// Records whose effective time is longer ago are forgotten.
     pub forget_after: Option<Duration>,
+    /// The file of tokens of which an HTTP client shows one; without it only this machine is served.
+    pub http_tokens: Option<PathBuf>,
     /// How Twitter is asked.
     pub twitter: twitter::Options,
 }

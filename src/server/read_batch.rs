@@ -136,7 +136,7 @@ mod tests {
     fn limit(role: Role) -> usize {
         match role {
             Role::Client => 4,
-            Role::Accepted | Role::Dialled => unreachable!("no such is read"),
+            Role::Accepted | Role::Dialled | Role::Http => unreachable!("no such is read"),
         }
     }
 

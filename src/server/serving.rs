@@ -4,9 +4,10 @@
 
 use super::driver::Driver;
 use super::read_batch::{Item, ReadBatch};
+use super::requests;
 use super::roles::Role;
 use crate::connection_id::ConnectionId;
-use crate::lines::{Lines, Piece};
+use crate::lines::Piece;
 use crate::net::transport::Received;
 use crate::node::table::{Key, PREFETCH_MAX};
 
@@ -45,6 +46,11 @@ fn read_from(
     quota: usize,
     batch: &mut ReadBatch,
 ) {
+    let quota = match role {
+        Role::Http => return requests::serve(driver, id, &mut batch.room()[..quota]),
+        Role::Client => quota,
+        Role::Accepted | Role::Dialled => driver.peer_quota(id, quota),
+    };
     if !driver.may_process(id, role) {
         driver.begun_lines.end(id); // it is we who let it wait
         return driver.shell.reactor.pause(id, &[]);
@@ -53,17 +59,13 @@ fn read_from(
     if within_line && !serve_pieces(driver, id, role, &[]) {
         return;
     }
-    let quota = match role {
-        Role::Client => quota,
-        Role::Accepted | Role::Dialled => driver.peer_quota(id, quota),
-    };
     let read = match driver.shell.reactor.read(id, &mut batch.room()[..quota]) {
         Received::Bytes(read) => read,
         Received::Drained => return,
         Received::End => return serve_end(driver, id, role),
     };
     match role {
-        Role::Client => {}
+        Role::Client | Role::Http => {}
         Role::Accepted | Role::Dialled => driver.node.handle_link_bytes(id, driver.shell.now),
     }
     let mut chunk = batch.read(read);
@@ -76,11 +78,10 @@ fn read_from(
 
 /// Whether a connection has buffered input, or given out the beginning of a line.
 fn is_within_line(driver: &mut Driver, id: ConnectionId) -> bool {
-    let between = driver
-        .shell
-        .reactor
-        .decode(id, |lines, input| lines.is_between_lines(input));
-    between == Some(false)
+    let between = driver.shell.reactor.decode(id, |codec, input| {
+        Some(codec.lines()?.is_between_lines(input))
+    });
+    between.flatten() == Some(false)
 }
 
 /// Handles a line of which the beginning came before, as far as `chunk` goes on with it. `false` if
@@ -169,10 +170,9 @@ fn serve_piece(driver: &mut Driver, id: ConnectionId, role: Role, chunk: &mut &[
         return Served::Paused;
     }
     let limit = role.line_bytes_max();
-    let piece = driver
-        .shell
-        .reactor
-        .decode(id, |lines, input| lines.next_buffered(input, chunk, limit));
+    let piece = driver.shell.reactor.decode(id, |codec, input| {
+        codec.lines()?.next_buffered(input, chunk, limit)
+    });
     match piece.flatten() {
         None => {
             note_begun(driver, id, role);
@@ -195,6 +195,7 @@ fn note_begun(driver: &mut Driver, id: ConnectionId, role: Role) {
             driver.begun_lines.begin(id, driver.shell.now.mono);
         }
         Role::Client | Role::Accepted | Role::Dialled => {} // a link's lines have a limit of the node's
+        Role::Http => {}                                    // its codec has limits of its own
     }
 }
 
@@ -223,11 +224,15 @@ fn serve_end(driver: &mut Driver, id: ConnectionId, role: Role) {
     match role {
         Role::Client => {
             driver.begun_lines.end(id);
-            if let Some(piece) = driver.shell.reactor.decode(id, Lines::end).flatten() {
+            let piece = driver
+                .shell
+                .reactor
+                .decode(id, |codec, input| codec.lines()?.end(input));
+            if let Some(piece) = piece.flatten() {
                 handle_piece(driver, id, role, &piece);
             }
         }
-        Role::Accepted | Role::Dialled => {}
+        Role::Accepted | Role::Dialled | Role::Http => {}
     }
     driver.handle_end(id, role);
 }

@@ -10,6 +10,7 @@ use super::mail::Mail;
 use super::neighbours::Neighbours;
 use super::operator::{Matter, Operator};
 use super::roles::Role;
+use super::web::{self, To, Web};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::journal::Journal;
 use crate::journal::files::Files;
@@ -22,6 +23,10 @@ use crate::node::questions::{ASKERS_MAX, QuestionId};
 use crate::time::Now;
 use crate::topology::ServerName;
 use crate::twitter::Pool;
+use crate::web::answer::Answer;
+
+/// Whose replies wait for the journal's disk.
+const CLIENTS: [Role; 2] = [Role::Client, Role::Http];
 
 /// All that acts for a node.
 pub struct Shell {
@@ -42,6 +47,8 @@ pub struct Shell {
     /// The client's line that is handled is plain, as the log knows: so is a reply that is made of it, names
     /// and numbers.
     pub is_line_plain: bool,
+    /// What is kept for HTTP connections.
+    pub web: Web,
     /// Clients wait for the journal's disk.
     pub is_gated: bool,
     /// The links to dial once the node has handled what it is at.
@@ -164,10 +171,37 @@ impl Shell {
         let is_gated = self.journal.holds_replies();
         if is_gated != std::mem::replace(&mut self.is_gated, is_gated) {
             match is_gated {
-                true => self.reactor.gate(Role::Client),
-                false => self.reactor.ungate(Role::Client),
-            }
+                true => CLIENTS.map(|role| self.reactor.gate(role)),
+                false => CLIENTS.map(|role| self.reactor.ungate(role)),
+            };
         }
+    }
+
+    // ---- HTTP
+
+    /// Sends a response, and lets the client ask on, unless that is the last.
+    pub fn respond(&mut self, to: To, answer: &Answer) {
+        let To { id, manner } = to;
+        let label = Label::Http(id.serial);
+        if self.log.accepts(Direction::Out, label) {
+            self.log.record(Direction::Out, label, &web::shown(answer));
+        }
+        let response = self.web.response(answer, manner, self.now.wall.seconds());
+        self.reactor.send(id, &[response]);
+        match manner.keep_alive {
+            true => self.idle_from_now(id),
+            false => self.reactor.lose(id, "answered"),
+        }
+    }
+
+    /// Lets an HTTP client begin its next request from now on.
+    pub fn idle_from_now(&mut self, id: ConnectionId) {
+        let now = self.now.mono;
+        self.reactor.decode(id, |codec, _| {
+            if let Some(codec) = codec.http() {
+                codec.idle_from(now);
+            }
+        });
     }
 
     // ---- what the log and the operator are told

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,8 +26,10 @@ use crate::journal::{self, Journal};
 use crate::log;
 use crate::net::{Limits, Reactor};
 use crate::node::Node;
+use crate::private_file;
 use crate::time::Now;
 use crate::topology::Member;
+use crate::web::access::{Access, Tokens};
 
 /// Descriptors that are no connection of the loop's: the standard three, the log, the poll and
 /// its waker, listeners, and what Twitter's workers and the resolver use.
@@ -48,6 +51,21 @@ impl fmt::Display for StartError {
     }
 }
 
+/// Who may ask over HTTP: whoever is on this machine, or has one of the tokens in `file`.
+///
+/// # Errors
+/// One line that says what is wrong with the file.
+pub fn read_tokens(file: Option<&Path>) -> Result<Access, String> {
+    let Some(path) = file else {
+        return Ok(Access::Loopback);
+    };
+    let shown = path.display().to_string();
+    let shown = shown.escape_debug(); // one line, whatever the name
+    let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
+    let tokens = Tokens::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
+    Ok(Access::Tokens(tokens))
+}
+
 /// Listens where `member` is to be found. Gives where that is, in words for the operator.
 ///
 /// # Errors
@@ -56,6 +74,7 @@ pub fn listen<M>(
     reactor: &mut Reactor<Role, M>,
     member: &Member,
     clients_max: Option<usize>,
+    access: &Access,
     operator: &Operator,
 ) -> Result<String, StartError> {
     let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
@@ -75,8 +94,12 @@ pub fn listen<M>(
         all: connections.max(1),
         own: for_servers.max(connections / 2),
     };
-    let mut listens = Vec::new();
-    for (address, whom, role, limits) in [
+    // Nor shall HTTP and lines keep each other out.
+    let for_http = Limits {
+        own: for_servers.own.min(for_clients.all),
+        ..for_clients
+    };
+    let lines = [
         (&member.client_address, "clients", Role::Client, for_clients),
         (
             &member.server_address,
@@ -84,7 +107,11 @@ pub fn listen<M>(
             Role::Accepted,
             for_servers,
         ),
-    ] {
+    ];
+    let http = member.http_address.iter();
+    let http = http.map(|address| (address, "HTTP", Role::Http, for_http));
+    let mut listens = Vec::new();
+    for (address, whom, role, limits) in lines.into_iter().chain(http) {
         let listening = reactor.listen_at(address.as_str(), role, limits);
         let listening = listening.map_err(|error| {
             let name = &member.name;
@@ -97,6 +124,17 @@ pub fn listen<M>(
                 "cannot listen for {whom} on {failed}, an address of {address}: {error}. \
                  Still serving on {listening}."
             ));
+        }
+        let mut bound = listening.bound.iter();
+        if role == Role::Http
+            && matches!(access, Access::Loopback)
+            && let Some(open) = bound.find(|address| !address.ip().is_loopback())
+        {
+            return Err(StartError(format!(
+                "{} serves HTTP without tokens on loopback addresses only, and {open} is none: give \
+                 --http-tokens FILE, or another http= in the topology",
+                member.name
+            )));
         }
         let bound = listening.to_string();
         listens.push(match bound == address.as_str() {

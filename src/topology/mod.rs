@@ -230,6 +230,8 @@ mod tests {
                 member.server_address.as_str(),
                 format!("127.0.0.1:{}", 12690 + index)
             );
+            let http = member.http_address.as_ref().map(Address::as_str);
+            assert_eq!(http, Some(&*format!("127.0.0.1:{}", 12790 + index)));
         }
     }
 

@@ -4,18 +4,14 @@
 //! which everybody on a machine can see, and no error says what they are.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use crate::private_file;
 
 /// The names by which credentials are given, in the environment and in a file.
 const TOKEN: &str = "TWITTER_BEARER_TOKEN";
 const KEY: &str = "TWITTER_KEY";
 const SECRET: &str = "TWITTER_SECRET";
-
-/// A longer file of credentials is none.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// A longer token, key or secret is none.
 pub(super) const SECRET_BYTES_MAX: usize = 4096;
@@ -76,37 +72,12 @@ impl Credentials {
         };
         let shown = path.display().to_string();
         let shown = shown.escape_debug(); // one line, whatever the name
-        let text = private_text(path).map_err(|error| format!("{shown} {error}"))?;
+        let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
         let found = parse(&text).map_err(|error| format!("{shown}: {error}"))?;
         found.ok_or_else(|| {
             format!("{shown}: wanted are {TOKEN}=…, or {KEY}=… and {SECRET}=…, each on its line")
         })
     }
-}
-
-/// The text of a file that its owner alone can read. Permissions are asked of the open file, so
-/// that it cannot be exchanged in between.
-fn private_text(path: &Path) -> Result<String, String> {
-    let cannot = |error| format!("cannot be read: {error}");
-    let file = File::open(path).map_err(cannot)?;
-    let about = file.metadata().map_err(cannot)?;
-    if about.is_dir() {
-        return Err("is a directory".to_owned());
-    }
-    let mode = about.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(format!(
-            "can be read or written by others than its owner: run chmod 600 on it (its mode is {:03o})",
-            mode & 0o777
-        ));
-    }
-    let mut text = Vec::new();
-    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text);
-    read.map_err(cannot)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("has more than {FILE_BYTES_MAX} bytes"));
-    }
-    String::from_utf8(text).map_err(|_| "is no text".to_owned())
 }
 
 /// Reads lines of the form `NAME=value`; empty ones and those that begin with `#` say nothing.
@@ -172,6 +143,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     fn token(text: &str) -> Credentials {
         Credentials::Token(Secret::parse(text).expect("visible ASCII"))

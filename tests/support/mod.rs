@@ -181,6 +181,8 @@ pub struct Member {
     pub clients: SocketAddr,
     /// Where servers connect.
     pub servers: SocketAddr,
+    /// Where it serves HTTP, if it does.
+    pub http: Option<SocketAddr>,
     /// Those it is linked with.
     pub neighbours: Vec<String>,
     /// What starts it.
@@ -213,6 +215,7 @@ impl Herd {
             name: (*name).to_owned(),
             clients: addresses[2 * index],
             servers: addresses[2 * index + 1],
+            http: None,
             neighbours: links
                 .iter()
                 .flat_map(|(one, others)| others.iter().map(move |other| (*one, *other)))
@@ -238,6 +241,16 @@ impl Herd {
         herd
     }
 
+    /// The same, whose servers serve HTTP too.
+    pub fn with_http(links: &[(&str, &[&str])]) -> Herd {
+        let mut herd = Herd::new(links);
+        for member in &mut herd.members {
+            member.http = Some(ports::free_address());
+        }
+        fs::write(herd.topology(), herd.topology_text()).expect("the directory is ours");
+        herd
+    }
+
     /// The same, all started and every link up.
     pub fn started(links: &[(&str, &[&str])]) -> Herd {
         let mut herd = Herd::new(links);
@@ -252,10 +265,15 @@ impl Herd {
                 name,
                 clients,
                 servers,
+                http,
                 neighbours,
                 ..
             } = member;
-            format!("{name} {clients} {servers} {}\n", neighbours.join(" "))
+            let http = http.map_or(String::new(), |http| format!("http={http} "));
+            format!(
+                "{name} {clients} {servers} {http}{}\n",
+                neighbours.join(" ")
+            )
         };
         self.members.iter().map(line).collect()
     }
@@ -420,6 +438,12 @@ impl Herd {
         }
     }
 
+    /// Where `name` serves HTTP.
+    pub fn http(&self, name: &str) -> SocketAddr {
+        let address = self.member(name).http;
+        address.expect("the herd was made with HTTP")
+    }
+
     /// A client of `name`.
     pub fn client(&self, name: &str) -> Client {
         Client::connect(self.member(name).clients)
@@ -515,6 +539,20 @@ impl Client {
                 Err(e) => panic!("no reply comes in time: {e}"),
             }
         }
+    }
+
+    /// So many bytes.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.read.len() < count {
+            let mut bytes = [0; 65_536];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => panic!("the server has closed before the end"),
+                Ok(n) => self.read.extend_from_slice(&bytes[..n]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => panic!("no reply comes in time: {e}"),
+            }
+        }
+        self.read.drain(..count).collect()
     }
 
     /// The next line as text, without LF.

@@ -1,0 +1,155 @@
+//! What HTTP clients ask: read from a connection, cut into requests, answered one after the other.
+//!
+//! `serving` calls [`serve`] for connections to the HTTP port as it does the rest for lines, within the same
+//! quota; `Server` calls [`close_slow`] once a turn. A report becomes the `IAMAT` line that it would have been.
+
+use super::driver::Driver;
+use super::roles::Role;
+use super::web::To;
+use crate::connection_id::ConnectionId;
+use crate::http::{CONTINUE, Manner, Refusal, Request, Step, Timeout};
+use crate::log::record::{Direction, Label};
+use crate::net::transport::Received;
+use crate::web::access::{self, Ways};
+use crate::web::answer::Answer;
+use crate::web::location;
+use crate::web::report;
+use crate::web::routes::{Route, route};
+
+/// Answers what is whole of a connection's input, then reads once, to `room`, and goes on with that.
+pub fn serve(driver: &mut Driver, id: ConnectionId, room: &mut [u8]) {
+    if serve_requests(driver, id, &[]) {
+        let reactor = &mut driver.shell.reactor;
+        match reactor.read(id, room) {
+            Received::Bytes(read) => _ = serve_requests(driver, id, &room[..read]),
+            Received::Drained => {}
+            Received::End => reactor.lose(id, "closed by the client"),
+        }
+    }
+}
+
+/// Answers what is whole. `false` if the rest must wait, and is buffered, or is of no interest.
+fn serve_requests(driver: &mut Driver, id: ConnectionId, mut chunk: &[u8]) -> bool {
+    let now = driver.shell.now.mono;
+    while driver.may_process(id, Role::Http) {
+        let step = driver.shell.reactor.decode(id, |codec, input| {
+            input.push(std::mem::take(&mut chunk));
+            codec.http().map(|codec| codec.next(input, now))
+        });
+        match step.flatten() {
+            None | Some(Step::More) => return true,
+            Some(Step::Continue) => driver.shell.reactor.send(id, &[CONTINUE]),
+            Some(Step::Request(request)) => handle(driver, id, &request),
+            Some(Step::Refuse(refusal)) => refuse(driver, id, refusal),
+        }
+    }
+    driver.shell.reactor.pause(id, chunk);
+    false
+}
+
+/// Closes connections whose clients take too long.
+pub fn close_slow(driver: &mut Driver) {
+    let now = driver.shell.now.mono;
+    while let Some(id) = driver.shell.web.deadlines.due(now) {
+        let looked = driver.shell.reactor.decode(id, |codec, _| {
+            let codec = codec.http()?;
+            Some((codec.time_out(now), codec.deadline()))
+        });
+        match looked.flatten() {
+            None => {} // it has gone
+            Some((None, deadline)) => driver.shell.web.deadlines.push(id, deadline, now),
+            Some((Some(Timeout::Refuse(refusal)), _)) => refuse(driver, id, refusal),
+            Some((Some(Timeout::Close), _)) => {
+                driver.shell.reactor.lose(id, "asked nothing for long");
+            }
+        }
+    }
+}
+
+fn refuse(driver: &mut Driver, id: ConnectionId, refusal: Refusal) {
+    let manner = Manner::LAST;
+    let answer = Answer::error(refusal.status, refusal.message);
+    driver.shell.respond(To { id, manner }, &answer);
+}
+
+fn handle(driver: &mut Driver, id: ConnectionId, request: &Request) {
+    let shell = &mut driver.shell;
+    let label = Label::Http(id.serial);
+    if shell.log.accepts(Direction::In, label) {
+        let target = access::shown_target(request);
+        let text = format!("{} {target}", request.method.name());
+        shell.log.record(Direction::In, label, text.as_bytes());
+    }
+    let manner = request.manner;
+    let answer = answer(driver, id, request).unwrap_or_else(|error| error);
+    driver.shell.respond(To { id, manner }, &answer);
+}
+
+fn answer(driver: &mut Driver, id: ConnectionId, request: &Request) -> Result<Answer, Answer> {
+    let route = route(request);
+    if !route.as_ref().is_ok_and(Route::is_health) {
+        driver.shell.web.access.check(request, Ways::Header)?;
+        if driver.is_draining() {
+            return Err(Answer::error(503, "The server stops."));
+        }
+        check_coding(request)?;
+    }
+    let now = driver.shell.now;
+    Ok(match route? {
+        Route::Live => Answer::json("{\"status\":\"ok\"}"),
+        Route::Ready => ready(&driver.unready()),
+        Route::Location(client) => match driver.node.location(&client, now) {
+            Some(location) => Answer::json(location::json(&location)),
+            None => Answer::error(404, "Nobody has reported a location of that client."),
+        },
+        Route::Report(client) => {
+            let line = report::read(&client, &request.body, now.wall);
+            let line = line.map_err(|error| Answer::error(400, &error))?;
+            take_report(driver, id, &line)
+        }
+    })
+}
+
+/// Bodies come as they are.
+fn check_coding(request: &Request) -> Result<(), Answer> {
+    let mut codings = request.values("content-encoding");
+    match codings.all(|coding| coding.eq_ignore_ascii_case(b"identity")) {
+        true => Ok(()),
+        false => {
+            let error = Answer::error(415, "A body with a Content-Encoding is not taken here.");
+            Err(error.with("Accept-Encoding", "identity"))
+        }
+    }
+}
+
+fn ready(reasons: &[&str]) -> Answer {
+    if reasons.is_empty() {
+        return Answer::json("{\"status\":\"ok\"}");
+    }
+    let reasons = serde_json::Value::from(reasons);
+    Answer {
+        status: 503,
+        ..Answer::json(format!(
+            "{{\"status\":\"unavailable\",\"reasons\":{reasons}}}"
+        ))
+    }
+}
+
+/// Takes in the report that an `IAMAT` line is, with the records in the log that a client's line has.
+fn take_report(driver: &mut Driver, id: ConnectionId, line: &[u8]) -> Answer {
+    let Driver { node, shell, .. } = driver;
+    let label = Label::Http(id.serial);
+    shell.log.record(Direction::In, label, line);
+    let Some(taken) = node.handle_foreign_report(line, shell.now, shell) else {
+        return Answer::error(400, "This is no report.");
+    };
+    shell.log.record(Direction::Out, label, taken.at);
+    Answer::json(location::object(|out| {
+        match &taken.standing {
+            Some(standing) => location::write_members(out, standing),
+            None => location::write_client(out, taken.client),
+        }
+        let accepted = taken.is_accepted();
+        out.extend_from_slice(format!(",\"accepted\":{accepted}").as_bytes());
+    }))
+}

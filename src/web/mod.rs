@@ -1,0 +1,23 @@
+//! What a server offers over HTTP: which request is for what, who may ask, what is answered.
+//!
+//! `server/web.rs` asks these rooms what a request wants and gives the connection what they answer. Pure: no
+//! socket, no clock, no node but its values.
+//!
+//! | File | What |
+//! |---|---|
+//! | `routes` | which request is for what |
+//! | `access` | who may ask: loopback without tokens, or who has a token |
+//! | `answer` | what is answered, to be written as a response |
+//! | `location` | a location as JSON |
+//! | `report` | a report in JSON, as the `IAMAT` line that it becomes |
+//! | `decimal`, `moment` | numbers and times as devices write them, exactly, as text |
+//! | `percent` | percent-encoding |
+
+pub mod access;
+pub mod answer;
+pub mod decimal;
+pub mod location;
+pub mod moment;
+pub mod percent;
+pub mod report;
+pub mod routes;

@@ -1,0 +1,126 @@
+//! Which request is for what. One table: what is not in it is not found.
+
+use super::answer::Answer;
+use super::percent;
+use crate::http::{Method, Request};
+
+/// What a request wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Whether the loop turns.
+    Live,
+    /// Whether clients should come here.
+    Ready,
+    /// The latest location of a client.
+    Location(Vec<u8>),
+    /// To report a location of a client.
+    Report(Vec<u8>),
+}
+
+impl Route {
+    /// Whether it is answered whoever asks, and to the end.
+    pub fn is_health(&self) -> bool {
+        match self {
+            Route::Live | Route::Ready => true,
+            Route::Location(_) | Route::Report(_) => false,
+        }
+    }
+}
+
+/// What is to be found at a path: the methods that are answered there, each with its route.
+fn found(path: &str) -> Option<Vec<(Method, Route)>> {
+    let one = |route| Some(vec![(Method::Get, route)]);
+    match path {
+        "/livez" => return one(Route::Live),
+        "/readyz" | "/healthz" => return one(Route::Ready),
+        _ => {}
+    }
+    let client = path.strip_prefix("/v1/clients/")?;
+    let (client, what) = match client.split_once('/') {
+        None => (client, ""),
+        Some((client, what)) => (client, what),
+    };
+    let client = percent::decode(client).filter(|client| !client.is_empty())?;
+    match what {
+        "" if !path.ends_with('/') => Some(vec![
+            (Method::Get, Route::Location(client.clone())),
+            (Method::Post, Route::Report(client)),
+        ]),
+        _ => None,
+    }
+}
+
+/// What a request wants.
+///
+/// # Errors
+/// What it is answered instead: 404 or 405.
+pub fn route(request: &Request) -> Result<Route, Answer> {
+    let Some(routes) = found(&request.path) else {
+        return Err(Answer::error(404, "There is nothing at this path."));
+    };
+    let method = match request.method {
+        Method::Head => Method::Get,
+        method => method,
+    };
+    let mut allowed: Vec<_> = routes.iter().map(|(method, _)| method.name()).collect();
+    if allowed.contains(&"GET") {
+        allowed.push("HEAD");
+    }
+    let mut routes = routes.into_iter();
+    let route = routes.find(|(answered, _)| *answered == method);
+    route.map(|(_, route)| route).ok_or_else(|| {
+        let allowed = allowed.join(", ");
+        let error = Answer::error(405, &format!("Only {allowed} are answered here."));
+        error.with("Allow", allowed) // RFC 9110 section 15.5.6
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Manner;
+
+    fn routed(method: Method, path: &str) -> Result<Route, u16> {
+        let request = Request {
+            method,
+            path: path.to_owned(),
+            query: String::new(),
+            host: None,
+            fields: Vec::new(),
+            body: Vec::new(),
+            manner: Manner::LAST,
+        };
+        route(&request).map_err(|answer| answer.status)
+    }
+
+    #[test]
+    fn paths() {
+        for (method, path, want) in [
+            (Method::Get, "/livez", Ok(Route::Live)),
+            (Method::Head, "/healthz", Ok(Route::Ready)),
+            (Method::Get, "/readyz", Ok(Route::Ready)),
+            (Method::Post, "/readyz", Err(405)),
+            (Method::Get, "/nowhere", Err(404)),
+            (Method::Post, "/nowhere", Err(404)),
+            (Method::Get, "/livez/", Err(404)),
+            (Method::Get, "/v1/clients/", Err(404)),
+            (Method::Get, "/v1/clients/a/", Err(404)),
+            (Method::Get, "/v1/clients/a/b", Err(404)),
+            (Method::Get, "/v1/clients/%zz", Err(404)),
+            (
+                Method::Get,
+                "/v1/clients/a%2Fb+",
+                Ok(Route::Location(b"a/b+".to_vec())),
+            ),
+            (
+                Method::Post,
+                "/v1/clients/%FF",
+                Ok(Route::Report(b"\xff".to_vec())),
+            ),
+            (Method::Put, "/v1/clients/a", Err(405)),
+            (Method::Other, "/v1/clients/a", Err(405)),
+        ] {
+            assert_eq!(routed(method, path), want, "{method:?} {path}");
+        }
+    }
+}
