@@ -82,12 +82,16 @@ function handle(socket, line, dialled) {
   }
 }
 
+function read(socket, dialled) {
+  const lines = readline.createInterface({ input: socket });
+  lines.on('line', (line) => handle(socket, line, dialled));
+  // The socket's error is the interface's too: without the second listener it ends the process.
+  socket.on('error', () => {});
+  lines.on('error', () => {});
+}
+
 function serve(address) {
-  const server = net.createServer((socket) => {
-    readline.createInterface({ input: socket }).on('line', (line) => handle(socket, line, false));
-    socket.on('error', () => {});
-  });
-  server.listen(Number(address.split(':').at(-1)), '127.0.0.1');
+  net.createServer((socket) => read(socket, false)).listen(Number(address.split(':').at(-1)), '127.0.0.1');
 }
 
 function dial(other) {
@@ -97,8 +101,7 @@ function dial(other) {
     say(socket, hello(other));
     process.stderr.write(`${name}: link to ${other} is up\n`);
   });
-  readline.createInterface({ input: socket }).on('line', (line) => handle(socket, line, true));
-  socket.on('error', () => {});
+  read(socket, true);
   socket.on('close', () => {
     if (links.delete(other)) process.stderr.write(`${name}: link to ${other} is down\n`);
     setTimeout(dial, 1000, other);

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Which of the black-box tests hold for the herd as tutorials teach it.
+
+    tests/reference/tutorial/run.py [--target DIR] [--tests DIR] [--old PYTHON] --out FILE.csv
+
+Needs the tests built (`cargo test --no-run`) and what `.ci/run` installs in target/reference. `--old` is the
+python of Twisted 12.3.0: tests/reference/twisted/venv.sh DIR --old python2.7 makes it. A test that fails is
+tried again alone, so that a busy machine fails nobody.
+"""
+
+import argparse
+import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+FILES = ("clients", "twitter", "survival", "links")
+
+
+def tests(binary, start, words):
+    """Each test's name and whether it held."""
+    said = subprocess.run(["timeout", "1800", binary, *words], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, env=dict(os.environ, HERD_SERVER=start)).stdout
+    return {name: word == "ok" for name, word in re.findall(r"^test (\S+) .*?(ok|FAILED)$", said, re.M)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--target", type=Path, default=os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    parser.add_argument("--tests", type=Path, help="the folder of the tests' programs, if not TARGET/debug/deps")
+    parser.add_argument("--old", help="the python of Twisted 12.3.0")
+    parser.add_argument("--threads", default="6")
+    parser.add_argument("--out", default="tutorial.csv")
+    options = parser.parse_args()
+    stacks = {"Twisted": f"{options.target / 'reference/twisted/bin/python'} {HERE / 'herd.py'}"}
+    if options.old:
+        stacks["Twisted 12.3.0"] = f"{Path(options.old).resolve()} {HERE / 'herd.py'}"
+    stacks["Node.js"] = f"node {HERE / 'herd.js'}"
+    held = {}
+    for file in FILES:
+        found = options.target.glob(f"debug/deps/{file}-*")
+        binary = options.tests / file if options.tests else max(
+            (path for path in found if not path.suffix), key=lambda path: path.stat().st_mtime)
+        for stack, start in stacks.items():
+            first = tests(binary, start, [f"--test-threads={options.threads}"])
+            for name, holds in first.items():
+                again = holds or tests(binary, start, ["--exact", name]).get(name, False)
+                held.setdefault((file, name), {})[stack] = again
+            print(f"{stack}/{file}: {sum(first.values())} of {len(first)} at first", flush=True)
+            with open(options.out, "w", newline="") as out:
+                writer = csv.writer(out, lineterminator="\n")
+                writer.writerow(["file", "test", *stacks])
+                for (of, name), by in sorted(held.items()):
+                    marks = [{True: "holds", False: "fails", None: ""}[by.get(stack)] for stack in stacks]
+                    writer.writerow([of, name, *marks])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
