@@ -16,6 +16,7 @@ Restart=always and RestartSec=100ms. Nothing is measured but what can be seen fr
 
 import argparse
 import csv
+import os
 import re
 import shutil
 import socket
@@ -63,7 +64,8 @@ class Server:
 
     def supervise(self):
         while not self.stopping:
-            self.process = subprocess.Popen(self.words, stderr=subprocess.PIPE, text=True)
+            environment = {**os.environ, "RUST_BACKTRACE": "0"}  # as an operator has it: unset
+            self.process = subprocess.Popen(self.words, stderr=subprocess.PIPE, text=True, env=environment)
             for line in self.process.stderr:
                 self.said.append((time.monotonic(), line.rstrip()))
             self.ended.append((time.monotonic(), self.process.wait()))
