@@ -26,7 +26,7 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
         let path = entry.expect("the sources are there").path();
         if path.is_dir() {
             found.extend(sources(&path));
-        } else {
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
         }
     }
@@ -86,8 +86,12 @@ fn no_room_looks_back_up() {
             continue;
         }
         let named = sources(&folder).into_iter().map(|file| {
-            let name = file.file_stem().expect("a source has a name");
-            (name.to_string_lossy().into_owned(), rooms_used(&file))
+            // The room of a folder within is called by the folder's name.
+            let inner = file.ends_with("mod.rs") && file.parent() != Some(&folder);
+            let named = if inner { file.parent() } else { Some(&*file) };
+            let name = named.and_then(Path::file_stem);
+            let name = name.expect("a source has a name").to_string_lossy();
+            (name.into_owned(), rooms_used(&file))
         });
         let mut rooms: BTreeMap<_, _> = named
             .filter(|(name, _)| name != "mod" && !name.ends_with("tests"))

@@ -13,6 +13,7 @@ use crate::net::transport::Received;
 use crate::web::access::{self, Ways};
 use crate::web::answer::Answer;
 use crate::web::location;
+use crate::web::page::File;
 use crate::web::report;
 use crate::web::routes::{Route, route};
 
@@ -98,6 +99,7 @@ fn answer(driver: &mut Driver, id: ConnectionId, request: &Request) -> Result<An
     Ok(match route? {
         Route::Live => Answer::json("{\"status\":\"ok\"}"),
         Route::Ready => ready(&driver.unready()),
+        Route::Page(file) => page(request, file),
         Route::Location(client) => match driver.node.location(&client, now) {
             Some(location) => Answer::json(location::json(&location)),
             None => Answer::error(404, "Nobody has reported a location of that client."),
@@ -119,6 +121,27 @@ fn check_coding(request: &Request) -> Result<(), Answer> {
             let error = Answer::error(415, "A body with a Content-Encoding is not taken here.");
             Err(error.with("Accept-Encoding", "identity"))
         }
+    }
+}
+
+/// A file of the live page, unless the browser has it already.
+fn page(request: &Request, file: File) -> Answer {
+    let fields = file.fields().to_vec();
+    let is_known = request
+        .values("if-none-match")
+        .any(|etags| file.is_known(etags));
+    match is_known {
+        true => Answer {
+            status: 304,
+            fields,
+            ..Answer::default()
+        },
+        false => Answer {
+            status: 200,
+            content_type: file.content_type,
+            fields,
+            body: file.body.to_vec(),
+        },
     }
 }
 

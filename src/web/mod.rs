@@ -12,12 +12,14 @@
 //! | `report` | a report in JSON, as the `IAMAT` line that it becomes |
 //! | `decimal`, `moment` | numbers and times as devices write them, exactly, as text |
 //! | `percent` | percent-encoding |
+//! | `page/` | the live page: what a browser loads |
 
 pub mod access;
 pub mod answer;
 pub mod decimal;
 pub mod location;
 pub mod moment;
+pub mod page;
 pub mod percent;
 pub mod report;
 pub mod routes;

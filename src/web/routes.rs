@@ -1,6 +1,7 @@
 //! Which request is for what. One table: what is not in it is not found.
 
 use super::answer::Answer;
+use super::page::{self, File};
 use super::percent;
 use crate::http::{Method, Request};
 
@@ -11,6 +12,8 @@ pub enum Route {
     Live,
     /// Whether clients should come here.
     Ready,
+    /// A file of the live page.
+    Page(File),
     /// The latest location of a client.
     Location(Vec<u8>),
     /// To report a location of a client.
@@ -22,7 +25,7 @@ impl Route {
     pub fn is_health(&self) -> bool {
         match self {
             Route::Live | Route::Ready => true,
-            Route::Location(_) | Route::Report(_) => false,
+            Route::Page(_) | Route::Location(_) | Route::Report(_) => false,
         }
     }
 }
@@ -34,6 +37,9 @@ fn found(path: &str) -> Option<Vec<(Method, Route)>> {
         "/livez" => return one(Route::Live),
         "/readyz" | "/healthz" => return one(Route::Ready),
         _ => {}
+    }
+    if let Some(file) = page::file(path) {
+        return one(Route::Page(file));
     }
     let client = path.strip_prefix("/v1/clients/")?;
     let (client, what) = match client.split_once('/') {
