@@ -128,6 +128,13 @@ impl Codec {
         Ok(Step::Request(request))
     }
 
+    /// Reads nothing any more: what the client says from now on is thrown away.
+    pub fn end(&mut self, input: &mut Input) {
+        self.part = Part::Ended;
+        (self.began, self.idle_since) = (None, None);
+        input.clear();
+    }
+
     /// Notes that the client may begin the next request from `now` on: the connection was made, or all has been
     /// answered.
     pub fn idle_from(&mut self, now: Instant) {

@@ -41,18 +41,20 @@ impl History {
     /// `end` and was marked up to `marked` for it: from the beginning if that says nothing to us, or
     /// is more than that neighbour was ever told.
     pub fn resume(&self, known: Option<Mark>, end: u64, marked: u64) -> u64 {
-        let Some(mark) = known.filter(|mark| mark.number <= marked) else {
-            return 0;
-        };
+        let known = known.filter(|mark| mark.number <= marked);
+        known.and_then(|mark| self.follow(mark, end)).unwrap_or(0)
+    }
+
+    /// From which number on somebody who has our feed, which has come to `end`, up to `mark` goes on. `None` if
+    /// that says nothing to us.
+    pub fn follow(&self, mark: Mark, end: u64) -> Option<u64> {
         let begun = self.incarnations();
         let ends = begun.clone().skip(1).map(|(_, from)| from).chain([end]);
         let mut of = begun
             .zip(ends)
             .filter(|((of, _), _)| *of == mark.incarnation);
-        match of.next() {
-            Some((_, last)) if mark.number <= last => mark.number,
-            _ => 0,
-        }
+        let (_, last) = of.next()?;
+        (mark.number <= last).then_some(mark.number)
     }
 }
 

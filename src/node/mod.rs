@@ -46,7 +46,7 @@ use self::prefetched::{ClientLine, NeighbourLine};
 use self::protocol::{Incarnation, Mark, TweetQuery, error_json};
 use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
 use self::recovery::Recovery;
-use self::table::{HashKeys, Key, Source, Table};
+use self::table::{Change, HashKeys, Key, Source, Table};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::time::{Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
@@ -162,6 +162,24 @@ impl Node {
     /// when it began. The last is the present one.
     pub fn incarnations(&self) -> impl Iterator<Item = (Incarnation, u64)> {
         self.links.history.incarnations()
+    }
+
+    /// Which incarnation this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// From which number on somebody who has this feed up to `mark` follows it. `None` if that says nothing
+    /// to us.
+    pub fn resume_from(&self, mark: Mark) -> Option<u64> {
+        self.links.history.follow(mark, self.table.end())
+    }
+
+    /// Gives `take` what changed after `cursor`, in that order, until it says that it wants no more. Gives the
+    /// number from which to go on.
+    pub fn follow(&mut self, cursor: u64, now: Now, take: impl FnMut(Change<'_>) -> bool) -> u64 {
+        self.expire(now);
+        self.table.take_after(cursor, take)
     }
 
     /// What this server has of each neighbour's changefeed, and the highest mark that it has sent to it.

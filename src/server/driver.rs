@@ -3,7 +3,6 @@
 //!
 //! `Server` has one and says when; `serving` brings it the lines.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGXFSZ};
@@ -11,6 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGXFSZ};
 use super::begun_lines::BegunLines;
 use super::mail::Mail;
 use super::operator::Matter;
+use super::overlong::OverlongLines;
 use super::roles::{Codec, Role};
 use super::shell::Shell;
 use super::web::{To, no_room};
@@ -21,9 +21,7 @@ use crate::journal::State;
 use crate::log::record::{Direction, Label};
 use crate::net::{Event, READ_BYTES_MAX};
 use crate::node::Node;
-use crate::node::command::LINE_BYTES_MAX;
-use crate::node::effects::{Effects, LinkId, LogPolicy, News};
-use crate::node::invalid;
+use crate::node::effects::{LinkId, LogPolicy};
 use crate::node::prefetched::ClientLine;
 use crate::node::protocol::{LINK_LINE_BYTES_MAX, error_json};
 use crate::node::table::Key;
@@ -52,24 +50,6 @@ enum Phase {
     Ending(Instant),
 }
 
-/// A client's line over the limit, as far as it has come.
-#[derive(Default)]
-struct Overlong {
-    bytes: u64,
-    /// The last [`invalid::END_BYTES`] of them.
-    end: Vec<u8>,
-}
-
-impl Overlong {
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        let tail = bytes.len().saturating_sub(invalid::END_BYTES);
-        self.end.extend_from_slice(&bytes[tail..]);
-        let surplus = self.end.len().saturating_sub(invalid::END_BYTES);
-        self.end.drain(..surplus);
-    }
-}
-
 /// A node, and all that acts for it.
 pub struct Driver {
     /// What decides.
@@ -80,7 +60,7 @@ pub struct Driver {
     /// Clients that have come in this turn.
     arrived: Vec<ConnectionId>,
     /// Clients inside a line over the limit.
-    overlong: BTreeMap<ConnectionId, Overlong>,
+    overlong: OverlongLines,
     /// Clients' lines without an end yet.
     pub begun_lines: BegunLines,
     phase: Phase,
@@ -94,7 +74,7 @@ impl Driver {
             shell,
             clients_max: usize::MAX,
             arrived: Vec::new(),
-            overlong: BTreeMap::new(),
+            overlong: OverlongLines::default(),
             begun_lines: BegunLines::new(line_timeout),
             phase: Phase::Serving,
         }
@@ -167,10 +147,7 @@ impl Driver {
     fn handle_lost(&mut self, id: ConnectionId, role: Role, made: bool, reason: &str) {
         let Driver { node, shell, .. } = self;
         self.begun_lines.end(id);
-        if let Some(line) = self.overlong.remove(&id) {
-            let label = Label::Client(id.serial);
-            shell.log.record_length(Direction::In, label, line.bytes);
-        }
+        self.overlong.forget(id, shell);
         if !made {
             if let Some(link) = shell.neighbours.dialled(id) {
                 self.dial_failed(link, reason);
@@ -182,7 +159,11 @@ impl Driver {
             .log
             .record(Direction::Dropped, label, reason.as_bytes());
         match role {
-            Role::Client | Role::Http => node.handle_client_lost(id, shell),
+            Role::Client => node.handle_client_lost(id, shell),
+            Role::Http => {
+                node.handle_client_lost(id, shell);
+                shell.web.forget(id);
+            }
             Role::Accepted | Role::Dialled => {
                 node.handle_peer_lost(id, reason, shell.now, shell);
             }
@@ -304,7 +285,7 @@ impl Driver {
         last: bool,
     ) {
         match role {
-            Role::Client => self.copy_overlong(id, bytes, first, last),
+            Role::Client => self.overlong.copy(id, bytes, first, last, &mut self.shell),
             Role::Accepted | Role::Dialled => {
                 let Driver { node, shell, .. } = self;
                 let label = shell.neighbours.label(id, role, node.speaker_of(id));
@@ -313,38 +294,6 @@ impl Driver {
                 self.dial_due();
             }
             Role::Http => unreachable!("requests are no lines"),
-        }
-    }
-
-    /// Copies a client's line that is too long to be a command, as it comes.
-    fn copy_overlong(&mut self, id: ConnectionId, bytes: &[u8], first: bool, last: bool) {
-        let Driver {
-            overlong, shell, ..
-        } = self;
-        let label = Label::Client(id.serial);
-        overlong.entry(id).or_default().push(bytes);
-        if first {
-            shell.log.record_beginning(Direction::In, label, bytes);
-            let reply = [b"? ", &bytes[..bytes.len().min(LINE_BYTES_MAX)]].concat();
-            shell.log.record_beginning(Direction::Out, label, &reply);
-            shell.reactor.send(id, &[b"? "]);
-        }
-        shell.reactor.send(id, &[bytes]);
-        if last && let Some(line) = overlong.remove(&id) {
-            shell.log.record_length(Direction::In, label, line.bytes);
-            let is_http = invalid::ends_as_http_request(&line.end);
-            let reason = match is_http {
-                true => invalid::HTTP_REQUEST,
-                false => invalid::OVERLONG,
-            };
-            shell.tell(News::Invalid { client: id, reason });
-            shell
-                .log
-                .record_length(Direction::Out, label, line.bytes + 2);
-            shell.reactor.send(id, &[b"\n"]);
-            if is_http {
-                shell.reactor.lose(id, reason); // with what follows it must not report
-            }
         }
     }
 
@@ -419,9 +368,9 @@ impl Driver {
         let busy = is_busy.then_some(now.mono);
         let disk = [journal.poll_timeout(), log.poll_timeout()];
         let line = self.begun_lines.timeout();
-        let slow = self.shell.web.deadlines.next();
-        let due = [self.node.poll_timeout(), line, drained, busy, slow];
-        due.into_iter().chain(disk).flatten().min()
+        let web = self.shell.web.timeout(self.node.table().end());
+        let due = [self.node.poll_timeout(), line, drained, busy];
+        due.into_iter().chain(web).chain(disk).flatten().min()
     }
 
     /// Sets when all is that happens from here on.
@@ -504,6 +453,13 @@ impl Driver {
         }
     }
 
+    /// Lets followers over HTTP be told as much as it is their turn to be.
+    pub fn tell_followers(&mut self) {
+        let Driver { node, shell, .. } = self;
+        let Shell { reactor, web, .. } = shell;
+        web.followers.visit(node, shell.now, reactor);
+    }
+
     // ---- the way out
 
     fn leave(&mut self) {
@@ -553,6 +509,9 @@ impl Driver {
         }
         if links.iter_mut().all(|links| links.is_empty()) {
             shell.reactor.stop_listening(Role::Http);
+            for (id, last) in shell.web.followers.end() {
+                shell.reactor.send(id, &[&last]);
+            }
             for id in asked {
                 shell.reactor.lose(id, "the server stops");
             }

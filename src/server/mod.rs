@@ -17,6 +17,7 @@
 //! | `start` | what is done once, before |
 //! | `serving`, `read_batch` | reading from connections, and cutting what they say into lines |
 //! | `begun_lines` | by when a line that has begun must end |
+//! | `overlong` | lines that are too long, copied as they come |
 //! | `requests`, `web` | what HTTP clients ask, and what is kept for them |
 //! | `driver` | what happens becomes an input of the node |
 //! | `shell` | the node's effects, carried out |
@@ -31,6 +32,7 @@ mod mail;
 mod neighbours;
 mod operator;
 mod options;
+mod overlong;
 mod read_batch;
 mod requests;
 mod resolver;
@@ -132,7 +134,7 @@ impl Server {
             operator,
             now,
             is_line_plain: false,
-            web: Web::new(access),
+            web: Web::new(access, now.mono),
             is_gated: false,
             dials: Vec::new(),
         };
@@ -179,6 +181,7 @@ impl Server {
         driver.handle_timeout();
         requests::close_slow(driver);
         driver.flood();
+        driver.tell_followers();
         driver.drain();
         Ok(())
     }

@@ -7,15 +7,17 @@ use super::driver::Driver;
 use super::roles::Role;
 use super::web::To;
 use crate::connection_id::ConnectionId;
-use crate::http::{CONTINUE, Manner, Refusal, Request, Step, Timeout};
+use crate::http::{CONTINUE, Manner, Refusal, Request, Response, Step, Timeout};
 use crate::log::record::{Direction, Label};
 use crate::net::transport::Received;
 use crate::web::access::{self, Ways};
 use crate::web::answer::Answer;
+use crate::web::events::{self, From};
 use crate::web::location;
 use crate::web::page::File;
 use crate::web::report;
 use crate::web::routes::{Route, route};
+use crate::web::tweets;
 
 /// Answers what is whole of a connection's input, then reads once, to `room`, and goes on with that.
 pub fn serve(driver: &mut Driver, id: ConnectionId, room: &mut [u8]) {
@@ -82,11 +84,18 @@ fn handle(driver: &mut Driver, id: ConnectionId, request: &Request) {
         shell.log.record(Direction::In, label, text.as_bytes());
     }
     let manner = request.manner;
-    let answer = answer(driver, id, request).unwrap_or_else(|error| error);
-    driver.shell.respond(To { id, manner }, &answer);
+    let answer = answer(driver, id, request).unwrap_or_else(Some);
+    if let Some(answer) = answer {
+        driver.shell.respond(To { id, manner }, &answer);
+    }
 }
 
-fn answer(driver: &mut Driver, id: ConnectionId, request: &Request) -> Result<Answer, Answer> {
+/// What a request is answered; `None` if that comes later, or has begun and goes on.
+fn answer(
+    driver: &mut Driver,
+    id: ConnectionId,
+    request: &Request,
+) -> Result<Option<Answer>, Answer> {
     let route = route(request);
     if !route.as_ref().is_ok_and(Route::is_health) {
         driver.shell.web.access.check(request, Ways::Header)?;
@@ -96,20 +105,82 @@ fn answer(driver: &mut Driver, id: ConnectionId, request: &Request) -> Result<An
         check_coding(request)?;
     }
     let now = driver.shell.now;
-    Ok(match route? {
+    let answer = match route? {
         Route::Live => Answer::json("{\"status\":\"ok\"}"),
         Route::Ready => ready(&driver.unready()),
         Route::Page(file) => page(request, file),
         Route::Location(client) => match driver.node.location(&client, now) {
             Some(location) => Answer::json(location::json(&location)),
-            None => Answer::error(404, "Nobody has reported a location of that client."),
+            None => unknown(),
         },
         Route::Report(client) => {
             let line = report::read(&client, &request.body, now.wall);
             let line = line.map_err(|error| Answer::error(400, &error))?;
             take_report(driver, id, &line)
         }
-    })
+        Route::Tweets(client) => return ask_for_tweets(driver, id, request, &client),
+        Route::Events => return follow(driver, id, request),
+    };
+    Ok(Some(answer))
+}
+
+/// Asks for tweets in the words of a client's `WHATSAT`. The response has its place, and comes later.
+fn ask_for_tweets(
+    driver: &mut Driver,
+    id: ConnectionId,
+    request: &Request,
+    client: &[u8],
+) -> Result<Option<Answer>, Answer> {
+    let line = tweets::line(client, &request.query);
+    let text = line.map_err(|error| Answer::error(400, &error))?;
+    let Driver { node, shell, .. } = driver;
+    if node.location(client, shell.now).is_none() {
+        return Err(unknown());
+    }
+    shell.web.manner = request.manner;
+    let line = node.read_client_line(&text);
+    node.handle_client_line(id, line, shell.now, shell);
+    if !request.manner.keep_alive {
+        shell.reactor.lose(id, "asked its last");
+    }
+    Ok(None)
+}
+
+/// Begins to send each change as it comes. Nothing that the client says after that is heard.
+fn follow(
+    driver: &mut Driver,
+    id: ConnectionId,
+    request: &Request,
+) -> Result<Option<Answer>, Answer> {
+    let from = From::read(request).map_err(|error| Answer::error(400, &error))?;
+    let manner = request.manner;
+    let Driver { node, shell, .. } = driver;
+    let head = Response {
+        status: 200,
+        content_type: events::CONTENT_TYPE,
+        fields: &[("Cache-Control", "no-store".to_owned())],
+        date: shell.now.wall.seconds(),
+    };
+    let mut out = Vec::new();
+    let stream = head.write_stream(&mut out, manner);
+    shell.log_stream(id);
+    if manner.head_only {
+        shell.reactor.send(id, &[&out]);
+        shell.after_response(To { id, manner });
+        return Ok(None);
+    }
+    let first = shell.web.followers.add(id, stream, from, node, shell.now);
+    shell.reactor.send(id, &[&out, &first]);
+    shell.reactor.decode(id, |codec, input| {
+        if let Some(codec) = codec.http() {
+            codec.end(input);
+        }
+    });
+    Ok(None)
+}
+
+fn unknown() -> Answer {
+    Answer::error(404, "Nobody has reported a location of that client.")
 }
 
 /// Bodies come as they are.

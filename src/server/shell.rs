@@ -10,7 +10,7 @@ use super::mail::Mail;
 use super::neighbours::Neighbours;
 use super::operator::{Matter, Operator};
 use super::roles::Role;
-use super::web::{self, To, Web};
+use super::web::{self, To, Waiting, Web};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::journal::Journal;
 use crate::journal::files::Files;
@@ -24,6 +24,7 @@ use crate::time::Now;
 use crate::topology::ServerName;
 use crate::twitter::Pool;
 use crate::web::answer::Answer;
+use crate::web::tweets;
 
 /// Whose replies wait for the journal's disk.
 const CLIENTS: [Role; 2] = [Role::Client, Role::Http];
@@ -67,12 +68,19 @@ impl Effects for Shell {
     }
 
     fn reserve(&mut self, client: ConnectionId, reply: ReplyId, line: &[u8]) {
+        if self.reactor.role(client) == Some(Role::Http) {
+            self.web.wait(client, reply, line);
+            return self.reactor.reserve(client, reply, &[]); // its status is not known yet
+        }
         let label = Label::Client(client.serial);
         self.log.record(Direction::Out, label, line);
         self.reactor.reserve(client, reply, &[line, b"\n"]);
     }
 
     fn answer(&mut self, client: ConnectionId, reply: ReplyId, json: Arc<[u8]>) {
+        if let Some(waiting) = self.web.waited(client, reply) {
+            return self.respond_with_tweets(client, reply, &waiting, &json);
+        }
         let label = Label::Client(client.serial);
         self.log.record(Direction::Out, label, &json);
         self.reactor.fill(client, reply, json, b"\n");
@@ -182,16 +190,51 @@ impl Shell {
     /// Sends a response, and lets the client ask on, unless that is the last.
     pub fn respond(&mut self, to: To, answer: &Answer) {
         let To { id, manner } = to;
+        self.log_answer(id, answer);
+        let response = self.web.response(answer, manner, self.now.wall.seconds());
+        self.reactor.send(id, &[response]);
+        self.after_response(to);
+    }
+
+    /// Lets the client ask on after a response, unless that was the last.
+    pub fn after_response(&mut self, to: To) {
+        match to.manner.keep_alive {
+            true => self.idle_from_now(to.id),
+            false => self.reactor.lose(to.id, "answered"),
+        }
+    }
+
+    /// Completes a response that has waited for Twitter.
+    fn respond_with_tweets(
+        &mut self,
+        id: ConnectionId,
+        reply: ReplyId,
+        waiting: &Waiting,
+        json: &[u8],
+    ) {
+        let answer = tweets::answer(&waiting.at, json);
+        self.log_answer(id, &answer);
+        let date = self.now.wall.seconds();
+        let response = self.web.response(&answer, waiting.manner, date);
+        self.reactor.fill(id, reply, response.into(), b"");
+        if waiting.manner.keep_alive {
+            self.idle_from_now(id);
+            self.reactor.resume(id);
+        }
+    }
+
+    fn log_answer(&mut self, id: ConnectionId, answer: &Answer) {
         let label = Label::Http(id.serial);
         if self.log.accepts(Direction::Out, label) {
             self.log.record(Direction::Out, label, &web::shown(answer));
         }
-        let response = self.web.response(answer, manner, self.now.wall.seconds());
-        self.reactor.send(id, &[response]);
-        match manner.keep_alive {
-            true => self.idle_from_now(id),
-            false => self.reactor.lose(id, "answered"),
-        }
+    }
+
+    /// Writes to the log that a response begins whose end is not in sight.
+    pub fn log_stream(&mut self, id: ConnectionId) {
+        let label = Label::Http(id.serial);
+        self.log
+            .record(Direction::Out, label, b"200 OK, a stream of events");
     }
 
     /// Lets an HTTP client begin its next request from now on.

@@ -2,10 +2,17 @@
 //!
 //! `Shell` has one. `requests` reads what they ask; what is asked and answered is `crate::web`'s matter.
 
-use crate::connection_id::ConnectionId;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::mail::Mail;
+use super::roles::Role;
+use crate::connection_id::{ConnectionId, ReplyId};
 use crate::http::{Deadlines, Manner};
+use crate::net::{OUTPUT_BYTES_MAX, Reactor};
 use crate::web::access::Access;
 use crate::web::answer::Answer;
+use crate::web::events::{Followers, Wire};
 
 /// What is kept for all HTTP connections.
 #[derive(Debug)]
@@ -14,18 +21,50 @@ pub struct Web {
     pub access: Access,
     /// When to look which client takes too long.
     pub deadlines: Deadlines,
+    /// Who is sent the changes.
+    pub followers: Followers,
+    /// Responses that wait for Twitter.
+    waiting: BTreeMap<(ConnectionId, ReplyId), Waiting>,
+    /// How the request that is handled is to be answered, if it waits.
+    pub manner: Manner,
     /// Where responses are composed, one after the other.
     response: Vec<u8>,
 }
 
 impl Web {
     /// For connections of those who have `access`.
-    pub fn new(access: Access) -> Web {
+    pub fn new(access: Access, now: Instant) -> Web {
         Web {
             access,
             deadlines: Deadlines::default(),
+            followers: Followers::new(now),
+            waiting: BTreeMap::new(),
+            manner: Manner::LAST,
             response: Vec::new(),
         }
+    }
+
+    /// Lets the response to the request that is handled wait for tweets about the client of the line `at`.
+    pub fn wait(&mut self, client: ConnectionId, reply: ReplyId, at: &[u8]) {
+        let (at, manner) = (at.to_vec(), self.manner);
+        self.waiting.insert((client, reply), Waiting { at, manner });
+    }
+
+    /// The response that waits for this reply, if one does.
+    pub fn waited(&mut self, client: ConnectionId, reply: ReplyId) -> Option<Waiting> {
+        self.waiting.remove(&(client, reply))
+    }
+
+    /// When there is something to do though nothing happens; `end` is that of the changefeed.
+    pub fn timeout(&self, end: u64) -> impl Iterator<Item = Option<Instant>> {
+        [self.deadlines.next(), self.followers.timeout(end)].into_iter()
+    }
+
+    /// Forgets a connection that has gone.
+    pub fn forget(&mut self, client: ConnectionId) {
+        let all = (client, ReplyId(0))..=(client, ReplyId(u64::MAX));
+        let gone: Vec<_> = self.waiting.range(all).map(|(key, _)| *key).collect();
+        gone.iter().for_each(|key| _ = self.waiting.remove(key));
     }
 
     /// The bytes of a response that is made `date` seconds after 1970-01-01 UTC.
@@ -33,6 +72,26 @@ impl Web {
         self.response.clear();
         answer.write(&mut self.response, manner, date);
         &self.response
+    }
+}
+
+/// A response that waits for Twitter.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The `AT` line of the client that is asked about.
+    pub at: Vec<u8>,
+    /// What the response must keep to.
+    pub manner: Manner,
+}
+
+impl Wire for Reactor<Role, Mail> {
+    fn pending(&self, id: ConnectionId) -> Option<usize> {
+        self.is_open(id)
+            .then(|| OUTPUT_BYTES_MAX.saturating_sub(self.room(id)))
+    }
+
+    fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
+        Reactor::send(self, id, &[bytes]);
     }
 }
 

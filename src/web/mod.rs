@@ -11,15 +11,19 @@
 //! | `location` | a location as JSON |
 //! | `report` | a report in JSON, as the `IAMAT` line that it becomes |
 //! | `decimal`, `moment` | numbers and times as devices write them, exactly, as text |
+//! | `tweets` | a question for tweets as the `WHATSAT` line that it becomes |
+//! | `events` | the changefeed as Server-Sent Events: followers, their cursors and their pace |
 //! | `percent` | percent-encoding |
 //! | `page/` | the live page: what a browser loads |
 
 pub mod access;
 pub mod answer;
 pub mod decimal;
+pub mod events;
 pub mod location;
 pub mod moment;
 pub mod page;
 pub mod percent;
 pub mod report;
 pub mod routes;
+pub mod tweets;

@@ -18,15 +18,16 @@ pub enum Route {
     Location(Vec<u8>),
     /// To report a location of a client.
     Report(Vec<u8>),
+    /// What is tweeted round a client.
+    Tweets(Vec<u8>),
+    /// To be sent each change as it comes.
+    Events,
 }
 
 impl Route {
     /// Whether it is answered whoever asks, and to the end.
     pub fn is_health(&self) -> bool {
-        match self {
-            Route::Live | Route::Ready => true,
-            Route::Page(_) | Route::Location(_) | Route::Report(_) => false,
-        }
+        matches!(self, Route::Live | Route::Ready)
     }
 }
 
@@ -36,6 +37,7 @@ fn found(path: &str) -> Option<Vec<(Method, Route)>> {
     match path {
         "/livez" => return one(Route::Live),
         "/readyz" | "/healthz" => return one(Route::Ready),
+        "/v1/events" => return one(Route::Events),
         _ => {}
     }
     if let Some(file) = page::file(path) {
@@ -52,6 +54,7 @@ fn found(path: &str) -> Option<Vec<(Method, Route)>> {
             (Method::Get, Route::Location(client.clone())),
             (Method::Post, Route::Report(client)),
         ]),
+        "tweets" => one(Route::Tweets(client)),
         _ => None,
     }
 }

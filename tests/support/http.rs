@@ -121,3 +121,112 @@ pub fn get(address: SocketAddr, target: &str) -> Reply {
 pub fn post(address: SocketAddr, target: &str, body: &str) -> Reply {
     Http::connect(address).post(target, body)
 }
+
+/// A block of a stream of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// An event: its type, its id, its data.
+    Event(String, String, String),
+    /// `id` alone: where the client would resume.
+    Id(String),
+    /// A comment.
+    Comment,
+}
+
+/// A stream of Server-Sent Events.
+pub struct Events {
+    http: Http,
+    read: Vec<u8>,
+    /// The id with which the client would resume.
+    pub last_id: String,
+}
+
+impl Events {
+    /// Follows from what the query and the fields, each ended by CRLF, say.
+    pub fn follow(address: SocketAddr, query: &str, fields: &str) -> Events {
+        let mut http = Http::connect(address);
+        http.send("GET", &format!("/v1/events{query}"), fields, b"");
+        let head = http.head();
+        assert_eq!(head.status, 200);
+        assert_eq!(head.field("content-type"), Some("text/event-stream"));
+        assert_eq!(head.field("transfer-encoding"), Some("chunked"));
+        let (read, last_id) = (Vec::new(), String::new());
+        let mut events = Events {
+            http,
+            read,
+            last_id,
+        };
+        assert!(matches!(events.next(), Some(Block::Id(_))));
+        events
+    }
+
+    /// Goes on after the event of this id.
+    pub fn resume(address: SocketAddr, id: &str) -> Events {
+        Events::follow(address, "", &format!("Last-Event-ID: {id}\r\n"))
+    }
+
+    /// The next block; `None` at the end of the stream.
+    pub fn next(&mut self) -> Option<Block> {
+        let end = loop {
+            if let Some(at) = self.read.windows(2).position(|two| two == b"\n\n") {
+                break at;
+            }
+            let size = self.http.client.line();
+            let size = size.strip_suffix('\r').expect("CRLF");
+            let size = usize::from_str_radix(size, 16).expect("a size");
+            self.read.extend(self.http.client.bytes(size));
+            assert_eq!(self.http.client.bytes(2), b"\r\n");
+            if size == 0 {
+                assert!(self.read.is_empty());
+                return None;
+            }
+        };
+        let block: Vec<u8> = self.read.drain(..end + 2).collect();
+        let block = String::from_utf8(block).expect("UTF-8");
+        let (mut kind, mut id, mut data) = (String::new(), None, None);
+        for line in block
+            .lines()
+            .filter(|line| !line.is_empty() && *line != ":")
+        {
+            let (name, value) = line.split_once(": ").expect("a field");
+            match name {
+                "event" => kind = value.to_owned(),
+                "id" => id = Some(value.to_owned()),
+                "data" => data = Some(value.to_owned()),
+                "retry" => {}
+                _ => panic!("{block}"),
+            }
+        }
+        self.last_id = id.clone().unwrap_or(self.last_id.clone());
+        Some(match (id, data) {
+            (id, Some(data)) => Block::Event(kind, id.unwrap_or_default(), data),
+            (Some(id), None) => Block::Id(id),
+            (None, None) => Block::Comment,
+        })
+    }
+
+    /// The next event, comments left out: its type and data.
+    pub fn event(&mut self) -> (String, serde_json::Value) {
+        loop {
+            match self.next().expect("an event, not the end") {
+                Block::Event(kind, _, data) => {
+                    return (kind, serde_json::from_str(&data).expect("JSON"));
+                }
+                Block::Id(_) | Block::Comment => {}
+            }
+        }
+    }
+
+    /// The next event, which is a location: its client and time.
+    pub fn location(&mut self) -> (String, String) {
+        let (kind, data) = self.event();
+        assert_eq!(kind, "location", "{data}");
+        let text = |name: &str| data[name].as_str().expect("a text").to_owned();
+        (text("client"), text("time"))
+    }
+
+    /// The next event, which has this type and no data.
+    pub fn expect(&mut self, want: &str) {
+        assert_eq!(self.event(), (want.to_owned(), serde_json::json!({})));
+    }
+}

@@ -1,0 +1,566 @@
+//! Server-Sent Events: each follower is a cursor in the changefeed, as a link is.
+//!
+//! `Driver` lets them be visited once a turn, in a ring. A visit writes what changed after the follower's cursor, as
+//! far as its output has room, and moves the cursor. So a slow reader costs a number, and sees of each client
+//! the latest location; none has a queue.
+//!
+//! ```text
+//!   changefeed  ...  7   8   9  10        a follower at 8 is sent 9 and 10, and is at 10
+//!                        ^                id: INCARNATION-10 says so to the client; with it the client
+//!                                         resumes, after a cut or a restart of the server
+//! ```
+//!
+//! A write costs far more than what is written, so visits are paced: all followers together take a bounded share
+//! of the loop, and the more there are the more each is sent at a time. Pure: time is an argument.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::location;
+use crate::connection_id::ConnectionId;
+use crate::http::{Request, Stream};
+use crate::node::Node;
+use crate::node::protocol::{Incarnation, Mark, parse_at, parse_number};
+use crate::time::Now;
+
+/// The `Content-Type` of a stream of events.
+pub const CONTENT_TYPE: &str = "text/event-stream";
+
+/// The most that a visit queues for a follower, in bytes, and the most that is pending for one.
+const VISIT_BYTES_MAX: usize = 32 * 1024;
+
+/// Visits come so long after each other, on average: a thousand followers have each a visit ten times a second.
+const VISIT_EVERY: Duration = Duration::from_micros(100);
+
+/// ... and a visit that queues much, so much later for each byte: all followers are sent 50 MB/s at most.
+const BYTE_EVERY: Duration = Duration::from_nanos(20);
+
+/// A loop that was busy may make up for so much time at once.
+const BURST: Duration = Duration::from_millis(2);
+
+/// When the only followers that are behind take nothing, they are looked at again after so long.
+const BLOCKED_RETRY: Duration = Duration::from_millis(100);
+
+/// How often all are looked at whether they have been told anything lately: ...
+const COMMENT_LAP: Duration = Duration::from_secs(5);
+
+/// ... who has not for so long is sent a comment, which keeps proxies from closing the connection. So a client
+/// hears something each 15 s at least.
+const COMMENT_AFTER: Duration = Duration::from_secs(10);
+
+/// So many events stay composed: followers that keep up are all sent the same.
+const COMPOSED_MAX: usize = 1024;
+
+/// Where a client wants to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// With what changes from now on.
+    Now,
+    /// With all that is known.
+    Start,
+    /// After the event of this id; `None` if the id is none of ours.
+    Event(Option<Mark>),
+}
+
+impl From {
+    /// What a request says of it. `Last-Event-ID` wins over `?from=start`.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub fn read(request: &Request) -> Result<From, String> {
+        let id = request.values("last-event-id").next();
+        if let Some(id) = id.filter(|id| !id.is_empty()) {
+            return Ok(From::Event(read_id(id)));
+        }
+        match &*request.query {
+            "" => Ok(From::Now),
+            "from=start" => Ok(From::Start),
+            "from=now" => Ok(From::Now),
+            _ => Err("the query may be from=start or from=now".to_owned()),
+        }
+    }
+}
+
+/// `INCARNATION-NUMBER`.
+fn read_id(id: &[u8]) -> Option<Mark> {
+    let (incarnation, number) = id.split_at_checked(16)?;
+    Some(Mark {
+        incarnation: Incarnation::parse(incarnation)?,
+        number: parse_number(number.strip_prefix(b"-")?)?,
+    })
+}
+
+/// Somebody who is sent the changes as events.
+#[derive(Debug)]
+struct Follower {
+    id: ConnectionId,
+    stream: Stream,
+    /// It has been sent the changes up to this number.
+    cursor: u64,
+    /// It is told when it has been sent the changes up to this number: all that there were when it came.
+    live_at: Option<u64>,
+    /// When it was last told anything.
+    told_at: Instant,
+}
+
+/// What carries events to followers: the reactor.
+pub trait Wire {
+    /// How many bytes a connection has yet to be sent; `None` if it is gone, or closes.
+    fn pending(&self, id: ConnectionId) -> Option<usize>;
+
+    /// Queues bytes for a connection.
+    fn send(&mut self, id: ConnectionId, bytes: &[u8]);
+}
+
+/// All followers.
+#[derive(Debug)]
+pub struct Followers {
+    /// Who is visited next is in front.
+    ring: VecDeque<Follower>,
+    composed: Composed,
+    /// Visits, one after the other, that found nothing left to send, since the feed came to `settled_end`.
+    settled: usize,
+    settled_end: u64,
+    /// One of those was behind, and had no room.
+    is_blocked: bool,
+    /// When the next visit is due, while there is something to send.
+    visit_at: Instant,
+    /// When the next lap for comments begins, ...
+    comment_at: Instant,
+    /// ... and how many visits are left of the present one.
+    comment_visits: usize,
+    /// Events sent so far.
+    pub events_sent: u64,
+}
+
+impl Followers {
+    /// None yet.
+    pub fn new(now: Instant) -> Followers {
+        Followers {
+            ring: VecDeque::new(),
+            composed: Composed::default(),
+            settled: 0,
+            settled_end: 0,
+            is_blocked: false,
+            visit_at: now,
+            comment_at: now + COMMENT_LAP,
+            comment_visits: 0,
+            events_sent: 0,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// Adds the connection `id`, which was sent the head of `stream`. Gives what it is to be sent first.
+    pub fn add(
+        &mut self,
+        id: ConnectionId,
+        stream: Stream,
+        from: From,
+        node: &Node,
+        now: Now,
+    ) -> Vec<u8> {
+        let end = node.table().end();
+        let (cursor, first, live_at) = match from {
+            From::Now => (end, "", None),
+            From::Start => (0, "", Some(end)),
+            From::Event(mark) => match mark.and_then(|mark| node.resume_from(mark)) {
+                Some(cursor) => (cursor, "", None),
+                None => (0, "event: reset\ndata: {}\n\n", Some(end)),
+            },
+        };
+        // An id without data is no event, but the client resumes there.
+        let id_line = id_line(node.incarnation(), cursor);
+        let first = format!("retry: 1000\n{id_line}\n{first}");
+        let mut out = Vec::new();
+        stream.write(&mut out, first.as_bytes());
+        if self.ring.is_empty() {
+            self.visit_at = now.mono;
+            self.comment_at = now.mono + COMMENT_LAP;
+        }
+        self.settled = 0;
+        self.ring.push_front(Follower {
+            id,
+            stream,
+            cursor,
+            live_at,
+            told_at: now.mono,
+        });
+        out
+    }
+
+    /// Ends all streams: gives the connections, each with what it is to be sent last.
+    pub fn end(&mut self) -> Vec<(ConnectionId, Vec<u8>)> {
+        let ended = self.ring.drain(..).map(|follower| {
+            let mut out = Vec::new();
+            follower.stream.end(&mut out);
+            (follower.id, out)
+        });
+        ended.collect()
+    }
+
+    /// When [`Followers::visit`] wants to be called though nothing happens; `end` is the feed's.
+    pub fn timeout(&self, end: u64) -> Option<Instant> {
+        if self.ring.is_empty() {
+            return None;
+        }
+        let visit = match self.is_settled(end) {
+            true if self.is_blocked => Some(self.visit_at + BLOCKED_RETRY),
+            true => None,
+            false => Some(self.visit_at),
+        };
+        visit.into_iter().chain([self.comment_at]).min()
+    }
+
+    /// Whether all were visited, and found to have been sent all they could be, since the feed came to `end`.
+    fn is_settled(&self, end: u64) -> bool {
+        self.settled_end == end && self.settled >= self.ring.len() && self.comment_visits == 0
+    }
+
+    /// Visits those whose turn it is.
+    pub fn visit(&mut self, node: &mut Node, now: Now, wire: &mut impl Wire) {
+        let end = node.table().end();
+        if self.ring.is_empty() || !self.begin(end, now.mono) {
+            return;
+        }
+        self.visit_at = self
+            .visit_at
+            .max(now.mono.checked_sub(BURST).unwrap_or(now.mono));
+        let mut out = Vec::new();
+        for _ in 0..self.ring.len() {
+            if self.visit_at > now.mono || self.is_settled(end) {
+                return;
+            }
+            let Some(mut follower) = self.ring.pop_front() else {
+                return;
+            };
+            self.visit_at += VISIT_EVERY;
+            let is_comment_due = self.comment_visits > 0;
+            self.comment_visits = self.comment_visits.saturating_sub(1);
+            let Some(pending) = wire.pending(follower.id) else {
+                continue; // it has gone
+            };
+            let room = VISIT_BYTES_MAX.saturating_sub(pending);
+            let mut events = self.events_for(&mut follower, node, room, now);
+            if follower.cursor == end || room == 0 {
+                self.settled += 1;
+                self.is_blocked |= follower.cursor != end;
+            } else {
+                self.settled = 0;
+            }
+            let is_silent = now.mono >= follower.told_at + COMMENT_AFTER;
+            if events.is_empty() && is_comment_due && is_silent && pending == 0 {
+                events.extend_from_slice(b":\n\n");
+            }
+            if !events.is_empty() {
+                follower.told_at = now.mono;
+                out.clear();
+                follower.stream.write(&mut out, &events);
+                wire.send(follower.id, &out);
+                self.visit_at += BYTE_EVERY * u32::try_from(out.len()).unwrap_or(u32::MAX);
+            }
+            self.ring.push_back(follower);
+        }
+    }
+
+    /// Begins what is due; `false` if nothing is.
+    fn begin(&mut self, end: u64, now: Instant) -> bool {
+        if now >= self.comment_at {
+            self.comment_at = now + COMMENT_LAP;
+            self.comment_visits = self.ring.len();
+        }
+        let is_retry = self.is_blocked && now >= self.visit_at + BLOCKED_RETRY;
+        if self.settled_end != end || is_retry {
+            (self.settled, self.settled_end, self.is_blocked) = (0, end, false);
+        }
+        !self.is_settled(end)
+    }
+
+    /// What a follower is sent next, in `room` bytes, but for one event that may go beyond.
+    fn events_for(
+        &mut self,
+        follower: &mut Follower,
+        node: &mut Node,
+        room: usize,
+        now: Now,
+    ) -> Vec<u8> {
+        let mut events = Vec::new();
+        if room == 0 {
+            return events;
+        }
+        let incarnation = node.incarnation();
+        let (composed, sent) = (&mut self.composed, &mut self.events_sent);
+        follower.cursor = node.follow(follower.cursor, now, |change| {
+            if events.len() >= room {
+                return false;
+            }
+            composed.write(&mut events, incarnation, change.number, change.line);
+            *sent += 1;
+            true
+        });
+        if follower.live_at.is_some_and(|at| follower.cursor >= at) {
+            follower.live_at = None;
+            let id_line = id_line(incarnation, follower.cursor);
+            let live = format!("event: live\n{id_line}data: {{}}\n\n");
+            events.extend_from_slice(live.as_bytes());
+        }
+        events
+    }
+}
+
+fn id_line(incarnation: Incarnation, number: u64) -> String {
+    format!("id: {incarnation}-{number}\n")
+}
+
+/// The events of the latest changes, composed once for all who follow.
+#[derive(Debug, Default)]
+struct Composed(VecDeque<(u64, Box<[u8]>)>);
+
+impl Composed {
+    /// Appends the event of the change `number`, of which `line` is the `AT` line.
+    fn write(&mut self, out: &mut Vec<u8>, incarnation: Incarnation, number: u64, line: &[u8]) {
+        if let Ok(at) = self.0.binary_search_by_key(&number, |(number, _)| *number) {
+            return out.extend_from_slice(&self.0[at].1);
+        }
+        let start = out.len();
+        compose(out, incarnation, number, line);
+        if self.0.back().is_none_or(|(last, _)| *last < number) {
+            if self.0.len() == COMPOSED_MAX {
+                self.0.pop_front();
+            }
+            self.0.push_back((number, out[start..].into()));
+        }
+    }
+}
+
+/// Appends the event of a change. What kind it is the line says: a location, and in time to come an erasure.
+fn compose(out: &mut Vec<u8>, incarnation: Incarnation, number: u64, line: &[u8]) {
+    let Some(location) = parse_at(line) else {
+        return; // a journal of a later version
+    };
+    out.extend_from_slice(b"event: location\n");
+    out.extend_from_slice(id_line(incarnation, number).as_bytes());
+    out.extend_from_slice(b"data: {");
+    location::write_members(out, &location);
+    out.extend_from_slice(b"}\n\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::http::{Manner, Response};
+    use crate::node::Seeds;
+    use crate::time::Timestamp;
+    use crate::topology::Topology;
+
+    /// Connections that hold what they were sent, until they read.
+    #[derive(Default)]
+    struct Readers {
+        pending: BTreeMap<ConnectionId, Vec<u8>>,
+        sends: usize,
+    }
+
+    impl Wire for Readers {
+        fn pending(&self, id: ConnectionId) -> Option<usize> {
+            self.pending.get(&id).map(Vec::len)
+        }
+
+        fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
+            self.sends += 1;
+            let pending = self.pending.get_mut(&id).expect("it is there");
+            pending.extend_from_slice(bytes);
+        }
+    }
+
+    struct World {
+        node: Node,
+        followers: Followers,
+        readers: Readers,
+        now: Now,
+    }
+
+    fn id(serial: u64) -> ConnectionId {
+        ConnectionId { serial, slot: 0 }
+    }
+
+    impl World {
+        fn new(followers: u64) -> World {
+            let now = Now {
+                mono: Instant::now(),
+                wall: Timestamp::new(1_000, 0),
+            };
+            let topology = Topology::parse(b"Blake h:1 h:2").expect("it is one");
+            let seeds = Seeds::new(|| 1);
+            let node = Node::new(&topology.members()[0], &topology, seeds, now);
+            let mut world = World {
+                node,
+                followers: Followers::new(now.mono),
+                readers: Readers::default(),
+                now,
+            };
+            (0..followers).for_each(|serial| world.add(serial, From::Now));
+            world
+        }
+
+        fn add(&mut self, serial: u64, from: From) {
+            let head = Response {
+                status: 200,
+                content_type: CONTENT_TYPE,
+                fields: &[],
+                date: 0,
+            };
+            let stream = head.write_stream(&mut Vec::new(), Manner::LAST); // no chunks
+            let first = self
+                .followers
+                .add(id(serial), stream, from, &self.node, self.now);
+            self.readers.pending.insert(id(serial), first);
+        }
+
+        fn report(&mut self, client: &str, time: u32) {
+            let line = format!("IAMAT {client} +00+000 {time}");
+            let taken = self
+                .node
+                .handle_foreign_report(line.as_bytes(), self.now, &mut ());
+            assert!(taken.is_some_and(|taken| taken.is_accepted()));
+        }
+
+        fn turn(&mut self) {
+            self.followers
+                .visit(&mut self.node, self.now, &mut self.readers);
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.now.mono += time;
+        }
+
+        fn due(&self) -> Option<Duration> {
+            let due = self.followers.timeout(self.node.table().end())?;
+            Some(due.saturating_duration_since(self.now.mono))
+        }
+
+        fn read(&mut self, serial: u64) -> String {
+            let pending = self.readers.pending.get_mut(&id(serial));
+            let bytes = std::mem::take(pending.expect("it is there"));
+            String::from_utf8(bytes).expect("text")
+        }
+    }
+
+    #[test]
+    fn many_followers_take_a_bounded_share_of_the_loop_and_are_served_alike() {
+        const FOLLOWERS: u64 = 1_000;
+        let mut world = World::new(FOLLOWERS);
+        (0..FOLLOWERS).for_each(|serial| _ = world.read(serial));
+        for millisecond in 1..=1_000_u32 {
+            world.report("a", millisecond);
+            world.pass(Duration::from_millis(1));
+            let before = world.readers.sends;
+            world.turn();
+            let visits = world.readers.sends - before;
+            let most = (BURST + Duration::from_millis(1)).as_micros() / VISIT_EVERY.as_micros();
+            assert!(visits as u128 <= most + 1, "{visits} visits in a turn");
+        }
+        let sends = world.readers.sends;
+        assert!(
+            (5_000..=10_020).contains(&sends),
+            "{sends} sends in a second"
+        );
+        while world.due() == Some(Duration::ZERO) || world.due() < Some(Duration::from_millis(1)) {
+            world.pass(Duration::from_millis(1));
+            world.turn();
+        }
+        for serial in 0..FOLLOWERS {
+            let text = world.read(serial);
+            let events = text.matches("event: location").count();
+            assert!((4..=11).contains(&events), "{events} events for {serial}");
+            assert!(
+                text.contains("\"time\":\"1000\""),
+                "{serial} has not seen the latest"
+            );
+        }
+    }
+
+    #[test]
+    fn a_loop_with_nothing_to_tell_sleeps() {
+        let mut world = World::new(2);
+        let turn = |world: &mut World| {
+            world.pass(BURST);
+            world.turn();
+        };
+        let sleeps = |world: &World| world.due() > Some(COMMENT_LAP / 2);
+        turn(&mut world);
+        assert!(sleeps(&world));
+        world.report("a", 1);
+        assert_eq!(world.due(), Some(Duration::ZERO));
+        turn(&mut world);
+        assert!(sleeps(&world), "both have been told at once");
+        // One that takes nothing more is looked at now and then.
+        world.read(0);
+        let stuck = vec![b'x'; VISIT_BYTES_MAX];
+        world.readers.pending.insert(id(1), stuck);
+        world.report("a", 2);
+        turn(&mut world);
+        let due = world.due().expect("it is behind");
+        assert!(due > BLOCKED_RETRY / 2 && due <= BLOCKED_RETRY, "{due:?}");
+        assert!(world.read(0).contains("\"time\":\"2\""));
+        world.read(1);
+        world.pass(BLOCKED_RETRY);
+        turn(&mut world);
+        assert!(world.read(1).contains("\"time\":\"2\""));
+        assert!(sleeps(&world));
+        // Those who have gone are forgotten.
+        world.readers.pending.clear();
+        world.report("a", 3);
+        turn(&mut world);
+        assert_eq!((world.followers.len(), world.due()), (0, None));
+    }
+
+    #[test]
+    fn who_is_told_nothing_has_a_comment_in_time() {
+        let mut world = World::new(3);
+        (0..3).for_each(|serial| _ = world.read(serial));
+        let began = world.now.mono;
+        let mut silent = 0;
+        while silent < 3 {
+            world.pass(Duration::from_millis(100));
+            world.turn();
+            silent = (0..3)
+                .filter(|&serial| !world.read(serial).is_empty())
+                .count();
+        }
+        let took = world.now.mono - began;
+        assert!(
+            took >= COMMENT_AFTER && took <= Duration::from_secs(15),
+            "{took:?}"
+        );
+    }
+
+    #[test]
+    fn ids() {
+        let mark = Mark {
+            incarnation: Incarnation(0xab),
+            number: 7,
+        };
+        for (id, want) in [
+            (&b"00000000000000ab-7"[..], Some(mark)),
+            (b"00000000000000AB-7", None),
+            (b"00000000000000ab-", None),
+            (b"00000000000000ab-7x", None),
+            (b"00000000000000ab7", None),
+            (b"ab-7", None),
+            (b"-", None),
+            (b"\xff", None),
+        ] {
+            assert_eq!(read_id(id), want, "{id:?}");
+        }
+    }
+}
