@@ -2,7 +2,8 @@
 //!
 //! A browser asks for whoever wrote the page that it shows. So without tokens a request must be for this machine
 //! by name (`Host`: a foreign name that leads here is DNS rebinding), and of a page that came from here
-//! (`Origin`). Health is answered whatever the host.
+//! (`Origin`, and `Sec-Fetch-Site` where a browser says it: a picture in a page of another site is asked for without
+//! `Origin`, and may be a report). Health is answered whatever the host.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -138,7 +139,11 @@ fn check_origin(request: &Request) -> Result<(), Answer> {
         own.iter()
             .any(|own| origin.eq_ignore_ascii_case(own.as_bytes()))
     };
-    match request.values("origin").all(is_own) {
+    // W3C Fetch Metadata, section 2.3. Who follows a link, or types the address, navigates.
+    let is_navigation = request.text("sec-fetch-mode") == Some("navigate") && request.path == "/";
+    let is_of_another = |site: &[u8]| matches!(site, b"cross-site" | b"same-site");
+    let is_asked_by_another = request.values("sec-fetch-site").any(is_of_another);
+    match request.values("origin").all(is_own) && (is_navigation || !is_asked_by_another) {
         true => Ok(()),
         false => Err(Answer::error(403, "The page that asks is another site's.")),
     }
@@ -283,6 +288,27 @@ mod tests {
             let request = request(host, &fields, "");
             let got = status(&Access::Loopback, &request, Ways::Header);
             assert_eq!(got, want, "{host:?} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn a_picture_in_the_page_of_another_site_reports_nothing() {
+        for (path, site, mode, want) in [
+            ("/osmand", "cross-site", "no-cors", 403),
+            ("/osmand", "same-site", "no-cors", 403),
+            ("/osmand", "cross-site", "navigate", 403),
+            ("/osmand", "same-origin", "cors", 200),
+            ("/osmand", "none", "navigate", 200),
+            ("/", "cross-site", "navigate", 200),
+            ("/", "cross-site", "no-cors", 403),
+        ] {
+            let fields = [("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", mode)];
+            let request = Request {
+                path: path.to_owned(),
+                ..request(Some("localhost"), &fields, "")
+            };
+            let got = status(&Access::Loopback, &request, Ways::Header);
+            assert_eq!(got, want, "{path} {site} {mode}");
         }
     }
 
