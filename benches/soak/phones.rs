@@ -91,6 +91,7 @@ impl Phones {
         let heard_of = |phone: &usize| self.acknowledged[*phone].load(Ordering::Relaxed) > 0;
         let mut unsettled: Vec<usize> = (0..PHONES).filter(heard_of).collect();
         loop {
+            let asked_at = Instant::now();
             let mut columns = Vec::new();
             for (name, address) in servers {
                 let lines = self.ask_about(*address, &unsettled);
@@ -110,7 +111,8 @@ impl Phones {
                 then()?;
                 return Ok(took);
             };
-            if since.elapsed() > HEALING {
+            // On a busy machine it takes long to ask all; who was asked early may know more by now.
+            if asked_at.duration_since(since) > HEALING {
                 let acknowledged = self.acknowledged[*phone].load(Ordering::Relaxed);
                 return Err(format!(
                     "{} phones are not known alike everywhere after {HEALING:?}; phone{phone}, \
