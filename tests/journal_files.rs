@@ -101,7 +101,7 @@ fn journal_and_log_are_their_owners_only_whatever_the_umask() {
         let folder = herd.journal_path("Ann");
         assert_eq!(mode(&folder), 0o700, "umask {umask}");
         let files: Vec<_> = fs::read_dir(&folder).expect("it is there").collect();
-        assert!(files.len() >= 2, "a segment and the lock: {files:?}");
+        assert!(files.len() >= 2, "the journal and its lock: {files:?}");
         for file in files {
             let path = file.expect("it can be read").path();
             assert_eq!(mode(&path), 0o600, "umask {umask}: {}", path.display());
@@ -163,11 +163,11 @@ fn a_journal_of_a_newer_version_is_refused() {
     let at = herd.ask("Ann", KIWI);
     herd.kill("Ann");
     let _ = fs::remove_file(herd.log_path("Ann")); // it may not have been begun
-    let is_segment = |path: &PathBuf| path.display().to_string().contains("/journal-");
+    let is_journal = |path: &PathBuf| path.display().to_string().contains("/journal-");
     let files = tree(&herd.journal_path("Ann"));
     let (path, bytes) = files
         .iter()
-        .find(|(path, _)| is_segment(path))
+        .find(|(path, _)| is_journal(path))
         .expect("one");
     let mut newer = bytes.clone();
     newer[8..12].copy_from_slice(&2_u32.to_le_bytes());
