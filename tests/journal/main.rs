@@ -5,6 +5,7 @@ mod disk;
 mod effects;
 mod files;
 mod life;
+mod remedies;
 #[path = "../support/seeds.rs"]
 mod seeds;
 mod world;

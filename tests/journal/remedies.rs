@@ -1,0 +1,150 @@
+//! What the journal does about a disk that fails, and when it replaces its file.
+
+use herd::journal::{Fsync, State};
+
+use crate::disk::{Fault, Folder, Part};
+use crate::life::{Life, at};
+
+/// A life in which a sync is under way, of what a client has said.
+fn syncing(folder: &Folder, fsync: Fsync) -> Life {
+    let life = Life::of("Blake", folder, 1, at(0), fsync, None);
+    let mut life = life.expect("the folder can be used");
+    life.link(1, 0xb0);
+    life.rest();
+    life.pass(2);
+    life.hear_client("kiwi", 0);
+    life.commit();
+    life
+}
+
+#[test]
+fn a_sync_that_fails_is_a_failure_and_only_a_new_file_heals_it() {
+    for fsync in [Fsync::Second, Fsync::Always] {
+        let folder = Folder::default();
+        let mut life = syncing(&folder, fsync);
+        folder.fault(1, Fault::Fails(Part::None));
+        life.finish_a_job();
+        assert_eq!(life.journal.state(), State::Degraded, "{fsync:?}");
+        life.rest();
+        assert!(!life.journal.holds_replies(), "replies wait for nothing");
+        assert_eq!(life.journal.state(), State::Degraded, "not before a second");
+        assert_eq!(life.notices.len(), 1, "{:?}", life.notices);
+        life.pass(2);
+        life.rest();
+        assert_eq!(life.journal.state(), State::Ok, "{fsync:?}");
+        let names: Vec<_> = folder.contents().into_keys().collect();
+        assert_eq!(names, ["journal-0000000000000002"], "{fsync:?}");
+    }
+}
+
+#[test]
+fn replies_do_not_wait_for_a_sync_once_the_disk_has_failed() {
+    let folder = Folder::default();
+    let mut life = syncing(&folder, Fsync::Always);
+    assert!(life.journal.holds_replies());
+    folder.fault(1, Fault::Fails(Part::Half));
+    life.hear_line(1, "AT Bryant +0.000000000 moa +00+000 5");
+    life.commit();
+    assert_eq!(life.journal.state(), State::Degraded);
+    life.commit();
+    assert!(!life.journal.holds_replies(), "the sync is still under way");
+}
+
+#[test]
+fn a_sync_that_fails_at_the_end_is_said() {
+    let folder = Folder::default();
+    let mut life =
+        Life::of("Blake", &folder, 1, at(0), Fsync::Second, None).expect("the folder can be used");
+    life.rest();
+    life.hear_client("kiwi", 0);
+    life.commit();
+    folder.fault(2, Fault::Fails(Part::None));
+    assert_eq!(life.journal.close(), State::Degraded);
+}
+
+#[test]
+fn a_snapshot_begun_anew_while_one_is_written_is_no_failure() {
+    let folder = Folder::default();
+    let mut life = Life::begin(&folder, 1, at(0));
+    for client in 0..50 {
+        life.hear_client(&format!("kiwi{client}"), 1);
+    }
+    life.commit();
+    life.journal.set_slice(100);
+    for _ in 0..2 {
+        life.journal.begin_anew();
+        (0..3).for_each(|_| drop(life.work()));
+        let names: Vec<_> = folder.contents().into_keys().collect();
+        assert_eq!(names.len(), 2, "one is being written: {names:?}");
+    }
+    life.rest();
+    assert_eq!(life.notices, [""; 0]);
+    let names: Vec<_> = folder.contents().into_keys().collect();
+    assert_eq!(names, ["journal-0000000000000003"]);
+}
+
+#[test]
+fn a_snapshot_gets_ahead_of_however_many_changes() {
+    let mut life = Life::begin(&Folder::default(), 1, at(0));
+    life.journal.set_slice(1);
+    life.journal.begin_anew();
+    let before = life.journal.counters().snapshots;
+    for turn in 0.. {
+        assert!(turn < 100, "there is no end of it");
+        for client in 0..20 {
+            life.hear_client(&format!("kiwi{client}"), 200 - turn);
+        }
+        life.work();
+        if life.journal.counters().snapshots > before {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_fails_is_said_once_and_tried_less_often_the_longer_it_takes() {
+    let folder = Folder::default();
+    let mut life = Life::begin(&folder, 1, at(0));
+    for client in 0..50 {
+        life.hear_client(&format!("kiwi{client}"), 1);
+    }
+    life.commit();
+    life.journal.set_slice(100);
+    life.journal.begin_anew();
+    life.work();
+    for _ in 0..2 {
+        life.pass(10);
+        folder.fault(1, Fault::Fails(Part::None));
+        life.work();
+        let files = || folder.contents().len();
+        assert_eq!((files(), life.notices.len()), (1, 1), "{:?}", life.notices);
+        life.pass(39);
+        life.work();
+        assert_eq!(files(), 1, "before it is time");
+        life.pass(1);
+        life.work();
+        assert_eq!(files(), 2, "in time");
+    }
+    assert_eq!(life.journal.state(), State::Ok, "the other file goes on");
+    life.rest();
+    assert_eq!(life.journal.counters().snapshots, 2);
+}
+
+#[test]
+fn a_file_is_replaced_when_its_changes_are_longer_than_64_mib_and_than_its_snapshot() {
+    const LINE: usize = 60_000;
+    let mut life = Life::begin(&Folder::default(), 1, at(0));
+    let mut hear = |life: &mut Life, client: usize, ago: i64| {
+        life.hear_client(&format!("{client:0LINE$}"), ago);
+        life.rest();
+        life.journal.counters().snapshots
+    };
+    let enough = (64 << 20) / LINE + 1;
+    for client in 0..enough + 100 {
+        let snapshots = hear(&mut life, client, 5_000);
+        assert_eq!(snapshots, 1 + u64::from(client >= enough), "{client}");
+    }
+    for client in 0..enough + 98 {
+        assert_eq!(hear(&mut life, 0, 4_000 - client as i64), 2, "{client}");
+    }
+}
