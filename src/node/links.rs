@@ -516,8 +516,11 @@ impl Links {
         };
         let connection = session.connection;
         if let Some((number, policy)) = mark(session, turn.now).into() {
-            if link.set_marked(number) {
-                turn.effects.marked(&link.neighbour, number);
+            // Though it is not higher, where this session has come to it only now: it may have passed over
+            // what has expired, and a start whose clock is behind that must doubt what was marked.
+            let is_news = policy == LogPolicy::Log;
+            if link.set_marked(number) || is_news {
+                turn.effects.marked(&link.neighbour, link.marked());
             }
             let mut line = Vec::new();
             protocol::write_mark(&mut line, number);

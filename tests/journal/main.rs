@@ -384,6 +384,28 @@ fn what_has_expired_stays_expired_or_there_is_doubt() {
     }
 }
 
+#[test]
+fn what_a_clock_ahead_has_passed_over_is_doubt() {
+    let folder = Folder::default();
+    let life = |incarnation, seconds| {
+        let span = Some(Duration::from_secs(20));
+        let now = at(seconds);
+        Life::of("Blake", &folder, incarnation, now, Fsync::Never, span).expect("it can be used")
+    };
+    let mut first = life(1, 0);
+    first.hear_client("kiwi", 5);
+    first.commit();
+    for (serial, seconds) in [(1, 0), (2, 40)] {
+        first.pass(seconds);
+        first.link(serial, 0xb0 + serial); // Bryant, who has lost everything
+        first.mark(serial);
+        first.commit();
+    }
+    folder.kill();
+    // The clock is right again, so kiwi lives, and Bryant has the mark though it was never told.
+    assert!(!life(2, 1).recovered.is_sure);
+}
+
 /// Some turns of an incarnation, with all that a journal does. Gives it as it was in the end, `None` if
 /// it could not begin.
 fn live(folder: &Folder, incarnation: u64, fsync: Fsync) -> Option<Life> {

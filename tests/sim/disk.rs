@@ -498,6 +498,11 @@ impl Disk {
         }
     }
 
+    /// Nobody will put the copy back.
+    pub fn lose_copy(&mut self) {
+        self.copy = None;
+    }
+
     /// Somebody puts the copy back, if there is one.
     pub fn put_copy_back(&mut self) {
         if let Some(copy) = &self.copy {

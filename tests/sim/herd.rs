@@ -239,6 +239,9 @@ impl Herd {
         self.hosts[index].skew_seconds = skew_seconds;
         self.hosts[index].clock_set = self.now;
         self.hosts[index].turns += 1;
+        if self.wall(index) > before && oldest != NEVER {
+            self.hosts[index].disk.lose_copy(); // it may have what is passed over from here on
+        }
         if self.wall(index) < before && oldest != NEVER {
             let made = self.made.values();
             let expired = made.filter(|made| made.effective < oldest);

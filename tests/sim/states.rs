@@ -134,8 +134,8 @@ impl States {
     pub fn mark(&mut self, neighbour: &[u8], number: u64) {
         let place = self.all.len();
         let marked = &mut self.told_mut(neighbour).marked;
-        let is_higher = last(marked).is_none_or(|before| number > before);
-        assert!(is_higher, "a mark that is not the highest");
+        let is_highest = last(marked).is_none_or(|before| number >= before);
+        assert!(is_highest, "a mark that is not the highest");
         tell(marked, place, number);
     }
 
