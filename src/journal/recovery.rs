@@ -199,8 +199,8 @@ impl Position {
         while !body.is_empty() {
             let entry = Entry::take(&mut body)?;
             match (entry.kind, entry.numbers, self.is_ended) {
-                (HEAD, [sequence, locations, ..], false) => {
-                    (sequence == self.sequence).then_some(())?;
+                // Whose number it has does not matter: an older file is an older state.
+                (HEAD, [_, locations, ..], false) => {
                     recovery.expect(locations.min(of / LOCATION_BYTES_MIN) as usize);
                 }
                 (LOCATION, [above, seconds, nanos, client_at, client_bytes], false) => {

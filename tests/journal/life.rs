@@ -223,6 +223,13 @@ impl Life {
         self.hear_line(serial, &hello);
     }
 
+    /// Bryant's connection is lost.
+    pub fn cut(&mut self, serial: u64) {
+        self.act(|node, now, effects| {
+            node.handle_peer_lost(link_id(serial), "cut", now, effects);
+        });
+    }
+
     /// Bryant says a line on that connection.
     pub fn hear_line(&mut self, serial: u64, line: &str) {
         self.act(|node, now, effects| {

@@ -174,6 +174,49 @@ fn whatever_bit_is_flipped_a_start_is_in_doubt() {
     }
 }
 
+/// A file of these batches, with its checksums made right.
+fn sealed(preamble: &[u8], batches: &[Vec<u8>]) -> Vec<u8> {
+    let (mut file, mut chain) = (preamble.to_vec(), [0; 4]);
+    for batch in batches {
+        let mut batch = batch.clone();
+        batch[12..16].copy_from_slice(&chain);
+        chain = crc32c::crc32c(&batch[4..36]).to_le_bytes();
+        batch[..4].copy_from_slice(&chain);
+        file.extend(batch);
+    }
+    file
+}
+
+#[test]
+fn a_batch_that_is_not_the_next_is_doubt() {
+    let folder = Folder::default();
+    let acknowledged = small_journal(&folder);
+    let (name, bytes) = folder.contents().pop_first().expect("one file");
+    let (preamble, mut rest) = bytes.split_at(16);
+    let mut batches = Vec::new();
+    while let Some(length) = rest.get(4..8) {
+        let length = u32::from_le_bytes(length.try_into().expect("four bytes"));
+        let (batch, behind) = rest.split_at(36 + length as usize);
+        batches.push(batch.to_vec());
+        rest = behind;
+    }
+    assert_eq!(sealed(preamble, &batches), bytes);
+    assert!(batches.len() > 4, "{}", batches.len());
+    for at in 0..batches.len() {
+        let is_sure = |file: Vec<u8>, what: &str| {
+            let contents = Contents::from([(name.clone(), file)]);
+            check(&contents, &acknowledged, &format!("batch {at} {what}"))
+        };
+        // The numbers fit where it has no change; and without the last it is an older state.
+        let missing = [&batches[..at], &batches[at + 1..]].concat().concat();
+        let missing = [preamble, &missing].concat();
+        assert_eq!(is_sure(missing, "is missing"), at + 1 == batches.len());
+        let mut numbered = batches.clone();
+        numbered[at][16] += 1;
+        assert!(!is_sure(sealed(preamble, &numbered), "has another number"));
+    }
+}
+
 /// A journal that is replaced by another file: what the folder holds at each step of the disk's, and the
 /// states that were acknowledged.
 fn replaced_journal(name: &str, client: &str, incarnation: u64) -> (Vec<Contents>, Vec<Known>) {
@@ -399,6 +442,7 @@ fn what_a_clock_ahead_has_passed_over_is_doubt() {
         first.pass(seconds);
         first.link(serial, 0xb0 + serial); // Bryant, who has lost everything
         first.mark(serial);
+        first.cut(serial);
         first.commit();
     }
     folder.kill();
