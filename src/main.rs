@@ -120,6 +120,15 @@ struct Serve {
     /// 0600. Without it http= in the topology must be a loopback address.
     #[arg(long, value_name = "FILE")]
     http_tokens: Option<PathBuf>,
+    /// How far this server's clock may be from its neighbours', and a neighbour's report ahead of it. A
+    /// report that is further ahead is refused; a server that is further off than half of its
+    /// neighbours is not ready, and refuses nothing.
+    #[arg(long, allow_hyphen_values = true, value_name = "SPAN", default_value = "10m", value_parser = parse_span)]
+    clock_skew: Duration,
+    /// Trust this server's clock whatever its neighbours' show: for one that has nobody to ask, or of
+    /// whose neighbours half are wrong.
+    #[arg(long)]
+    trust_clock: bool,
     #[command(flatten)]
     twitter: TwitterArguments,
 }
@@ -289,6 +298,8 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         line_timeout: arguments.line_timeout,
         forget_after: arguments.forget_after,
         http_tokens: arguments.http_tokens,
+        clock_skew: arguments.clock_skew,
+        trust_clock: arguments.trust_clock,
         twitter,
     };
     let server = Server::start(member, &topology, &options);

@@ -33,6 +33,9 @@ impl Timestamp {
     /// Before every other moment.
     pub const MIN: Timestamp = Timestamp::new(i64::MIN, 0);
 
+    /// After every other moment.
+    pub const MAX: Timestamp = Timestamp::new(i64::MAX, NANOS_PER_SECOND - 1);
+
     /// The moment `seconds` and `nanos` (below 1,000,000,000) after the epoch.
     pub const fn new(seconds: i64, nanos: u32) -> Timestamp {
         assert!(nanos < NANOS_PER_SECOND);
@@ -155,6 +158,25 @@ impl Timestamp {
         }
     }
 
+    /// The moment `duration` after this one.
+    pub fn later(self, duration: Duration) -> Timestamp {
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        let nanos = self.nanos + duration.subsec_nanos();
+        let carry = i64::from(nanos >= NANOS_PER_SECOND);
+        Timestamp {
+            seconds: self.seconds.saturating_add(seconds).saturating_add(carry),
+            nanos: nanos % NANOS_PER_SECOND,
+        }
+    }
+
+    /// Appends it as seconds, a point and nine decimals, as [`Timestamp::parse`] reads it. What is before
+    /// 1970 is written as 1970.
+    pub fn write(self, out: &mut Vec<u8>) {
+        write_decimal(out, u64::try_from(self.seconds).unwrap_or(0));
+        out.push(b'.');
+        write_nanos(out, self.nanos);
+    }
+
     /// The moment `difference` after this one.
     pub fn plus(self, difference: Difference) -> Timestamp {
         let nanos = self.nanos + difference.nanos;
@@ -179,6 +201,15 @@ impl Difference {
     /// Its seconds, rounded down.
     pub fn whole_seconds(self) -> i64 {
         self.seconds
+    }
+
+    /// How long it is, whichever of the two was earlier.
+    pub fn magnitude(self) -> Duration {
+        let nanos = Duration::from_nanos(self.nanos.into());
+        match u64::try_from(self.seconds) {
+            Ok(seconds) => Duration::from_secs(seconds) + nanos,
+            Err(_) => Duration::from_secs(self.seconds.unsigned_abs()) - nanos,
+        }
     }
 
     /// Appends the text of an `AT` line: a sign always, seconds, a point, nine decimals.
@@ -303,6 +334,15 @@ pub fn span_text(span: Duration) -> String {
     format!("{} {unit}", seconds / length)
 }
 
+/// A number of seconds in a unit that fits, for people.
+pub fn rough_span(seconds: u64) -> String {
+    match seconds {
+        172_800.. => format!("{} days", seconds / 86_400),
+        7_200.. => format!("{} hours", seconds / 3_600),
+        _ => format!("{seconds} seconds"),
+    }
+}
+
 /// `u64::MAX` has so many digits.
 const DECIMAL_DIGITS_MAX: usize = 20;
 
@@ -412,6 +452,33 @@ fn eight_digits(text: [u8; 8]) -> (u64, bool) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_span_is_told_in_a_unit_that_fits() {
+        for (seconds, want) in [
+            (2, "2 seconds"),
+            (7_199, "7199 seconds"),
+            (7_200, "2 hours"),
+            (172_799, "47 hours"),
+            (14 * 86_400 + 5, "14 days"),
+        ] {
+            assert_eq!(rough_span(seconds), want);
+        }
+    }
+
+    #[test]
+    fn a_difference_is_as_long_either_way() {
+        let (a, b) = (
+            Timestamp::new(10, 250_000_000),
+            Timestamp::new(7, 500_000_000),
+        );
+        let want = Duration::from_millis(2_750);
+        assert_eq!(
+            (a.since(b).magnitude(), b.since(a).magnitude()),
+            (want, want)
+        );
+        assert_eq!(b.later(want), a);
+    }
 
     fn text(difference: Difference) -> String {
         let mut out = Vec::new();

@@ -1031,7 +1031,7 @@ impl Solo {
     /// The clock has been set back; says whether what had expired may be news again.
     fn set_back(&mut self) -> bool {
         self.end_turn();
-        self.node.handle_clock_set_back(self.now, &mut self.effects)
+        self.node.handle_clock(self.now, &mut self.effects)
     }
 
     /// The connections that were aborted since.

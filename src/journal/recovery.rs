@@ -18,7 +18,7 @@ use super::reader::{Next, Reader};
 use crate::node::protocol::{Incarnation, Mark};
 use crate::node::recovery::Recovery;
 use crate::node::table::{PREFETCH_MAX, Stored};
-use crate::time::{Now, Timestamp};
+use crate::time::{Now, Timestamp, rough_span};
 use crate::topology::ServerName;
 
 /// A clock may be behind the last time in the journal by so much.
@@ -141,7 +141,7 @@ pub fn recover<D: Disk>(
     }
     let is_behind = |last: &Timestamp| now.wall < last.minus(CLOCK_SLACK);
     if let Some(last) = position.time.filter(is_behind) {
-        let by = rough_span(last.since(now.wall).whole_seconds());
+        let by = rough_span(last.since(now.wall).magnitude().as_secs());
         return Err(format!("the clock is behind the last time in it by {by}"));
     }
     // What had expired then and does not count as expired now, nobody would tell us or be told.
@@ -150,15 +150,6 @@ pub fn recover<D: Disk>(
         return Err(why.to_owned());
     }
     Ok(Some(position))
-}
-
-/// A number of seconds in a unit that fits, for people.
-fn rough_span(seconds: i64) -> String {
-    match seconds {
-        172_800.. => format!("{} days", seconds / 86_400),
-        7_200.. => format!("{} hours", seconds / 3_600),
-        _ => format!("{seconds} seconds"),
-    }
 }
 
 impl Position {
@@ -238,6 +229,7 @@ impl Position {
             }
         }
         (self.chain, self.time) = (header.crc, Some(header.time));
+        recovery.written(header.time);
         let lost = self.forgets_after.map(|after| header.time.minus(after));
         self.lost = self.lost.max(lost);
         recovery.replay(&changes).then_some(())
@@ -266,7 +258,8 @@ impl Found {
         let mut is_whole = true;
         loop {
             match reader.next()? {
-                Next::Batch(_, mut body) => {
+                Next::Batch(header, mut body) => {
+                    recovery.written(header.time);
                     let mut lines = Vec::new();
                     while let Some(Entry { kind, text, .. }) = Entry::take(&mut body) {
                         lines.extend(matches!(kind, CHANGE | LOCATION).then_some(text));
@@ -280,24 +273,6 @@ impl Found {
                     reader.skip(1); // there may be a batch anywhere behind it
                 }
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_span_is_told_in_a_unit_that_fits() {
-        for (seconds, want) in [
-            (2, "2 seconds"),
-            (7_199, "7199 seconds"),
-            (7_200, "2 hours"),
-            (172_799, "47 hours"),
-            (14 * 86_400 + 5, "14 days"),
-        ] {
-            assert_eq!(rough_span(seconds), want);
         }
     }
 }

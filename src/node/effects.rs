@@ -9,9 +9,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::clock::Distrust;
 use super::protocol::{Mark, TweetQuery};
 use super::questions::QuestionId;
 use crate::connection_id::{ConnectionId, ReplyId};
+use crate::time::Difference;
 use crate::topology::ServerName;
 
 /// Names a link of this server to a neighbour, and never another one.
@@ -59,6 +61,12 @@ pub enum News<'a> {
     LinkDown(LinkId, &'a str),
     /// A dial was not answered, or not as a neighbour answers.
     Unreachable(LinkId, &'a str),
+    /// A neighbour's clock is so far from ours that one of them is wrong: it is so far ahead of ours.
+    ClockOff(LinkId, Difference),
+    /// A neighbour's clock was off and is not any longer.
+    ClockRight(LinkId),
+    /// Our own clock is not trusted, or is again.
+    OwnClock(Option<Distrust>),
     /// Somebody who is no neighbour came to the server port.
     Refused {
         /// Over which connection.

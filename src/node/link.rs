@@ -20,7 +20,7 @@ use super::protocol::{Hello, Incarnation, Mark};
 use super::session::Session;
 use crate::connection_id::ConnectionId;
 use crate::random::SplitMix64;
-use crate::time::Now;
+use crate::time::{Difference, Now, Timestamp};
 use crate::topology::ServerName;
 
 /// A dial that has not connected by then is given up: before the kernel's second SYN, since that
@@ -43,6 +43,9 @@ const REFUSED_RETRY_MAX: Duration = Duration::from_secs(5);
 /// A session that ends before this was short: the wait before the next grows as after dials that
 /// fail. Else a neighbour that fails over what we say would be told it sixty times a second.
 const SHORT_SESSION: Duration = Duration::from_secs(1);
+
+/// A neighbour that told what was too far ahead is asked again for everything at most this often.
+pub const ASK_AGAIN: Duration = Duration::from_secs(20);
 
 /// The greater name leaves the smaller one this much time to dial first.
 const YIELD: Duration = Duration::from_millis(150);
@@ -101,6 +104,13 @@ pub struct Link {
     /// Our feed's end when that incarnation first spoke, or last asked for everything. What came over
     /// this link up to there the neighbour may have lost since, and is sent again.
     resend_from: u64,
+    /// The earliest effective time of what was refused from it as too far ahead since it was last asked for
+    /// everything. As long as there is any, none of its marks holds.
+    refused: Option<Timestamp>,
+    /// Our last hello has asked for everything.
+    asked_for_all: bool,
+    /// Its clock is known to be off.
+    pub is_clock_off: bool,
     /// Dials that have failed since the last session.
     attempts: u32,
     /// Of the last dials, how many were refused one after the other.
@@ -125,6 +135,9 @@ impl Link {
             marked: 0,
             incarnation: None,
             resend_from: 0,
+            refused: None,
+            asked_for_all: false,
+            is_clock_off: false,
             attempts: 0,
             refusals: 0,
             short_sessions: 0,
@@ -175,6 +188,11 @@ impl Link {
             State::Up(session) => Some(session),
             State::Idle { .. } | State::Dialling { .. } | State::Presented { .. } => None,
         }
+    }
+
+    /// How far the neighbour's clock is ahead of ours, if it is linked and tells it.
+    pub fn clock_offset(&self, now: Now) -> Option<Difference> {
+        Some(self.session()?.clock?.offset(now))
     }
 
     /// The connection that the link runs over, or on which we have presented ourselves.
@@ -282,6 +300,12 @@ impl Link {
         }
     }
 
+    /// What our hello says that we have of the neighbour's feed.
+    pub fn claim(&mut self) -> Option<Mark> {
+        self.asked_for_all = self.known.is_none();
+        self.known
+    }
+
     // ---- sessions
 
     /// Begins a session: from now on the neighbour follows our feed from `cursor` on.
@@ -302,6 +326,8 @@ impl Link {
         }
         self.attempts = 0;
         self.refusals = 0;
+        self.refused = self.refused.filter(|_| !self.asked_for_all);
+        self.is_clock_off &= hello.knows_clocks();
         self.state = State::Up(Session::new(connection, hello, cursor, now));
     }
 
@@ -332,7 +358,8 @@ impl Link {
     pub fn policy_of_mark(&self, number: u64) -> LogPolicy {
         let is_known =
             |known: Mark| Some(known.incarnation) == self.incarnation && number <= known.number;
-        match number == 0 || self.incarnation.is_none() || self.known.is_some_and(is_known) {
+        let says_nothing = number == 0 || self.refused.is_some() || self.incarnation.is_none();
+        match says_nothing || self.known.is_some_and(is_known) {
             true => LogPolicy::Skip,
             false => LogPolicy::Log,
         }
@@ -351,6 +378,22 @@ impl Link {
             });
         }
         is_new
+    }
+
+    /// Notes that a report with this effective time was refused as too far ahead. Says whether that ends
+    /// that we have something of the neighbour's feed for certain.
+    pub fn refuse(&mut self, effective: Timestamp) -> bool {
+        let earliest = self.refused.map_or(effective, |least| least.min(effective));
+        self.refused = Some(earliest);
+        self.known.take().is_some()
+    }
+
+    /// Whether to ask the neighbour for everything again: the first of what was refused would be taken in
+    /// now, by `newest`, and its clock is not off. Not too often, as it may have more that is not so yet.
+    pub fn asks_again(&self, newest: Timestamp, now: Now) -> bool {
+        let is_near = self.refused.is_some_and(|refused| refused <= newest);
+        let may = |session: &Session| now.mono >= session.begun_at + ASK_AGAIN;
+        is_near && !self.is_clock_off && self.session().is_some_and(may)
     }
 
     /// When this link is to be looked at next.
@@ -539,6 +582,29 @@ mod tests {
         assert_eq!(known(&link), Some((1, 5)), "we have it still");
         assert!(link.handle_mark(3));
         assert_eq!(known(&link), Some((2, 3)));
+    }
+
+    #[test]
+    fn who_has_refused_claims_nothing_and_asks_again_in_time() {
+        let now = start();
+        let mut link = Link::new(&name("A"), name("B"), now);
+        link.begin_session(CONNECTION, &hello(1, 1), 0, 0, now);
+        assert!(link.handle_mark(3));
+        let at = |seconds| Timestamp::new(seconds, 0);
+        assert!(link.refuse(at(50)), "it had a mark");
+        assert!(!link.refuse(at(60)) && !link.handle_mark(4));
+        assert_eq!(link.known(), None);
+        let late = later(now, ASK_AGAIN);
+        assert!(!link.asks_again(at(49), late), "it would be refused again");
+        assert!(!link.asks_again(at(50), now), "too soon");
+        assert!(link.asks_again(at(50), late));
+        link.is_clock_off = true;
+        assert!(!link.asks_again(at(50), late), "more of the kind comes");
+        link.begin_session(CONNECTION, &hello(1, 2), 0, 0, late);
+        assert!(!link.handle_mark(4), "our hello was said before");
+        assert_eq!(link.claim(), None);
+        link.begin_session(CONNECTION, &hello(1, 3), 0, 0, late);
+        assert!(link.handle_mark(4), "all is told anew");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::clock::{Clock, ToldClock};
 use super::effects::{Effects, LinkId, LogPolicy, News};
 use super::history::History;
 use super::link::{HELLO_TIMEOUT, Link, State};
@@ -17,13 +18,15 @@ use super::session::{LIVE, Session};
 use super::table::{Source, Table};
 use crate::connection_id::ConnectionId;
 use crate::random::SplitMix64;
-use crate::time::Now;
+use crate::time::{Difference, Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
 
 /// What comes with an input: the table, the time, and the sink for what follows.
 pub struct Turn<'a, E> {
     /// What is known of clients.
     pub table: &'a mut Table,
+    /// Our own clock.
+    pub clock: &'a mut Clock,
     /// When it is.
     pub now: Now,
     /// What is to be done.
@@ -51,6 +54,8 @@ pub struct Links {
     jitter: SplitMix64,
     /// How many hellos we have said.
     hellos: u64,
+    /// A neighbour has told its clock, or is not linked any longer: ours is to be judged.
+    is_clock_told: bool,
     /// The server is on its way out: nobody is dialled any longer.
     is_leaving: bool,
 }
@@ -78,6 +83,7 @@ impl Links {
             peers: Peers::default(),
             jitter: SplitMix64(jitter),
             hellos: 0,
+            is_clock_told: true,
             is_leaving: false,
         }
     }
@@ -88,6 +94,15 @@ impl Links {
     pub fn known(&self) -> impl Iterator<Item = (&ServerName, Option<Mark>, u64)> {
         let links = self.links.values();
         links.map(|link| (&link.neighbour, link.known(), link.marked()))
+    }
+
+    /// How far the clock of each neighbour is ahead of ours, if it is linked and tells it.
+    pub fn clock_offsets(
+        &self,
+        now: Now,
+    ) -> impl Iterator<Item = (&ServerName, Option<Difference>)> {
+        let links = self.links.values();
+        links.map(move |link| (&link.neighbour, link.clock_offset(now)))
     }
 
     /// The link to the neighbour of this name.
@@ -146,6 +161,10 @@ impl Links {
         match line {
             NeighbourLine::Other(Ok(LinkLine::Mark(number))) => match self.stage(connection) {
                 Stage::Up(link) => self.links[&link].policy_of_mark(*number),
+                Stage::Stranger | Stage::Dialled(_) | Stage::Closing => LogPolicy::Log,
+            },
+            NeighbourLine::Other(Ok(LinkLine::Clock(_))) => match self.stage(connection) {
+                Stage::Up(_) => LogPolicy::Skip,
                 Stage::Stranger | Stage::Dialled(_) | Stage::Closing => LogPolicy::Log,
             },
             NeighbourLine::At(..) | NeighbourLine::Other(_) => LogPolicy::Log,
@@ -222,6 +241,7 @@ impl Links {
         let link = self.links.get_mut(&id).expect("a peer's link is there");
         if presented {
             link.session_lost(turn.now, &mut self.jitter);
+            self.is_clock_told = true;
             turn.effects.tell(News::LinkDown(id, reason));
         } else {
             link.dial_failed(turn.now, &mut self.jitter);
@@ -310,7 +330,26 @@ impl Links {
             NeighbourLine::At(location, key) => {
                 if let Some(number) = turn.table.accept(key, &location, Source::Link(link)) {
                     turn.effects.changed(number, location.line);
+                    if let Some(effective) = turn.table.take_gave_way() {
+                        self.note_gave_way(effective, turn.effects);
+                    }
+                } else if let Some(effective) = turn.table.take_refused() {
+                    let link = self.link_mut(link);
+                    if link.refuse(effective) {
+                        turn.effects.known(&link.neighbour, None);
+                    }
                 }
+            }
+            NeighbourLine::Other(Ok(LinkLine::Clock(time))) => {
+                let session = self.link_mut(link).session_mut();
+                let session = session.expect("a link that is up has one");
+                if !session.knows_clocks {
+                    let reason = "a CLOCK of one that has not announced it";
+                    return self.refuse(connection, None, reason, turn);
+                }
+                session.clock = Some(ToldClock::new(time, turn.now));
+                self.is_clock_told = true;
+                self.judge_clock(false, turn);
             }
             NeighbourLine::Other(Ok(LinkLine::Mark(number))) => {
                 let link = self.link_mut(link);
@@ -349,7 +388,7 @@ impl Links {
                 self.handle_bye(connection, reason, turn);
             }
             NeighbourLine::At(..)
-            | NeighbourLine::Other(Ok(LinkLine::At(_) | LinkLine::Mark(_))) => {
+            | NeighbourLine::Other(Ok(LinkLine::At(_) | LinkLine::Mark(_) | LinkLine::Clock(_))) => {
                 let reason = "the first line must be HELLO";
                 self.refuse(connection, None, reason, turn);
             }
@@ -421,6 +460,7 @@ impl Links {
         self.link_mut(id)
             .begin_session(connection, hello, cursor, end, turn.now);
         turn.effects.tell(News::LinkUp(id));
+        self.say_clock(id, turn);
         Ok(())
     }
 
@@ -444,13 +484,13 @@ impl Links {
 
     fn say_hello(&mut self, id: LinkId, connection: ConnectionId, turn: &mut Turn<impl Effects>) {
         self.hellos += 1;
-        let link = &self.links[&id];
+        let link = self.links.get_mut(&id).expect("a hello's link is there");
         let hello = Hello {
             from: self.own.clone(),
             to: link.neighbour.clone(),
             incarnation: self.incarnation,
-            serial: self.hellos,
-            known: link.known(),
+            serial: Hello::serial(self.hellos),
+            known: link.claim(),
         };
         let mut line = Vec::new();
         hello.write(&mut line);
@@ -480,6 +520,7 @@ impl Links {
             table,
             now,
             effects,
+            clock: _,
         } = turn;
         let reached = table.take_after(session.cursor, |change| {
             if change.source == Source::Link(id) && link.told_us(change.number) {
@@ -522,9 +563,62 @@ impl Links {
             if link.set_marked(number) || is_news {
                 turn.effects.marked(&link.neighbour, link.marked());
             }
+            self.say_clock(id, turn);
             let mut line = Vec::new();
             protocol::write_mark(&mut line, number);
             turn.effects.send(connection, Some(id), &line, policy);
+        }
+    }
+
+    /// Tells a neighbour that understands it what our clock shows.
+    fn say_clock(&self, id: LinkId, turn: &mut Turn<impl Effects>) {
+        let session = self.links[&id].session();
+        if let Some(session) = session.filter(|session| session.knows_clocks) {
+            let mut line = Vec::new();
+            protocol::write_clock(&mut line, turn.now.wall);
+            turn.effects
+                .send(session.connection, Some(id), &line, LogPolicy::Skip);
+        }
+    }
+
+    /// Judges our clock, if there is a reason to, by those of the neighbours. `is_set`: somebody has set it.
+    pub fn judge_clock(&mut self, is_set: bool, turn: &mut Turn<impl Effects>) {
+        if !(std::mem::take(&mut self.is_clock_told) || is_set) {
+            return;
+        }
+        let now = turn.now;
+        for (id, link) in &mut self.links {
+            let Some(offset) = link.clock_offset(now) else {
+                continue;
+            };
+            let is_off = turn.clock.is_off(offset);
+            if is_off != std::mem::replace(&mut link.is_clock_off, is_off) {
+                turn.effects.tell(match is_off {
+                    true => News::ClockOff(*id, offset),
+                    false => News::ClockRight(*id),
+                });
+            }
+        }
+        let offsets = self.links.values();
+        if turn
+            .clock
+            .judge(offsets.filter_map(|link| link.clock_offset(now)))
+        {
+            turn.effects.tell(News::OwnClock(turn.clock.distrust()));
+        }
+        turn.table.doubt_after(turn.clock.newest(now));
+        if turn.table.take_doubted() {
+            self.ask_anew("some reports are too far ahead", turn);
+        }
+    }
+
+    /// Something that was too far ahead gave way: each neighbour may have to tell it again.
+    #[cold]
+    pub fn note_gave_way(&mut self, effective: Timestamp, effects: &mut impl Effects) {
+        for link in self.links.values_mut() {
+            if link.refuse(effective) {
+                effects.known(&link.neighbour, None);
+            }
         }
     }
 
@@ -588,6 +682,12 @@ impl Links {
                 self.abort(connection, &no_hello(), turn);
             }
             State::Idle { .. } | State::Dialling { .. } | State::Presented { .. } => {}
+        }
+        let link = self.link_mut(id);
+        if link.asks_again(turn.table.newest(), turn.now) {
+            let connection = link.connection().expect("a link with a session has one");
+            let reason = "what was too far ahead is to be told again";
+            self.abort(connection, reason, turn);
         }
         if self.link_mut(id).begin_dial(turn.now) {
             turn.effects.dial(id);

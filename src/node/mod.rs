@@ -14,6 +14,7 @@
 //!                    ask Twitter
 //! ```
 
+pub mod clock;
 pub mod command;
 pub mod effects;
 pub mod fields;
@@ -37,6 +38,7 @@ mod session;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::clock::{Clock, Distrust};
 use self::command::{Command, IAmAt, WhatsAt};
 use self::effects::{Effects, LinkId, LogPolicy, News};
 use self::expiry::Expiry;
@@ -48,10 +50,10 @@ use self::questions::{ANSWER_TIMEOUT, Asked, Asker, QuestionId, Questions};
 use self::recovery::Recovery;
 use self::table::{Change, HashKeys, Key, Source, Table};
 use crate::connection_id::{ConnectionId, ReplyId};
-use crate::time::{Now, Timestamp};
+use crate::time::{Difference, Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
 
-pub use self::link::{DIAL_TIMEOUT, HELLO_TIMEOUT, RETRY_MAX};
+pub use self::link::{ASK_AGAIN, DIAL_TIMEOUT, HELLO_TIMEOUT, RETRY_MAX};
 pub use self::session::{HEARTBEAT, LINE_MAX, MARK_EVERY_CHANGES, SILENCE_MAX};
 
 /// What a node needs from outside: a node has no dice.
@@ -102,6 +104,8 @@ pub struct Node {
     name: ServerName,
     incarnation: Incarnation,
     table: Table,
+    /// Whether our clock is to be trusted.
+    clock: Clock,
     /// Present if records that are too old are to be forgotten.
     expiry: Option<Expiry>,
     links: Links,
@@ -113,6 +117,8 @@ pub struct Node {
     line: Vec<u8>,
     /// How many bytes all begin with.
     prefix_bytes: usize,
+    /// What the clock showed when the table was last told what is too old and what too far ahead.
+    looked_at: Timestamp,
 }
 
 impl Node {
@@ -123,12 +129,14 @@ impl Node {
             name: member.name.clone(),
             incarnation: seeds.incarnation,
             table: Table::new(seeds.hash_keys),
+            clock: Clock::new(now),
             expiry: None,
             links: Links::new(member, topology, seeds.incarnation, seeds.jitter, now),
             questions: Questions::default(),
             replies: 0,
             prefix_bytes: line.len(),
             line,
+            looked_at: Timestamp::MIN,
         }
     }
 
@@ -140,6 +148,25 @@ impl Node {
         self.expiry = Some(expiry);
     }
 
+    /// Lets clocks be off by `skew` before they count as wrong. `is_right`: the operator says that ours is
+    /// right, whatever others show.
+    pub fn allow_clock_skew(&mut self, skew: Duration, is_right: bool) {
+        self.clock.allow(skew, is_right);
+    }
+
+    /// Why our clock is not trusted, if it is not: then this server is not ready.
+    pub fn clock_distrust(&self) -> Option<Distrust> {
+        self.clock.distrust()
+    }
+
+    /// How far the clock of each neighbour is ahead of ours, if it is linked and tells it.
+    pub fn clock_offsets(
+        &self,
+        now: Now,
+    ) -> impl Iterator<Item = (&ServerName, Option<Difference>)> {
+        self.links.clock_offsets(now)
+    }
+
     /// After what time records are forgotten, if ever.
     pub fn forgets_after(&self) -> Option<Duration> {
         self.expiry.as_ref().map(Expiry::after)
@@ -148,6 +175,9 @@ impl Node {
     /// Lends what a journal fills, before anything else happens. [`Recovery::begin`] ends it.
     pub fn recovery(&mut self, now: Now) -> Recovery<'_> {
         self.expire(now);
+        // The clock has not been judged: what is in the journal is kept, be it too far ahead.
+        self.table.doubt_after(Timestamp::MAX);
+        self.looked_at = Timestamp::MIN;
         let oldest = self.expiry.as_ref().map(|expiry| expiry.oldest(now));
         Recovery {
             name: &self.name,
@@ -155,6 +185,7 @@ impl Node {
             oldest: oldest.unwrap_or(Timestamp::MIN),
             table: &mut self.table,
             links: &mut self.links,
+            clock: &mut self.clock,
         }
     }
 
@@ -379,6 +410,9 @@ impl Node {
         };
         if let Some(number) = self.table.accept(key, &location, Source::Own) {
             effects.changed(number, line);
+            if let Some(effective) = self.table.take_gave_way() {
+                self.links.note_gave_way(effective, effects);
+            }
         }
     }
 
@@ -553,15 +587,19 @@ impl Node {
 
     // ---- time
 
-    /// Takes in, before anything else of a turn, that the clock shows less than it did. `true` if what
-    /// had expired may be news again: reports were refused or given up meanwhile, and marked all the
-    /// same, so that no mark of a neighbour holds, and each is asked anew.
-    pub fn handle_clock_set_back(&mut self, now: Now, effects: &mut impl Effects) -> bool {
+    /// Takes in, before anything else of a turn, what the clock shows. `true` if it shows less than it did,
+    /// and what had expired may be news again: reports were refused or given up meanwhile, and marked all
+    /// the same, so that no mark of a neighbour holds, and each is asked anew.
+    pub fn handle_clock(&mut self, now: Now, effects: &mut impl Effects) -> bool {
+        let is_back = now.wall < self.looked_at;
+        let is_set = self.clock.look(now);
+        let (links, mut turn) = self.turn(now, effects);
+        links.judge_clock(is_set, &mut turn);
         self.expire(now); // or the journal, which comes first in a turn, would forget what lives again
-        let oldest = self.expiry.as_ref().map(|expiry| expiry.oldest(now));
-        let Some(oldest) = oldest.filter(|oldest| *oldest <= self.table.lost()) else {
+        let oldest = self.table.oldest();
+        if !is_back || self.expiry.is_none() || oldest > self.table.lost() {
             return false;
-        };
+        }
         self.table.set_lost(oldest); // what is older than that stays lost
         let (links, mut turn) = self.turn(now, effects);
         links.ask_anew("the clock was set back", &mut turn);
@@ -574,19 +612,28 @@ impl Node {
         now: Now,
         effects: &'a mut E,
     ) -> (&'a mut Links, Turn<'a, E>) {
-        let table = &mut self.table;
         let turn = Turn {
-            table,
+            table: &mut self.table,
+            clock: &mut self.clock,
             now,
             effects,
         };
         (&mut self.links, turn)
     }
 
-    /// What is too old now is unknown from now on.
+    /// What is too old now is unknown from now on, and what is too far ahead. By a clock that is not
+    /// trusted nothing expires that had not.
     fn expire(&mut self, now: Now) {
+        if std::mem::replace(&mut self.looked_at, now.wall) == now.wall {
+            return; // as it is for all lines of a turn but the first
+        }
+        self.table.doubt_after(self.clock.newest(now));
         if let Some(expiry) = &self.expiry {
-            self.table.expire_before(expiry.oldest(now));
+            let oldest = expiry.oldest(now);
+            self.table.expire_before(match self.clock.distrust() {
+                None => oldest,
+                Some(_) => oldest.min(self.table.oldest()),
+            });
         }
     }
 

@@ -1,7 +1,7 @@
 //! The lines that servers say to each other, and to clients in reply: each read and written side by side.
 //!
-//! `Node` and `Links` are the callers. Pure: no line here knows which connection it came by. The README
-//! describes the lines of links; `command` reads what clients say.
+//! `Node` and `Links` are the callers. Pure: no line here knows which connection it came by.
+//! docs/LINKS.md describes the lines of links; `command` reads what clients say.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +20,13 @@ pub const LINK_LINE_BYTES_MAX: usize = LINE_BYTES_MAX + 128;
 
 /// The version of the link protocol, as `HELLO` gives it.
 pub const LINK_VERSION: &str = "herd/1";
+
+/// The minor version of this program: which lines it understands.
+const MINOR: u64 = 1;
+
+/// A `HELLO`'s serial is the number of the hello, and so many times the speaker's minor version. A program
+/// that knows of none takes the whole for a number, which rises as before.
+const SERIALS_PER_MINOR: u64 = 1_000_000_000_000_000;
 
 /// What is asked of Twitter: numbers in plain decimal, so that equal questions are equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +137,8 @@ pub enum LinkLine<'a> {
     At(Location<'a>),
     /// `MARK <number>`: all changes of mine up to this number are before this line.
     Mark(u64),
+    /// `CLOCK <time>`: what the speaker's clock shows.
+    Clock(Timestamp),
     /// `BYE <reason>`: the last line of a connection that its sender ends.
     Bye(&'a [u8]),
 }
@@ -143,13 +152,24 @@ pub struct Hello {
     pub to: ServerName,
     /// The speaker's incarnation.
     pub incarnation: Incarnation,
-    /// Counts the speaker's hellos in this incarnation, so that a late one is known to be late.
+    /// Counts the speaker's hellos in this incarnation, so that a late one is known to be late. It says
+    /// the minor version, too.
     pub serial: u64,
     /// What the speaker has of the listener's feed; `None` is nothing.
     pub known: Option<Mark>,
 }
 
 impl Hello {
+    /// The serial of the hello with this number, of this program's minor version.
+    pub fn serial(number: u64) -> u64 {
+        MINOR * SERIALS_PER_MINOR + number
+    }
+
+    /// Whether the speaker understands `CLOCK`.
+    pub fn knows_clocks(&self) -> bool {
+        self.serial / SERIALS_PER_MINOR >= 1
+    }
+
     /// Appends the line, without LF.
     pub fn write(&self, line: &mut Vec<u8>) {
         let Hello {
@@ -174,6 +194,12 @@ pub fn write_mark(line: &mut Vec<u8>, number: u64) {
     write_decimal(line, number);
 }
 
+/// Appends `CLOCK <time>`, without LF.
+pub fn write_clock(line: &mut Vec<u8>, time: Timestamp) {
+    line.extend_from_slice(b"CLOCK ");
+    time.write(line);
+}
+
 impl<'a> LinkLine<'a> {
     /// Reads a line of a link, without its LF. A CR before that is white space, as on the client port.
     ///
@@ -192,9 +218,13 @@ impl<'a> LinkLine<'a> {
                 Some(number) => Ok(LinkLine::Mark(number)),
                 None => Err("a malformed MARK line"),
             },
+            b"CLOCK" => match Timestamp::parse(rest) {
+                Some(time) => Ok(LinkLine::Clock(time)),
+                None => Err("a malformed CLOCK line"),
+            },
             b"HELLO" => parse_hello(rest).map(LinkLine::Hello),
             b"BYE" => Ok(LinkLine::Bye(rest)),
-            _ => Err("a line that is none of HELLO, AT, MARK, BYE"),
+            _ => Err("a line that is none of HELLO, AT, MARK, CLOCK, BYE"),
         }
     }
 }
@@ -314,6 +344,11 @@ mod tests {
         assert_eq!((parsed.serial, parsed.known), (7, known));
         assert!(matches!(LinkLine::parse(EXAMPLE), Ok(LinkLine::At(_))));
         assert_eq!(LinkLine::parse(b"MARK 42"), Ok(LinkLine::Mark(42)));
+        let time = Timestamp::new(1_353_118_103, 7);
+        let mut clock = Vec::new();
+        write_clock(&mut clock, time);
+        assert_eq!(clock, b"CLOCK 1353118103.000000007");
+        assert_eq!(LinkLine::parse(&clock), Ok(LinkLine::Clock(time)));
         assert_eq!(
             LinkLine::parse(b"BYE so long"),
             Ok(LinkLine::Bye(b"so long"))
@@ -341,6 +376,9 @@ mod tests {
                 "malformed HELLO",
             ),
             ("HELLO", "version"),
+            ("CLOCK", "malformed CLOCK"),
+            ("CLOCK -1", "malformed CLOCK"),
+            ("CLOCK 1 2", "malformed CLOCK"),
             ("MARK", "malformed MARK"),
             ("MARK -1", "malformed MARK"),
             ("MARK +1", "malformed MARK"),
@@ -351,6 +389,23 @@ mod tests {
         ] {
             let error = LinkLine::parse(line.as_bytes()).expect_err(line);
             assert!(error.contains(reason), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_minor_version_stands_before_the_last_15_digits_of_the_serial() {
+        for (serial, knows) in [
+            (0, false),
+            (999_999_999_999_999, false),
+            (1_000_000_000_000_000, true),
+            (Hello::serial(7), true),
+            (u64::MAX, true),
+        ] {
+            let hello = format!("HELLO herd/1 A B 00000000000000ff {serial} - 0");
+            let Ok(LinkLine::Hello(hello)) = LinkLine::parse(hello.as_bytes()) else {
+                panic!("{hello}");
+            };
+            assert_eq!(hello.knows_clocks(), knows, "{serial}");
         }
     }
 

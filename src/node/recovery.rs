@@ -6,6 +6,7 @@
 //! claims nothing of those before it, and knows no mark of a neighbour, so neighbours send everything
 //! and are sent everything.
 
+use super::clock::Clock;
 use super::links::Links;
 use super::location::Location;
 use super::protocol::{Incarnation, Mark, parse_at};
@@ -24,6 +25,7 @@ pub struct Recovery<'a> {
     pub oldest: Timestamp,
     pub(super) table: &'a mut Table,
     pub(super) links: &'a mut Links,
+    pub(super) clock: &'a mut Clock,
 }
 
 impl Recovery<'_> {
@@ -103,6 +105,11 @@ impl Recovery<'_> {
             }
         }
         true
+    }
+
+    /// Notes that something of the journal was written when the clock showed this.
+    pub fn written(&mut self, time: Timestamp) {
+        self.clock.note_written(time);
     }
 
     /// Notes what is known of a neighbour's feed. A server that is no neighbour any longer is left out.

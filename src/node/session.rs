@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::clock::ToldClock;
 use super::effects::LogPolicy;
 use super::protocol::{Hello, Incarnation};
 use crate::connection_id::ConnectionId;
@@ -43,6 +44,10 @@ pub struct Session {
     pub incarnation: Incarnation,
     /// The serial of the neighbour's hello.
     pub serial: u64,
+    /// The neighbour understands `CLOCK`.
+    pub knows_clocks: bool,
+    /// What its clock was when it last told it.
+    pub clock: Option<ToldClock>,
     /// When it began.
     pub begun_at: Instant,
     /// Everything up to this number of our changefeed has been sent, or need not be.
@@ -66,6 +71,8 @@ impl Session {
             connection,
             incarnation: hello.incarnation,
             serial: hello.serial,
+            knows_clocks: hello.knows_clocks(),
+            clock: None,
             begun_at: now.mono,
             cursor,
             marked: cursor,

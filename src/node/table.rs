@@ -101,6 +101,17 @@ pub struct Table {
     oldest: Timestamp,
     /// The latest effective time of what was given up or not taken in, since it had expired.
     lost: Timestamp,
+    /// What has an effective time after this one is too far ahead to be true: it is not taken in from a
+    /// neighbour, and where it is held it is not shown, and loses to what is not too far ahead.
+    newest: Timestamp,
+    /// The latest that this was since it was last asked what is too far ahead by now.
+    newest_before: Timestamp,
+    /// The latest effective time of what was taken in.
+    latest: Timestamp,
+    /// The earliest effective time of what was refused since somebody asked, and of what was held and had
+    /// to give way to what is not so far ahead.
+    refused: Option<Timestamp>,
+    gave_way: Option<Timestamp>,
     /// Records were loaded that the index does not know yet.
     is_loading: bool,
 }
@@ -261,6 +272,11 @@ impl Record {
     }
 }
 
+/// The earlier of two times, if there are two.
+fn earliest(known: Option<Timestamp>, time: Timestamp) -> Option<Timestamp> {
+    Some(known.map_or(time, |known| known.min(time)))
+}
+
 /// The client's name stands after `AT`, the server's name and the difference.
 fn client_at(location: &Location<'_>) -> usize {
     let after_client = 2 + location.position.text().len() + location.time_text.len();
@@ -277,6 +293,11 @@ impl Table {
             feed: Feed::default(),
             oldest: Timestamp::MIN,
             lost: Timestamp::MIN,
+            newest: Timestamp::MAX,
+            newest_before: Timestamp::MAX,
+            latest: Timestamp::MIN,
+            refused: None,
+            gave_way: None,
             is_loading: false,
         }
     }
@@ -294,6 +315,48 @@ impl Table {
     /// From now on, what has an effective time before `oldest` is neither shown nor taken in.
     pub fn expire_before(&mut self, oldest: Timestamp) {
         self.oldest = oldest;
+    }
+
+    /// What has an effective time before this one has expired.
+    pub fn oldest(&self) -> Timestamp {
+        self.oldest
+    }
+
+    /// From now on, what has an effective time after `newest` is too far ahead to be true.
+    pub fn doubt_after(&mut self, newest: Timestamp) {
+        self.newest = newest;
+        self.newest_before = self.newest_before.max(newest);
+    }
+
+    /// What has an effective time after this one is too far ahead to be true.
+    pub fn newest(&self) -> Timestamp {
+        self.newest
+    }
+
+    /// Says once whether something is held that is too far ahead by now: then what lost against it is to
+    /// be asked for again. All is looked at, but hardly ever: if something was taken in that is.
+    pub fn take_doubted(&mut self) -> bool {
+        let newest_before = std::mem::replace(&mut self.newest_before, self.newest);
+        if self.newest >= newest_before || self.latest <= self.newest {
+            return false;
+        }
+        let mut held = self.records.iter().filter(|record| record.number > 0);
+        held.any(|record| record.effective() > self.newest)
+    }
+
+    /// The earliest effective time of what was refused as too far ahead since this was last asked.
+    pub fn take_refused(&mut self) -> Option<Timestamp> {
+        self.refused.take()
+    }
+
+    /// The same of what was held, and gave way to what is not so far ahead.
+    pub fn take_gave_way(&mut self) -> Option<Timestamp> {
+        self.gave_way.take()
+    }
+
+    /// Whether a record with this effective time is shown.
+    fn shows(&self, effective: Timestamp) -> bool {
+        effective >= self.oldest && effective <= self.newest
     }
 
     /// The latest effective time of what may have been given up or not taken in, since it had expired.
@@ -314,9 +377,12 @@ impl Table {
 
     /// Forgets everything, numbers included.
     pub fn clear(&mut self) {
-        let oldest = self.oldest;
-        *self = Table::new(self.index.keys());
-        self.oldest = oldest;
+        *self = Table {
+            oldest: self.oldest,
+            newest: self.newest,
+            newest_before: self.newest_before,
+            ..Table::new(self.index.keys())
+        };
     }
 
     /// Makes room for so many records.
@@ -343,6 +409,7 @@ impl Table {
             return self.feed.advance(stored.number);
         }
         self.is_loading = true;
+        self.latest = self.latest.max(stored.effective);
         let key = self.key(client);
         let slot = self.free_slot();
         self.records[slot as usize].set_stored(stored, Source::Own);
@@ -431,11 +498,11 @@ impl Table {
     pub fn location_at(&self, key: Key, client: &[u8]) -> Option<Location<'_>> {
         let slot = self.find(key, client)?;
         let record = &self.records[slot as usize];
-        (record.effective() >= self.oldest).then(|| record.location())?
+        self.shows(record.effective()).then(|| record.location())?
     }
 
-    /// Takes a report in if it is more recent than what is held, and has not expired. Gives the number
-    /// of the change; `None` if it is none. `key` is that of the client.
+    /// Takes a report in if it is more recent than what is held, has not expired, and is not too far
+    /// ahead. Gives the number of the change; `None` if it is none. `key` is that of the client.
     pub fn accept(&mut self, key: Key, location: &Location<'_>, source: Source) -> Option<u64> {
         debug_assert!(
             key.is_same(self.key(location.client)),
@@ -446,11 +513,19 @@ impl Table {
             self.lost = self.lost.max(effective);
             return None;
         }
+        if effective > self.newest {
+            self.refused = earliest(self.refused, effective);
+            return None;
+        }
         let slot = match self.find(key, location.client) {
             Some(slot) => {
                 let held = &self.records[slot as usize];
-                let is_newer = held.recency_of(location, effective) == Ordering::Greater;
-                is_newer.then_some(slot)?
+                if held.recency_of(location, effective) != Ordering::Greater {
+                    let held = held.effective();
+                    (held > self.newest).then_some(())?;
+                    self.gave_way = earliest(self.gave_way, held);
+                }
+                slot
             }
             None => self.new_slot(key),
         };
@@ -466,6 +541,7 @@ impl Table {
         effective: Timestamp,
         source: Source,
     ) -> u64 {
+        self.latest = self.latest.max(effective);
         self.records[slot as usize].set(location, effective, source);
         self.append(slot)
     }
@@ -559,7 +635,8 @@ impl Table {
         })
     }
 
-    /// What changed after `cursor`, oldest change first, each record once, if it has not expired.
+    /// What changed after `cursor`, oldest change first, each record once, if it is shown: has not
+    /// expired, nor is too far ahead.
     pub fn changes_after(&self, cursor: u64) -> impl Iterator<Item = Change<'_>> {
         self.entries_after(cursor).filter_map(|(_, change)| change)
     }
@@ -568,7 +645,7 @@ impl Table {
     /// again since or has expired: for who must not pass over too many of those at once.
     pub fn entries_after(&self, cursor: u64) -> impl Iterator<Item = (u64, Option<Change<'_>>)> {
         self.walk(cursor).map(|(number, _, record)| {
-            let is_shown = record.number == number && record.effective() >= self.oldest;
+            let is_shown = record.number == number && self.shows(record.effective());
             (number, is_shown.then(|| record.change()))
         })
     }

@@ -221,7 +221,9 @@ impl Driver {
     }
 
     /// Why clients should go elsewhere for now; empty if they need not.
-    pub fn unready(&self) -> Vec<&'static str> {
+    pub fn unready(&self) -> Vec<String> {
+        let distrust = self.node.clock_distrust();
+        let clock = distrust.map(|why| why.to_string());
         let reasons = [
             (self.is_draining(), "draining"),
             (
@@ -230,7 +232,8 @@ impl Driver {
             ),
         ];
         let reasons = reasons.into_iter().filter(|(is_so, _)| *is_so);
-        reasons.map(|(_, reason)| reason).collect()
+        let reasons = reasons.map(|(_, reason)| reason.to_owned());
+        reasons.chain(clock).collect()
     }
 
     /// How many bytes a connection between servers may have read in this turn, where a client may
@@ -380,10 +383,10 @@ impl Driver {
             Some(_) => now.without_small_steps_back(shell.now, STEP_BACK_MAX),
             None => now,
         };
-        let before = std::mem::replace(&mut shell.now, now);
+        shell.now = now;
         shell.log.set_time(now);
         shell.journal.set_now(now);
-        if now.wall < before.wall && node.handle_clock_set_back(now, shell) {
+        if node.handle_clock(now, shell) {
             // What has expired meanwhile is gone from the table, and the journal has it still.
             shell.journal.begin_anew();
         }

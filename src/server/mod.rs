@@ -102,6 +102,7 @@ impl Server {
             reactor.close_idle(Role::Client, limit);
         }
         let mut node = Node::new(member, topology, Seeds::new(random::unforeseen), now);
+        node.allow_clock_skew(options.clock_skew, options.trust_clock);
         if let Some(after) = options.forget_after {
             node.forget_after(after, now);
             operator.say(&format!("forgets after {}", span_text(after)));

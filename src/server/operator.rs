@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::node::effects::LinkId;
 use crate::topology::ServerName;
 
 /// So much may have been said that is not written yet; what is beyond that is lost, and counted.
@@ -42,6 +43,10 @@ pub enum Matter {
     Askers,
     /// Who came to the server port was no neighbour.
     Refused,
+    /// A neighbour's clock is off.
+    ClockOff(LinkId),
+    /// A neighbour's clock is right again.
+    ClockRight(LinkId),
 }
 
 /// How many bytes have been said and not been written: to be waited for before an end.

@@ -36,6 +36,10 @@ pub struct Options {
     pub forget_after: Option<Duration>,
     /// The file of tokens of which an HTTP client shows one; without it only this machine is served.
     pub http_tokens: Option<PathBuf>,
+    /// Clocks may be off by so much.
+    pub clock_skew: Duration,
+    /// The operator says that this server's clock is right.
+    pub trust_clock: bool,
     /// How Twitter is asked.
     pub twitter: twitter::Options,
 }

@@ -216,7 +216,7 @@ fn page(request: &Request, file: File) -> Answer {
     }
 }
 
-fn ready(reasons: &[&str]) -> Answer {
+fn ready(reasons: &[String]) -> Answer {
     if reasons.is_empty() {
         return Answer::json("{\"status\":\"ok\"}");
     }

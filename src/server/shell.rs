@@ -17,6 +17,7 @@ use crate::journal::files::Files;
 use crate::log::Log;
 use crate::log::record::{Direction, Label};
 use crate::net::Reactor;
+use crate::node::clock;
 use crate::node::effects::{Effects, LinkId, LogPolicy, News};
 use crate::node::protocol::{Mark, TweetQuery};
 use crate::node::questions::{ASKERS_MAX, QuestionId};
@@ -150,6 +151,28 @@ impl Effects for Shell {
             }
             News::LinkDown(link, reason) => self.say_changed(link, &format!("down: {reason}")),
             News::Unreachable(link, reason) => self.say_unreachable(link, reason),
+            News::ClockOff(link, offset) => {
+                let name = self.neighbours.at(link).name.clone();
+                let (own, apart) = (self.operator.server(), clock::offset_text(offset));
+                let text = format!(
+                    "the clock of {name} is {apart} that of {own}: set the one that is wrong. What is reported \
+                     through a clock that is ahead is not taken in by those whose clocks are right"
+                );
+                self.say_now_and_then(Matter::ClockOff(link), &text);
+            }
+            News::ClockRight(link) => {
+                let name = self.neighbours.at(link).name.clone();
+                let text = format!("the clock of {name} is near enough again");
+                self.say_now_and_then(Matter::ClockRight(link), &text);
+            }
+            News::OwnClock(Some(why)) => {
+                let text = format!(
+                    "not ready: {why}. Set it, or say that it is right (--trust-clock). Until then nothing is \
+                     refused as too far ahead, and nothing expires"
+                );
+                self.say(&text);
+            }
+            News::OwnClock(None) => self.say("the clock is trusted again"),
             News::Refused {
                 connection,
                 name,

@@ -32,6 +32,26 @@ pub enum Event {
     Disk(Moment),
 }
 
+impl Event {
+    /// To which server it happens.
+    ///
+    /// # Panics
+    /// If it happens to a wire.
+    pub fn host(&self) -> usize {
+        match self {
+            Event::Wake(moment)
+            | Event::Room(moment)
+            | Event::Dialled(moment, ..)
+            | Event::Gone(moment, _)
+            | Event::Tweets(moment, ..)
+            | Event::Client(moment, ..)
+            | Event::Resume(moment, _)
+            | Event::Disk(moment) => moment.host,
+            Event::Arrival(..) => panic!("it happens to a wire"),
+        }
+    }
+}
+
 /// To which incarnation of which server something happens: in another one it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

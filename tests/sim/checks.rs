@@ -11,8 +11,9 @@ use crate::clients::Client;
 use crate::costs::Hello;
 use crate::disk::Crash;
 use crate::herd::Herd;
+use crate::host::Host;
 use crate::network::{FAR, NEAR, Way};
-use crate::oracle::{self, NEVER};
+use crate::oracle::{self, NEVER, SECOND, Window};
 use crate::topology::{Pair, pair};
 
 /// A link is up again this long after both ends are up and reachable, and one of them knows that
@@ -90,10 +91,10 @@ impl Herd {
 
     /// After every step.
     pub fn check(&mut self) {
-        let forgets = self.weather.forget_after.is_some();
+        let judges_by_time = self.judges_by_time();
         for host in 0..self.hosts.len() {
             if self.hosts[host].touched && self.hosts[host].node.is_some() {
-                if forgets {
+                if judges_by_time {
                     self.turn(host); // what is held is judged by the clock as it is now
                 }
                 self.hosts[host].touched = false;
@@ -105,7 +106,7 @@ impl Herd {
     }
 
     fn check_host(&mut self, index: usize) {
-        let oldest = self.oldest(index);
+        let window = self.window(index);
         let given_back = self.given_back(index);
         let host = &mut self.hosts[index];
         let Some(node) = &host.node else { return };
@@ -132,7 +133,7 @@ impl Herd {
         let (table, heard) = (node.table(), &mut host.heard);
         let held = |client: &[u8]| table.location(client).map(|held| held.line);
         let shown = heard
-            .see_all(held, oldest)
+            .see_all(held, window)
             .unwrap_or_else(|(held, may_be)| {
                 let held = held.map(|held| held.escape_ascii().to_string());
                 panic!("host {index} holds {held:?}, must hold {may_be}");
@@ -209,7 +210,7 @@ impl Herd {
             if !same || !wire.is_quiet() || self.is_behind(a, b) || self.is_behind(b, a) {
                 continue;
             }
-            if self.weather.forget_after.is_some() {
+            if self.judges_by_time() {
                 // One may have forgotten what the other has not yet: but it was told.
                 self.check_was_told(a, b);
                 self.check_was_told(b, a);
@@ -315,7 +316,9 @@ impl Herd {
                 self.made.contains_key(change.line),
                 "no server has ever made {shown}"
             );
-            let heard = host.heard.hear(change.line, Some(change.number), NEVER);
+            let heard = host
+                .heard
+                .hear(change.line, Some(change.number), Window::ALL);
             heard.expect("there is one of each client");
         }
     }
@@ -430,7 +433,7 @@ impl Herd {
     /// All links are up, nothing is left to be said, all clients have been answered, and whoever
     /// can reach each other hold the same.
     pub fn check_settled(&mut self) {
-        if self.weather.forget_after.is_some() {
+        if self.judges_by_time() {
             let up: Vec<_> = (0..self.hosts.len())
                 .filter(|&host| self.hosts[host].node.is_some())
                 .collect();
@@ -474,6 +477,38 @@ impl Herd {
         }
     }
 
+    /// Once clocks are right again, and what is no further ahead than they may be has been overtaken, every
+    /// client's next report counts everywhere, whatever clocks showed before.
+    pub fn check_next_reports(&mut self) {
+        for component in self.components() {
+            let hosts: Vec<_> = component.into_iter().collect();
+            if hosts.len() == 1 {
+                continue; // it has nobody to ask
+            }
+            for &host in &hosts {
+                let node = self.hosts[host].node.as_ref().expect("it is up");
+                let distrust = node.clock_distrust();
+                assert_eq!(distrust, None, "host {host} does not trust its clock");
+            }
+            for client in self.script.names.clone() {
+                let host = hosts[self.dice.below(hosts.len() as u64) as usize];
+                let wall = (self.wall(host) / SECOND).to_string();
+                self.report_now(host, client.clone());
+                self.elapse(Duration::from_secs(1));
+                self.check();
+                for &other in &hosts {
+                    let held = self.table_of(other).remove(&client).unwrap_or_default();
+                    let counts = held.ends_with(format!(" {wall}").as_bytes());
+                    let (client, held) = (client.escape_ascii(), held.escape_ascii());
+                    assert!(
+                        counts,
+                        "host {other}: {client} reported at {host} at {wall}, holds {held}"
+                    );
+                }
+            }
+        }
+    }
+
     /// `AT` messages that have been sent over links.
     pub fn locations_said(&self) -> u64 {
         self.hosts.iter().map(|host| host.costs.locations).sum()
@@ -512,7 +547,16 @@ impl Herd {
             host.node.is_some() && host.disk.is_in_order(self.wall(*index), forgets)
         };
         let up: Vec<_> = (0..self.hosts.len()).filter(up).collect();
-        if up.is_empty() {
+        // Who holds something that is too far ahead asks for everything when it starts, and who was told
+        // something of the kind since it last asked.
+        let doubts = |host: &Host| {
+            let Some(node) = &host.node else { return false };
+            let table = node.table();
+            let mut stored = table.stored_after(0).filter_map(|(_, stored)| stored);
+            let was_told = host.up.values().any(|id| host.refused.contains(id));
+            was_told || stored.any(|stored| stored.effective > table.newest())
+        };
+        if up.is_empty() || self.hosts.iter().any(doubts) {
             return;
         }
         let host = up[self.dice.below(up.len() as u64) as usize];

@@ -100,7 +100,7 @@ impl Client {
 /// What clients say: few names and few moments, so that reports meet.
 #[derive(Debug)]
 pub struct Script {
-    names: Vec<Vec<u8>>,
+    pub names: Vec<Vec<u8>>,
     /// The latest reports: client, location, digits of the time.
     recent: VecDeque<(Vec<u8>, String, String)>,
     /// Clients that report only once.
@@ -294,11 +294,16 @@ impl Herd {
 
     /// A client that has never been heard of reports at a host.
     pub fn report_fresh(&mut self, host: usize) {
+        self.script.fresh += 1;
+        let client = format!("fresh{}", self.script.fresh).into_bytes();
+        self.report_now(host, client);
+    }
+
+    /// A client reports where it is now, at a host.
+    pub fn report_now(&mut self, host: usize, client: Vec<u8>) {
         let id = self.hosts[host].new_id();
         self.hosts[host].clients.insert(id, Client::default());
-        self.script.fresh += 1;
         let digits = (self.wall(host) / SECOND).to_string();
-        let client = format!("fresh{}", self.script.fresh).into_bytes();
         let location = "+10-010".to_owned();
         let (line, owed) = iamat(" ", client, location, digits);
         self.client(host, id).owed.push_back(owed);
@@ -418,7 +423,7 @@ impl Herd {
         line: &[u8],
         reserved: Option<ReplyId>,
     ) {
-        let (wall, oldest) = (self.wall(index), self.oldest(index));
+        let (wall, window) = (self.wall(index), self.window(index));
         let host = &mut self.hosts[index];
         let changed = host.changed.take();
         let Some(client) = host.clients.get_mut(&id) else {
@@ -458,14 +463,15 @@ impl Herd {
                     assert_eq!(changed, line, "the journal is told something else");
                     number
                 });
-                let effective = match host.heard.hear(line, number, oldest) {
-                    Ok(effective) => effective,
-                    Err(wrong) => panic!("host {index}: {shown} {wrong}"),
-                };
+                let heard = host.heard.hear(line, number, window);
+                let heard = heard.unwrap_or_else(|wrong| panic!("host {index}: {shown} {wrong}"));
+                if heard.gave_way {
+                    host.note_gave_way();
+                }
                 let digest = host.costs.hear(line, None);
                 let made = Made {
                     at: self.now,
-                    effective,
+                    effective: heard.effective,
                     digest,
                 };
                 self.made.entry(line.to_vec()).or_insert(made);
@@ -478,7 +484,7 @@ impl Herd {
             } => {
                 let unknown = line == [b"? ", &asked[..]].concat();
                 let held = (!unknown).then_some(line);
-                if let Err(may_be) = host.heard.see(&name, held, oldest) {
+                if let Err(may_be) = host.heard.see(&name, held, window) {
                     panic!("host {index} says {shown}, holds {may_be}");
                 }
                 if let Some(held) = held {

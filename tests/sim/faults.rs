@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use herd::node::ASK_AGAIN;
 use herd::node::questions::ASKERS_PER_CLIENT_MAX;
 
 use crate::checks::State;
@@ -19,7 +20,7 @@ impl Herd {
     /// Something happens, then some time passes, then all is checked.
     pub fn step(&mut self) {
         let host = self.dice.below(self.hosts.len() as u64) as usize;
-        if self.weather.forget_after.is_some() && self.dice.below(12) == 0 {
+        if self.judges_by_time() && self.dice.below(12) == 0 {
             self.some_clock(host); // where reports are forgotten, what clocks show matters more
         }
         let fault = self.dice.below(100) < self.weather.faults;
@@ -81,6 +82,10 @@ impl Herd {
 
     /// Somebody sets a clock, forward or back.
     fn some_clock(&mut self, host: usize) {
+        if let Some(skew) = self.weather.clock_skew {
+            let skew_seconds = self.some_wrong_clock(skew);
+            return self.set_clock(host, skew_seconds);
+        }
         let far = [4, 7_200][self.dice.below(2) as usize];
         let skew_seconds = self.dice.below(far) as i64 - far as i64 / 2;
         let skew_seconds = match self.weather.forget_after {
@@ -93,6 +98,23 @@ impl Herd {
             },
         };
         self.set_clock(host, skew_seconds);
+    }
+
+    /// A clock that is right, as near as it has to be, a little too far off, or by days or decades.
+    fn some_wrong_clock(&mut self, skew: Duration) -> i64 {
+        let skew = skew.as_secs();
+        let dice = &mut self.dice;
+        let seconds = match dice.below(8) {
+            0..3 => 0,
+            3 => dice.below(skew / 2),
+            4 => skew + 1 + dice.below(2 * skew),
+            5 | 6 => dice.below(30) * 86_400,
+            _ => dice.below(40) * 31_557_600,
+        };
+        match dice.below(2) {
+            0 => seconds as i64,
+            _ => -(seconds as i64),
+        }
     }
 
     /// Where reports are forgotten clocks are not so wrong that nothing else ever happens.
@@ -234,7 +256,7 @@ impl Herd {
         let down: Vec<_> = (0..self.hosts.len()).filter(down).collect();
         if !down.is_empty() {
             let host = down[self.dice.below(down.len() as u64) as usize];
-            if self.weather.forget_after.is_some() && self.dice.below(3) == 0 {
+            if self.judges_by_time() && self.dice.below(3) == 0 {
                 self.some_clock(host);
             }
             self.boot(host);
@@ -252,7 +274,7 @@ impl Herd {
         }
         self.healed = self.now;
         for host in 0..self.hosts.len() {
-            if self.weather.forget_after.is_some() {
+            if self.judges_by_time() {
                 self.set_clock(host, 0);
             }
             self.hosts[host].doom = None;
@@ -275,6 +297,11 @@ impl Herd {
         // for neighbours that take little at a time.
         for _ in 0..20 {
             self.elapse(Duration::from_secs(1));
+            self.check();
+        }
+        // What was a little too far ahead is so no longer, and is asked for again.
+        if let Some(skew) = self.weather.clock_skew {
+            self.elapse(3 * skew + ASK_AGAIN + Duration::from_secs(5));
             self.check();
         }
         // A snapshot that has failed after a while is tried again after four times as long.

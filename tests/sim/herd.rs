@@ -21,7 +21,7 @@ use crate::disk::{Crash, Disk, Start};
 use crate::hash::Stirred;
 use crate::host::{Doom, Host, Peer, random_room};
 use crate::network::{End, Network, Parcel};
-use crate::oracle::{self, NEVER};
+use crate::oracle::{self, NEVER, Window};
 use crate::topology::{self, pair};
 
 /// When simulated time begins, in POSIX seconds.
@@ -52,6 +52,9 @@ pub struct Weather {
     pub forget_after: Option<Duration>,
     /// Faults of a hundred steps.
     pub faults: u64,
+    /// Clocks are off by days or decades for a while. Those that are off by more than this count as wrong;
+    /// else by more than they ever are.
+    pub clock_skew: Option<Duration>,
 }
 
 /// After how long a seed's herd forgets, if it does: in days nothing would happen.
@@ -60,6 +63,15 @@ fn some_forget(seed: u64) -> Option<Duration> {
     let seconds = [3, 10, 60, 3_600][dice.below(4) as usize];
     (dice.below(3) == 0).then(|| Duration::from_secs(seconds))
 }
+
+/// How far the clocks of a seed's herd may be off, if they ever are by more.
+fn some_skew(seed: u64) -> Option<Duration> {
+    let mut dice = SplitMix64(seed.rotate_left(32));
+    (dice.below(3) == 0).then(|| Duration::from_secs(20))
+}
+
+/// Longer than any clock is off where that is not the matter.
+const NO_SKEW: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// When a line was made, and its effective time in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +117,7 @@ impl Herd {
             busy: small && dice.below(8) == 0,
             faults: [10, 30, 60][dice.below(3) as usize],
             forget_after: some_forget(seed),
+            clock_skew: some_skew(seed).filter(|_| some_forget(seed).is_none()),
         };
         let clock_step = [SECOND, SECOND / 100, 1][dice.below(3) as usize];
         let in_step = dice.below(2) == 0;
@@ -114,7 +127,10 @@ impl Herd {
         if !in_step {
             for host in 0..herd.hosts.len() {
                 let skew_seconds = dice.below(120) as i64 - 60;
-                herd.hosts[host].skew_seconds = herd.bearable(skew_seconds);
+                herd.hosts[host].skew_seconds = match weather.clock_skew {
+                    Some(_) => skew_seconds / 8, // all are near each other
+                    None => herd.bearable(skew_seconds),
+                };
             }
         }
         herd.boot_all();
@@ -231,6 +247,33 @@ impl Herd {
         span.map_or(NEVER, |span| self.wall(host) - span)
     }
 
+    /// What is too far ahead by a host's clock, if that is trusted.
+    pub fn window(&self, host: usize) -> Window {
+        let node = self.hosts[host].node.as_ref();
+        let is_trusted = node.is_none_or(|node| node.clock_distrust().is_none());
+        let skew = self.weather.clock_skew.filter(|_| is_trusted);
+        let ahead = |skew: Duration| self.wall(host) + skew.as_nanos() as i128;
+        Window {
+            oldest: self.oldest(host),
+            newest: skew.map_or(i128::MAX, ahead),
+        }
+    }
+
+    /// Whether what is held is judged by the time.
+    pub fn judges_by_time(&self) -> bool {
+        self.weather.forget_after.is_some() || self.weather.clock_skew.is_some()
+    }
+
+    /// A host looks at its clock, as it does before anything else of a turn. Says whether what had expired
+    /// may be news again.
+    pub fn look_at_clock(&mut self, index: usize) -> bool {
+        let now = self.clock(index);
+        let (node, effects) = self.hosts[index].up();
+        let is_anew = node.handle_clock(now, effects);
+        self.perform(index, None);
+        is_anew
+    }
+
     /// Sets a host's clock. What had expired may be gone, so if it is set back a server that forgets asks
     /// for everything again, and writes its journal anew: as `Driver` does.
     pub fn set_clock(&mut self, index: usize, skew_seconds: i64) {
@@ -242,28 +285,24 @@ impl Herd {
         if self.wall(index) > before && oldest != NEVER {
             self.hosts[index].disk.lose_copy(); // it may have what is passed over from here on
         }
-        if self.wall(index) < before && oldest != NEVER {
+        let is_back = self.wall(index) < before && oldest != NEVER;
+        if is_back {
             let made = self.made.values();
             let expired = made.filter(|made| made.effective < oldest);
             let costs = &mut self.hosts[index].costs;
             costs.forget(expired.map(|made| made.digest));
-            let now = self.clock(index);
-            let Host {
-                disk,
-                node,
-                effects,
-                ..
-            } = &mut self.hosts[index];
-            if let Some(node) = node
-                && node.handle_clock_set_back(now, effects)
-            {
-                disk.journal().set_now(now);
-                disk.begin_anew();
-                self.hosts[index].heard.doubt(oldest);
-                self.touch_ways_of(index); // it connects anew
-                self.turn(index);
-            }
         }
+        if self.hosts[index].node.is_none() {
+            return;
+        }
+        if self.look_at_clock(index) {
+            let now = self.clock(index);
+            let disk = &mut self.hosts[index].disk;
+            disk.journal().set_now(now);
+            disk.begin_anew();
+            self.hosts[index].heard.doubt(oldest);
+        }
+        self.turn(index);
     }
 
     /// When an instant of a node's is.
@@ -284,6 +323,7 @@ impl Herd {
         };
         let member = &self.topology.members()[index];
         let mut node = Node::new(member, &self.topology, seeds, now);
+        node.allow_clock_skew(self.weather.clock_skew.unwrap_or(NO_SKEW), false);
         if let Some(after) = self.weather.forget_after {
             node.forget_after(after, now);
         }
@@ -332,6 +372,7 @@ impl Herd {
             let to_it = |hosts: &[usize; 2]| hosts.contains(&index);
             self.network.resend(to_it, now, &mut self.agenda, dice);
         }
+        self.look_at_clock(index);
         self.end_turn(index);
     }
 
@@ -401,6 +442,7 @@ impl Herd {
             }
             _ => {}
         }
+        self.look_at_clock(event.host());
         let host = match event {
             Event::Arrival(..) => unreachable!("it has arrived"),
             Event::Wake(Moment { host, .. }) => {
@@ -523,6 +565,7 @@ impl Herd {
         };
         match (parcel, end.filter(here)) {
             (Parcel::Open, _) if self.hosts[to].node.is_some() => {
+                self.look_at_clock(to);
                 let id = self.hosts[to].new_id();
                 let incarnation = self.hosts[to].incarnation;
                 if let Some(wire) = self.network.wires.get_mut(&wire) {
@@ -538,10 +581,12 @@ impl Herd {
                 self.end_turn(to);
             }
             (Parcel::Bytes(bytes), Some(end)) => {
+                self.look_at_clock(to);
                 self.hear_peer(to, end.id, &bytes);
                 self.end_turn(to);
             }
             (Parcel::End, Some(end)) => {
+                self.look_at_clock(to);
                 self.lose(to, end.id);
                 self.end_turn(to);
             }

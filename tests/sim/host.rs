@@ -1,7 +1,7 @@
 //! One server of a simulated herd: its node, its disk, its clock, its connections, and what the
 //! simulation knows of it beside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use herd::connection_id::ConnectionId;
@@ -85,6 +85,10 @@ pub struct Host {
     pub costs: Costs,
     /// Something has happened to it since it was last checked.
     pub touched: bool,
+    /// Connections over which something came that was too far ahead, or may have to come again.
+    pub refused: BTreeSet<ConnectionId>,
+    /// Connections over which its hello has not asked for everything.
+    pub claimed: BTreeSet<ConnectionId>,
     /// Counts its turns, and how often its clock was set: only then does it change.
     pub turns: u64,
 }
@@ -146,6 +150,8 @@ impl Host {
             up: BTreeMap::new(),
             costs: Costs::default(),
             touched: false,
+            refused: BTreeSet::new(),
+            claimed: BTreeSet::new(),
             turns: 0,
         }
     }
@@ -166,6 +172,12 @@ impl Host {
     pub fn up(&mut self) -> (&mut Node, &mut Recorder) {
         let node = self.node.as_mut().expect("the host is up");
         (node, &mut self.effects)
+    }
+
+    /// Something that it held gave way, as it was too far ahead: each neighbour may have to tell it again.
+    pub fn note_gave_way(&mut self) {
+        self.refused.extend(self.claimed.iter().copied());
+        self.refused.extend(self.up.values().copied());
     }
 
     /// The neighbour at the other end of a link.
@@ -193,6 +205,8 @@ impl Host {
         self.changed = None;
         self.is_held = false;
         self.up.clear();
+        self.refused.clear();
+        self.claimed.clear();
         self.costs.end();
         self.disk.crash(crash, at, wall);
     }

@@ -71,6 +71,9 @@ fn run(seed: u64) -> u64 {
     herd.check_cost_of_updates();
     herd.check_cost_of_a_restart();
     herd.check_settled();
+    if herd.weather.clock_skew.is_some() {
+        herd.check_next_reports();
+    }
     herd.digest()
 }
 

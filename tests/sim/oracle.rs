@@ -153,6 +153,35 @@ pub fn reply(server: &str, wall: i128, client: &[u8], location: &str, digits: &s
     .concat()
 }
 
+/// By which reports are judged at some moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// What has an effective time before this has expired.
+    pub oldest: i128,
+    /// What has an effective time after this is too far ahead to be true, if the clock is trusted.
+    pub newest: i128,
+}
+
+impl Window {
+    /// Nothing has expired, and nothing is too far ahead.
+    pub const ALL: Window = Window {
+        oldest: NEVER,
+        newest: i128::MAX,
+    };
+
+    fn shows(&self, effective: i128) -> bool {
+        (self.oldest..=self.newest).contains(&effective)
+    }
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    pub effective: i128,
+    /// What was held would have stayed, were it not too far ahead.
+    pub gave_way: bool,
+}
+
 /// What one server has heard, from its clients and over its links, and so what it may hold.
 ///
 /// Of each client it keeps the reports that were taken in, each with its number in the changefeed: when
@@ -160,6 +189,10 @@ pub fn reply(server: &str, wall: i128, client: &[u8], location: &str, digits: &s
 ///
 /// > `--forget-after`: a record whose effective time is older than this is forgotten by everyone
 /// > alike, and not taken in again from a neighbour or the journal.
+///
+/// > Only a server that trusts its clock refuses from a neighbour a report whose effective time is further
+/// > ahead of it than `--clock-skew`, and lets one that it holds already lose to any report that is not so
+/// > far ahead.
 ///
 /// So where a clock is never set back there is always exactly one thing to be held. A report that
 /// has expired is not shown, and may be gone for good, or not yet; if the clock is set back, it
@@ -241,16 +274,18 @@ impl About {
     }
 
     /// What is shown where this is held.
-    fn shown(&self, held: Option<usize>, oldest: i128) -> Option<&[u8]> {
+    fn shown(&self, held: Option<usize>, window: Window) -> Option<&[u8]> {
         let report = &self.reports[held?];
-        (report.said.effective() >= oldest).then_some(&report.said.line)
+        window
+            .shows(report.said.effective())
+            .then_some(&report.said.line)
     }
 
     /// What is shown. `Err` says what it must be, or may be, if that is something else.
-    fn see(&mut self, line: Option<&[u8]>, oldest: i128) -> Result<(), String> {
-        self.expire(oldest);
+    fn see(&mut self, line: Option<&[u8]>, window: Window) -> Result<(), String> {
+        self.expire(window.oldest);
         let mut may_hold = std::mem::take(&mut self.may_hold);
-        let shows = |held: &Option<usize>| self.shown(*held, oldest) == line;
+        let shows = |held: &Option<usize>| self.shown(*held, window) == line;
         if may_hold.iter().any(shows) {
             may_hold.retain(shows);
             if let (Some(_), Some(seen)) = (line, may_hold[0]) {
@@ -260,7 +295,7 @@ impl About {
             self.may_hold = may_hold;
             return Ok(());
         }
-        let shown = may_hold.iter().map(|held| match self.shown(*held, oldest) {
+        let shown = may_hold.iter().map(|held| match self.shown(*held, window) {
             Some(line) => line.escape_ascii().to_string(),
             None => "nothing".to_owned(),
         });
@@ -287,6 +322,11 @@ impl About {
         let rank = |at: usize| self.reports[at].said.rank();
         places.sort_by(|&a, &b| rank(b).cmp(&rank(a)));
         self.heard = places.first().map(|&at| self.reports[at].said.clone());
+        if !self.reports.iter().any(|report| report.expired) {
+            // The last that was taken in, though one that was too far ahead may have had to give way to it.
+            self.may_hold.push(self.reports.len().checked_sub(1));
+            return;
+        }
         for at in places {
             self.may_hold.push(Some(at));
             if !self.reports[at].expired {
@@ -305,18 +345,19 @@ impl Heard {
         &mut self,
         line: &[u8],
         number: Option<u64>,
-        oldest: i128,
-    ) -> Result<i128, &'static str> {
+        window: Window,
+    ) -> Result<Outcome, &'static str> {
         let rank = rank(line);
         let effective = rank.effective();
         let about = self.about_mut(client(line));
         if about.may_hold.is_empty() {
             about.may_hold.push(None);
         }
-        about.expire(oldest);
+        about.expire(window.oldest);
         let (reports, at) = (&about.reports, about.reports.len());
         let is_news = |held: &Option<usize>| {
-            effective >= oldest && held.is_none_or(|held| reports[held].said.rank() < rank)
+            let loses = |held: &Said| held.effective() > window.newest || held.rank() < rank;
+            window.shows(effective) && held.is_none_or(|held| loses(&reports[held].said))
         };
         about
             .may_hold
@@ -327,6 +368,11 @@ impl Heard {
                 None => "is news, and was not taken in",
             });
         }
+        let too_far_ahead = |held: &usize| {
+            let held = &about.reports[*held].said;
+            held.effective() > window.newest && held.rank() > rank
+        };
+        let gave_way = number.is_some() && about.may_hold.iter().flatten().any(too_far_ahead);
         let is_ahead = !about.has_heard(&rank);
         if number.is_some() || is_ahead {
             let said = Said {
@@ -345,7 +391,10 @@ impl Heard {
                 });
             }
         }
-        Ok(effective)
+        Ok(Outcome {
+            effective,
+            gave_way,
+        })
     }
 
     fn about_mut(&mut self, client: &[u8]) -> &mut About {
@@ -387,9 +436,14 @@ impl Heard {
     }
 
     /// What is shown of `client`. `Err` says what it must be, or may be, if that is something else.
-    pub fn see(&mut self, client: &[u8], line: Option<&[u8]>, oldest: i128) -> Result<(), String> {
+    pub fn see(
+        &mut self,
+        client: &[u8],
+        line: Option<&[u8]>,
+        window: Window,
+    ) -> Result<(), String> {
         match self.about.get_mut(client) {
-            Some(about) if !about.may_hold.is_empty() => about.see(line, oldest),
+            Some(about) if !about.may_hold.is_empty() => about.see(line, window),
             _ => line.map_or(Ok(()), |_| Err("nothing".to_owned())),
         }
     }
@@ -399,13 +453,13 @@ impl Heard {
     pub fn see_all<'t>(
         &mut self,
         shown: impl Fn(&[u8]) -> Option<&'t [u8]>,
-        oldest: i128,
+        window: Window,
     ) -> Result<usize, (Option<&'t [u8]>, String)> {
         let mut count = 0;
         for (client, about) in &mut self.about {
             if about.may_be_held() {
                 let line = shown(client);
-                about.see(line, oldest).map_err(|may_be| (line, may_be))?;
+                about.see(line, window).map_err(|may_be| (line, may_be))?;
                 count += usize::from(line.is_some());
             }
         }
@@ -433,6 +487,13 @@ impl Heard {
         }
         let rank = rank(line);
         rank.effective() < oldest || heard.is_some_and(|heard| heard.rank() >= rank)
+    }
+
+    /// Whether this was taken in more than once: it had to give way meanwhile, as it was too far ahead.
+    pub fn is_back(&self, line: &[u8]) -> bool {
+        let about = self.about.get(client(line));
+        let reports = about.iter().flat_map(|about| &about.reports);
+        reports.filter(|report| *report.said.line == *line).count() > 1
     }
 
     /// Those of whom something may be held.

@@ -14,7 +14,7 @@ use herd::node::questions::{ANSWER_TIMEOUT, QuestionId};
 
 use crate::agenda::Event;
 use crate::clients::tweets;
-use crate::costs::{Hello, read_mark};
+use crate::costs::{Hello, digest, read_mark};
 use crate::disk::Crash;
 use crate::effects::Effect;
 use crate::herd::Herd;
@@ -30,6 +30,7 @@ const BUSY_TURN_EVERY: Duration = Duration::from_micros(200);
 impl Herd {
     /// A turn in which nothing happens but what is due.
     pub fn turn(&mut self, host: usize) {
+        self.look_at_clock(host);
         let now = self.clock(host);
         let (node, effects) = self.hosts[host].up();
         node.handle_timeout(now, effects);
@@ -145,7 +146,7 @@ impl Herd {
         line: &[u8],
         policy: LogPolicy,
     ) {
-        let oldest = self.oldest(index);
+        let window = self.window(index);
         let neighbour = self.hosts[index].neighbour(link);
         let neighbour = self.hosts[neighbour].name.clone();
         let host = &mut self.hosts[index];
@@ -159,10 +160,16 @@ impl Herd {
                 Effect::Changed(number, changed) if changed == line => Some(*number),
                 _ => None,
             });
-            if let Err(wrong) = host.heard.hear(line, number, oldest) {
-                panic!("host {index}: {shown} {wrong}");
+            match host.heard.hear(line, number, window) {
+                Ok(heard) if heard.effective > window.newest => _ = host.refused.insert(id),
+                Ok(heard) if heard.gave_way => host.note_gave_way(),
+                Ok(_) => {}
+                Err(wrong) => panic!("host {index}: {shown} {wrong}"),
             }
-            host.costs.hear(line, Some(id));
+            // What loses where a clock is wrong may win later, when others say it.
+            if number.is_some() || self.weather.clock_skew.is_none() {
+                host.costs.hear(line, Some(id));
+            }
         } else if let Some(number) = read_mark(line) {
             let speaker = host.costs.speaker(id);
             let incarnation = speaker.expect("it has presented itself").incarnation;
@@ -171,6 +178,8 @@ impl Herd {
                 Some((known, at)) if known == incarnation => number > at,
                 _ => number > 0,
             };
+            // Who has refused something claims nothing.
+            let is_news = is_news && !host.refused.contains(&id);
             let is_known = host.effects.0.iter().any(|effect| match effect {
                 Effect::Known(_, Some(mark)) => {
                     (mark.incarnation.0, mark.number) == (incarnation, number)
@@ -228,6 +237,9 @@ impl Herd {
                 Effect::Withdraw(question) => drop(self.hosts[index].questions.remove(&question)),
                 Effect::Changed(number, line) => {
                     let host = &mut self.hosts[index];
+                    if self.weather.clock_skew.is_some() && host.heard.is_back(&line) {
+                        host.costs.forget([digest(&line)].into_iter());
+                    }
                     host.disk.states.change(number);
                     host.disk.journal().change(number, &line);
                     host.changed = Some((number, line));
@@ -237,6 +249,9 @@ impl Herd {
                     disk.journal().known(&neighbour, known);
                     let known = known.map(|mark: Mark| (mark.incarnation.0, mark.number));
                     disk.states.know(neighbour.as_bytes(), known);
+                    if known.is_none() {
+                        self.touch_ways_of(index); // it may connect anew
+                    }
                 }
                 Effect::Marked(neighbour, number) => {
                     let disk = &mut self.hosts[index].disk;
@@ -249,8 +264,11 @@ impl Herd {
                 }
                 Effect::LinkDown(link) => {
                     self.hosts[index].up.remove(&link);
-                    self.fences
-                        .link_down(index, self.hosts[index].neighbour(link), self.now);
+                    let other = self.hosts[index].neighbour(link);
+                    self.fences.link_down(index, other, self.now);
+                    if self.weather.clock_skew.is_some() {
+                        self.touch_ways_of(index); // it may ask for everything anew
+                    }
                 }
                 Effect::Tell(_) => {}
             }
@@ -289,6 +307,9 @@ impl Herd {
         }
         if let (Some(hello), Some(link)) = (Hello::read(&line), link) {
             self.check_claim(index, link, &hello);
+            if hello.claim.is_some() {
+                self.hosts[index].claimed.insert(id);
+            }
         }
         self.hosts[index].outbox.push(Outgoing::Line(id, line));
     }

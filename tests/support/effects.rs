@@ -117,6 +117,9 @@ impl Effects for Recorder {
             News::LinkUp(link) => Effect::LinkUp(link),
             News::LinkDown(link, _) => Effect::LinkDown(link),
             News::Unreachable(..)
+            | News::ClockOff(..)
+            | News::ClockRight(_)
+            | News::OwnClock(_)
             | News::Refused { .. }
             | News::QuestionsFull
             | News::Invalid { .. } => Effect::Tell(format!("{news:?}")),

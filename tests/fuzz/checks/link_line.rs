@@ -15,7 +15,8 @@ use herd::node::Node;
 use herd::node::command::{Command, IAmAt, LINE_BYTES_MAX};
 use herd::node::effects::LinkId;
 use herd::node::protocol::{
-    Hello, LINK_LINE_BYTES_MAX, LinkLine, at_prefix, parse_number, write_at, write_mark,
+    Hello, LINK_LINE_BYTES_MAX, LinkLine, at_prefix, parse_number, write_at, write_clock,
+    write_mark,
 };
 use herd::time::Now;
 use herd::topology::ServerName;
@@ -71,6 +72,10 @@ fn check_parsing(line: &[u8]) {
         Ok(LinkLine::Mark(number)) => {
             write_mark(&mut written, number);
             assert_eq!(LinkLine::parse(&written), Ok(LinkLine::Mark(number)));
+        }
+        Ok(LinkLine::Clock(time)) => {
+            write_clock(&mut written, time);
+            assert_eq!(LinkLine::parse(&written), Ok(LinkLine::Clock(time)));
         }
         Ok(LinkLine::Bye(reason)) => {
             assert!(line.strip_suffix(b"\r").unwrap_or(line).ends_with(reason));

@@ -1,0 +1,53 @@
+//! A server whose clock is off by as much as a test wishes: a library in C that is preloaded into it, as a
+//! test cannot set the machine's clock.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::Herd;
+use crate::support::reference::say;
+
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/set_clock.c");
+
+/// The clock of a server.
+pub struct Clock {
+    library: PathBuf,
+    offset: PathBuf,
+}
+
+impl Clock {
+    /// One that is right. Where there is no C compiler that is said, and there is none.
+    pub fn new(herd: &Herd) -> Option<Clock> {
+        let directory = herd.directory.path();
+        let library = directory.join("set_clock.so");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
+        let compiled = compiler.arg(&library).arg(SOURCE).status();
+        if let Err(why) = compiled.map(|status| assert!(status.success(), "it compiles")) {
+            say(&format!("skipped, as it needs a C compiler: cc: {why}"));
+            return None;
+        }
+        let offset = directory.join("clock");
+        let clock = Clock { library, offset };
+        clock.set(0);
+        Some(clock)
+    }
+
+    /// Sets it so many seconds ahead.
+    pub fn set(&self, seconds: i64) {
+        // At once: half a number would be another time.
+        let new = self.offset.with_extension("new");
+        fs::write(&new, seconds.to_string()).expect("the directory is ours");
+        fs::rename(new, &self.offset).expect("the directory is ours");
+    }
+
+    /// Starts a server that goes by it.
+    pub fn start(&self, herd: &mut Herd, name: &str, arguments: &[&str]) {
+        let mut command = herd.command(name);
+        command.env("LD_PRELOAD", &self.library);
+        command.env("HERD_TEST_CLOCK", &self.offset);
+        command.args(arguments);
+        herd.start_with(name, command);
+    }
+}
