@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::{Http, get, post};
 use rustix::process::Signal;
-use support::{Herd, wait_until};
+use support::{Client, Herd, wait_until};
 
 const ONE: &[(&str, &[&str])] = &[("Blake", &[])];
 const TWO: &[(&str, &[&str])] = &[("Blake", &["Bryant"]), ("Bryant", &[])];
@@ -504,4 +504,27 @@ fn while_it_drains_health_is_answered_and_nothing_else() {
     assert_eq!(reply.status, 503);
     assert!(asking.line().starts_with("AT "));
     assert!(herd.process("Blake").wait().success());
+}
+
+#[test]
+fn a_server_that_catches_up_with_a_neighbour_is_not_ready() {
+    let mut herd = Herd::with_http(TWO);
+    herd.start("Blake");
+    let address = herd.http("Blake");
+    // Nobody is there: that is no reason.
+    wait_until("it is ready", || get(address, "/readyz").status == 200);
+    herd.kill("Blake");
+    herd.start("Blake");
+    let mut bryant = Client::connect(herd.member("Blake").servers);
+    bryant.say("HELLO herd/1 Bryant Blake 00000000000000ff 1 - 0");
+    assert!(bryant.line().starts_with("HELLO "));
+    bryant.say("AT Bryant +0.000000000 a +00+000 1");
+    bryant.say("MARK 1000000");
+    wait_until("it has the location", || herd.at("Blake", "a").is_some());
+    let reply = get(address, "/readyz");
+    assert_eq!(reply.status, 503);
+    let want = serde_json::json!(["catching up with the neighbours"]);
+    assert_eq!(reply.json()["reasons"], want);
+    bryant.say("MARK 1000001");
+    wait_until("it is ready", || get(address, "/readyz").status == 200);
 }

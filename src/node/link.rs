@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::effects::LogPolicy;
 use super::protocol::{Hello, Incarnation, Mark};
-use super::session::Session;
+use super::session::{MARK_EVERY_CHANGES, Session};
 use crate::connection_id::ConnectionId;
 use crate::random::SplitMix64;
 use crate::time::{Difference, Now, Timestamp};
@@ -111,6 +111,8 @@ pub struct Link {
     asked_for_all: bool,
     /// Its clock is known to be off.
     pub is_clock_off: bool,
+    /// It has once come to the end of its changefeed.
+    is_caught_up: bool,
     /// Dials that have failed since the last session.
     attempts: u32,
     /// Of the last dials, how many were refused one after the other.
@@ -138,6 +140,7 @@ impl Link {
             refused: None,
             asked_for_all: false,
             is_clock_off: false,
+            is_caught_up: false,
             attempts: 0,
             refusals: 0,
             short_sessions: 0,
@@ -370,6 +373,9 @@ impl Link {
     /// What we know of an earlier incarnation's feed stays true until the neighbour says its first mark
     /// in this one, which counts on: it has then resumed from there, or sent everything up to the mark.
     pub fn handle_mark(&mut self, number: u64) -> bool {
+        let before = self.known.map_or(0, |known| known.number);
+        // Who has much to send marks it in such steps.
+        self.is_caught_up |= number.saturating_sub(before) < u64::from(MARK_EVERY_CHANGES);
         let is_new = self.policy_of_mark(number) == LogPolicy::Log;
         if let Some(incarnation) = self.incarnation.filter(|_| is_new) {
             self.known = Some(Mark {
@@ -394,6 +400,16 @@ impl Link {
         let is_near = self.refused.is_some_and(|refused| refused <= newest);
         let may = |session: &Session| now.mono >= session.begun_at + ASK_AGAIN;
         is_near && !self.is_clock_off && self.session().is_some_and(may)
+    }
+
+    /// Whether we may lack what the neighbour has known for long: it is linked, or about to be for the first
+    /// time, and has not yet come to the end of its changefeed.
+    pub fn is_catching_up(&self) -> bool {
+        let is_here = match &self.state {
+            State::Up(_) | State::Presented { .. } => true,
+            State::Idle { .. } | State::Dialling { .. } => self.attempts == 0,
+        };
+        is_here && !self.is_caught_up
     }
 
     /// When this link is to be looked at next.
@@ -605,6 +621,26 @@ mod tests {
         assert_eq!(link.claim(), None);
         link.begin_session(CONNECTION, &hello(1, 3), 0, 0, late);
         assert!(link.handle_mark(4), "all is told anew");
+    }
+
+    fn a_neighbour_is_caught_up_with_when_its_marks_come_closer_together() {
+        let now = start();
+        let mut link = Link::new(&name("A"), name("B"), now);
+        assert!(link.is_catching_up(), "it is about to be dialled");
+        link.begin_session(CONNECTION, &hello(1, 1), 0, 0, now);
+        for number in [4_096, 8_192, 100_000] {
+            link.handle_mark(number);
+            assert!(link.is_catching_up(), "{number}");
+        }
+        link.handle_mark(100_010);
+        assert!(!link.is_catching_up());
+        link.session_lost(now, &mut SplitMix64(1));
+        assert!(!link.is_catching_up(), "once is enough");
+
+        let mut link = Link::new(&name("A"), name("B"), now);
+        assert!(link.begin_dial(now));
+        link.dial_failed(now, &mut SplitMix64(1));
+        assert!(!link.is_catching_up(), "it is down");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! who is at the other end of a connection; what comes before it is a stranger's.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::clock::{Clock, ToldClock};
 use super::effects::{Effects, LinkId, LogPolicy, News};
@@ -20,6 +20,9 @@ use crate::connection_id::ConnectionId;
 use crate::random::SplitMix64;
 use crate::time::{Difference, Now, Timestamp};
 use crate::topology::{Member, ServerName, Topology};
+
+/// So long after a start a server counts as catching up at most.
+const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 
 /// What comes with an input: the table, the time, and the sink for what follows.
 pub struct Turn<'a, E> {
@@ -56,6 +59,8 @@ pub struct Links {
     hellos: u64,
     /// A neighbour has told its clock, or is not linked any longer: ours is to be judged.
     is_clock_told: bool,
+    /// After this nobody is waited for who has much to tell.
+    catch_up_until: Instant,
     /// The server is on its way out: nobody is dialled any longer.
     is_leaving: bool,
 }
@@ -84,6 +89,7 @@ impl Links {
             jitter: SplitMix64(jitter),
             hellos: 0,
             is_clock_told: true,
+            catch_up_until: now.after(CATCH_UP_MAX),
             is_leaving: false,
         }
     }
@@ -103,6 +109,11 @@ impl Links {
     ) -> impl Iterator<Item = (&ServerName, Option<Difference>)> {
         let links = self.links.values();
         links.map(move |link| (&link.neighbour, link.clock_offset(now)))
+    }
+
+    /// Whether the server has just begun and is still told what its neighbours have known for long.
+    pub fn is_catching_up(&self, now: Now) -> bool {
+        now.mono < self.catch_up_until && self.links.values().any(Link::is_catching_up)
     }
 
     /// The link to the neighbour of this name.

@@ -195,6 +195,11 @@ impl Node {
         self.links.history.incarnations()
     }
 
+    /// Whether the server has just begun and is still told what its neighbours have known for long.
+    pub fn is_catching_up(&self, now: Now) -> bool {
+        self.links.is_catching_up(now)
+    }
+
     /// Which incarnation this is.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation

@@ -227,6 +227,10 @@ impl Driver {
         let reasons = [
             (self.is_draining(), "draining"),
             (
+                self.node.is_catching_up(self.shell.now),
+                "catching up with the neighbours",
+            ),
+            (
                 self.shell.journal.state() == State::Degraded,
                 "the journal cannot be written",
             ),
