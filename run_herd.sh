@@ -16,6 +16,7 @@ Usage: ./run_herd.sh [COMMAND]
   stop       stop everything that was started
   status     show every process and its links; returns 0 only if all run
   restart    stop, then start
+  reload     have the servers that run apply what has changed in the topology file
   --help     show this
 
 In the environment:
@@ -40,6 +41,7 @@ main() {
         stop) stop_herd ;;
         status) show_status ;;
         restart) restart_herd ;;
+        reload) reload_herd ;;
         -h | --help | help) usage ;;
         *) misused "unknown command '$1'" ;;
     esac
@@ -63,6 +65,7 @@ start_herd() {
     trap 'INTERRUPTED=yes' INT TERM HUP # looked at between steps, so that no child goes unnoticed
     trap roll_back EXIT
     [[ -z $running ]] || say "Already running:$running"
+    send_signal HUP "${running/ twitter.stand-in/}" # those that are to start may be new neighbours
     say "Starting:$missing"
     for id in $missing; do launch "$id"; done
     wait_until_up
@@ -82,6 +85,34 @@ stop_herd() {
     stop_these "$ids"
     rm -f -- "$LOG_DIR"/*.pid
     if [[ -n $ids ]]; then say "Stopped:$ids"; else say "The herd with its logs in $LOG_DIR is not running"; fi
+}
+
+# Has every server that runs read the topology anew, and prints what it says of that; returns 1 if one finds
+# a mistake.
+reload_herd() {
+    local id ids before tries said result=0
+    read_topology
+    lock
+    find_lost
+    ids=$(still_running "$NAMES")
+    [[ -n $ids ]] || die "no server runs"
+    for id in $ids; do
+        before=$(reloads_of "$id" | wc -l)
+        send_signal HUP "$id"
+        for ((tries = 0; tries < 100; tries++)); do
+            said=$(reloads_of "$id" | tail -n "+$((before + 1))")
+            [[ -z $said ]] || break
+            sleep 0.1
+        done
+        say "${said:-$id has said nothing of the reload for 10 s}"
+        [[ $said == *": reloaded "* ]] || result=1
+    done
+    return "$result"
+}
+
+# Prints what a server has said of reloads.
+reloads_of() {
+    grep -aE '^[^ ]+: (not )?reloaded' -- "$LOG_DIR/$1.err" || true
 }
 
 # Stops only when what is to start instead is at hand.

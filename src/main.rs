@@ -36,7 +36,9 @@ enum Command {
     /// Run one server of the herd, in the foreground.
     ///
     /// SIGTERM and SIGINT finish the replies under way, for at most 5 seconds; exit status 1 says that
-    /// acknowledged reports are in no journal. SIGHUP reopens the log after it has been moved away.
+    /// acknowledged reports are in no journal. SIGHUP reloads: it reads the topology anew and applies what
+    /// has changed, or says what is wrong and changes nothing; and it reopens the log after it has been moved
+    /// away. Options are fixed until a restart.
     Serve(Serve),
     /// Make the journal of a server from text logs, when its own is lost and no neighbour has the locations.
     ///
@@ -257,10 +259,7 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
     let name = &arguments.name;
     let shown = arguments.topology.display().to_string();
     let shown = shown.escape_debug(); // one line, whatever the name
-    let text = fs::read(&arguments.topology)
-        .map_err(|error| Failure::Start(format!("cannot read the topology {shown}: {error}")))?;
-    let topology = Topology::parse(&text)
-        .map_err(|error| Failure::Start(format!("{shown}:{}: {}", error.line, error.message)))?;
+    let topology = Topology::read(&arguments.topology).map_err(Failure::Start)?;
     let member = topology.member(name).ok_or_else(|| {
         let names: Vec<_> = topology.members().iter().map(|m| m.name.as_str()).collect();
         if names.is_empty() {
@@ -278,6 +277,7 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
     .map_err(Failure::Start)?
     .cached_for(Duration::from_secs(arguments.twitter.twitter_cache.into()));
     let options = Options {
+        topology: arguments.topology,
         data_dir: arguments.data_dir,
         allow_no_journal: arguments.allow_no_journal,
         log_dir: arguments.log_dir,

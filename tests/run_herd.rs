@@ -258,6 +258,43 @@ fn a_pid_file_left_behind_harms_nobody() {
     assert_eq!(strange, None, "a process that is no herd was stopped");
 }
 
+#[test]
+fn a_changed_topology_is_reloaded_and_a_mistake_is_told() {
+    let herd = Herd::started();
+    let text = fs::read_to_string(herd.topology()).expect("the topology file");
+    let before = herd.processes();
+    // Ada and Cyd become neighbours, named by one of them.
+    fs::write(herd.topology(), text.replace("\x0cBob", "\x0cBob Cyd")).expect("it is ours");
+    let reload = herd.run(&["reload"]);
+    assert_eq!(reload.code, 0, "{reload:?}");
+    for told in [
+        "Ada: reloaded ",
+        ": Cyd is a neighbour\n",
+        ": Ada is a neighbour\n",
+    ] {
+        assert!(reload.out.contains(told), "{reload:?}");
+    }
+    assert!(
+        reload.out.contains("nothing has changed"),
+        "Bob: {reload:?}"
+    );
+    herd.wait_for("the new link", || {
+        let row = herd.run(&["status"]).row("Ada");
+        (row[5..] == ["up:", "Bob", "Cyd"]).then_some(())
+    });
+    fs::write(herd.topology(), text.replace("\x0cBob", "\x0cBob Bob=x")).expect("it is ours");
+    let reload = herd.run(&["reload"]);
+    assert_eq!(reload.code, 1, "{reload:?}");
+    assert!(
+        reload
+            .out
+            .contains("Ada: not reloaded, nothing has changed: "),
+        "{reload:?}"
+    );
+    assert!(reload.out.contains("an attribute 'Bob'"), "{reload:?}");
+    assert_eq!(herd.processes(), before);
+}
+
 /// Whatever a pid file and a command line say.
 #[test]
 fn what_only_looks_like_ours_is_left_alone() {

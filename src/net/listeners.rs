@@ -44,6 +44,8 @@ pub struct Limits {
 pub struct Listening {
     /// The addresses that listen, one at least.
     pub bound: Vec<SocketAddr>,
+    /// Those of them that did not before.
+    pub new: Vec<SocketAddr>,
     /// Those that do not, and why.
     pub failed: Vec<(SocketAddr, io::Error)>,
 }
@@ -85,8 +87,6 @@ pub enum Accepted<R> {
 #[derive(Debug)]
 pub struct Listeners<R> {
     sockets: Vec<Socket<R>>,
-    /// How many have ever listened.
-    made: usize,
     counts: Vec<Count<R>>,
     /// Accepting has failed; not to be tried again before then.
     accept_after: Option<Instant>,
@@ -95,7 +95,7 @@ pub struct Listeners<R> {
 #[derive(Debug)]
 struct Socket<R> {
     socket: TcpListener,
-    /// How many had listened before it: its token says so.
+    /// Its place among the tokens of listeners.
     index: usize,
     role: R,
     limits: Limits,
@@ -122,7 +122,6 @@ impl<R: Role> Listeners<R> {
     pub fn new() -> Listeners<R> {
         Listeners {
             sockets: Vec::new(),
-            made: 0,
             counts: Vec::new(),
             accept_after: None,
         }
@@ -141,16 +140,14 @@ impl<R: Role> Listeners<R> {
         role: R,
         limits: Limits,
     ) -> io::Result<SocketAddr> {
-        let index = self.made;
-        if index >= SOCKETS_MAX {
-            return Err(io::Error::other("too many addresses"));
-        }
+        let is_free = |index: &usize| self.sockets.iter().all(|socket| socket.index != *index);
+        let index = (0..SOCKETS_MAX).find(is_free);
+        let index = index.ok_or_else(|| io::Error::other("too many addresses"))?;
         let mut socket = TcpListener::bind(address)?;
         rustix::net::listen(&socket, BACKLOG)?; // once more, for mio asks for few
         let token = Token(first_token + index);
         registry.register(&mut socket, token, Interest::READABLE)?;
         let bound = socket.local_addr()?;
-        self.made += 1;
         self.sockets.push(Socket {
             socket,
             index,
@@ -176,13 +173,41 @@ impl<R: Role> Listeners<R> {
 
     /// Closes the sockets of `role`. What came in before counts as before.
     pub fn close(&mut self, role: R) {
-        self.sockets.retain(|socket| socket.role != role);
+        self.retain(role, |_| false);
     }
 
-    /// Notes an edge of the socket that was the `index`th to listen.
+    /// Whether connections for `role` come in at `address`.
+    pub fn listens_at(&self, address: SocketAddr, role: R) -> bool {
+        let mut sockets = self.sockets.iter().filter(|socket| socket.role == role);
+        sockets.any(|socket| socket.socket.local_addr().is_ok_and(|at| at == address))
+    }
+
+    /// Closes the sockets of `role` that listen elsewhere than at `addresses`.
+    pub fn keep(&mut self, role: R, addresses: &[SocketAddr]) {
+        self.retain(role, |at| addresses.contains(&at));
+    }
+
+    /// Closes the sockets of `role` that listen at `addresses`.
+    pub fn close_at(&mut self, role: R, addresses: &[SocketAddr]) {
+        self.retain(role, |at| !addresses.contains(&at));
+    }
+
+    fn retain(&mut self, role: R, is_kept: impl Fn(SocketAddr) -> bool) {
+        let address = |socket: &Socket<R>| socket.socket.local_addr();
+        let is_kept = |socket: &Socket<R>| address(socket).is_ok_and(&is_kept);
+        self.sockets
+            .retain(|socket| socket.role != role || is_kept(socket));
+    }
+
+    /// Has other limits for `role` from now on.
+    pub fn set_limits(&mut self, role: R, limits: Limits) {
+        let sockets = self.sockets.iter_mut().filter(|socket| socket.role == role);
+        sockets.for_each(|socket| socket.limits = limits);
+    }
+
+    /// Notes an edge of the socket with the token of this index. One that has gone may still have had it.
     pub fn note_edge(&mut self, index: usize) {
-        let mut sockets = self.sockets.iter_mut();
-        if let Some(socket) = sockets.find(|socket| socket.index == index) {
+        if let Some(socket) = self.sockets.iter_mut().find(|socket| socket.index == index) {
             socket.has_edge = true;
         }
     }

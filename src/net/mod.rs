@@ -121,8 +121,15 @@ impl<R: Role, M> Reactor<R, M> {
     pub fn listen_at(&mut self, address: &str, role: R, limits: Limits) -> io::Result<Listening> {
         let mut listening = Listening::default();
         for address in listeners::addresses(address)? {
+            if self.lifecycle.listeners.listens_at(address, role) {
+                listening.bound.push(address);
+                continue;
+            }
             match self.listen(address, role, limits) {
-                Ok(bound) => listening.bound.push(bound),
+                Ok(bound) => {
+                    listening.bound.push(bound);
+                    listening.new.push(bound);
+                }
                 Err(error) => listening.failed.push((address, error)),
             }
         }
@@ -130,6 +137,22 @@ impl<R: Role, M> Reactor<R, M> {
             true => Err(listening.failed.remove(0).1),
             false => Ok(listening),
         }
+    }
+
+    /// Takes back what [`Reactor::listen_at`] has begun for `role`.
+    pub fn unlisten(&mut self, role: R, listening: &Listening) {
+        self.lifecycle.listeners.close_at(role, &listening.new);
+    }
+
+    /// Listens for `role` only where [`Reactor::listen_at`] has said that it does. Connections that came in
+    /// elsewhere stay.
+    pub fn listen_only(&mut self, role: R, listening: &Listening) {
+        self.lifecycle.listeners.keep(role, &listening.bound);
+    }
+
+    /// Has other limits for connections that come in for `role`.
+    pub fn set_limits(&mut self, role: R, limits: Limits) {
+        self.lifecycle.listeners.set_limits(role, limits);
     }
 
     /// Closes connections of `role` on which no byte has moved for `limit`, in whole seconds, if

@@ -65,7 +65,7 @@ fn retry_after(attempts: u32, most: Duration, jitter: &mut SplitMix64) -> Durati
 /// What a link is doing. There is no other place that says so.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// It is down, and is dialled then; never again once the server is on its way out.
+    /// It is down, and is dialled then; never while it is parked, nor once the server is on its way out.
     Idle {
         /// When to dial.
         retry_at: Option<Instant>,
@@ -121,18 +121,25 @@ pub struct Link {
     short_sessions: u32,
     /// Whether our name is the smaller one.
     dials_first: bool,
+    /// The server is no neighbour any longer. What is known of its changefeed stays true, for when it is one
+    /// again.
+    is_parked: bool,
 }
 
 impl Link {
     /// A link that dials at once, or soon after if the neighbour is to dial first.
     pub fn new(own: &ServerName, neighbour: ServerName, now: Now) -> Link {
-        let dials_first = *own < neighbour;
-        let wait = if dials_first { Duration::ZERO } else { YIELD };
+        let mut link = Link::parked(own, neighbour);
+        link.unpark(now);
+        link
+    }
+
+    /// One to a server that is no neighbour, but of whose changefeed something is known.
+    pub fn parked(own: &ServerName, neighbour: ServerName) -> Link {
         Link {
+            dials_first: *own < neighbour,
             neighbour,
-            state: State::Idle {
-                retry_at: Some(now.after(wait)),
-            },
+            state: State::Idle { retry_at: None },
             known: None,
             marked: 0,
             incarnation: None,
@@ -144,8 +151,34 @@ impl Link {
             attempts: 0,
             refusals: 0,
             short_sessions: 0,
-            dials_first,
+            is_parked: true,
         }
+    }
+
+    /// Whether the server is no neighbour any longer.
+    pub fn is_parked(&self) -> bool {
+        self.is_parked
+    }
+
+    /// The server is no neighbour any longer: it is not dialled, and what comes from it is a stranger's.
+    pub fn park(&mut self) {
+        debug_assert!(self.connection().is_none(), "it was given up");
+        self.is_parked = true;
+        self.state = State::Idle { retry_at: None };
+    }
+
+    /// The server is a neighbour again, and is dialled as a new one is.
+    pub fn unpark(&mut self, now: Now) {
+        let wait = if self.dials_first {
+            Duration::ZERO
+        } else {
+            YIELD
+        };
+        self.is_parked = false;
+        (self.attempts, self.refusals, self.short_sessions) = (0, 0, 0);
+        self.state = State::Idle {
+            retry_at: Some(now.after(wait)),
+        };
     }
 
     /// What we have of the neighbour's changefeed, as our hello says it.
@@ -623,6 +656,7 @@ mod tests {
         assert!(link.handle_mark(4), "all is told anew");
     }
 
+    #[test]
     fn a_neighbour_is_caught_up_with_when_its_marks_come_closer_together() {
         let now = start();
         let mut link = Link::new(&name("A"), name("B"), now);

@@ -4,7 +4,7 @@
 //! `Node` owns one, lends it the table, and hands on what concerns neighbours. Here the hello decides
 //! who is at the other end of a connection; what comes before it is a stranger's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::clock::{Clock, ToldClock};
@@ -116,15 +116,37 @@ impl Links {
         now.mono < self.catch_up_until && self.links.values().any(Link::is_catching_up)
     }
 
-    /// The link to the neighbour of this name.
+    /// The link to the server of this name, of whose changefeed a journal tells: it need be no neighbour now.
     pub fn link_to(&mut self, name: &[u8]) -> Option<&mut Link> {
-        let mut links = self.links.values_mut();
-        links.find(|link| link.neighbour.as_bytes() == name)
+        let name = ServerName::parse(name).filter(|name| *name != self.own)?;
+        let id = match self.id_of(&name) {
+            Some(id) => id,
+            None => self.add(Link::parked(&self.own, name)),
+        };
+        self.links.get_mut(&id)
+    }
+
+    fn add(&mut self, link: Link) -> LinkId {
+        let id = LinkId::nth(self.links.len());
+        self.links.insert(id, link);
+        id
     }
 
     /// Has nothing of any neighbour's changefeed for certain, nor they of ours.
     pub fn forget_marks(&mut self) {
         self.links.values_mut().for_each(Link::forget_marks);
+    }
+
+    /// The link to the neighbour of this name, or to one that was a neighbour.
+    pub fn id_of(&self, name: &ServerName) -> Option<LinkId> {
+        let mut links = self.links.iter();
+        let link = links.find(|(_, link)| link.neighbour == *name);
+        link.map(|(id, _)| *id)
+    }
+
+    /// The link of the neighbour of this name.
+    fn neighbour(&self, name: &ServerName) -> Option<LinkId> {
+        self.id_of(name).filter(|id| !self.links[id].is_parked())
     }
 
     /// The link that a connection belongs to: once its peer has presented itself, or because we
@@ -150,9 +172,8 @@ impl Links {
         let NeighbourLine::Other(Ok(LinkLine::Hello(hello))) = line else {
             return None;
         };
-        let mut links = self.links.iter();
-        let link = links.find(|(_, link)| link.neighbour == hello.from);
-        link.filter(|_| hello.to == self.own).map(|(id, _)| *id)
+        let link = self.neighbour(&hello.from);
+        link.filter(|_| hello.to == self.own)
     }
 
     /// All connections between servers.
@@ -199,6 +220,43 @@ impl Links {
         self.links
             .get_mut(&link)
             .expect("a link that is named is there")
+    }
+
+    // ---- who is a neighbour
+
+    /// Has these servers as neighbours from now on, and no others. One that is no neighbour any longer is cut
+    /// off, and its link parked.
+    pub fn set_neighbours<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n ServerName>,
+        turn: &mut Turn<impl Effects>,
+    ) {
+        let mut wanted = BTreeSet::new();
+        for name in names {
+            let id = match self.id_of(name) {
+                Some(id) => id,
+                None => self.add(Link::new(&self.own, name.clone(), turn.now)),
+            };
+            wanted.insert(id);
+        }
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            match (wanted.contains(&id), self.links[&id].is_parked()) {
+                (true, true) => self.link_mut(id).unpark(turn.now),
+                (false, false) => self.cut_off(id, turn),
+                (true, false) | (false, true) => {}
+            }
+        }
+    }
+
+    fn cut_off(&mut self, id: LinkId, turn: &mut Turn<impl Effects>) {
+        let link = &self.links[&id];
+        if let State::Dialling { .. } = link.state {
+            turn.effects.cancel_dial(id);
+        }
+        if let Some(connection) = link.connection() {
+            self.dismiss(connection, "no neighbours any longer", turn);
+        }
+        self.link_mut(id).park();
     }
 
     // ---- connections
@@ -437,11 +495,10 @@ impl Links {
         if hello.to != self.own {
             return Err("a HELLO to somebody else");
         }
-        let mut links = self.links.iter();
-        let link = links.find(|(_, link)| link.neighbour == hello.from);
-        let Some((&id, link)) = link else {
+        let Some(id) = self.neighbour(&hello.from) else {
             return Err("a HELLO from no neighbour of ours");
         };
+        let link = &self.links[&id];
         match stage {
             Stage::Dialled(dialled) if dialled != id => {
                 return Err("a HELLO from another neighbour than was dialled");
@@ -653,7 +710,7 @@ impl Links {
     /// When [`Links::handle_timeout`] is to be called next.
     pub fn timeout(&self) -> Option<Instant> {
         let links = self.links.values();
-        let links = links.filter(|_| !self.is_leaving);
+        let links = links.filter(|link| !self.is_leaving && !link.is_parked());
         let strangers = self.peers.timeout();
         links.filter_map(Link::timeout).chain(strangers).min()
     }
@@ -673,6 +730,9 @@ impl Links {
 
     fn handle_link_timeout(&mut self, id: LinkId, turn: &mut Turn<impl Effects>) {
         let link = self.links.get_mut(&id).expect("it is in the list");
+        if link.is_parked() {
+            return;
+        }
         match &link.state {
             State::Up(session) => {
                 let connection = session.connection;
@@ -728,7 +788,11 @@ impl Links {
             }
             let is_given_up = matches!(link.state, State::Idle { retry_at: None });
             assert!(
-                !is_given_up || self.is_leaving,
+                !link.is_parked() || is_given_up,
+                "a link to no neighbour does something"
+            );
+            assert!(
+                !is_given_up || self.is_leaving || link.is_parked(),
                 "nobody will ever dial this link"
             );
         }

@@ -228,6 +228,11 @@ impl Node {
         &self.table
     }
 
+    /// The link to the neighbour of this name, or to one that was a neighbour.
+    pub fn link_to(&self, name: &ServerName) -> Option<LinkId> {
+        self.links.id_of(name)
+    }
+
     /// The link that a connection between servers belongs to: once its peer has presented itself, or
     /// because we dialled it.
     pub fn link_of(&self, connection: ConnectionId) -> Option<LinkId> {
@@ -495,6 +500,18 @@ impl Node {
     }
 
     // ---- servers
+
+    /// Has these servers as neighbours from now on, and no others. Of one that is no neighbour any longer
+    /// nothing is believed from now on; what it has said before stays.
+    pub fn handle_neighbours<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n ServerName>,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        let (links, mut turn) = self.turn(now, effects);
+        links.set_neighbours(names, &mut turn);
+    }
 
     /// Expects a hello from a connection that came to the server port.
     pub fn handle_accepted(&mut self, connection: ConnectionId, now: Now) {

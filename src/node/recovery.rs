@@ -112,7 +112,8 @@ impl Recovery<'_> {
         self.clock.note_written(time);
     }
 
-    /// Notes what is known of a neighbour's feed. A server that is no neighbour any longer is left out.
+    /// Notes what is known of a neighbour's feed. Of a server that is no neighbour any longer it stays true, and
+    /// counts when it is one again.
     pub fn know(&mut self, neighbour: &[u8], known: Option<Mark>) {
         if let Some(link) = self.links.link_to(neighbour) {
             link.set_known(known);

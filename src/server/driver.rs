@@ -11,6 +11,7 @@ use super::begun_lines::BegunLines;
 use super::mail::Mail;
 use super::operator::Matter;
 use super::overlong::OverlongLines;
+use super::reload::reload;
 use super::roles::{Codec, Role};
 use super::shell::Shell;
 use super::web::{To, no_room};
@@ -330,7 +331,7 @@ impl Driver {
         let shell = &mut self.shell;
         match mail {
             Mail::Answer(answer) => self.handle_answer(answer),
-            Mail::Signal(SIGHUP) => shell.log.reopen(),
+            Mail::Signal(SIGHUP) => self.reload(),
             Mail::Signal(SIGXFSZ) => {} // the write says so too
             Mail::Signal(_) => self.leave(),
             Mail::Done(ticket, outcome) => shell.journal.handle_done(ticket, outcome),
@@ -465,6 +466,22 @@ impl Driver {
         let Driver { node, shell, .. } = self;
         let Shell { reactor, web, .. } = shell;
         web.followers.visit(node, shell.now, reactor);
+    }
+
+    // ---- other files
+
+    fn reload(&mut self) {
+        let Driver { node, shell, .. } = self;
+        shell.log.reopen();
+        if self.phase != Phase::Serving {
+            return;
+        }
+        let text = match reload(node, shell) {
+            Ok(changes) => changes,
+            Err(why) => format!("not reloaded, nothing has changed: {why}"),
+        };
+        shell.say(&text);
+        self.dial_due();
     }
 
     // ---- the way out

@@ -14,7 +14,8 @@
 //!
 //! | File | What |
 //! |---|---|
-//! | `start` | what is done once, before |
+//! | `start`, `places` | what is done once, before; where it listens |
+//! | `reload` | what the operator has changed meanwhile |
 //! | `serving`, `read_batch` | reading from connections, and cutting what they say into lines |
 //! | `begun_lines` | by when a line that has begun must end |
 //! | `overlong` | lines that are too long, copied as they come |
@@ -28,12 +29,15 @@
 
 mod begun_lines;
 mod driver;
+mod in_force;
 mod mail;
 mod neighbours;
 mod operator;
 mod options;
 mod overlong;
+mod places;
 mod read_batch;
+mod reload;
 mod requests;
 mod resolver;
 mod roles;
@@ -47,11 +51,13 @@ use std::sync::atomic::Ordering;
 
 pub use self::begun_lines::LINE_TIMEOUT;
 use self::driver::Driver;
+use self::in_force::InForce;
 use self::mail::Mail;
 use self::neighbours::Neighbours;
 use self::operator::Operator;
 pub use self::operator::one_line;
 pub use self::options::Options;
+use self::places::Place;
 use self::read_batch::ReadBatch;
 use self::roles::Role;
 use self::shell::Shell;
@@ -63,7 +69,7 @@ use crate::net::Reactor;
 use crate::node::{Node, Seeds};
 use crate::random;
 use crate::time::{Now, span_text};
-use crate::topology::{Member, Topology};
+use crate::topology::{Member, ServerName, Topology};
 use crate::twitter::Pool;
 
 /// A server and all it owns.
@@ -96,8 +102,14 @@ impl Server {
         let serving = serving.map_err(|e| fail("cannot watch for signals", e))?;
         let access = start::read_tokens(options.http_tokens.as_deref());
         let access = access.map_err(StartError)?;
-        let most = options.max_connections;
-        let listens = start::listen(&mut reactor, member, most, &access, &operator)?;
+        let places = places::places(member);
+        places::tell_of_few_descriptors(&places, options.max_connections, &operator);
+        let listen = |place: &Place| {
+            let listening = place.listen(&mut reactor, &access, &operator)?;
+            Ok(place.words(&listening))
+        };
+        let listens: Result<Vec<_>, _> = places.iter().map(listen).collect();
+        let listens = listens.map_err(StartError)?.join(", ");
         if let Some(limit) = options.idle_timeout {
             reactor.close_idle(Role::Client, limit);
         }
@@ -124,7 +136,9 @@ impl Server {
         serving.store(true, Ordering::Release);
         let mailbox = reactor.mailbox();
         let post = move |link, found| mailbox.post(Mail::Resolved(link, found));
-        let neighbours = Neighbours::new(topology.neighbours(member), now.mono, post);
+        let mut neighbours = Neighbours::new(post);
+        let link = |name: &ServerName| node.link_to(name);
+        neighbours.update(topology.neighbours(member), link, now.mono);
         operator.say(&listens);
         let shell = Shell {
             reactor,
@@ -136,6 +150,12 @@ impl Server {
             now,
             is_line_plain: false,
             web: Web::new(access, now.mono),
+            in_force: InForce {
+                path: options.topology.clone(),
+                http_tokens: options.http_tokens.clone(),
+                topology: topology.clone(),
+                member: member.clone(),
+            },
             is_gated: false,
             dials: Vec::new(),
         };

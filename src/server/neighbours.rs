@@ -5,6 +5,7 @@
 //! `Resolver`, and not again before a pause is over: a neighbour that is down is dialled several times a
 //! second.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -32,9 +33,9 @@ const LOOKUP_PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// ... up to this one, which also follows a lookup that found something.
 const LOOKUP_PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// All neighbours, in the order of the node's links.
+/// All neighbours, by the node's links; also those that were neighbours.
 pub struct Neighbours {
-    all: Vec<Neighbour>,
+    all: BTreeMap<LinkId, Neighbour>,
     resolver: Resolver,
 }
 
@@ -52,6 +53,8 @@ pub struct Neighbour {
     dials: usize,
     /// From when on a dial begins a lookup. `None`: one is under way, or the address has no name.
     lookup_at: Option<Instant>,
+    /// The lookup under way is of an address where it is no longer.
+    has_moved: bool,
     /// How long the pause is after the next lookup, if that fails.
     pause: Duration,
     /// Since when it cannot be reached, and whether that has been said.
@@ -70,29 +73,42 @@ struct Changes {
 }
 
 impl Neighbours {
-    /// The neighbours as the topology names them. `post` takes what a lookup has found to
-    /// [`Neighbours::handle_lookup`].
-    pub fn new<'a>(
-        members: impl Iterator<Item = &'a Member>,
-        now: Instant,
-        post: impl Fn(LinkId, Found) + Send + Sync + 'static,
-    ) -> Neighbours {
+    /// None yet. `post` takes what a lookup has found to [`Neighbours::handle_lookup`].
+    pub fn new(post: impl Fn(LinkId, Found) + Send + Sync + 'static) -> Neighbours {
         let lookup = |address: &Address| address.as_str().to_socket_addrs().map(Iterator::collect);
         Neighbours {
-            all: members.map(|member| Neighbour::new(member, now)).collect(),
+            all: BTreeMap::new(),
             resolver: Resolver::new(lookup, post),
+        }
+    }
+
+    /// Has the addresses of these servers, the neighbours from now on. `link` says which link each has.
+    pub fn update<'a>(
+        &mut self,
+        members: impl Iterator<Item = &'a Member>,
+        link: impl Fn(&ServerName) -> Option<LinkId>,
+        now: Instant,
+    ) {
+        for member in members {
+            let link = link(&member.name).expect("each neighbour has one");
+            let new = || Neighbour::new(member, now);
+            let known = self.all.entry(link).or_insert_with(new);
+            if known.address != member.server_address {
+                known.move_to(&member.server_address, now);
+            }
         }
     }
 
     /// The neighbour at the other end of `link`.
     pub fn at(&mut self, link: LinkId) -> &mut Neighbour {
-        &mut self.all[link.index()]
+        let neighbour = self.all.get_mut(&link);
+        neighbour.expect("only links to neighbours are told of")
     }
 
     /// Where to dial next, taking turns where there are several addresses; `None` if none is known. Begins
     /// a lookup, if one is due.
     pub fn next_address(&mut self, link: LinkId, now: Instant) -> Option<SocketAddr> {
-        let neighbour = &mut self.all[link.index()];
+        let neighbour = self.all.get_mut(&link)?;
         if neighbour.lookup_at.take_if(|at| *at <= now).is_some() {
             self.resolver.look_up(link, neighbour.address.clone());
         }
@@ -111,19 +127,21 @@ impl Neighbours {
     /// What to tell the operator of links that have changed too often.
     pub fn untold(&mut self, now: Instant) -> Option<String> {
         self.all
-            .iter_mut()
+            .values_mut()
             .find_map(|neighbour| neighbour.untold(now))
     }
 
     /// The link for which the dial `id` is under way.
     pub fn dialled(&self, id: ConnectionId) -> Option<LinkId> {
-        let index = self.all.iter().position(|n| n.dial == Some(id))?;
-        Some(LinkId::nth(index))
+        let mut all = self.all.iter();
+        let dialled = all.find(|(_, neighbour)| neighbour.dial == Some(id));
+        dialled.map(|(link, _)| *link)
     }
 
     /// How the log names a connection, which may belong to a link.
     pub fn label(&self, id: ConnectionId, role: Role, link: Option<LinkId>) -> Label<'_> {
-        let name = link.map(|link| &self.all[link.index()].name);
+        let name = link.and_then(|link| self.all.get(&link));
+        let name = name.map(|neighbour| &neighbour.name);
         match role {
             Role::Client => Label::Client(id.serial),
             Role::Http => Label::Http(id.serial),
@@ -143,10 +161,24 @@ impl Neighbour {
             resolved: Vec::from_iter(literal),
             dials: 0,
             lookup_at: literal.is_none().then_some(now),
+            has_moved: false,
             pause: LOOKUP_PAUSE_FIRST,
             unreachable: None,
             changes: None,
         }
+    }
+
+    /// It listens somewhere else from now on. A dial under way to where it was runs its course.
+    fn move_to(&mut self, address: &Address, now: Instant) {
+        let is_literal = |address: &Address| address.as_str().parse::<SocketAddr>().ok();
+        let is_looked_up = self.lookup_at.is_none() && is_literal(&self.address).is_none();
+        self.has_moved |= is_looked_up;
+        let literal = is_literal(address);
+        self.address = address.clone();
+        self.resolved = Vec::from_iter(literal);
+        self.lookup_at = (literal.is_none() && !self.has_moved).then_some(now);
+        self.pause = LOOKUP_PAUSE_FIRST;
+        self.unreachable = None;
     }
 
     fn next_address(&mut self) -> Option<SocketAddr> {
@@ -156,6 +188,11 @@ impl Neighbour {
     }
 
     fn handle_lookup(&mut self, found: Found, now: Instant) -> io::Result<()> {
+        if std::mem::take(&mut self.has_moved) {
+            let is_literal = self.address.as_str().parse::<SocketAddr>().is_ok();
+            self.lookup_at = (!is_literal).then_some(now);
+            return Ok(());
+        }
         let (pause, next) = match found {
             Ok(_) => (LOOKUP_PAUSE_MAX, LOOKUP_PAUSE_FIRST),
             Err(_) => (self.pause, LOOKUP_PAUSE_MAX.min(2 * self.pause)),
@@ -239,7 +276,12 @@ mod tests {
         let line = |(n, address)| format!("N{n} clients:{} {address}\n", n + 1);
         let text: String = addresses.iter().enumerate().map(line).collect();
         let topology = Topology::parse(text.as_bytes()).expect("it is one");
-        Neighbours::new(topology.members().iter(), now, post)
+        let mut neighbours = Neighbours::new(post);
+        let members = topology.members();
+        let place = |name: &ServerName| members.iter().position(|member| member.name == *name);
+        let link = |name: &ServerName| place(name).map(LinkId::nth);
+        neighbours.update(members.iter(), link, now);
+        neighbours
     }
 
     /// The same, with `lookup` in the place of DNS, and what is posted.
@@ -330,6 +372,60 @@ mod tests {
         let dialled = BTreeSet::from_iter(dialled);
         assert_eq!(dialled, BTreeSet::from(two), "each has its turn");
         assert!(!neighbours.resolver.is_busy(), "all were looked up");
+    }
+
+    #[test]
+    fn one_that_moves_is_found_where_it_is_now_whatever_is_looked_up() {
+        let start = Instant::now();
+        let lookup = |address: &Address| match address.as_str() {
+            "old:2" => Ok(vec![socket("192.0.2.1:2")]),
+            _ => Ok(vec![socket("192.0.2.2:2")]),
+        };
+        let (mut neighbours, posted) = looking_up(&["old:2", "old:3"], start, lookup);
+        let link = LinkId::nth(0);
+        let move_to = |neighbours: &mut Neighbours, address: &str| {
+            let text = format!("N0 clients:1 {address}\nN2 clients:3 later:2\n");
+            let topology = Topology::parse(text.as_bytes()).expect("it is one");
+            let link = |name: &ServerName| match name.as_str() {
+                "N0" => Some(LinkId::nth(0)),
+                _ => Some(LinkId::nth(2)),
+            };
+            neighbours.update(topology.members().iter(), link, start);
+        };
+        assert_eq!(neighbours.next_address(link, start), None);
+        move_to(&mut neighbours, "new:2"); // while the old name is looked up
+        for _ in 0..2 {
+            assert_eq!(
+                neighbours.next_address(link, start),
+                None,
+                "not the old one"
+            );
+            let (of, found) = posted.recv_timeout(PATIENCE).expect("a lookup ends");
+            neighbours
+                .handle_lookup(of, found, start)
+                .expect("it is found");
+        }
+        assert_eq!(
+            neighbours.next_address(link, start),
+            Some(socket("192.0.2.2:2"))
+        );
+        move_to(&mut neighbours, "192.0.2.3:2");
+        assert_eq!(
+            neighbours.next_address(link, start),
+            Some(socket("192.0.2.3:2"))
+        );
+        move_to(&mut neighbours, "old:2");
+        assert_eq!(neighbours.next_address(link, start), None);
+        move_to(&mut neighbours, "192.0.2.4:2");
+        let (of, found) = posted.recv_timeout(PATIENCE).expect("a lookup ends");
+        neighbours
+            .handle_lookup(of, found, start)
+            .expect("it is found");
+        assert_eq!(
+            neighbours.next_address(link, start),
+            Some(socket("192.0.2.4:2"))
+        );
+        assert_eq!(neighbours.at(LinkId::nth(2)).name.as_str(), "N2");
     }
 
     #[test]

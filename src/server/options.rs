@@ -12,6 +12,8 @@ use crate::twitter;
 /// What `herd serve` was told.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The file of which SIGHUP applies what has changed.
+    pub topology: PathBuf,
     /// Where the journal is: `<data_dir>/<name>/`.
     pub data_dir: PathBuf,
     /// When the journal is made to survive a power failure.

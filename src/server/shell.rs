@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::in_force::InForce;
 use super::mail::Mail;
 use super::neighbours::Neighbours;
 use super::operator::{Matter, Operator};
@@ -44,6 +45,8 @@ pub struct Shell {
     pub neighbours: Neighbours,
     /// Who watches over the server.
     pub operator: Operator,
+    /// What of the operator's files is in force.
+    pub in_force: InForce,
     /// When the turn is.
     pub now: Now,
     /// The client's line that is handled is plain, as the log knows: so is a reply that is made of it, names
@@ -334,10 +337,12 @@ impl Shell {
         if !self.operator.is_due(Matter::Refused, self.now.mono) {
             return;
         }
+        let hint = name.and_then(|name| self.in_force.hint(name));
+        let hint = hint.map_or(String::new(), |hint| format!(". {hint}"));
         let name = name.map_or("somebody", ServerName::as_str);
         let from = self.reactor.peer(id);
         let from = from.map_or(String::new(), |address| format!(" from {address}"));
-        let text = format!("{name}{from} was refused at the server port: {reason}");
+        let text = format!("{name}{from} was refused at the server port: {reason}{hint}");
         self.operator.say(&text);
     }
 }

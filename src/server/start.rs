@@ -1,5 +1,4 @@
-//! What there is to do before a server serves: descriptors, listeners, signals, and the journal
-//! that lies there.
+//! What there is to do before a server serves: signals, tokens, and the journal that lies there.
 //!
 //! `Server::start` does each once.
 
@@ -12,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
@@ -24,19 +22,11 @@ use crate::journal::disk::OpenError;
 use crate::journal::files::Files;
 use crate::journal::{self, Journal};
 use crate::log;
-use crate::net::{Limits, Reactor};
+use crate::net::Reactor;
 use crate::node::Node;
 use crate::private_file;
 use crate::time::Now;
-use crate::topology::Member;
 use crate::web::access::{Access, Tokens};
-
-/// Descriptors that are no connection of the loop's: the standard three, the log, the poll and
-/// its waker, listeners, and what Twitter's workers and the resolver use.
-const DESCRIPTORS_OWN: usize = 32;
-
-/// Connections that are left to whoever comes to the server port, beside two for each link.
-const STRANGERS_RESERVED: usize = 8;
 
 /// The reading of a journal is told of after this long, and each time as long has passed.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -64,99 +54,6 @@ pub fn read_tokens(file: Option<&Path>) -> Result<Access, String> {
     let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
     let tokens = Tokens::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
     Ok(Access::Tokens(tokens))
-}
-
-/// Listens where `member` is to be found. Gives where that is, in words for the operator.
-///
-/// # Errors
-/// One line that says which address is in the way.
-pub fn listen<M>(
-    reactor: &mut Reactor<Role, M>,
-    member: &Member,
-    clients_max: Option<usize>,
-    access: &Access,
-    operator: &Operator,
-) -> Result<String, StartError> {
-    let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
-    let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
-    let most = connections.saturating_sub(for_servers);
-    if let Some(wanted) = clients_max.filter(|&wanted| wanted > most) {
-        let missing = "the limit of files (ulimit -n) allows";
-        let text = format!("{wanted} clients may connect, but {missing} only {most} at once");
-        operator.say(&text);
-    }
-    let for_clients = Limits {
-        all: most.max(1),
-        own: usize::MAX,
-    };
-    // Whoever comes there, neighbour or not, shall not keep the clients out.
-    let for_servers = Limits {
-        all: connections.max(1),
-        own: for_servers.max(connections / 2),
-    };
-    // Nor shall HTTP and lines keep each other out.
-    let for_http = Limits {
-        own: for_servers.own.min(for_clients.all),
-        ..for_clients
-    };
-    let lines = [
-        (&member.client_address, "clients", Role::Client, for_clients),
-        (
-            &member.server_address,
-            "servers",
-            Role::Accepted,
-            for_servers,
-        ),
-    ];
-    let http = member.http_address.iter();
-    let http = http.map(|address| (address, "HTTP", Role::Http, for_http));
-    let mut listens = Vec::new();
-    for (address, whom, role, limits) in lines.into_iter().chain(http) {
-        let listening = reactor.listen_at(address.as_str(), role, limits);
-        let listening = listening.map_err(|error| {
-            let name = &member.name;
-            StartError(format!(
-                "{name} cannot listen for {whom} on {address}: {error}"
-            ))
-        })?;
-        for (failed, error) in &listening.failed {
-            operator.say(&format!(
-                "cannot listen for {whom} on {failed}, an address of {address}: {error}. \
-                 Still serving on {listening}."
-            ));
-        }
-        let mut bound = listening.bound.iter();
-        if role == Role::Http
-            && matches!(access, Access::Loopback)
-            && let Some(open) = bound.find(|address| !address.ip().is_loopback())
-        {
-            return Err(StartError(format!(
-                "{} serves HTTP without tokens on loopback addresses only, and {open} is none: give \
-                 --http-tokens FILE, or another http= in the topology",
-                member.name
-            )));
-        }
-        let bound = listening.to_string();
-        listens.push(match bound == address.as_str() {
-            true => format!("{whom} on {bound}"),
-            false => format!("{whom} on {address} ({bound})"),
-        });
-    }
-    Ok(listens.join(", "))
-}
-
-/// How many descriptors we may have, after asking for as many as the system lets us.
-fn descriptors() -> usize {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    let most = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => maximum,
-        Err(_) => current, // then we go by what we have
-    };
-    most.map_or(usize::MAX, |most| most as usize)
 }
 
 /// Opens the journal of a server and gives its node what it holds. A disk that is full is no reason not

@@ -127,7 +127,7 @@ impl StandIn {
     /// # Errors
     /// The poll's: nothing can go on then.
     pub fn run(mut self) -> io::Result<()> {
-        let Listening { bound, failed } = &self.listening;
+        let Listening { bound, failed, .. } = &self.listening;
         let mut told = String::new();
         for (address, error) in failed {
             told += &format!("twitter: cannot listen on {address}: {error}\n");

@@ -7,6 +7,8 @@ mod fingerprint;
 mod names;
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 pub use self::fingerprint::Fingerprint;
 pub use self::names::{Address, NAME_BYTES_MAX, ServerName};
@@ -46,6 +48,17 @@ pub struct TopologyError {
 }
 
 impl Topology {
+    /// Reads a topology file.
+    ///
+    /// # Errors
+    /// One line that names the file, and says what is wrong with it and where.
+    pub fn read(path: &Path) -> Result<Topology, String> {
+        let shown = path.display().to_string();
+        let shown = shown.escape_debug(); // one line, whatever the name
+        let text = fs::read(path).map_err(|e| format!("cannot read the topology {shown}: {e}"))?;
+        Topology::parse(&text).map_err(|e| format!("{shown}:{}: {}", e.line, e.message))
+    }
+
     /// Reads the text of a topology file.
     ///
     /// A line is `<name> <client host:port> <server host:port> [<neighbour> | <attribute>=<value>]…`, white

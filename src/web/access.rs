@@ -22,7 +22,7 @@ const TOKEN_BYTES_MIN: usize = 8;
 const TOKEN_BYTES_MAX: usize = 1024;
 
 /// Who may ask.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Who is on this machine.
     Loopback,
@@ -31,7 +31,7 @@ pub enum Access {
 }
 
 /// Tokens and whose they are. Its `Debug` says nothing of them.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Tokens(Vec<(String, Vec<u8>)>);
 
 impl fmt::Debug for Tokens {

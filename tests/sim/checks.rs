@@ -253,8 +253,8 @@ impl Herd {
     /// Whether a host that is up has not said everything to its neighbour yet.
     fn is_behind(&self, host: usize, other: usize) -> bool {
         let host = &self.hosts[host];
-        let link = host.neighbours.iter().position(|&n| n == other);
-        let id = link.and_then(|link| host.up.get(&LinkId::nth(link)));
+        let link = host.link_to(other);
+        let id = link.and_then(|link| host.up.get(&link));
         let node = host.node.as_ref();
         node.is_none_or(|node| node.backlogs().any(|behind| Some(&behind) == id))
     }
@@ -347,8 +347,7 @@ impl Herd {
     /// The wire over which a host believes its link to `other` to run.
     fn session_wire(&self, host: usize, other: usize) -> Option<u64> {
         let host = &self.hosts[host];
-        let link = host.neighbours.iter().position(|&n| n == other)?;
-        let id = host.up.get(&LinkId::nth(link))?;
+        let id = host.up.get(&host.link_to(other)?)?;
         host.peers.get(id).map(|peer| peer.wire.0)
     }
 
@@ -356,6 +355,17 @@ impl Herd {
     pub fn check_links(&self) {
         for (&(a, b), way) in &self.network.ways {
             if self.hosts[a].node.is_none() || self.hosts[b].node.is_none() {
+                continue;
+            }
+            for (host, other) in [(a, b), (b, a)] {
+                let names = !self.hosts[host].unnamed.contains(&other);
+                let is_up = self.session_wire(host, other).is_some();
+                assert!(
+                    names || !is_up,
+                    "host {host} is linked with {other}, no neighbour"
+                );
+            }
+            if self.hosts[a].unnamed.contains(&b) || self.hosts[b].unnamed.contains(&a) {
                 continue;
             }
             let (since, _) = self

@@ -24,6 +24,9 @@ impl Herd {
             self.some_clock(host); // where reports are forgotten, what clocks show matters more
         }
         let fault = self.dice.below(100) < self.weather.faults;
+        if self.weather.reloads && self.dice.below(8) == 0 {
+            self.some_topology(host);
+        }
         if fault {
             self.fault(host);
         } else {
@@ -78,6 +81,33 @@ impl Herd {
             97 => self.hosts[host].room = random_room(&mut self.dice),
             _ => self.unstall(),
         }
+    }
+
+    /// Somebody takes a neighbour out of a server's topology file, or puts it back, and the server reloads, or
+    /// starts with that. The other end has a file of its own.
+    fn some_topology(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        let at = self.dice.below(host.neighbours.len() as u64) as usize;
+        let other = host.neighbours[at];
+        if !host.unnamed.remove(&other) {
+            host.unnamed.insert(other);
+        }
+        self.reload(index);
+    }
+
+    /// A server that is up has the neighbours that its file names.
+    fn reload(&mut self, index: usize) {
+        self.touch_ways_of(index);
+        if self.hosts[index].node.is_none() {
+            return;
+        }
+        let now = self.clock(index);
+        let member = self.hosts[index].member(index, &self.topology);
+        let names = self.topology.neighbours(&member).map(|other| &other.name);
+        let (node, effects) = self.hosts[index].up();
+        node.handle_neighbours(names, now, effects);
+        self.hosts[index].note_links(&self.topology);
+        self.end_turn(index);
     }
 
     /// Somebody sets a clock, forward or back.
@@ -274,6 +304,10 @@ impl Herd {
         }
         self.healed = self.now;
         for host in 0..self.hosts.len() {
+            if !self.hosts[host].unnamed.is_empty() {
+                self.hosts[host].unnamed.clear();
+                self.reload(host);
+            }
             if self.judges_by_time() {
                 self.set_clock(host, 0);
             }

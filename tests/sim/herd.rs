@@ -48,6 +48,8 @@ pub struct Weather {
     pub vandals: bool,
     /// Clients report in bursts, until the feed has to be swept.
     pub busy: bool,
+    /// Neighbours are taken out of topology files and put back.
+    pub reloads: bool,
     /// Reports are forgotten after so long, if ever.
     pub forget_after: Option<Duration>,
     /// Faults of a hundred steps.
@@ -115,6 +117,7 @@ impl Herd {
             power_fails: dice.below(3) == 0,
             vandals: dice.below(4) == 0,
             busy: small && dice.below(8) == 0,
+            reloads: SplitMix64(seed ^ 0x5eed).below(3) == 0, // what else befalls the herd is not changed by it
             faults: [10, 30, 60][dice.below(3) as usize],
             forget_after: some_forget(seed),
             clock_skew: some_skew(seed).filter(|_| some_forget(seed).is_none()),
@@ -321,8 +324,8 @@ impl Herd {
             hash_keys: (self.dice.next_u64(), self.dice.next_u64()),
             jitter: self.dice.next_u64(),
         };
-        let member = &self.topology.members()[index];
-        let mut node = Node::new(member, &self.topology, seeds, now);
+        let member = self.hosts[index].member(index, &self.topology);
+        let mut node = Node::new(&member, &self.topology, seeds, now);
         node.allow_clock_skew(self.weather.clock_skew.unwrap_or(NO_SKEW), false);
         if let Some(after) = self.weather.forget_after {
             node.forget_after(after, now);
@@ -351,6 +354,7 @@ impl Herd {
         let recovered = node.table().changes_after(0).map(|change| change.line);
         host.costs.begin(incarnation, recovered);
         host.node = Some(node);
+        host.note_links(&self.topology);
         host.incarnation += 1;
         host.clock_set = self.now;
         match start {

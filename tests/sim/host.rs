@@ -12,6 +12,7 @@ use herd::node::effects::LinkId;
 use herd::node::protocol::TweetQuery;
 use herd::node::questions::QuestionId;
 use herd::random::SplitMix64;
+use herd::topology::{Member, Topology};
 
 use crate::agenda::Moment;
 use crate::clients::Client;
@@ -41,8 +42,12 @@ pub enum Doom {
 /// One server.
 pub struct Host {
     pub name: String,
-    /// The places of its neighbours, in the order of the node's links.
+    /// The places of its neighbours, when its topology file is as it is in the end.
     pub neighbours: Vec<usize>,
+    /// Those that its topology file does not name for now.
+    pub unnamed: BTreeSet<usize>,
+    /// Who is at the other end of each link.
+    links: BTreeMap<LinkId, usize>,
     /// `None` while it is down.
     pub node: Option<Node>,
     /// What its node wants done and was not yet.
@@ -128,6 +133,8 @@ impl Host {
         Host {
             name,
             neighbours,
+            unnamed: BTreeSet::new(),
+            links: BTreeMap::new(),
             node: None,
             effects: Recorder::default(),
             incarnation: 0,
@@ -182,7 +189,31 @@ impl Host {
 
     /// The neighbour at the other end of a link.
     pub fn neighbour(&self, link: LinkId) -> usize {
-        self.neighbours[link.index()]
+        self.links[&link]
+    }
+
+    /// The link to a server, if there is one.
+    pub fn link_to(&self, other: usize) -> Option<LinkId> {
+        let mut links = self.links.iter();
+        let link = links.find(|(_, neighbour)| **neighbour == other);
+        link.map(|(link, _)| *link)
+    }
+
+    /// Notes the links that its node has.
+    pub fn note_links(&mut self, topology: &Topology) {
+        let node = self.node.as_ref().expect("the host is up");
+        let name = |place: usize| &topology.members()[place].name;
+        let link = |&place: &usize| Some((node.link_to(name(place))?, place));
+        self.links = self.neighbours.iter().filter_map(link).collect();
+    }
+
+    /// Its topology file as it is now: this server, with the neighbours that are named.
+    pub fn member(&self, place: usize, topology: &Topology) -> Member {
+        let mut member = topology.members()[place].clone();
+        member
+            .neighbours
+            .retain(|other| !self.unnamed.contains(other));
+        member
     }
 
     /// This incarnation of the server `host`, which this is.

@@ -1,0 +1,159 @@
+//! Where a server listens, for whom, and with how many connections each place takes no more.
+//!
+//! `Server::start` listens at all places of its line of the topology, `reload` at those that have changed.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::operator::Operator;
+use super::roles::Role;
+use crate::net::{Limits, Listening, Reactor};
+use crate::topology::{Address, Member};
+use crate::web::access::Access;
+
+/// Descriptors that are no connection of the loop's: the standard three, the log, the poll and
+/// its waker, listeners, and what Twitter's workers and the resolver use.
+const DESCRIPTORS_OWN: usize = 32;
+
+/// Connections that are left to whoever comes to the server port, beside two for each link.
+const STRANGERS_RESERVED: usize = 8;
+
+/// A place where connections come in.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where, as the topology has it.
+    pub address: Address,
+    /// For whom, in words.
+    whom: &'static str,
+    /// For what.
+    pub role: Role,
+    /// With how many connections it takes no more.
+    pub limits: Limits,
+}
+
+/// The places where `member` is to be found.
+pub fn places(member: &Member) -> Vec<Place> {
+    let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
+    let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
+    let for_clients = Limits {
+        all: connections.saturating_sub(for_servers).max(1),
+        own: usize::MAX,
+    };
+    // Whoever comes there, neighbour or not, shall not keep the clients out.
+    let for_servers = Limits {
+        all: connections.max(1),
+        own: for_servers.max(connections / 2),
+    };
+    // Nor shall HTTP and lines keep each other out.
+    let for_http = Limits {
+        own: for_servers.own.min(for_clients.all),
+        ..for_clients
+    };
+    let all = [
+        (
+            Some(&member.client_address),
+            "clients",
+            Role::Client,
+            for_clients,
+        ),
+        (
+            Some(&member.server_address),
+            "servers",
+            Role::Accepted,
+            for_servers,
+        ),
+        (member.http_address.as_ref(), "HTTP", Role::Http, for_http),
+    ];
+    let places = all.into_iter().filter_map(|(address, whom, role, limits)| {
+        Some(Place {
+            address: address?.clone(),
+            whom,
+            role,
+            limits,
+        })
+    });
+    places.collect()
+}
+
+/// Tells where the limit of files does not allow as many clients as were wanted.
+pub fn tell_of_few_descriptors(places: &[Place], wanted: Option<usize>, operator: &Operator) {
+    let clients = places.iter().find(|place| place.role == Role::Client);
+    let most = clients.map_or(0, |place| place.limits.all);
+    if let Some(wanted) = wanted.filter(|&wanted| wanted > most) {
+        let missing = "the limit of files (ulimit -n) allows";
+        let text = format!("{wanted} clients may connect, but {missing} only {most} at once");
+        operator.say(&text);
+    }
+}
+
+impl Place {
+    /// Listens there, beside wherever its role listens already. Those who have `access` are served over HTTP.
+    ///
+    /// # Errors
+    /// One line that says why that cannot be; then nothing new listens.
+    pub fn listen<M>(
+        &self,
+        reactor: &mut Reactor<Role, M>,
+        access: &Access,
+        operator: &Operator,
+    ) -> Result<Listening, String> {
+        let Place {
+            address,
+            whom,
+            role,
+            limits,
+        } = self;
+        let name = operator.server();
+        let listening = reactor.listen_at(address.as_str(), *role, *limits);
+        let listening =
+            listening.map_err(|e| format!("{name} cannot listen for {whom} on {address}: {e}"))?;
+        if *role == Role::Http
+            && let Some(open) = open_address(&listening, access)
+        {
+            reactor.unlisten(*role, &listening);
+            return Err(format!(
+                "{name} serves HTTP without tokens on loopback addresses only, and {open} is none: give \
+                 --http-tokens FILE, or another http= in the topology"
+            ));
+        }
+        for (failed, error) in &listening.failed {
+            operator.say(&format!(
+                "cannot listen for {whom} on {failed}, an address of {address}: {error}. \
+                 Still serving on {listening}."
+            ));
+        }
+        Ok(listening)
+    }
+
+    /// Who finds the server where, in words.
+    pub fn words(&self, listening: &Listening) -> String {
+        let Place { address, whom, .. } = self;
+        let bound = listening.to_string();
+        match bound == address.as_str() {
+            true => format!("{whom} on {bound}"),
+            false => format!("{whom} on {address} ({bound})"),
+        }
+    }
+}
+
+/// An address where others than this machine could ask over HTTP without a token.
+fn open_address(listening: &Listening, access: &Access) -> Option<std::net::SocketAddr> {
+    let mut bound = listening.bound.iter().copied();
+    match access {
+        Access::Loopback => bound.find(|address| !address.ip().is_loopback()),
+        Access::Tokens(_) => None,
+    }
+}
+
+/// How many descriptors we may have, after asking for as many as the system lets us.
+fn descriptors() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let most = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(_) => current, // then we go by what we have
+    };
+    most.map_or(usize::MAX, |most| most as usize)
+}

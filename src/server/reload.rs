@@ -1,0 +1,110 @@
+//! SIGHUP: what the operator has written anew is read, compared with what is in force, and applied; all of it
+//! or nothing.
+//!
+//! `Driver` calls [`reload`]. What can fail comes first: files are read, and new addresses bound. Clients and
+//! links that no change concerns notice nothing. What is not in these files, the options, needs a restart.
+
+use super::places::{self, Place};
+use super::roles::Role;
+use super::shell::Shell;
+use super::start;
+use crate::node::Node;
+use crate::topology::{Member, ServerName, Topology};
+
+/// Applies what the files say now. Gives what has changed, in words.
+///
+/// # Errors
+/// One line that says what is wrong; then all is as before.
+pub fn reload(node: &mut Node, shell: &mut Shell) -> Result<String, String> {
+    let in_force = &shell.in_force;
+    let (path, own) = (in_force.path.display().to_string(), &in_force.member.name);
+    let topology = Topology::read(&in_force.path)?;
+    let member = topology.member(own.as_str()).cloned();
+    let member = member.ok_or_else(|| {
+        format!("{path} has no server {own} any longer, and a server that runs keeps its name")
+    })?;
+    let access = start::read_tokens(in_force.http_tokens.as_deref())?;
+    let before = places::places(&in_force.member);
+    let after = places::places(&member);
+    let is_new = |place: &&Place| !before.iter().any(|old| is_same(old, place));
+    let new: Vec<_> = after.iter().filter(is_new).collect();
+    let mut listening = Vec::new();
+    for place in &new {
+        match place.listen(&mut shell.reactor, &access, &shell.operator) {
+            Ok(bound) => listening.push((*place, bound)),
+            Err(why) => {
+                for (place, bound) in &listening {
+                    shell.reactor.unlisten(place.role, bound);
+                }
+                return Err(why);
+            }
+        }
+    }
+    // From here on nothing fails.
+    let mut changes = neighbours_changed(&in_force.topology, &in_force.member, &topology, &member);
+    for (place, bound) in &listening {
+        shell.reactor.listen_only(place.role, bound);
+        changes.push(place.words(bound));
+    }
+    for role in Role::ALL {
+        let listens = |places: &[Place]| places.iter().any(|place| place.role == role);
+        if listens(&before) && !listens(&after) {
+            shell.reactor.stop_listening(role);
+            changes.push("HTTP nowhere".to_owned()); // all other places are in each line
+        }
+    }
+    for place in &after {
+        shell.reactor.set_limits(place.role, place.limits);
+    }
+    if shell.web.access != access {
+        shell.web.access = access;
+        changes.push("other tokens".to_owned());
+    }
+    let names = topology.neighbours(&member).map(|other| &other.name);
+    node.handle_neighbours(names, shell.now, shell);
+    let link = |name: &ServerName| node.link_to(name);
+    let members = topology.neighbours(&member);
+    shell.neighbours.update(members, link, shell.now.mono);
+    (shell.in_force.topology, shell.in_force.member) = (topology, member);
+    Ok(match changes.is_empty() {
+        true => format!("reloaded {path}: nothing has changed"),
+        false => format!("reloaded {path}: {}", changes.join(", ")),
+    })
+}
+
+fn is_same(one: &Place, other: &Place) -> bool {
+    (one.role, &one.address) == (other.role, &other.address)
+}
+
+/// Which neighbours are new, are none any longer, or are elsewhere, in words.
+fn neighbours_changed(
+    before: &Topology,
+    old: &Member,
+    after: &Topology,
+    new: &Member,
+) -> Vec<String> {
+    let named = |topology: &Topology, member: &Member, name: &ServerName| {
+        let mut neighbours = topology.neighbours(member);
+        let found = neighbours.find(|other| other.name == *name);
+        found.map(|other| other.server_address.clone())
+    };
+    let mut changes = Vec::new();
+    for Member {
+        name,
+        server_address: address,
+        ..
+    } in after.neighbours(new)
+    {
+        match named(before, old, name) {
+            None => changes.push(format!("{name} is a neighbour")),
+            Some(was) if was != *address => changes.push(format!("{name} is at {address}")),
+            Some(_) => {}
+        }
+    }
+    for Member { name, .. } in before.neighbours(old) {
+        if named(after, new, name).is_none() {
+            changes.push(format!("{name} is no neighbour any longer"));
+        }
+    }
+    changes
+}
