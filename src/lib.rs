@@ -12,6 +12,7 @@
 //!    twitter     Twitter asked by worker threads           web       what HTTP offers
 //! 2  node        one server as a state machine: lines, table, changefeed, links
 //! 1  lines       bytes to lines                             http      HTTP/1.1 messages
+//!    keys        who speaks TLS, and with which key
 //! 0  input, topology, time, connection_id, random, private_file
 //! ```
 //!
@@ -28,6 +29,7 @@ pub mod connection_id;
 pub mod http;
 pub mod input;
 pub mod journal;
+pub mod keys;
 pub mod lines;
 pub mod log;
 pub mod net;

@@ -1,27 +1,31 @@
-//! Files that hold secrets: read only if nobody but their owner can.
+//! Small files of an operator's: keys, certificates, credentials. What is secret its owner alone may read.
 //!
-//! Credentials of Twitter and tokens of HTTP clients come from such files.
+//! Errors are words that follow the file's name.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// A longer file of secrets is none.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// No such file is longer, in bytes.
+pub const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// The text of a file that anybody may read.
+///
+/// # Errors
+/// Why it cannot be read, or that it is too long, or no text.
+pub fn public_text(path: &Path) -> Result<String, String> {
+    text_of(open(path)?)
+}
 
 /// The text of a file that its owner alone can read. Permissions are asked of the open file, so
 /// that it cannot be exchanged in between.
 ///
 /// # Errors
-/// What is wrong with the file, to be said behind its name; never what it holds.
+/// The same; that others can read it.
 pub fn text(path: &Path) -> Result<String, String> {
-    let cannot = |error| format!("cannot be read: {error}");
-    let file = File::open(path).map_err(cannot)?;
+    let file = open(path)?;
     let about = file.metadata().map_err(cannot)?;
-    if about.is_dir() {
-        return Err("is a directory".to_owned());
-    }
     let mode = about.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(format!(
@@ -29,6 +33,36 @@ pub fn text(path: &Path) -> Result<String, String> {
             mode & 0o777
         ));
     }
+    text_of(file)
+}
+
+/// Writes a secret to a new file, which its owner alone can read.
+///
+/// # Errors
+/// Why it cannot be written; that something of that name is there.
+pub fn write_new(path: &Path, text: &str) -> Result<(), String> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let file = options.open(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => "is there already, and is not overwritten".to_owned(),
+        _ => format!("cannot be made: {error}"),
+    });
+    let mut file = file?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    written.map_err(|error| format!("cannot be written: {error}"))
+}
+
+fn open(path: &Path) -> Result<File, String> {
+    let file = File::open(path).map_err(cannot)?;
+    match file.metadata().map_err(cannot)?.is_dir() {
+        true => Err("is a directory".to_owned()),
+        false => Ok(file),
+    }
+}
+
+fn text_of(file: File) -> Result<String, String> {
     let mut text = Vec::new();
     let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text);
     read.map_err(cannot)?;
@@ -36,4 +70,29 @@ pub fn text(path: &Path) -> Result<String, String> {
         return Err(format!("has more than {FILE_BYTES_MAX} bytes"));
     }
     String::from_utf8(text).map_err(|_| "is no text".to_owned())
+}
+
+fn cannot(error: std::io::Error) -> String {
+    format!("cannot be read: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_secret_and_stays() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("key");
+        write_new(&path, "hush").expect("it is new");
+        assert_eq!(text(&path).as_deref(), Ok("hush"));
+        let mode = path.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let again = write_new(&path, "other").expect_err("it is there");
+        assert!(again.contains("is there already"), "{again}");
+        assert_eq!(public_text(&path).as_deref(), Ok("hush"));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), &link).expect("a link");
+        write_new(&link, "hush").expect_err("a link leads elsewhere");
+    }
 }

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 5] = [
         "time",
         "topology",
     ],
-    &["http", "lines"],
+    &["http", "keys", "lines"],
     &["node"],
     &["journal", "log", "net", "twitter", "web"],
     &["cli", "server", "standin"],

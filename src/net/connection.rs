@@ -59,6 +59,8 @@ pub(super) struct Connection<R: Role> {
     pub reset: bool,
     /// Its owner handles none of its input for now.
     pub paused: bool,
+    /// Its deadline is that of a handshake.
+    pub shaking: bool,
     /// It stands in the ready queue.
     pub ready: bool,
     /// It stands in the list of those to flush.
@@ -92,6 +94,7 @@ impl<R: Role> Connection<R> {
             gone: false,
             reset: false,
             paused: false,
+            shaking: false,
             ready: false,
             dirty: false,
             moved: 0,
@@ -115,15 +118,20 @@ impl<R: Role> Connection<R> {
         }
     }
 
-    /// Whether anything is queued for it.
+    /// Whether anything is queued for it, or has not left its transport.
     pub fn has_output(&self) -> bool {
-        !self.output.is_empty()
+        !self.output.is_empty() || self.transport.wants_write()
+    }
+
+    /// How many bytes are queued for it, or have not left its transport.
+    pub fn pending(&self) -> usize {
+        self.output.len() + self.transport.held()
     }
 
     /// Whether nothing is under way on it: nothing to read that we know of, nothing queued.
     pub fn is_quiet(&self) -> bool {
         let busy = self.ready || self.dirty || self.transport.is_readable() || self.paused;
-        self.is_open() && !busy && self.output.is_empty()
+        self.is_open() && !busy && !self.has_output()
     }
 
     /// Whether what is queued for it may still reach its peer.
@@ -147,6 +155,6 @@ impl<R: Role> Connection<R> {
 
     /// Writes what is queued, as far as the socket takes it.
     pub fn flush(&mut self, pool: &mut BufferPool) -> io::Result<Flushed> {
-        self.output.flush(self.transport.writer(), pool)
+        self.transport.flush(&mut self.output, pool)
     }
 }

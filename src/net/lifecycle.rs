@@ -32,6 +32,9 @@ pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// A peer that is sent something and takes not one byte for this long is given up.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(300);
 
+/// A TLS handshake must be over by then, from when the connection was made or its first byte came.
+pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+
 /// How long to wait for the peer's end after our own.
 const LINGER: Duration = Duration::from_millis(250);
 
@@ -135,15 +138,12 @@ impl<R: Role> Lifecycle<R> {
         self.listeners.begin_turn(now);
         while let Some(accepted) = self.listeners.accept(self.connections.len()) {
             match accepted {
-                Accepted::Connection(stream, peer, role) => {
-                    match self.insert(
-                        registry,
-                        Transport::accepted(stream),
-                        peer,
-                        role,
-                        State::Open,
-                    ) {
-                        Ok(id) => self.events.push_back(Event::Made(id, role)),
+                Accepted::Connection(transport, peer, role) => {
+                    match self.insert(registry, transport, peer, role, State::Open) {
+                        Ok(id) => {
+                            self.events.push_back(Event::Made(id, role));
+                            self.note_handshake(id);
+                        }
                         Err(error) => {
                             let error = self.listeners.not_taken(role, &error);
                             self.events.push_back(Event::AcceptFailed(error));
@@ -169,6 +169,7 @@ impl<R: Role> Lifecycle<R> {
                 Ok(true) => {
                     connection.state = State::Open;
                     self.events.push_back(Event::Made(id, role));
+                    self.note_handshake(id);
                 }
             }
         }
@@ -180,7 +181,7 @@ impl<R: Role> Lifecycle<R> {
             return self.peer_gone(id, "reset", in_order);
         }
         let readable = connection.transport.note(edge);
-        if edge.is_writable() && !connection.output.is_empty() {
+        if edge.is_writable() && connection.has_output() {
             self.mark_dirty(id);
         }
         if readable {
@@ -226,12 +227,24 @@ impl<R: Role> Lifecycle<R> {
         if matches!(connection.state, State::Dialling | State::Doomed(_)) {
             return;
         }
-        let before = connection.output.len();
+        if let State::Losing(reason) = &connection.state
+            && connection.transport.is_handshaking()
+        {
+            let reason = reason.clone(); // nothing can be said before the handshake is over
+            return self.doom(id, reason);
+        }
+        let before = connection.pending();
         let flushed = connection.flush(&mut self.pool);
-        let left = connection.output.len();
-        self.pending -= before - left;
+        let left = connection.pending();
+        self.pending = self.pending + left - before;
         if left < before {
             connection.moved = self.second;
+        }
+        if connection.shaking {
+            return match flushed {
+                Ok(_) => self.note_handshake(id),
+                Err(error) => self.doom(id, error.to_string()),
+            };
         }
         match flushed {
             Ok(Flushed::All) => {
@@ -240,7 +253,7 @@ impl<R: Role> Lifecycle<R> {
                     self.set_deadline(id, None);
                 }
                 match losing {
-                    State::Losing(reason) => self.linger(id, reason),
+                    State::Losing(reason) => self.end_output(id, reason),
                     _ if paused => self.mark_ready(id),
                     _ => {}
                 }
@@ -282,17 +295,23 @@ impl<R: Role> Lifecycle<R> {
         }
         connection.gone = true;
         connection.reset |= !in_order;
-        self.pending -= connection.output.len();
+        self.pending -= connection.pending();
         connection.output.clear();
         connection.transport.set_gone();
         self.mark_ready(id);
     }
 
-    fn linger(&mut self, id: ConnectionId, reason: String) {
+    /// All output has left: tells the peer that no more will come, and waits for its end.
+    fn end_output(&mut self, id: ConnectionId, reason: String) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        connection.transport.end_output();
+        let before = connection.pending();
+        let has_left = connection.transport.end_output();
+        self.pending = self.pending + connection.pending() - before;
+        if !has_left {
+            return self.set_deadline(id, Some(Instant::now() + STALL_MAX)); // an edge will tell
+        }
         if connection.ended {
             return self.doom(id, reason);
         }
@@ -310,9 +329,12 @@ impl<R: Role> Lifecycle<R> {
                 return;
             };
             match connection.read(&mut bytes) {
-                Ok(Received::Bytes(_)) if budget > 0 => budget -= 1,
-                Ok(Received::Bytes(_)) => return self.mark_ready(id),
-                Ok(Received::Drained) => return,
+                Ok(Received::Bytes(_) | Received::Drained)
+                    if budget > 0 && connection.transport.is_readable() =>
+                {
+                    budget -= 1;
+                }
+                Ok(Received::Bytes(_) | Received::Drained) => return self.note_read(id),
                 Ok(Received::End) => {
                     if let State::Lingering(reason) = &connection.state {
                         let reason = reason.clone();
@@ -350,6 +372,12 @@ impl<R: Role> Lifecycle<R> {
             connection.deadline = None;
             let reason = match &connection.state {
                 State::Lingering(reason) => reason.clone(),
+                _ if connection.shaking => {
+                    format!(
+                        "no TLS handshake within {} seconds",
+                        HANDSHAKE_MAX.as_secs()
+                    )
+                }
                 _ => format!("took no bytes for {} seconds", STALL_MAX.as_secs()),
             };
             self.doom(id, reason);
@@ -388,8 +416,9 @@ impl<R: Role> Lifecycle<R> {
         let made = connection.state != State::Dialling;
         let role = connection.role;
         let open = connection.counts_as_open();
-        self.pending -= connection.output.len();
+        self.pending -= connection.pending();
         connection.output.clear();
+        connection.transport.forget_output();
         connection.input.clear();
         connection.count_buffered(&mut self.buffered);
         connection.state = State::Doomed(reason.clone());
@@ -421,6 +450,41 @@ impl<R: Role> Lifecycle<R> {
         if let Some(connection) = self.connections.get_mut(id) {
             self.timers.set(id, connection.deadline, deadline);
             connection.deadline = deadline;
+        }
+    }
+
+    /// Notes what a read has left: more to read, or something to write.
+    pub fn note_read(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let wants_write = connection.transport.wants_write();
+        if connection.transport.is_readable() {
+            self.mark_ready(id);
+        }
+        if wants_write {
+            self.mark_dirty(id);
+        }
+        self.note_handshake(id);
+    }
+
+    /// Sees to the deadline of a handshake, and to what had to wait for its end.
+    fn note_handshake(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        match (connection.transport.is_handshaking(), connection.shaking) {
+            (true, false) => {
+                connection.shaking = true;
+                self.set_deadline(id, Some(Instant::now() + HANDSHAKE_MAX));
+                self.mark_dirty(id); // who has dialled begins
+            }
+            (false, true) => {
+                connection.shaking = false;
+                self.set_deadline(id, None);
+                self.mark_dirty(id);
+            }
+            (true, true) | (false, false) => {}
         }
     }
 

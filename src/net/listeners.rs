@@ -6,12 +6,15 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
+use rustls::ServerConfig;
 
 use super::connection::Role;
+use super::transport::{Offer, Transport};
 
 /// So many connections the kernel makes before we take them, if it lets us (`net.core.somaxconn`). Who
 /// comes when there is no room for more tries again only after a second.
@@ -78,7 +81,7 @@ pub fn addresses(address: &str) -> io::Result<Vec<SocketAddr>> {
 #[derive(Debug)]
 pub enum Accepted<R> {
     /// A connection.
-    Connection(TcpStream, SocketAddr, R),
+    Connection(Transport, SocketAddr, R),
     /// None can come in for now; the text says why.
     Failed(String),
 }
@@ -99,6 +102,7 @@ struct Socket<R> {
     index: usize,
     role: R,
     limits: Limits,
+    offer: Offer,
     /// Its edge has come and has not been used up.
     has_edge: bool,
     /// How many connections may still be accepted from it in this turn.
@@ -139,6 +143,7 @@ impl<R: Role> Listeners<R> {
         address: SocketAddr,
         role: R,
         limits: Limits,
+        offer: Offer,
     ) -> io::Result<SocketAddr> {
         let is_free = |index: &usize| self.sockets.iter().all(|socket| socket.index != *index);
         let index = (0..SOCKETS_MAX).find(is_free);
@@ -153,6 +158,7 @@ impl<R: Role> Listeners<R> {
             index,
             role,
             limits,
+            offer,
             has_edge: false,
             budget: 0,
             full: false,
@@ -162,6 +168,14 @@ impl<R: Role> Listeners<R> {
             self.counts.push(Count { role, all, open });
         }
         Ok(bound)
+    }
+
+    /// Goes over to another configuration where `role` speaks TLS, for those who come from now on.
+    pub fn set_tls(&mut self, role: R, config: &Arc<ServerConfig>) {
+        let sockets = self.sockets.iter_mut();
+        sockets
+            .filter(|socket| socket.role == role)
+            .for_each(|socket| socket.offer.replace(config));
     }
 
     /// The address of the socket that was the `index`th to listen.
@@ -272,11 +286,15 @@ impl<R: Role> Listeners<R> {
         match socket.socket.accept() {
             Ok((stream, peer)) => {
                 let role = socket.role;
+                let transport = match Transport::accepted(stream, &socket.offer) {
+                    Ok(transport) => transport,
+                    Err(error) => return Some(Accepted::Failed(error.to_string())),
+                };
                 if let Some(count) = self.count_mut(role) {
                     count.all += 1;
                     count.open += 1;
                 }
-                Some(Accepted::Connection(stream, peer, role))
+                Some(Accepted::Connection(transport, peer, role))
             }
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => {

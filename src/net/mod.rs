@@ -20,6 +20,8 @@
 pub mod connection;
 pub mod mailbox;
 pub mod output;
+mod socket;
+mod tls;
 pub mod transport;
 
 mod connections;
@@ -32,6 +34,8 @@ mod timers;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -40,6 +44,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
+use rustls::{ClientConfig, ServerConfig};
 
 use self::connection::{Connection, Role, State};
 use self::idle::Idle;
@@ -49,9 +54,10 @@ use self::listeners::SOCKETS_MAX;
 pub use self::listeners::{Limits, Listening};
 use self::mailbox::Mailbox;
 pub use self::pressure::{INPUT_ALL_BYTES_MAX, OUTPUT_ALL_BYTES_MAX};
-use self::transport::{Received, Transport};
+use self::transport::{Offer, Received, Transport};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::input::Input;
+use crate::topology::Fingerprint;
 
 /// What all connections together may have read in one turn, as far as each then has
 /// [`READ_QUOTA_BYTES_MIN`]: a turn in which a thousand have much to say must not take seconds, or
@@ -106,26 +112,33 @@ impl<R: Role, M> Reactor<R, M> {
         address: SocketAddr,
         role: R,
         limits: Limits,
+        offer: Offer,
     ) -> io::Result<SocketAddr> {
         let registry = self.poll.registry();
         let first = LISTENERS_FROM;
         self.lifecycle
             .listeners
-            .listen(registry, first, address, role, limits)
+            .listen(registry, first, address, role, limits, offer)
     }
 
     /// Listens at each address to which `address` leads, a host name or an IP address with a port.
     ///
     /// # Errors
     /// Why nothing is bound: those of the resolver, or of the first address.
-    pub fn listen_at(&mut self, address: &str, role: R, limits: Limits) -> io::Result<Listening> {
+    pub fn listen_at(
+        &mut self,
+        address: &str,
+        role: R,
+        limits: Limits,
+        offer: &Offer,
+    ) -> io::Result<Listening> {
         let mut listening = Listening::default();
         for address in listeners::addresses(address)? {
             if self.lifecycle.listeners.listens_at(address, role) {
                 listening.bound.push(address);
                 continue;
             }
-            match self.listen(address, role, limits) {
+            match self.listen(address, role, limits, offer.clone()) {
                 Ok(bound) => {
                     listening.bound.push(bound);
                     listening.new.push(bound);
@@ -166,12 +179,23 @@ impl<R: Role, M> Reactor<R, M> {
         self.lifecycle.listeners.close(role);
     }
 
-    /// Dials `address`; [`Event::Made`] or [`Event::Lost`] follows.
+    /// Those who come from now on where `role` speaks TLS are served by `config`.
+    pub fn set_tls(&mut self, role: R, config: &Arc<ServerConfig>) {
+        self.lifecycle.listeners.set_tls(role, config);
+    }
+
+    /// Dials `address`; [`Event::Made`] or [`Event::Lost`] follows. With `tls`, what is sent leaves once the
+    /// handshake is over.
     ///
     /// # Errors
     /// The kernel's, if the dial cannot even begin.
-    pub fn connect(&mut self, address: SocketAddr, role: R) -> io::Result<ConnectionId> {
-        let transport = Transport::dial(address)?;
+    pub fn connect(
+        &mut self,
+        address: SocketAddr,
+        role: R,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> io::Result<ConnectionId> {
+        let transport = Transport::dial(address, tls)?;
         self.lifecycle.insert(
             self.poll.registry(),
             transport,
@@ -205,6 +229,17 @@ impl<R: Role, M> Reactor<R, M> {
             .connections
             .get(id)
             .map(|connection| connection.peer)
+    }
+
+    /// Whether what is said on a connection is encrypted.
+    pub fn is_encrypted(&self, id: ConnectionId) -> bool {
+        let connection = self.lifecycle.connections.get(id);
+        connection.is_some_and(|connection| connection.transport.is_encrypted())
+    }
+
+    /// The key that the peer of a connection has shown and proved to have, if it speaks TLS and has one.
+    pub fn peer_key(&self, id: ConnectionId) -> Option<Fingerprint> {
+        self.lifecycle.connections.get(id)?.transport.peer_key()
     }
 
     /// Whether no connection is left but those about to be freed, and nothing is left to be told.
@@ -345,7 +380,7 @@ impl<R: Role, M> Reactor<R, M> {
         self.lifecycle
             .connections
             .get(id)
-            .is_some_and(|c| c.is_open() && c.output.len() < OUTPUT_BYTES_MAX)
+            .is_some_and(|c| c.is_open() && c.pending() < OUTPUT_BYTES_MAX)
     }
 
     /// Pauses a connection: its input waits. `rest` is what has been read and not been handled; it is
@@ -386,18 +421,24 @@ impl<R: Role, M> Reactor<R, M> {
         };
         connection.paused = false;
         match connection.read(room) {
-            Ok(Received::Bytes(n)) => {
-                connection.moved = self.lifecycle.second;
+            Ok(fill @ (Received::Bytes(_) | Received::Drained)) => {
+                if fill != Received::Drained {
+                    connection.moved = self.lifecycle.second;
+                }
+                let encrypted = connection.transport.is_encrypted();
                 if connection.transport.is_readable() {
                     self.lifecycle.mark_ready(id);
                 }
-                Received::Bytes(n)
+                if encrypted {
+                    self.lifecycle.note_read(id);
+                }
+                fill
             }
             Ok(Received::End) if connection.reset => {
                 self.lifecycle.doom(id, "reset".to_owned());
                 Received::Drained
             }
-            Ok(fill) => fill,
+            Ok(Received::End) => Received::End,
             Err(error) => {
                 self.lifecycle.doom(id, error.to_string());
                 Received::Drained
@@ -453,7 +494,7 @@ impl<R: Role, M> Reactor<R, M> {
         self.lifecycle
             .connections
             .get(id)
-            .map_or(0, |c| OUTPUT_BYTES_MAX.saturating_sub(c.output.len()))
+            .map_or(0, |c| OUTPUT_BYTES_MAX.saturating_sub(c.pending()))
     }
 
     /// Lets all connections of `role` wait: nothing is read from them, and nothing leaves that is queued for

@@ -66,7 +66,7 @@ pub fn most_output<R: Role>(
         }
         let why =
             format!("over {most} MiB of output were pending for all, and it had long taken none");
-        pending -= connection.output.len();
+        pending -= connection.pending();
         over.push((connection.id, why));
     }
     if pending <= OUTPUT_ALL_BYTES_MAX {
@@ -74,7 +74,7 @@ pub fn most_output<R: Role>(
     }
     let closed: BTreeSet<_> = over.iter().map(|(id, _)| *id).collect();
     let left = connections.iter().filter(|c| !closed.contains(&c.id));
-    for (bytes, id) in largest(left, |connection| connection.output.len()) {
+    for (bytes, id) in largest(left, |connection| connection.pending()) {
         if pending <= OUTPUT_ALL_BYTES_LEFT {
             break;
         }

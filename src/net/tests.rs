@@ -25,7 +25,9 @@ const BURST_WITHIN: Duration = Duration::from_secs(5);
 fn one_connection() -> (Reactor<OneRole, ()>, ConnectionId, Peer) {
     let mut reactor = Reactor::new().expect("the kernel gives a poll");
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let bound = reactor.listen(any, OneRole, TEN).expect("a port is free");
+    let bound = reactor
+        .listen(any, OneRole, TEN, Offer::Plain)
+        .expect("a port is free");
     let peer = Peer::connect(bound).expect("it listens");
     loop {
         reactor.turn(None).expect("the poll works");
@@ -69,7 +71,9 @@ fn a_burst_of_connections_is_made_before_any_is_taken() {
     let most: usize = most.map_or(128, |text| text.trim().parse().expect("a number"));
     let mut reactor = Reactor::<OneRole, ()>::new().expect("the kernel gives a poll");
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let bound = reactor.listen(any, OneRole, TEN).expect("a port is free");
+    let bound = reactor
+        .listen(any, OneRole, TEN, Offer::Plain)
+        .expect("a port is free");
     let peers = (0..most.min(300)).map(|_| Peer::connect_timeout(&bound, BURST_WITHIN));
     let peers: Result<Vec<_>, _> = peers.collect();
     peers.expect("the kernel makes them all");
@@ -291,7 +295,9 @@ fn a_role_that_waits_is_neither_read_from_nor_written_to_and_keeps_no_loop_awake
     let mut reactor = Reactor::<TwoRoles, ()>::new().expect("the kernel gives a poll");
     let [(gated, mut gated_peer), (other, mut other_peer)] = [Gated, Other].map(|role| {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = reactor.listen(any, role, TEN).expect("a port is free");
+        let bound = reactor
+            .listen(any, role, TEN, Offer::Plain)
+            .expect("a port is free");
         let peer = Peer::connect(bound).expect("it listens");
         loop {
             reactor.turn(None).expect("the poll works");

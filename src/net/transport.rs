@@ -1,71 +1,102 @@
-//! What carries a connection's bytes: a socket, and what the kernel has said of it.
+//! What carries a connection's bytes: a socket, plain or with TLS over it.
 //!
-//! `Connection` has one. Nothing above knows a socket, so bytes may come and leave in another way without
-//! being noticed there. The kernel tells of edges, not of levels: what an edge says is noted here until it
-//! is used up.
+//! `Connection` has one. Nothing above knows which it is. What this holds back of a connection's bytes, either
+//! way, it says: [`Transport::is_readable`] and [`Transport::held`].
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
-use std::time::Duration;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use mio::event::Event as Edge;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
-use rustix::net::sockopt;
+use mio::{Registry, Token};
+use rustls::{ClientConfig, ServerConfig};
 
-/// A peer that has been silent for this long is asked by the kernel whether it is still there,
-/// [`KEEPALIVE_PROBES`] times with [`KEEPALIVE_EVERY`] between.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
-const KEEPALIVE_PROBES: u32 = 4;
+use super::output::{BufferPool, Flushed, Output};
+pub use super::socket::Received;
+use super::socket::Socket;
+use super::tls::Tls;
+use crate::topology::Fingerprint;
 
-/// What a read gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// So many bytes, and perhaps more.
-    Bytes(usize),
-    /// Nothing for now: an edge will tell.
-    Drained,
-    /// The peer has closed its sending side, in good order.
-    End,
+/// With this byte a TLS connection begins (RFC 8446, section 5.1: a handshake record), and no line does.
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// What a listener offers those who come.
+#[derive(Clone)]
+pub enum Offer {
+    /// A connection that is not encrypted.
+    Plain,
+    /// TLS, and nothing else.
+    Tls(Arc<ServerConfig>),
+    /// What the first byte asks for. Without a configuration who begins with TLS is told of in the reason
+    /// for which he is closed.
+    Either(Option<Arc<ServerConfig>>),
 }
 
-/// A TCP connection, not encrypted.
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Offer::Plain => "Plain",
+            Offer::Tls(_) => "Tls",
+            Offer::Either(_) => "Either",
+        })
+    }
+}
+
+impl Offer {
+    /// Goes over to another configuration, where TLS is offered at all.
+    pub fn replace(&mut self, config: &Arc<ServerConfig>) {
+        match self {
+            Offer::Plain => {}
+            Offer::Tls(present) => *present = Arc::clone(config),
+            Offer::Either(present) => *present = Some(Arc::clone(config)),
+        }
+    }
+}
+
+/// What lies over a socket.
+#[derive(Debug)]
+enum Layer {
+    Plain,
+    /// The first byte is yet to come.
+    Undecided(Offer),
+    Tls(Box<Tls>),
+}
+
+/// A connection's bytes, in and out.
 #[derive(Debug)]
 pub struct Transport {
-    stream: TcpStream,
-    /// The kernel has, as far as we know, something to read.
-    readable: bool,
-    /// The kernel has said that the peer's end is in what is to be read.
-    read_closed: bool,
-    /// The peer has sent TCP urgent data.
-    urgent: bool,
+    socket: Socket,
+    layer: Layer,
 }
 
 impl Transport {
-    /// Begins to dial.
+    /// Begins to dial; with a configuration, TLS begins once the dial has come through.
     ///
     /// # Errors
-    /// The kernel's, if the dial cannot even begin.
-    pub fn dial(address: SocketAddr) -> io::Result<Transport> {
-        TcpStream::connect(address).map(Transport::new)
+    /// The kernel's, if the dial cannot even begin; those of the configuration.
+    pub fn dial(address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> io::Result<Transport> {
+        let layer = match tls {
+            None => Layer::Plain,
+            Some(config) => Layer::Tls(Box::new(Tls::client(config)?)),
+        };
+        let socket = Socket::dial(address)?;
+        Ok(Transport { socket, layer })
     }
 
-    /// Over a socket that a listener gave.
-    pub fn accepted(stream: TcpStream) -> Transport {
-        let transport = Transport::new(stream);
-        transport.set_made();
-        let _ = transport.keep_alive(); // without it a vanished phone stays until we speak
-        transport
-    }
-
-    fn new(stream: TcpStream) -> Transport {
-        Transport {
-            stream,
-            readable: false,
-            read_closed: false,
-            urgent: false,
-        }
+    /// Over a socket that a listener gave, which offers this.
+    ///
+    /// # Errors
+    /// Those of the configuration.
+    pub fn accepted(stream: TcpStream, offer: &Offer) -> io::Result<Transport> {
+        let layer = match offer {
+            Offer::Plain => Layer::Plain,
+            Offer::Tls(config) => Layer::Tls(Box::new(Tls::server(Arc::clone(config))?)),
+            Offer::Either(_) => Layer::Undecided(offer.clone()),
+        };
+        let socket = Socket::accepted(stream);
+        Ok(Transport { socket, layer })
     }
 
     /// Has the kernel tell of it under `token`.
@@ -73,13 +104,12 @@ impl Transport {
     /// # Errors
     /// The kernel's.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
-        registry.register(&mut self.stream, token, interest)
+        self.socket.register(registry, token)
     }
 
     /// Has the kernel tell of it no longer.
     pub fn deregister(&mut self, registry: &Registry) {
-        let _ = registry.deregister(&mut self.stream); // closing it does the same
+        self.socket.deregister(registry);
     }
 
     /// Whether a dial has come through: the socket says so, not its being writable.
@@ -87,111 +117,138 @@ impl Transport {
     /// # Errors
     /// Why it has not, and will not.
     pub fn finish_dial(&self) -> io::Result<bool> {
-        if let Some(error) = self.stream.take_error()? {
-            return Err(error);
-        }
-        match self.stream.peer_addr() {
-            Ok(peer) if self.stream.local_addr()? == peer => {
-                // Nobody listens there, and the kernel has dialled from the very port that it dials
-                // (RFC 9293, section 3.5: both ends of a connection may begin it). In TIME-WAIT it would be
-                // in the way of who is to listen there, so it ends with a reset.
-                sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))?;
-                Err(io::Error::other(
-                    "nobody listens there, the dial came back to itself",
-                ))
-            }
-            Ok(_) => {
-                self.set_made();
-                Ok(true)
-            }
-            Err(e) if e.kind() == ErrorKind::NotConnected => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-
-    fn set_made(&self) {
-        let _ = self.stream.set_nodelay(true); // replies are gathered here, not in the kernel
-        // Whoever sends urgent data means it to be read, where it stands (RFC 6093).
-        let _ = sockopt::set_socket_oobinline(&self.stream, true);
-    }
-
-    /// RFC 9293, section 3.8.4: a connection whose other end has vanished is found out at last.
-    fn keep_alive(&self) -> rustix::io::Result<()> {
-        sockopt::set_tcp_keepidle(&self.stream, KEEPALIVE_AFTER)?;
-        sockopt::set_tcp_keepintvl(&self.stream, KEEPALIVE_EVERY)?;
-        sockopt::set_tcp_keepcnt(&self.stream, KEEPALIVE_PROBES)?;
-        sockopt::set_socket_keepalive(&self.stream, true)
+        self.socket.finish_dial()
     }
 
     /// Notes what an edge says of reading. Gives whether there is something to read.
     pub fn note(&mut self, edge: &Edge) -> bool {
-        self.read_closed |= edge.is_read_closed();
-        self.urgent |= edge.is_priority();
-        let readable = edge.is_readable() || edge.is_read_closed();
-        self.readable |= readable;
-        readable
+        self.socket.note(edge)
     }
 
     /// Whether there is, as far as we know, something to read.
     pub fn is_readable(&self) -> bool {
-        self.readable
+        let has_plaintext = match &self.layer {
+            Layer::Plain | Layer::Undecided(_) => false,
+            Layer::Tls(tls) => tls.has_plaintext(),
+        };
+        has_plaintext || self.socket.is_readable()
     }
 
-    /// Sets whether there is something to read.
+    /// Sets whether the kernel has something to read.
     #[cfg(test)]
     pub fn set_readable(&mut self, readable: bool) {
-        self.readable = readable;
+        self.socket.set_readable(readable);
     }
 
     /// Why the kernel has given the connection up, where an edge says that it has.
     pub fn error(&self) -> io::Error {
-        let error = self.stream.take_error().and_then(|e| e.map_or(Ok(()), Err));
-        error.err().unwrap_or(ErrorKind::ConnectionReset.into())
+        self.socket.error()
     }
 
-    /// The peer takes nothing any more: what the kernel still holds of its bytes is to be read to the end.
+    /// The peer takes nothing any more: what is still held of its bytes is to be read to the end.
     pub fn set_gone(&mut self) {
-        self.readable = true;
-        self.read_closed = true;
+        self.forget_output();
+        self.socket.set_gone();
     }
 
-    /// Reads once into `room`.
+    /// Forgets what is held and has not left.
+    pub fn forget_output(&mut self) {
+        if let Layer::Tls(tls) = &mut self.layer {
+            tls.forget_output();
+        }
+    }
+
+    /// Reads once into `room`. That nothing was read does not say that nothing is left:
+    /// [`Transport::is_readable`] does.
     ///
-    /// With edge-triggered readiness one must read until nothing is left. A read that does not
-    /// fill the buffer shows just that, so we spare the call that would only say `WouldBlock`; but for two
-    /// cases, of which the kernel has told with an edge, and then we go on. The end of the stream
-    /// shares its edge with the data before it. And a read ends before TCP urgent data, though there
-    /// is more (`tcp_recvmsg`). What comes later is a new edge.
+    /// # Errors
+    /// Those of the socket, but for `WouldBlock` and `Interrupted`, and of TLS.
+    pub fn read(&mut self, room: &mut [u8]) -> io::Result<Received> {
+        match &mut self.layer {
+            Layer::Plain => self.socket.read(room),
+            Layer::Tls(tls) => tls.read(&mut self.socket, room),
+            Layer::Undecided(_) => self.read_first(room),
+        }
+    }
+
+    /// Reads for the first time, and decides what this is.
+    fn read_first(&mut self, room: &mut [u8]) -> io::Result<Received> {
+        let received = self.socket.read(room)?;
+        let Received::Bytes(count) = received else {
+            return Ok(received);
+        };
+        let layer = std::mem::replace(&mut self.layer, Layer::Plain);
+        if room[0] != HANDSHAKE_RECORD {
+            return Ok(received);
+        }
+        let Layer::Undecided(Offer::Tls(config) | Offer::Either(Some(config))) = layer else {
+            return Err(io::Error::other(
+                "it speaks TLS, and this server has no key for its links",
+            ));
+        };
+        let mut tls = Box::new(Tls::server(config)?);
+        let opened = tls.begin(&mut self.socket, room, count);
+        self.layer = Layer::Tls(tls);
+        opened
+    }
+
+    /// Whether a handshake must end before anything else can be said.
+    pub fn is_handshaking(&self) -> bool {
+        match &self.layer {
+            Layer::Plain | Layer::Undecided(_) => false,
+            Layer::Tls(tls) => tls.is_handshaking(),
+        }
+    }
+
+    /// Whether something is to be written that is not in the connection's output.
+    pub fn wants_write(&self) -> bool {
+        match &self.layer {
+            Layer::Plain | Layer::Undecided(_) => false,
+            Layer::Tls(tls) => tls.wants_write(),
+        }
+    }
+
+    /// How many bytes it holds that were taken from the connection's output and have not left.
+    pub fn held(&self) -> usize {
+        match &self.layer {
+            Layer::Plain | Layer::Undecided(_) => 0,
+            Layer::Tls(tls) => tls.held(),
+        }
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
     ///
     /// # Errors
     /// Those of the socket, but for `WouldBlock` and `Interrupted`.
-    pub fn read(&mut self, room: &mut [u8]) -> io::Result<Received> {
-        while self.readable {
-            match self.stream.read(room) {
-                Ok(0) => {
-                    self.readable = false;
-                    return Ok(Received::End);
-                }
-                Ok(n) => {
-                    self.readable = n == room.len() || self.read_closed || self.urgent;
-                    return Ok(Received::Bytes(n));
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => self.readable = false,
-                Err(e) => return Err(e),
-            }
+    pub fn flush(&mut self, output: &mut Output, pool: &mut BufferPool) -> io::Result<Flushed> {
+        match &mut self.layer {
+            Layer::Plain | Layer::Undecided(_) => output.flush(self.socket.writer(), pool),
+            Layer::Tls(tls) => tls.flush(&mut self.socket, output, pool),
         }
-        Ok(Received::Drained)
     }
 
-    /// Where to write.
-    pub fn writer(&mut self) -> &mut impl Write {
-        &mut self.stream
+    /// Tells the peer that no more will come. `false`: that has not left yet, and is to be tried again when
+    /// the socket takes more.
+    pub fn end_output(&mut self) -> bool {
+        if let Layer::Tls(tls) = &mut self.layer
+            && !tls.end_output(&mut self.socket)
+        {
+            return false;
+        }
+        self.socket.end_output();
+        true
     }
 
-    /// Tells the peer that no more will come.
-    pub fn end_output(&self) {
-        // It fails only if the connection has gone already, which the next read or event tells.
-        let _ = self.stream.shutdown(Shutdown::Write);
+    /// Whether what is said on it is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.layer, Layer::Tls(_))
+    }
+
+    /// The key that the peer has shown, and has proved to have.
+    pub fn peer_key(&self) -> Option<Fingerprint> {
+        match &self.layer {
+            Layer::Plain | Layer::Undecided(_) => None,
+            Layer::Tls(tls) => tls.peer_key(),
+        }
     }
 }

@@ -430,7 +430,7 @@ impl Driver {
         let Some(address) = shell.neighbours.next_address(link, shell.now.mono) else {
             return self.node.handle_dial_failed(link, shell.now); // no lookup has found one yet
         };
-        match shell.reactor.connect(address, Role::Dialled) {
+        match shell.reactor.connect(address, Role::Dialled, None) {
             Ok(id) => shell.neighbours.at(link).dial = Some(id),
             Err(error) => self.dial_failed(link, &error.to_string()),
         }

@@ -6,6 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::operator::Operator;
 use super::roles::Role;
+use crate::net::transport::Offer;
 use crate::net::{Limits, Listening, Reactor};
 use crate::topology::{Address, Member};
 use crate::web::access::Access;
@@ -103,7 +104,7 @@ impl Place {
             limits,
         } = self;
         let name = operator.server();
-        let listening = reactor.listen_at(address.as_str(), *role, *limits);
+        let listening = reactor.listen_at(address.as_str(), *role, *limits, &Offer::Plain);
         let listening =
             listening.map_err(|e| format!("{name} cannot listen for {whom} on {address}: {e}"))?;
         if *role == Role::Http

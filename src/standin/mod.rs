@@ -31,7 +31,7 @@ use crate::http::{
     CONTINUE, Codec, Deadlines, Manner, Method, Refusal, Request, Response, Step, Timeout, reason,
 };
 use crate::net::connection::Role;
-use crate::net::transport::Received;
+use crate::net::transport::{Offer, Received};
 use crate::net::{Event, Limits, Listening, READ_BYTES_MAX, Reactor};
 use crate::time::Timestamp;
 use crate::twitter::api::Api;
@@ -103,7 +103,7 @@ impl StandIn {
     /// The kernel's, or the resolver's.
     pub fn start(address: &str, tweets: Vec<Tweet>, faults: Faults) -> io::Result<StandIn> {
         let mut reactor = Reactor::new()?;
-        let listening = reactor.listen_at(address, Asking, LIMITS)?;
+        let listening = reactor.listen_at(address, Asking, LIMITS, &Offer::Plain)?;
         let mailbox = reactor.mailbox();
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         thread::Builder::new()
