@@ -23,6 +23,7 @@ In the environment:
   TOPOLOGY        who is in the herd, and where           (topology.txt beside this script)
   LOG_DIR         logs, pid files NAME.pid and standard error NAME.err     (logs beside it)
   DATA_DIR        the servers' journals: their memory                      (data beside it)
+  KEYS            yes: make a key for each server, and encrypt links (in DATA_DIR/keys)
   TWITTER_URL     the search to ask; with it, no stand-in is started
   TWITTER_API     which API is spoken: 1.0, 1.1 or 2                                  (1.0)
   TWITTER_CREDENTIALS  a private file with TWITTER_BEARER_TOKEN=..., or TWITTER_KEY=... and
@@ -62,6 +63,7 @@ start_herd() {
         return 0
     fi
     build
+    make_keys
     trap 'INTERRUPTED=yes' INT TERM HUP # looked at between steps, so that no child goes unnoticed
     trap roll_back EXIT
     [[ -z $running ]] || say "Already running:$running"
@@ -157,6 +159,12 @@ settings() {
     TOPOLOGY=$(realpath -m -- "${TOPOLOGY:-$ROOT/topology.txt}")
     LOG_DIR=$(realpath -m -- "${LOG_DIR:-$ROOT/logs}")
     DATA_DIR=$(realpath -m -- "${DATA_DIR:-$ROOT/data}")
+    KEY_DIR="" KEYED=$TOPOLOGY
+    case ${KEYS:-no} in
+        no) ;;
+        yes) KEY_DIR=$DATA_DIR/keys KEYED=$DATA_DIR/keys/topology.txt ;;
+        *) misused "KEYS is yes or no" ;;
+    esac
     umask 077 # logs and journals say where everybody is
     TWITTER_LISTEN=${TWITTER_LISTEN:-127.0.0.1:12599}
     STAND_IN=twitter.stand-in # a server's name has no dot
@@ -210,8 +218,9 @@ everyone() {
 herd_arguments() {
     case $1 in
         *.*) ARGUMENTS=(twitter --listen "$TWITTER_LISTEN") ;;
-        *) ARGUMENTS=(serve "$1" --topology "$TOPOLOGY" --log-dir "$LOG_DIR" --data-dir "$DATA_DIR"
-            "${TWITTER[@]}") ;;
+        *) ARGUMENTS=(serve "$1" --topology "$KEYED" --log-dir "$LOG_DIR" --data-dir "$DATA_DIR"
+            "${TWITTER[@]}")
+            [[ -z $KEY_DIR ]] || ARGUMENTS+=(--key "$KEY_DIR/$1.key") ;;
     esac
 }
 
@@ -301,6 +310,24 @@ lock() {
         flock 9
     fi
     LOCKED=yes
+}
+
+# With KEYS=yes: makes keys that are missing, and a topology that has them.
+make_keys() {
+    local line name rest
+    [[ -n $KEY_DIR ]] || return 0
+    mkdir -p -- "$KEY_DIR"
+    for name in $NAMES; do
+        [[ -e $KEY_DIR/$name.key && -e $KEY_DIR/$name.pub ]] && continue
+        rm -f -- "$KEY_DIR/$name.key"
+        "$HERD" keygen --out "$KEY_DIR/$name.key" >"$KEY_DIR/$name.pub" || die "no key for $name"
+    done
+    while IFS= read -r line || [[ -n $line ]]; do
+        line=${line#$'\xef\xbb\xbf'} line=${line%%#*}
+        read -r name rest <<<"${line//[$'\r\f\v']/ }"
+        [[ -z $name ]] || echo "$name $rest $(<"$KEY_DIR/$name.pub")"
+    done <"$TOPOLOGY" >"$KEYED.new"
+    mv -f -- "$KEYED.new" "$KEYED"
 }
 
 # Sets HERD to a binary that is up to date. Cargo keeps quiet unless something is wrong.

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use herd::cli::restore;
+use herd::cli::{check, keygen, restore};
 use herd::journal::{Fsync, State};
 use herd::log::Filter;
-use herd::server::{Options, Server, one_line};
+use herd::server::{KeyFiles, Options, Server, one_line};
 use herd::standin::faults::{Fault, Faults};
 use herd::standin::{StandIn, import, tweets};
 use herd::time::parse_span;
@@ -39,7 +39,7 @@ enum Command {
     /// acknowledged reports are in no journal. SIGHUP reloads: it reads the topology anew and applies what
     /// has changed, or says what is wrong and changes nothing; and it reopens the log after it has been moved
     /// away. Options are fixed until a restart.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Make the journal of a server from text logs, when its own is lost and no neighbour has the locations.
     ///
     /// Takes the AT lines that the server sent or had from neighbours, also from logs of several servers, in
@@ -55,6 +55,21 @@ enum Command {
         /// Where the journal goes, to a folder NAME, which must be empty or not there.
         #[arg(long, value_name = "DIRECTORY", default_value = "data")]
         data_dir: PathBuf,
+    },
+    /// Make a key for a server, by which its neighbours know it, and print the key= for its topology line.
+    Keygen {
+        /// Where the private key goes: a new file, that its owner alone can read.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Say what is wrong with a topology and with keys, if anything is; exit status 2 then.
+    Check {
+        /// The file that says who is in the herd and who talks with whom.
+        #[arg(long, value_name = "FILE", default_value = "topology.txt")]
+        topology: PathBuf,
+        /// A server's private key. May be given more than once.
+        #[arg(long, value_name = "FILE")]
+        key: Vec<PathBuf>,
     },
     /// Run the stand-in for Twitter, with synthetic tweets: the searches of its APIs 1.0, 1.1 and 2.
     ///
@@ -131,6 +146,20 @@ struct Serve {
     /// whose neighbours half are wrong.
     #[arg(long)]
     trust_clock: bool,
+    /// The private key by which neighbours know this server, as herd keygen makes it. Its key= stands in the
+    /// server's line of the topology. Links are then encrypted.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Link with neighbours without encryption where one side has no key yet: for the hour of changing over.
+    #[arg(long)]
+    allow_plain_links: bool,
+    /// The certificate that clients are shown, or a chain of them, in PEM: for the tls= of the server's line,
+    /// and for HTTP, which becomes HTTPS.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, in PEM, that nobody else can read.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     #[command(flatten)]
     twitter: TwitterArguments,
 }
@@ -195,12 +224,14 @@ fn api() -> impl TypedValueParser<Value = Api> {
 
 fn main() -> ExitCode {
     let failed = match Arguments::parse().command {
-        Command::Serve(arguments) => serve(arguments),
+        Command::Serve(arguments) => serve(*arguments),
         Command::Restore {
             logs,
             name,
             data_dir,
         } => restore(&logs, &name, &data_dir),
+        Command::Keygen { out } => keygen(&out),
+        Command::Check { topology, key } => check(&topology, &key),
         Command::Twitter {
             listen,
             tweets,
@@ -213,6 +244,7 @@ fn main() -> ExitCode {
             say_at_last(&message);
             ExitCode::from(2)
         }
+        Err(Failure::Said) => ExitCode::from(2),
         Err(Failure::NotWritten) => ExitCode::FAILURE,
         Err(Failure::Run(error)) => {
             say_at_last(&format!("the event loop failed: {error}"));
@@ -249,6 +281,8 @@ fn parse_max_connections(text: &str) -> Result<usize, String> {
 enum Failure {
     /// It could not start: the message says what to mend.
     Start(String),
+    /// What is to be mended has been said.
+    Said,
     /// The kernel's poll failed: nothing could go on.
     Run(io::Error),
     /// Acknowledged reports are in no journal, as the operator was told.
@@ -300,6 +334,12 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         http_tokens: arguments.http_tokens,
         clock_skew: arguments.clock_skew,
         trust_clock: arguments.trust_clock,
+        keys: KeyFiles {
+            key: arguments.key,
+            allow_plain_links: arguments.allow_plain_links,
+            tls_cert: arguments.tls_cert,
+            tls_key: arguments.tls_key,
+        },
         twitter,
     };
     let server = Server::start(member, &topology, &options);
@@ -317,6 +357,21 @@ fn restore(logs: &[PathBuf], name: &str, data_dir: &Path) -> Result<(), Failure>
     let restored = restore::restore(logs, name, data_dir, progress).map_err(Failure::Start)?;
     let _ = writeln!(io::stdout(), "herd: {restored}");
     Ok(())
+}
+
+fn keygen(out: &Path) -> Result<(), Failure> {
+    let fingerprint = keygen::keygen(out).map_err(Failure::Start)?;
+    let _ = writeln!(io::stdout(), "key={fingerprint}");
+    Ok(())
+}
+
+fn check(topology: &Path, keys: &[PathBuf]) -> Result<(), Failure> {
+    let wrong = check::check(topology, keys);
+    wrong.iter().for_each(|line| say_at_last(line));
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Said),
+    }
 }
 
 fn twitter(listen: &str, file: Option<&Path>, faults: Vec<Fault>) -> Result<(), Failure> {

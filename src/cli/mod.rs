@@ -1,6 +1,8 @@
-//! What the command line offers beside servers: `restore` so far.
+//! What the command line offers beside servers.
 //!
 //! `main` is the caller. Nothing here runs while a server does.
 
+pub mod check;
+pub mod keygen;
 mod record;
 pub mod restore;

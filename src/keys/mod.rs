@@ -99,21 +99,29 @@ impl OwnKey {
     }
 }
 
-/// How TLS is spoken with clients, who are asked for no certificate: by the certificate, or chain of them, in one
-/// file and its private key in another.
+/// How TLS is spoken with clients, who are asked for no certificate.
+#[derive(Clone, Debug)]
+pub struct ForClients {
+    /// How.
+    pub config: Arc<ServerConfig>,
+    /// The certificate that they are shown.
+    pub shown: CertificateDer<'static>,
+}
+
+/// Reads how TLS is spoken with clients: a certificate, or a chain of them, in one file and its private key in
+/// another.
 ///
 /// # Errors
 /// What is wrong, with the name of the file.
-pub fn for_clients(certificates: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
+pub fn for_clients(certificates: &Path, key: &Path) -> Result<ForClients, String> {
     let of = |path: &Path| path.display().to_string().escape_debug().to_string();
     let (certificates_file, key_file) = (of(certificates), of(key));
     let text = private_file::public_text(certificates)
         .map_err(|error| format!("{certificates_file} {error}"))?;
     let chain = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| format!("{certificates_file} is no PEM: {error}"))?;
-    if chain.is_empty() {
-        return Err(format!("{certificates_file} holds no certificate in PEM"));
-    }
+    let shown = chain.first().cloned();
+    let shown = shown.ok_or_else(|| format!("{certificates_file} holds no certificate in PEM"))?;
     let text = private_file::text(key).map_err(|error| format!("{key_file} {error}"))?;
     let key = PrivateKeyDer::from_pem_slice(text.as_bytes())
         .map_err(|error| format!("{key_file} holds no private key in PEM: {error}"))?;
@@ -125,7 +133,8 @@ pub fn for_clients(certificates: &Path, key: &Path) -> Result<Arc<ServerConfig>,
         .map_err(|error| {
             format!("{certificates_file} and {key_file} do not go together: {error}")
         })?;
-    Ok(Arc::new(without_resumption(config)))
+    let config = Arc::new(without_resumption(config));
+    Ok(ForClients { config, shown })
 }
 
 fn without_resumption(mut config: ServerConfig) -> ServerConfig {

@@ -6,12 +6,10 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use rustls::ServerConfig;
 
 use super::connection::Role;
 use super::transport::{Offer, Transport};
@@ -121,6 +119,13 @@ struct Count<R> {
     open: usize,
 }
 
+impl<R> Socket<R> {
+    fn is_at(&self, addresses: &[SocketAddr]) -> bool {
+        let bound = self.socket.local_addr();
+        bound.is_ok_and(|at| addresses.contains(&at))
+    }
+}
+
 impl<R: Role> Listeners<R> {
     /// None yet.
     pub fn new() -> Listeners<R> {
@@ -170,12 +175,12 @@ impl<R: Role> Listeners<R> {
         Ok(bound)
     }
 
-    /// Goes over to another configuration where `role` speaks TLS, for those who come from now on.
-    pub fn set_tls(&mut self, role: R, config: &Arc<ServerConfig>) {
+    /// Goes over to this offer where `role` has one of its kind, for those who come from now on.
+    pub fn set_offer(&mut self, role: R, offer: &Offer) {
         let sockets = self.sockets.iter_mut();
         sockets
-            .filter(|socket| socket.role == role)
-            .for_each(|socket| socket.offer.replace(config));
+            .filter(|socket| socket.role == role && socket.offer.is_like(offer))
+            .for_each(|socket| socket.offer = offer.clone());
     }
 
     /// The address of the socket that was the `index`th to listen.
@@ -187,7 +192,7 @@ impl<R: Role> Listeners<R> {
 
     /// Closes the sockets of `role`. What came in before counts as before.
     pub fn close(&mut self, role: R) {
-        self.retain(role, |_| false);
+        self.sockets.retain(|socket| socket.role != role);
     }
 
     /// Whether connections for `role` come in at `address`.
@@ -196,21 +201,18 @@ impl<R: Role> Listeners<R> {
         sockets.any(|socket| socket.socket.local_addr().is_ok_and(|at| at == address))
     }
 
-    /// Closes the sockets of `role` that listen elsewhere than at `addresses`.
-    pub fn keep(&mut self, role: R, addresses: &[SocketAddr]) {
-        self.retain(role, |at| addresses.contains(&at));
+    /// Closes the sockets of `role`, with an offer like this, that listen elsewhere than at `addresses`.
+    pub fn keep(&mut self, role: R, offer: &Offer, addresses: &[SocketAddr]) {
+        self.sockets.retain(|socket| {
+            let is_other = socket.role != role || !socket.offer.is_like(offer);
+            is_other || socket.is_at(addresses)
+        });
     }
 
     /// Closes the sockets of `role` that listen at `addresses`.
     pub fn close_at(&mut self, role: R, addresses: &[SocketAddr]) {
-        self.retain(role, |at| !addresses.contains(&at));
-    }
-
-    fn retain(&mut self, role: R, is_kept: impl Fn(SocketAddr) -> bool) {
-        let address = |socket: &Socket<R>| socket.socket.local_addr();
-        let is_kept = |socket: &Socket<R>| address(socket).is_ok_and(&is_kept);
         self.sockets
-            .retain(|socket| socket.role != role || is_kept(socket));
+            .retain(|socket| socket.role != role || !socket.is_at(addresses));
     }
 
     /// Has other limits for `role` from now on.

@@ -44,7 +44,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::ClientConfig;
 
 use self::connection::{Connection, Role, State};
 use self::idle::Idle;
@@ -157,10 +157,16 @@ impl<R: Role, M> Reactor<R, M> {
         self.lifecycle.listeners.close_at(role, &listening.new);
     }
 
-    /// Listens for `role` only where [`Reactor::listen_at`] has said that it does. Connections that came in
+    /// Listens for `role`, with an offer of this kind, only where [`Reactor::listen_at`] has said that it does. Connections that came in
     /// elsewhere stay.
-    pub fn listen_only(&mut self, role: R, listening: &Listening) {
-        self.lifecycle.listeners.keep(role, &listening.bound);
+    pub fn listen_only(&mut self, role: R, offer: &Offer, listening: &Listening) {
+        let listeners = &mut self.lifecycle.listeners;
+        listeners.keep(role, offer, &listening.bound);
+    }
+
+    /// Closes the listeners of `role` that make an offer of this kind.
+    pub fn stop_offering(&mut self, role: R, offer: &Offer) {
+        self.lifecycle.listeners.keep(role, offer, &[]);
     }
 
     /// Has other limits for connections that come in for `role`.
@@ -179,9 +185,10 @@ impl<R: Role, M> Reactor<R, M> {
         self.lifecycle.listeners.close(role);
     }
 
-    /// Those who come from now on where `role` speaks TLS are served by `config`.
-    pub fn set_tls(&mut self, role: R, config: &Arc<ServerConfig>) {
-        self.lifecycle.listeners.set_tls(role, config);
+    /// Those who come from now on where `role` is offered this kind of connection are offered this one, with its
+    /// configuration of TLS.
+    pub fn set_offer(&mut self, role: R, offer: &Offer) {
+        self.lifecycle.listeners.set_offer(role, offer);
     }
 
     /// Dials `address`; [`Event::Made`] or [`Event::Lost`] follows. With `tls`, what is sent leaves once the

@@ -45,13 +45,9 @@ impl fmt::Debug for Offer {
 }
 
 impl Offer {
-    /// Goes over to another configuration, where TLS is offered at all.
-    pub fn replace(&mut self, config: &Arc<ServerConfig>) {
-        match self {
-            Offer::Plain => {}
-            Offer::Tls(present) => *present = Arc::clone(config),
-            Offer::Either(present) => *present = Some(Arc::clone(config)),
-        }
+    /// Whether both are of one kind.
+    pub fn is_like(&self, other: &Offer) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 }
 

@@ -485,6 +485,24 @@ impl Links {
         self.refuse(connection, None, &reason, turn);
     }
 
+    /// Refuses a peer that says it is `name`, and may not be.
+    pub fn handle_forbidden(
+        &mut self,
+        connection: ConnectionId,
+        name: &ServerName,
+        reason: &str,
+        turn: &mut Turn<impl Effects>,
+    ) {
+        match self.stage(connection) {
+            Stage::Closing => {}
+            Stage::Dialled(link) => {
+                self.link_mut(link).dial_answered();
+                self.refuse(connection, Some(name), reason, turn);
+            }
+            Stage::Stranger | Stage::Up(_) => self.refuse(connection, Some(name), reason, turn),
+        }
+    }
+
     fn handle_hello(
         &mut self,
         connection: ConnectionId,

@@ -581,6 +581,28 @@ impl Node {
         links.handle_overlong(connection, &mut turn);
     }
 
+    /// Ends a connection between servers whose peer may not be the neighbour that it says it is, or is no
+    /// longer one. `name` is what it says.
+    pub fn handle_forbidden(
+        &mut self,
+        connection: ConnectionId,
+        name: &ServerName,
+        reason: &str,
+        now: Now,
+        effects: &mut impl Effects,
+    ) {
+        let (links, mut turn) = self.turn(now, effects);
+        links.handle_forbidden(connection, name, reason, &mut turn);
+    }
+
+    /// The link of the neighbour that presents itself to us with a line, if it is a hello that does and its
+    /// connection is nobody's yet.
+    pub fn presents(&self, connection: ConnectionId, line: &NeighbourLine<'_>) -> Option<LinkId> {
+        let link = self.links.presented_by(line)?;
+        let is_first = self.links.speaker_of(connection).is_none();
+        is_first.then_some(link)
+    }
+
     /// Notes that a connection between servers has gone.
     pub fn handle_peer_lost(
         &mut self,

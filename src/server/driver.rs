@@ -13,6 +13,7 @@ use super::operator::Matter;
 use super::overlong::OverlongLines;
 use super::reload::reload;
 use super::roles::{Codec, Role};
+use super::security::Dial;
 use super::shell::Shell;
 use super::web::{To, no_room};
 use crate::connection_id::ConnectionId;
@@ -276,7 +277,10 @@ impl Driver {
                     let label = shell.neighbours.label(id, role, speaker);
                     shell.log.record(Direction::In, label, text);
                 }
-                node.handle_link_line(id, line, shell.now, shell);
+                match node.presents(id, &line) {
+                    Some(link) if !shell.may_be(node, id, link) => {}
+                    _ => node.handle_link_line(id, line, shell.now, shell),
+                }
                 self.dial_due();
             }
             Role::Http => unreachable!("requests are no lines"),
@@ -430,7 +434,14 @@ impl Driver {
         let Some(address) = shell.neighbours.next_address(link, shell.now.mono) else {
             return self.node.handle_dial_failed(link, shell.now); // no lookup has found one yet
         };
-        match shell.reactor.connect(address, Role::Dialled, None) {
+        let neighbour = shell.neighbours.at(link);
+        let tls = match shell.security.dial(&neighbour.keys, neighbour.tries) {
+            Dial::Tls(config) => Some(config),
+            Dial::Plain => None,
+            Dial::Never => return self.node.handle_dial_failed(link, shell.now),
+        };
+        neighbour.tries = neighbour.tries.wrapping_add(1);
+        match shell.reactor.connect(address, Role::Dialled, tls) {
             Ok(id) => shell.neighbours.at(link).dial = Some(id),
             Err(error) => self.dial_failed(link, &error.to_string()),
         }

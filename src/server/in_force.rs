@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use super::security::KeyFiles;
 use crate::topology::{Member, ServerName, Topology};
 
 /// What of the operator's files is in force, and where the files are.
@@ -12,6 +13,8 @@ pub struct InForce {
     pub path: PathBuf,
     /// That of the tokens, if there is one.
     pub http_tokens: Option<PathBuf>,
+    /// Those of keys and certificates.
+    pub keys: KeyFiles,
     /// The topology.
     pub topology: Topology,
     /// The server's line of it.

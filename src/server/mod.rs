@@ -25,6 +25,7 @@
 //! | `mail` | what other threads tell the loop |
 //! | `neighbours`, `resolver` | where neighbours are; host names, looked up |
 //! | `operator` | what the operator is told |
+//! | `security` | whose keys links and clients may have |
 //! | `options`, `roles` | what the operator says; what connections are for |
 
 mod begun_lines;
@@ -41,6 +42,7 @@ mod reload;
 mod requests;
 mod resolver;
 mod roles;
+mod security;
 mod serving;
 mod shell;
 mod start;
@@ -60,6 +62,8 @@ pub use self::options::Options;
 use self::places::Place;
 use self::read_batch::ReadBatch;
 use self::roles::Role;
+pub use self::security::KeyFiles;
+use self::security::Security;
 use self::shell::Shell;
 pub use self::start::StartError;
 use self::web::Web;
@@ -94,6 +98,7 @@ impl Server {
         let fail = |what: &str, error: io::Error| StartError(format!("{name} {what}: {error}"));
         let operator = Operator::new(name.clone(), io::stderr());
         let operator = operator.map_err(|e| fail("gets no threads", e))?;
+        let security = Security::read(&options.keys, member).map_err(StartError)?;
         let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;
         // Before anybody can see that we are there: a SIGHUP that nobody watches for is deadly.
         let mailbox = reactor.mailbox();
@@ -102,7 +107,7 @@ impl Server {
         let serving = serving.map_err(|e| fail("cannot watch for signals", e))?;
         let access = start::read_tokens(options.http_tokens.as_deref());
         let access = access.map_err(StartError)?;
-        let places = places::places(member);
+        let places = places::places(member, &security);
         places::tell_of_few_descriptors(&places, options.max_connections, &operator);
         let listen = |place: &Place| {
             let listening = place.listen(&mut reactor, &access, &operator)?;
@@ -140,12 +145,16 @@ impl Server {
         let link = |name: &ServerName| node.link_to(name);
         neighbours.update(topology.neighbours(member), link, now.mono);
         operator.say(&listens);
+        for warning in security.warnings(topology.neighbours(member)) {
+            operator.say(&warning);
+        }
         let shell = Shell {
             reactor,
             journal,
             log,
             pool,
             neighbours,
+            security,
             operator,
             now,
             is_line_plain: false,
@@ -153,6 +162,7 @@ impl Server {
             in_force: InForce {
                 path: options.topology.clone(),
                 http_tokens: options.http_tokens.clone(),
+                keys: options.keys.clone(),
                 topology: topology.clone(),
                 member: member.clone(),
             },

@@ -15,7 +15,7 @@ use super::roles::Role;
 use crate::connection_id::ConnectionId;
 use crate::log::record::Label;
 use crate::node::effects::LinkId;
-use crate::topology::{Address, Member, ServerName};
+use crate::topology::{Address, Fingerprint, Member, ServerName};
 
 /// A neighbour may be unreachable for this long before it is worth a word.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -45,6 +45,10 @@ pub struct Neighbour {
     pub name: ServerName,
     /// Where it listens for servers.
     pub address: Address,
+    /// The keys of which it may show one.
+    pub keys: Vec<Fingerprint>,
+    /// How often it was dialled since it was last linked.
+    pub tries: u32,
     /// The dial under way.
     pub dial: Option<ConnectionId>,
     /// Where the address leads; several for a name that has several.
@@ -93,6 +97,7 @@ impl Neighbours {
             let link = link(&member.name).expect("each neighbour has one");
             let new = || Neighbour::new(member, now);
             let known = self.all.entry(link).or_insert_with(new);
+            known.keys.clone_from(&member.keys);
             if known.address != member.server_address {
                 known.move_to(&member.server_address, now);
             }
@@ -157,6 +162,8 @@ impl Neighbour {
         Neighbour {
             name: member.name.clone(),
             address,
+            keys: member.keys.clone(),
+            tries: 0,
             dial: None,
             resolved: Vec::from_iter(literal),
             dials: 0,
@@ -252,6 +259,7 @@ impl Neighbour {
     /// Notes that it has been reached.
     pub fn reached(&mut self) {
         self.unreachable = None;
+        self.tries = 0;
     }
 }
 

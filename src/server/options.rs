@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::security::KeyFiles;
 use crate::journal::Fsync;
 use crate::log;
 use crate::twitter;
@@ -42,6 +43,8 @@ pub struct Options {
     pub clock_skew: Duration,
     /// The operator says that this server's clock is right.
     pub trust_clock: bool,
+    /// The files of its key and of its certificate.
+    pub keys: KeyFiles,
     /// How Twitter is asked.
     pub twitter: twitter::Options,
 }

@@ -6,6 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::operator::Operator;
 use super::roles::Role;
+use super::security::Security;
 use crate::net::transport::Offer;
 use crate::net::{Limits, Listening, Reactor};
 use crate::topology::{Address, Member};
@@ -24,15 +25,17 @@ pub struct Place {
     /// Where, as the topology has it.
     pub address: Address,
     /// For whom, in words.
-    whom: &'static str,
+    pub whom: &'static str,
     /// For what.
     pub role: Role,
     /// With how many connections it takes no more.
     pub limits: Limits,
+    /// What is offered there, plain connections or TLS.
+    pub offer: Offer,
 }
 
 /// The places where `member` is to be found.
-pub fn places(member: &Member) -> Vec<Place> {
+pub fn places(member: &Member, security: &Security) -> Vec<Place> {
     let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
     let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
     let for_clients = Limits {
@@ -49,30 +52,42 @@ pub fn places(member: &Member) -> Vec<Place> {
         own: for_servers.own.min(for_clients.all),
         ..for_clients
     };
-    let all = [
-        (
-            Some(&member.client_address),
+    let over_tls = security.for_clients();
+    let servers = match security.has_key() {
+        true => "servers over TLS",
+        false => "servers",
+    };
+    let place = |address: &Address, whom, role, limits, offer| Place {
+        address: address.clone(),
+        whom,
+        role,
+        limits,
+        offer,
+    };
+    let tls = member.tls_address.iter();
+    let tls = tls.map(|at| {
+        let whom = "clients over TLS";
+        place(at, whom, Role::Client, for_clients, over_tls.clone())
+    });
+    let http = member.http_address.iter();
+    let http = http.map(|at| place(at, "HTTP", Role::Http, for_http, over_tls.clone()));
+    let lines = [
+        place(
+            &member.client_address,
             "clients",
             Role::Client,
             for_clients,
+            Offer::Plain,
         ),
-        (
-            Some(&member.server_address),
-            "servers",
+        place(
+            &member.server_address,
+            servers,
             Role::Accepted,
             for_servers,
+            security.for_servers(),
         ),
-        (member.http_address.as_ref(), "HTTP", Role::Http, for_http),
     ];
-    let places = all.into_iter().filter_map(|(address, whom, role, limits)| {
-        Some(Place {
-            address: address?.clone(),
-            whom,
-            role,
-            limits,
-        })
-    });
-    places.collect()
+    lines.into_iter().chain(tls).chain(http).collect()
 }
 
 /// Tells where the limit of files does not allow as many clients as were wanted.
@@ -102,9 +117,10 @@ impl Place {
             whom,
             role,
             limits,
+            offer,
         } = self;
         let name = operator.server();
-        let listening = reactor.listen_at(address.as_str(), *role, *limits, &Offer::Plain);
+        let listening = reactor.listen_at(address.as_str(), *role, *limits, offer);
         let listening =
             listening.map_err(|e| format!("{name} cannot listen for {whom} on {address}: {e}"))?;
         if *role == Role::Http

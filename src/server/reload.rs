@@ -5,7 +5,7 @@
 //! links that no change concerns notice nothing. What is not in these files, the options, needs a restart.
 
 use super::places::{self, Place};
-use super::roles::Role;
+use super::security::Security;
 use super::shell::Shell;
 use super::start;
 use crate::node::Node;
@@ -24,8 +24,9 @@ pub fn reload(node: &mut Node, shell: &mut Shell) -> Result<String, String> {
         format!("{path} has no server {own} any longer, and a server that runs keeps its name")
     })?;
     let access = start::read_tokens(in_force.http_tokens.as_deref())?;
-    let before = places::places(&in_force.member);
-    let after = places::places(&member);
+    let security = Security::read(&in_force.keys, &member)?;
+    let before = places::places(&in_force.member, &shell.security);
+    let after = places::places(&member, &security);
     let is_new = |place: &&Place| !before.iter().any(|old| is_same(old, place));
     let new: Vec<_> = after.iter().filter(is_new).collect();
     let mut listening = Vec::new();
@@ -43,14 +44,13 @@ pub fn reload(node: &mut Node, shell: &mut Shell) -> Result<String, String> {
     // From here on nothing fails.
     let mut changes = neighbours_changed(&in_force.topology, &in_force.member, &topology, &member);
     for (place, bound) in &listening {
-        shell.reactor.listen_only(place.role, bound);
+        shell.reactor.listen_only(place.role, &place.offer, bound);
         changes.push(place.words(bound));
     }
-    for role in Role::ALL {
-        let listens = |places: &[Place]| places.iter().any(|place| place.role == role);
-        if listens(&before) && !listens(&after) {
-            shell.reactor.stop_listening(role);
-            changes.push("HTTP nowhere".to_owned()); // all other places are in each line
+    for old in &before {
+        if !after.iter().any(|place| is_like(old, place)) {
+            shell.reactor.stop_offering(old.role, &old.offer);
+            changes.push(format!("{} nowhere", old.whom));
         }
     }
     for place in &after {
@@ -65,6 +65,8 @@ pub fn reload(node: &mut Node, shell: &mut Shell) -> Result<String, String> {
     let link = |name: &ServerName| node.link_to(name);
     let members = topology.neighbours(&member);
     shell.neighbours.update(members, link, shell.now.mono);
+    changes.extend(security.changes(&shell.security));
+    shell.set_security(security, node);
     (shell.in_force.topology, shell.in_force.member) = (topology, member);
     Ok(match changes.is_empty() {
         true => format!("reloaded {path}: nothing has changed"),
@@ -73,7 +75,12 @@ pub fn reload(node: &mut Node, shell: &mut Shell) -> Result<String, String> {
 }
 
 fn is_same(one: &Place, other: &Place) -> bool {
-    (one.role, &one.address) == (other.role, &other.address)
+    is_like(one, other) && one.address == other.address
+}
+
+/// Whether both are for the same connections.
+fn is_like(one: &Place, other: &Place) -> bool {
+    one.role == other.role && one.offer.is_like(&other.offer)
 }
 
 /// Which neighbours are new, are none any longer, or are elsewhere, in words.
@@ -86,19 +93,26 @@ fn neighbours_changed(
     let named = |topology: &Topology, member: &Member, name: &ServerName| {
         let mut neighbours = topology.neighbours(member);
         let found = neighbours.find(|other| other.name == *name);
-        found.map(|other| other.server_address.clone())
+        found.map(|other| (other.server_address.clone(), other.keys.clone()))
     };
     let mut changes = Vec::new();
     for Member {
         name,
         server_address: address,
+        keys,
         ..
     } in after.neighbours(new)
     {
         match named(before, old, name) {
             None => changes.push(format!("{name} is a neighbour")),
-            Some(was) if was != *address => changes.push(format!("{name} is at {address}")),
-            Some(_) => {}
+            Some((was, had)) => {
+                if was != *address {
+                    changes.push(format!("{name} is at {address}"));
+                }
+                if had != *keys {
+                    changes.push(format!("{name} has other keys"));
+                }
+            }
         }
     }
     for Member { name, .. } in before.neighbours(old) {

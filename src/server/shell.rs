@@ -11,6 +11,7 @@ use super::mail::Mail;
 use super::neighbours::Neighbours;
 use super::operator::{Matter, Operator};
 use super::roles::Role;
+use super::security::Security;
 use super::web::{self, To, Waiting, Web};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::journal::Journal;
@@ -18,6 +19,7 @@ use crate::journal::files::Files;
 use crate::log::Log;
 use crate::log::record::{Direction, Label};
 use crate::net::Reactor;
+use crate::node::Node;
 use crate::node::clock;
 use crate::node::effects::{Effects, LinkId, LogPolicy, News};
 use crate::node::protocol::{Mark, TweetQuery};
@@ -43,6 +45,8 @@ pub struct Shell {
     pub pool: Pool,
     /// Where neighbours are.
     pub neighbours: Neighbours,
+    /// Whose keys links may have.
+    pub security: Security,
     /// Who watches over the server.
     pub operator: Operator,
     /// What of the operator's files is in force.
@@ -208,6 +212,35 @@ impl Shell {
                 true => CLIENTS.map(|role| self.reactor.gate(role)),
                 false => CLIENTS.map(|role| self.reactor.ungate(role)),
             };
+        }
+    }
+
+    /// Whether the peer of a connection may be the neighbour of `link`, by the key that it has shown; if not, it
+    /// is told why, and closed.
+    pub fn may_be(&mut self, node: &mut Node, id: ConnectionId, link: LinkId) -> bool {
+        let shown = self.reactor.peer_key(id);
+        let neighbour = self.neighbours.at(link);
+        let judged = self.security.judge(&neighbour.keys, shown);
+        if let Err(reason) = &judged {
+            let name = neighbour.name.clone();
+            node.handle_forbidden(id, &name, reason, self.now, self);
+        }
+        judged.is_ok()
+    }
+
+    /// Goes over to other keys and certificates, after the neighbours have theirs. Who is linked with a key that
+    /// is out is cut off; clients stay.
+    pub fn set_security(&mut self, security: Security, node: &mut Node) {
+        let (reactor, clients) = (&mut self.reactor, security.for_clients());
+        reactor.set_offer(Role::Accepted, &security.for_servers());
+        reactor.set_offer(Role::Client, &clients);
+        reactor.set_offer(Role::Http, &clients);
+        self.security = security;
+        let linked = node
+            .peers()
+            .filter_map(|id| Some((id, node.speaker_of(id)?)));
+        for (id, link) in linked.collect::<Vec<_>>() {
+            self.may_be(node, id, link);
         }
     }
 

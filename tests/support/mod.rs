@@ -185,6 +185,10 @@ pub struct Member {
     pub http: Option<SocketAddr>,
     /// Those it is linked with.
     pub neighbours: Vec<String>,
+    /// What else its line of the topology has.
+    pub attributes: Vec<String>,
+    /// More arguments for it alone.
+    pub arguments: Vec<String>,
     /// What starts it.
     pub server: ServerCommand,
     /// Its process.
@@ -225,6 +229,8 @@ impl Herd {
                     _ => None,
                 })
                 .collect(),
+            attributes: Vec::new(),
+            arguments: Vec::new(),
             server: ServerCommand::under_test(),
             process: None,
         };
@@ -258,6 +264,11 @@ impl Herd {
         herd
     }
 
+    /// Writes its topology file anew, as its members are now.
+    pub fn write_topology(&self) {
+        fs::write(self.topology(), self.topology_text()).expect("the directory is ours");
+    }
+
     /// The text of its topology file.
     pub fn topology_text(&self) -> String {
         let line = |member: &Member| {
@@ -267,13 +278,12 @@ impl Herd {
                 servers,
                 http,
                 neighbours,
+                attributes,
                 ..
             } = member;
             let http = http.map_or(String::new(), |http| format!("http={http} "));
-            format!(
-                "{name} {clients} {servers} {http}{}\n",
-                neighbours.join(" ")
-            )
+            let (neighbours, attributes) = (neighbours.join(" "), attributes.join(" "));
+            format!("{name} {clients} {servers} {http}{neighbours} {attributes}\n")
         };
         self.members.iter().map(line).collect()
     }
@@ -359,6 +369,7 @@ impl Herd {
             .arg(&self.data_dir);
         command.args(["--twitter-url", &self.twitter_url]);
         command.args(&self.arguments);
+        command.args(&self.member(name).arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -1,0 +1,60 @@
+//! `herd check`: what is wrong with files before a server reads them.
+//!
+//! `main` is the caller. A topology is right or wrong as servers read it; beside that, links between a server that
+//! has a key and one that has none are told, since they would never be up.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::keys::OwnKey;
+use crate::topology::Topology;
+
+/// What is wrong with a topology and with keys that belong to it, one line for each.
+pub fn check(topology: &Path, keys: &[PathBuf]) -> Vec<String> {
+    let shown = name(topology);
+    let text = match fs::read(topology) {
+        Ok(text) => text,
+        Err(error) => return vec![format!("cannot read the topology {shown}: {error}")],
+    };
+    let (topology, mut wrong) = match Topology::parse(&text) {
+        Ok(topology) => (Some(topology), Vec::new()),
+        Err(error) => (
+            None,
+            vec![format!("{shown}:{}: {}", error.line, error.message)],
+        ),
+    };
+    for path in keys {
+        let of = name(path);
+        match OwnKey::read(path) {
+            Err(error) => wrong.push(format!("{of} {error}")),
+            Ok(key) => {
+                let key = key.fingerprint;
+                let mut members = topology.iter().flat_map(Topology::members);
+                if topology.is_some() && !members.any(|member| member.keys.contains(&key)) {
+                    wrong.push(format!("{of}: no server of {shown} has key={key}"));
+                }
+            }
+        }
+    }
+    if let Some(topology) = &topology {
+        wrong.extend(half_keyed(topology).map(|words| format!("{shown}: {words}")));
+    }
+    wrong
+}
+
+/// The links that have a key on one side only.
+fn half_keyed(topology: &Topology) -> impl Iterator<Item = String> {
+    let with_key = topology.members().iter().filter(|one| !one.keys.is_empty());
+    with_key.flat_map(|one| {
+        let neighbours = topology.neighbours(one);
+        let without = neighbours.filter(|other| other.keys.is_empty());
+        without.map(|other| {
+            let (one, other) = (&one.name, &other.name);
+            format!("no link between {one} and {other}: {one} has a key=, and {other} has none")
+        })
+    })
+}
+
+fn name(path: &Path) -> String {
+    path.display().to_string().escape_debug().to_string()
+}
