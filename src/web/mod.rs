@@ -9,6 +9,7 @@
 //! | `access` | who may ask: loopback without tokens, or who has a token |
 //! | `answer` | what is answered, to be written as a response |
 //! | `location` | a location as JSON |
+//! | `devices/` | what phones' apps report, each in its own format |
 //! | `report` | a report in JSON, as the `IAMAT` line that it becomes |
 //! | `decimal`, `moment` | numbers and times as devices write them, exactly, as text |
 //! | `tweets` | a question for tweets as the `WHATSAT` line that it becomes |
@@ -20,6 +21,7 @@ pub mod access;
 pub mod answer;
 pub mod decimal;
 pub mod events;
+pub mod devices;
 pub mod location;
 pub mod moment;
 pub mod page;

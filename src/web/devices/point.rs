@@ -1,0 +1,169 @@
+//! One point, as the `IAMAT` line that the device would have sent.
+
+use serde_json::value::RawValue;
+
+use crate::node::fields::is_space;
+use crate::time::Timestamp;
+use crate::web::decimal::{self, Decimal};
+use crate::web::report::{self, Members};
+use crate::web::{moment, percent};
+
+/// Text of a request is quoted in a reason up to so many characters.
+const QUOTED_MAX: usize = 40;
+
+/// Why a point is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not say whose it is: the app must be set up.
+    Client(String),
+    /// It is no location at a time.
+    Point(String),
+}
+
+impl Fault {
+    /// That it does not say whose it is.
+    pub fn client(reason: impl Into<String>) -> Fault {
+        Fault::Client(reason.into())
+    }
+
+    /// That it is no location at a time.
+    pub fn point(reason: impl Into<String>) -> Fault {
+        Fault::Point(reason.into())
+    }
+
+    /// What is wrong.
+    pub fn reason(&self) -> &str {
+        match self {
+            Fault::Client(reason) | Fault::Point(reason) => reason,
+        }
+    }
+}
+
+/// A number or a time as it stands in a request.
+#[derive(Clone, Debug)]
+pub enum Value<'a> {
+    /// In JSON.
+    Json(&'a RawValue),
+    /// In a form, decoded.
+    Form(String),
+}
+
+impl Value<'_> {
+    fn number(&self) -> Option<Decimal> {
+        match self {
+            Value::Json(value) => report::number(value),
+            Value::Form(text) => Decimal::parse(text),
+        }
+    }
+
+    fn time(&self) -> Option<String> {
+        match self {
+            Value::Json(value) => report::time(value),
+            Value::Form(text) => moment::of_text(text),
+        }
+    }
+
+    fn quoted(&self) -> String {
+        match self {
+            Value::Json(value) => quoted(value.get()),
+            Value::Form(text) => quoted(text),
+        }
+    }
+}
+
+/// A point's values, each with the name that it has in the request.
+#[derive(Clone, Debug)]
+pub struct Point<'a> {
+    /// Whose it is.
+    pub client: &'a [u8],
+    /// The latitude in degrees.
+    pub latitude: (&'a str, Option<Value<'a>>),
+    /// The longitude in degrees.
+    pub longitude: (&'a str, Option<Value<'a>>),
+    /// When. Without it, when it was received.
+    pub time: (&'a str, Option<Value<'a>>),
+}
+
+impl Point<'_> {
+    /// Its `IAMAT` line, without LF.
+    ///
+    /// # Errors
+    /// What is wrong with which value.
+    pub fn line(&self, receipt: Timestamp) -> Result<Vec<u8>, Fault> {
+        if self.client.is_empty() || self.client.iter().any(|&byte| is_space(byte)) {
+            let name = quoted(&String::from_utf8_lossy(self.client));
+            let reason =
+                format!("{name} is no name of a client: it is empty or has white space in it");
+            return Err(Fault::Client(reason));
+        }
+        let position = decimal::position(&degrees(&self.latitude)?, &degrees(&self.longitude)?);
+        let (name, time) = &self.time;
+        let time = match time {
+            None => moment::of(receipt),
+            Some(value) => value.time(),
+        };
+        let time = time.ok_or_else(|| {
+            let value = self.time.1.as_ref().map(Value::quoted).unwrap_or_default();
+            Fault::Point(format!("{name}: {value} is no time since 1970"))
+        })?;
+        report::line(self.client, &position, &time).map_err(Fault::Point)
+    }
+}
+
+fn degrees((name, value): &(&str, Option<Value<'_>>)) -> Result<Decimal, Fault> {
+    let value = value.as_ref();
+    let value = value.ok_or_else(|| Fault::Point(format!("{name} is missing")))?;
+    let wrong = || Fault::Point(format!("{name}: {} is no decimal number", value.quoted()));
+    value.number().ok_or_else(wrong)
+}
+
+/// The beginning of a request's text. The log and JSON escape what needs to be.
+pub fn quoted(text: &str) -> String {
+    let shown: String = text.chars().take(QUOTED_MAX).collect();
+    let more = if shown.len() < text.len() { "..." } else { "" };
+    format!("'{shown}{more}'")
+}
+
+/// A member of an object; `None` if there is none or it is `null`.
+pub fn member<'a>(members: &Members<'a>, name: &str) -> Option<&'a RawValue> {
+    let value = members.get(name).copied();
+    value.filter(|value| value.get() != "null")
+}
+
+/// A member that is a number or a time.
+pub fn value<'a>(members: &Members<'a>, name: &str) -> Option<Value<'a>> {
+    member(members, name).map(Value::Json)
+}
+
+/// A member that is an object.
+pub fn object<'a>(members: &Members<'a>, name: &str) -> Option<Members<'a>> {
+    member(members, name).and_then(|value| serde_json::from_str(value.get()).ok())
+}
+
+/// A member that is a string.
+pub fn string(members: &Members<'_>, name: &str) -> Option<String> {
+    member(members, name).and_then(report::text)
+}
+
+/// A member that is a name: a string that is not empty, or a whole number as it is written.
+pub fn name(members: &Members<'_>, name: &str) -> Option<String> {
+    let value = member(members, name)?;
+    let is_number = value.get().bytes().all(|byte| byte.is_ascii_digit());
+    let text = match is_number {
+        true => Some(value.get().to_owned()),
+        false => report::text(value),
+    };
+    text.filter(|text| !text.is_empty())
+}
+
+/// The elements of an array. `None` if it is none.
+pub fn elements(array: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(array.get()).ok()
+}
+
+/// The value of the first parameter of this name that is not empty, of a query or a form.
+pub fn parameter(form: &str, name: &str) -> Option<Vec<u8>> {
+    let mut parameters = percent::parameters(form);
+    let is_it = |(other, value): &(Vec<u8>, Vec<u8>)| other == name.as_bytes() && !value.is_empty();
+    parameters.find(is_it).map(|(_, value)| value)
+}
