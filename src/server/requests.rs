@@ -10,8 +10,10 @@ use crate::connection_id::ConnectionId;
 use crate::http::{CONTINUE, Manner, Refusal, Request, Response, Step, Timeout};
 use crate::log::record::{Direction, Label};
 use crate::net::transport::Received;
+use crate::node::Acknowledged;
 use crate::web::access::{self, Ways};
 use crate::web::answer::Answer;
+use crate::web::devices::Family;
 use crate::web::events::{self, From};
 use crate::web::location;
 use crate::web::page::File;
@@ -98,7 +100,11 @@ fn answer(
 ) -> Result<Option<Answer>, Answer> {
     let route = route(request);
     if !route.as_ref().is_ok_and(Route::is_health) {
-        driver.shell.web.access.check(request, Ways::Header)?;
+        let ways = match route {
+            Ok(Route::Device(Family::OsmAnd)) => Ways::HeaderOrQuery,
+            _ => Ways::Header,
+        };
+        driver.shell.web.access.check(request, ways)?;
         if driver.is_draining() {
             return Err(Answer::error(503, "The server stops."));
         }
@@ -118,6 +124,7 @@ fn answer(
             let line = line.map_err(|error| Answer::error(400, &error))?;
             take_report(driver, id, &line)
         }
+        Route::Device(family) => take_points(driver, id, family, request),
         Route::Tweets(client) => return ask_for_tweets(driver, id, request, &client),
         Route::Events => return follow(driver, id, request),
     };
@@ -229,15 +236,36 @@ fn ready(reasons: &[String]) -> Answer {
     }
 }
 
+/// Takes in what a phone reports, each point with the records in the log that a client's line has.
+fn take_points(driver: &mut Driver, id: ConnectionId, family: Family, request: &Request) -> Answer {
+    let outcome = family.read(request, driver.shell.now.wall);
+    for line in &outcome.reports {
+        let taken = take(driver, id, line);
+        debug_assert!(taken.is_some(), "a point is a report");
+    }
+    for reason in &outcome.reasons {
+        let text = format!("rejected: {reason}");
+        let label = Label::Http(id.serial);
+        let log = &mut driver.shell.log;
+        log.record(Direction::Note, label, text.as_bytes());
+    }
+    outcome.answer
+}
+
 /// Takes in the report that an `IAMAT` line is, with the records in the log that a client's line has.
-fn take_report(driver: &mut Driver, id: ConnectionId, line: &[u8]) -> Answer {
+fn take<'a>(driver: &'a mut Driver, id: ConnectionId, line: &'a [u8]) -> Option<Acknowledged<'a>> {
     let Driver { node, shell, .. } = driver;
     let label = Label::Http(id.serial);
     shell.log.record(Direction::In, label, line);
-    let Some(taken) = node.handle_foreign_report(line, shell.now, shell) else {
+    let taken = node.handle_foreign_report(line, shell.now, shell)?;
+    shell.log.record(Direction::Out, label, taken.at);
+    Some(taken)
+}
+
+fn take_report(driver: &mut Driver, id: ConnectionId, line: &[u8]) -> Answer {
+    let Some(taken) = take(driver, id, line) else {
         return Answer::error(400, "This is no report.");
     };
-    shell.log.record(Direction::Out, label, taken.at);
     Answer::json(location::object(|out| {
         match &taken.standing {
             Some(standing) => location::write_members(out, standing),

@@ -20,8 +20,8 @@
 pub mod access;
 pub mod answer;
 pub mod decimal;
-pub mod events;
 pub mod devices;
+pub mod events;
 pub mod location;
 pub mod moment;
 pub mod page;

@@ -4,6 +4,7 @@ use super::answer::Answer;
 use super::page::{self, File};
 use super::percent;
 use crate::http::{Method, Request};
+use crate::web::devices::Family;
 
 /// What a request wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Route {
     Tweets(Vec<u8>),
     /// To be sent each change as it comes.
     Events,
+    /// To report what a phone's app has.
+    Device(Family),
 }
 
 impl Route {
@@ -42,6 +45,11 @@ fn found(path: &str) -> Option<Vec<(Method, Route)>> {
     }
     if let Some(file) = page::file(path) {
         return one(Route::Page(file));
+    }
+    if let Some(family) = Family::at(path) {
+        let methods = family.methods().iter();
+        let routes = methods.map(|method| (*method, Route::Device(family)));
+        return Some(routes.collect());
     }
     let client = path.strip_prefix("/v1/clients/")?;
     let (client, what) = match client.split_once('/') {
@@ -127,6 +135,22 @@ mod tests {
                 Ok(Route::Report(b"\xff".to_vec())),
             ),
             (Method::Put, "/v1/clients/a", Err(405)),
+            (Method::Get, "/osmand", Ok(Route::Device(Family::OsmAnd))),
+            (Method::Post, "/osmand", Ok(Route::Device(Family::OsmAnd))),
+            (Method::Put, "/osmand", Err(405)),
+            (
+                Method::Post,
+                "/overland",
+                Ok(Route::Device(Family::Overland)),
+            ),
+            (Method::Get, "/overland", Err(405)),
+            (
+                Method::Post,
+                "/owntracks",
+                Ok(Route::Device(Family::OwnTracks)),
+            ),
+            (Method::Get, "/owntracks", Err(405)),
+            (Method::Post, "/owntracks/", Err(404)),
             (Method::Other, "/v1/clients/a", Err(405)),
         ] {
             assert_eq!(routed(method, path), want, "{method:?} {path}");
