@@ -10,6 +10,7 @@
 //! 3  journal     the memory, on the disk                    log       the text for people
 //!    net         the reactor: sockets, one turn after the other
 //!    twitter     Twitter asked by worker threads           web       what HTTP offers
+//!    survey      all servers asked how they are
 //! 2  node        one server as a state machine: lines, table, changefeed, links
 //! 1  lines       bytes to lines                             http      HTTP/1.1 messages
 //!    keys        who speaks TLS, and with which key
@@ -38,6 +39,7 @@ mod private_file;
 pub mod random;
 pub mod server;
 pub mod standin;
+pub mod survey;
 pub mod time;
 pub mod topology;
 pub mod twitter;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use herd::cli::{check, keygen, restore};
+use herd::cli::{check, keygen, restore, status};
 use herd::journal::{Fsync, State};
 use herd::log::Filter;
 use herd::server::{KeyFiles, Options, Server, one_line};
@@ -40,6 +40,24 @@ enum Command {
     /// has changed, or says what is wrong and changes nothing; and it reopens the log after it has been moved
     /// away. Options are fixed until a restart.
     Serve(Box<Serve>),
+    /// Ask all servers of the topology how they are, and show it as a table.
+    ///
+    /// Exit status 0 says that all are up and ready, 1 that one is not, 2 that a file is wrong. A server whose line has
+    /// no http= cannot be asked, and counts as down.
+    Status {
+        /// The file that says who is in the herd, and where each serves HTTP.
+        #[arg(long, value_name = "FILE", default_value = "topology.txt")]
+        topology: PathBuf,
+        /// Show it again every 2 seconds, on the whole screen.
+        #[arg(long)]
+        watch: bool,
+        /// Write JSON, as GET /v1/herd has it.
+        #[arg(long)]
+        json: bool,
+        /// Show the servers the first token of this file: the one that they were started with.
+        #[arg(long, value_name = "FILE")]
+        http_tokens: Option<PathBuf>,
+    },
     /// Make the journal of a server from text logs, when its own is lost and no neighbour has the locations.
     ///
     /// Takes the AT lines that the server sent or had from neighbours, also from logs of several servers, in
@@ -225,6 +243,21 @@ fn api() -> impl TypedValueParser<Value = Api> {
 fn main() -> ExitCode {
     let failed = match Arguments::parse().command {
         Command::Serve(arguments) => serve(*arguments),
+        Command::Status {
+            topology,
+            watch,
+            json,
+            http_tokens,
+        } => {
+            let tokens = http_tokens.as_deref();
+            let wishes = status::Wishes {
+                json,
+                watch,
+                tokens,
+            };
+            let topology = Topology::read(&topology).map_err(Failure::Start);
+            topology.and_then(|topology| status(&topology, wishes))
+        }
         Command::Restore {
             logs,
             name,
@@ -245,7 +278,7 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
         Err(Failure::Said) => ExitCode::from(2),
-        Err(Failure::NotWritten) => ExitCode::FAILURE,
+        Err(Failure::NotWritten | Failure::NotWell) => ExitCode::FAILURE,
         Err(Failure::Run(error)) => {
             say_at_last(&format!("the event loop failed: {error}"));
             ExitCode::FAILURE
@@ -287,6 +320,16 @@ enum Failure {
     Run(io::Error),
     /// Acknowledged reports are in no journal, as the operator was told.
     NotWritten,
+    /// A server is not up or not ready, as the table says.
+    NotWell,
+}
+
+fn status(topology: &Topology, wishes: status::Wishes<'_>) -> Result<(), Failure> {
+    match status::print(topology, wishes) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::NotWell),
+        Err(message) => Err(Failure::Start(message)),
+    }
 }
 
 fn serve(arguments: Serve) -> Result<(), Failure> {

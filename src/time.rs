@@ -212,6 +212,11 @@ impl Difference {
         }
     }
 
+    /// Its seconds, as near as floating point comes: for people and graphs.
+    pub fn as_secs_f64(self) -> f64 {
+        self.seconds as f64 + f64::from(self.nanos) * 1e-9
+    }
+
     /// Appends the text of an `AT` line: a sign always, seconds, a point, nine decimals.
     pub fn write(self, out: &mut Vec<u8>) {
         let (sign, seconds, nanos) = match (self.seconds < 0, self.nanos) {

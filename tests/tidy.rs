@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["http", "keys", "lines"],
     &["node"],
-    &["journal", "log", "net", "twitter", "web"],
+    &["journal", "log", "net", "survey", "twitter", "web"],
     &["cli", "server", "standin"],
 ];
 

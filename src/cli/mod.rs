@@ -6,3 +6,4 @@ pub mod check;
 pub mod keygen;
 mod record;
 pub mod restore;
+pub mod status;

@@ -116,6 +116,19 @@ impl Links {
         now.mono < self.catch_up_until && self.links.values().any(Link::is_catching_up)
     }
 
+    /// How far a neighbour has been sent our changefeed: certainly, while it is not linked.
+    pub fn sent_over(&self, link: LinkId) -> Option<u64> {
+        let link = self.links.get(&link)?;
+        let cursor = link.session().map(|session| session.cursor);
+        Some(cursor.unwrap_or(link.marked()))
+    }
+
+    /// The connection that a link runs over while it is up.
+    pub fn runs_over(&self, link: LinkId) -> Option<ConnectionId> {
+        let session = self.links.get(&link)?.session();
+        session.map(|session| session.connection)
+    }
+
     /// The link to the server of this name, of whose changefeed a journal tells: it need be no neighbour now.
     pub fn link_to(&mut self, name: &[u8]) -> Option<&mut Link> {
         let name = ServerName::parse(name).filter(|name| *name != self.own)?;

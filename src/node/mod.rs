@@ -98,6 +98,19 @@ impl Acknowledged<'_> {
     }
 }
 
+/// What has been said to a node so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Reports of clients.
+    pub reports: u64,
+    /// Clients' questions for tweets.
+    pub questions: u64,
+    /// Lines of clients that were no valid command.
+    pub invalid: u64,
+    /// Reports that neighbours sent on.
+    pub heard: u64,
+}
+
 /// One server of the herd.
 #[derive(Debug)]
 pub struct Node {
@@ -112,6 +125,7 @@ pub struct Node {
     questions: Questions,
     /// Counts the replies that had to come later.
     replies: u64,
+    counters: Counters,
     /// Where `AT` lines are composed, one after the other: how all of ours begin, which stays, then the
     /// rest of the latest.
     line: Vec<u8>,
@@ -134,6 +148,7 @@ impl Node {
             links: Links::new(member, topology, seeds.incarnation, seeds.jitter, now),
             questions: Questions::default(),
             replies: 0,
+            counters: Counters::default(),
             prefix_bytes: line.len(),
             line,
             looked_at: Timestamp::MIN,
@@ -221,6 +236,21 @@ impl Node {
     /// What this server has of each neighbour's changefeed, and the highest mark that it has sent to it.
     pub fn neighbours_known(&self) -> impl Iterator<Item = (&ServerName, Option<Mark>, u64)> {
         self.links.known()
+    }
+
+    /// How far a neighbour has been sent our changefeed: certainly, while it is not linked.
+    pub fn sent_over(&self, link: LinkId) -> Option<u64> {
+        self.links.sent_over(link)
+    }
+
+    /// The connection that a link runs over while it is up.
+    pub fn runs_over(&self, link: LinkId) -> Option<ConnectionId> {
+        self.links.runs_over(link)
+    }
+
+    /// What has been said to us so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
     }
 
     /// The latest locations.
@@ -328,6 +358,7 @@ impl Node {
                             radius_km, bound, ..
                         } = question;
                         let query = TweetQuery::new(location.position, radius_km, bound);
+                        self.counters.questions += 1;
                         self.replies += 1;
                         let reply = ReplyId(self.replies);
                         effects.reserve(client, reply, location.line);
@@ -402,6 +433,7 @@ impl Node {
         now: Now,
         effects: &mut impl Effects,
     ) {
+        self.counters.reports += 1;
         let key = key.unwrap_or_else(|| self.table.key(report.client));
         let difference = now.wall.since(report.time);
         self.line.truncate(self.prefix_bytes);
@@ -434,6 +466,7 @@ impl Node {
         reason: &'static str,
         effects: &mut impl Effects,
     ) {
+        self.counters.invalid += 1;
         effects.tell(News::Invalid { client, reason });
         effects.reply(client, &[b"? ", line, b"\n"].concat());
     }
@@ -566,6 +599,7 @@ impl Node {
         effects: &mut impl Effects,
     ) {
         self.expire(now);
+        self.counters.heard += u64::from(matches!(line, NeighbourLine::At(..)));
         let (links, mut turn) = self.turn(now, effects);
         links.handle_line(connection, line, &mut turn);
     }

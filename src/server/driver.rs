@@ -120,6 +120,7 @@ impl Driver {
 
     fn handle_made(&mut self, id: ConnectionId, role: Role) {
         let Driver { node, shell, .. } = self;
+        *shell.tally.made.entry(role).or_default() += 1;
         match role {
             Role::Client => {
                 shell.log_opened(id, None);
@@ -340,6 +341,7 @@ impl Driver {
             Mail::Signal(_) => self.leave(),
             Mail::Done(ticket, outcome) => shell.journal.handle_done(ticket, outcome),
             Mail::LogFailed(why) => shell.log.handle_failure(why),
+            Mail::HerdView(found) => shell.herd_view.handle_found(found, shell.now.mono),
             Mail::Resolved(link, found) => {
                 let now = shell.now.mono;
                 if let Err(error) = shell.neighbours.handle_lookup(link, found, now) {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::journal::disk::Ticket;
 use crate::node::effects::LinkId;
+use crate::survey;
 use crate::twitter::Answer;
 
 /// A letter to the loop.
@@ -17,6 +18,8 @@ pub enum Mail {
     Resolved(LinkId, io::Result<Vec<SocketAddr>>),
     /// What has come of a job of the journal's disk.
     Done(Ticket, io::Result<()>),
+    /// How the other servers are.
+    HerdView(Vec<survey::Answer>),
     /// Why the log cannot be written.
     LogFailed(String),
 }

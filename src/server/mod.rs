@@ -20,6 +20,8 @@
 //! | `begun_lines` | by when a line that has begun must end |
 //! | `overlong` | lines that are too long, copied as they come |
 //! | `requests`, `web` | what HTTP clients ask, and what is kept for them |
+//! | `herd_view` | how the other servers are |
+//! | `gather`, `tally` | how the server is: read from all rooms; what is counted here |
 //! | `driver` | what happens becomes an input of the node |
 //! | `shell` | the node's effects, carried out |
 //! | `mail` | what other threads tell the loop |
@@ -30,6 +32,8 @@
 
 mod begun_lines;
 mod driver;
+mod gather;
+mod herd_view;
 mod in_force;
 mod mail;
 mod neighbours;
@@ -46,6 +50,7 @@ mod security;
 mod serving;
 mod shell;
 mod start;
+mod tally;
 mod web;
 
 use std::io;
@@ -53,6 +58,7 @@ use std::sync::atomic::Ordering;
 
 pub use self::begun_lines::LINE_TIMEOUT;
 use self::driver::Driver;
+use self::herd_view::HerdView;
 use self::in_force::InForce;
 use self::mail::Mail;
 use self::neighbours::Neighbours;
@@ -66,6 +72,7 @@ pub use self::security::KeyFiles;
 use self::security::Security;
 use self::shell::Shell;
 pub use self::start::StartError;
+use self::tally::Tally;
 use self::web::Web;
 use crate::journal::State;
 use crate::log::{self, Log};
@@ -144,6 +151,8 @@ impl Server {
         let mut neighbours = Neighbours::new(post);
         let link = |name: &ServerName| node.link_to(name);
         neighbours.update(topology.neighbours(member), link, now.mono);
+        let mailbox = reactor.mailbox();
+        let post_view = move |found| mailbox.post(Mail::HerdView(found));
         operator.say(&listens);
         for warning in security.warnings(topology.neighbours(member)) {
             operator.say(&warning);
@@ -166,6 +175,8 @@ impl Server {
                 topology: topology.clone(),
                 member: member.clone(),
             },
+            herd_view: HerdView::new(post_view),
+            tally: Tally::new(node.table().end(), now.mono),
             is_gated: false,
             dials: Vec::new(),
         };
@@ -198,8 +209,11 @@ impl Server {
         shell.journal.work(node);
         shell.tell_of_the_disk();
         let wake_at = driver.wake_at();
+        let Shell { tally, now, .. } = &mut driver.shell;
+        tally.turns.add(now.mono.elapsed());
         driver.shell.reactor.turn(wake_at)?;
         driver.set_now(Now::read());
+        gather::note(driver);
         while let Some(event) = driver.shell.reactor.poll_event() {
             driver.handle_event(event);
         }
@@ -211,6 +225,7 @@ impl Server {
         driver.handle_ready_answers();
         driver.handle_timeout();
         requests::close_slow(driver);
+        requests::answer_late(driver);
         driver.flood();
         driver.tell_followers();
         driver.drain();

@@ -15,7 +15,9 @@ use super::roles::Role;
 use crate::connection_id::ConnectionId;
 use crate::log::record::Label;
 use crate::node::effects::LinkId;
+use crate::time::{Now, Timestamp};
 use crate::topology::{Address, Fingerprint, Member, ServerName};
+use crate::web::status::LinkState;
 
 /// A neighbour may be unreachable for this long before it is worth a word.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,9 +63,45 @@ pub struct Neighbour {
     has_moved: bool,
     /// How long the pause is after the next lookup, if that fails.
     pause: Duration,
+    /// How the link is.
+    pub condition: Condition,
     /// Since when it cannot be reached, and whether that has been said.
     unreachable: Option<(Instant, bool)>,
     changes: Option<Changes>,
+}
+
+/// How a link is, for its status.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// What it does.
+    pub state: LinkState,
+    /// Since when it is up, or is not.
+    pub since: Timestamp,
+    /// Why it is not up.
+    pub reason: String,
+    /// How often it has come up.
+    pub sessions: u64,
+}
+
+impl Condition {
+    fn set_up(&mut self, now: Now) {
+        self.state = LinkState::Up;
+        self.since = now.wall;
+        self.reason.clear();
+        self.sessions += 1;
+    }
+
+    /// Notes that it is not up. A neighbour that says why it goes accepts nobody.
+    pub fn set_down(&mut self, reason: &str, now: Now) {
+        if self.state == LinkState::Up {
+            self.since = now.wall;
+        }
+        self.state = match reason.starts_with("the neighbour said BYE") {
+            true => LinkState::Refused,
+            false => LinkState::Down,
+        };
+        reason.clone_into(&mut self.reason);
+    }
 }
 
 /// What the operator has been told of a link of late.
@@ -102,6 +140,11 @@ impl Neighbours {
                 known.move_to(&member.server_address, now);
             }
         }
+    }
+
+    /// How a link is.
+    pub fn condition(&self, link: LinkId) -> Option<&Condition> {
+        self.all.get(&link).map(|neighbour| &neighbour.condition)
     }
 
     /// The neighbour at the other end of `link`.
@@ -170,6 +213,12 @@ impl Neighbour {
             lookup_at: literal.is_none().then_some(now),
             has_moved: false,
             pause: LOOKUP_PAUSE_FIRST,
+            condition: Condition {
+                state: LinkState::Down,
+                since: Timestamp::system(),
+                reason: "it has not been reached yet".to_owned(),
+                sessions: 0,
+            },
             unreachable: None,
             changes: None,
         }
@@ -257,8 +306,9 @@ impl Neighbour {
     }
 
     /// Notes that it has been reached.
-    pub fn reached(&mut self) {
+    pub fn reached(&mut self, now: Now) {
         self.unreachable = None;
+        self.condition.set_up(now);
         self.tries = 0;
     }
 }

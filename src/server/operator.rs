@@ -49,6 +49,18 @@ pub enum Matter {
     ClockRight(LinkId),
 }
 
+impl Matter {
+    /// All of them, with the names that metrics give them.
+    const ALL: [(Matter, &'static str); 6] = [
+        (Matter::Descriptors, "descriptors"),
+        (Matter::Clients, "connections"),
+        (Matter::Output, "output"),
+        (Matter::Input, "input"),
+        (Matter::Askers, "questions"),
+        (Matter::Refused, "neighbours"),
+    ];
+}
+
 /// How many bytes have been said and not been written: to be waited for before an end.
 #[derive(Clone, Default)]
 pub struct Unwritten(Arc<AtomicUsize>);
@@ -90,8 +102,8 @@ pub struct Operator {
     unwritten: Unwritten,
     /// Lines that were lost after the last that was not.
     lost: Cell<u64>,
-    /// When it was last told.
-    told: BTreeMap<Matter, Instant>,
+    /// When it was last told, and how often it has happened.
+    told: BTreeMap<Matter, (Instant, u64)>,
 }
 
 impl Operator {
@@ -144,12 +156,24 @@ impl Operator {
 
     /// Whether to tell, at `now`, of this: now and then, not each time.
     pub fn is_due(&mut self, what: Matter, now: Instant) -> bool {
-        let told = self.told.get(&what);
-        let due = told.is_none_or(|&told| told + SAID_EVERY <= now);
+        let Some((told, count)) = self.told.get_mut(&what) else {
+            self.told.insert(what, (now, 1));
+            return true;
+        };
+        *count += 1;
+        let due = *told + SAID_EVERY <= now;
         if due {
-            self.told.insert(what, now);
+            *told = now;
         }
         due
+    }
+
+    /// How often each of these has happened.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Matter::ALL.into_iter().map(|(what, name)| {
+            let count = self.told.get(&what).map_or(0, |(_, count)| *count);
+            (name, count)
+        })
     }
 }
 

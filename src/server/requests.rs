@@ -1,9 +1,14 @@
 //! What HTTP clients ask: read from a connection, cut into requests, answered one after the other.
 //!
 //! `serving` calls [`serve`] for connections to the HTTP port as it does the rest for lines, within the same
-//! quota; `Server` calls [`close_slow`] once a turn. A report becomes the `IAMAT` line that it would have been.
+//! quota; `Server` calls [`close_slow`] and [`answer_late`] once a turn. A report becomes the `IAMAT` line that it would have been.
+
+use serde_json::value::RawValue;
 
 use super::driver::Driver;
+use super::gather;
+use super::herd_view::Asked;
+use super::in_force::InForce;
 use super::roles::Role;
 use super::web::To;
 use crate::connection_id::ConnectionId;
@@ -11,11 +16,13 @@ use crate::http::{CONTINUE, Manner, Refusal, Request, Response, Step, Timeout};
 use crate::log::record::{Direction, Label};
 use crate::net::transport::Received;
 use crate::node::Acknowledged;
+use crate::survey;
 use crate::web::access::{self, Ways};
 use crate::web::answer::Answer;
 use crate::web::devices::Family;
 use crate::web::events::{self, From};
 use crate::web::location;
+use crate::web::metrics;
 use crate::web::page::File;
 use crate::web::report;
 use crate::web::routes::{Route, route};
@@ -112,6 +119,7 @@ fn answer(
     }
     let now = driver.shell.now;
     let answer = match route? {
+        Route::Herd => return ask_herd(driver, id, request),
         Route::Live => Answer::json("{\"status\":\"ok\"}"),
         Route::Ready => ready(&driver.unready()),
         Route::Page(file) => page(request, file),
@@ -125,6 +133,11 @@ fn answer(
             take_report(driver, id, &line)
         }
         Route::Device(family) => take_points(driver, id, family, request),
+        Route::Status => Answer::json(gather::status(driver).json()),
+        Route::Metrics => Answer {
+            content_type: metrics::CONTENT_TYPE,
+            ..Answer::json(metrics::text(&gather::status(driver)))
+        },
         Route::Tweets(client) => return ask_for_tweets(driver, id, request, &client),
         Route::Events => return follow(driver, id, request),
     };
@@ -190,6 +203,71 @@ fn unknown() -> Answer {
     Answer::error(404, "Nobody has reported a location of that client.")
 }
 
+/// Says how all servers are: this one at once, the others when they have been asked.
+fn ask_herd(
+    driver: &mut Driver,
+    id: ConnectionId,
+    request: &Request,
+) -> Result<Option<Answer>, Answer> {
+    let to = To {
+        id,
+        manner: request.manner,
+    };
+    let own = own_view(driver);
+    let shell = &mut driver.shell;
+    let authorization = request.text("authorization");
+    let in_force = &shell.in_force;
+    let others = || {
+        let mut targets = survey::targets(&in_force.topology);
+        targets.retain(|target| target.name != in_force.member.name.as_str());
+        targets
+    };
+    let now = shell.now.mono;
+    match shell.herd_view.ask(to, authorization, others, now) {
+        Asked::Known(others) => Ok(Some(herd_answer(&own, others))),
+        Asked::Waits(reply) => {
+            shell.reactor.reserve(id, reply, &[]);
+            Ok(None)
+        }
+        Asked::Full => Err(Answer::error(503, "Too many ask how the herd is.")),
+    }
+}
+
+/// Answers those who wait to know how all servers are, when the others have been asked.
+pub fn answer_late(driver: &mut Driver) {
+    let waiting = driver.shell.herd_view.take_due();
+    if waiting.is_empty() {
+        return;
+    }
+    let answer = herd_answer(&own_view(driver), driver.shell.herd_view.found());
+    for (to, reply) in waiting {
+        driver.shell.respond_late(to, reply, &answer);
+    }
+}
+
+/// How this server is, as it would answer.
+fn own_view(driver: &Driver) -> survey::Answer {
+    let InForce {
+        topology, member, ..
+    } = &driver.shell.in_force;
+    let mut targets = survey::targets(topology).into_iter();
+    let status = RawValue::from_string(gather::status(driver).json());
+    survey::Answer {
+        target: targets
+            .find(|target| target.name == member.name.as_str())
+            .expect("a server is one of its topology"),
+        status: status.map_err(|error| error.to_string()),
+    }
+}
+
+/// All servers, in the order of the topology.
+fn herd_answer(own: &survey::Answer, others: &[survey::Answer]) -> Answer {
+    let place = others.partition_point(|other| other.target.place < own.target.place);
+    let (before, after) = others.split_at(place);
+    let all = before.iter().chain([own]).chain(after);
+    Answer::json(survey::json(all))
+}
+
 /// Bodies come as they are.
 fn check_coding(request: &Request) -> Result<(), Answer> {
     let mut codings = request.values("content-encoding");
@@ -243,6 +321,7 @@ fn take_points(driver: &mut Driver, id: ConnectionId, family: Family, request: &
         let taken = take(driver, id, line);
         debug_assert!(taken.is_some(), "a point is a report");
     }
+    driver.shell.tally.points_rejected += outcome.rejected as u64;
     for reason in &outcome.reasons {
         let text = format!("rejected: {reason}");
         let label = Label::Http(id.serial);

@@ -10,7 +10,7 @@ use crate::node::command::LINE_BYTES_MAX;
 use crate::node::protocol::LINK_LINE_BYTES_MAX;
 
 /// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// It came to the client port.
     Client,
@@ -64,6 +64,16 @@ impl connection::Role for Role {
 impl Role {
     /// All of them, clients first.
     pub const ALL: [Role; 4] = [Role::Client, Role::Accepted, Role::Dialled, Role::Http];
+
+    /// What metrics call it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::Client => "client",
+            Role::Accepted => "accepted",
+            Role::Dialled => "dialled",
+            Role::Http => "http",
+        }
+    }
 
     /// The longest line that may be said on a connection, LF not counted. HTTP has no lines of that kind:
     /// its codec has limits of its own.

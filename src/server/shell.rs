@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::herd_view::HerdView;
 use super::in_force::InForce;
 use super::mail::Mail;
 use super::neighbours::Neighbours;
 use super::operator::{Matter, Operator};
 use super::roles::Role;
 use super::security::Security;
+use super::tally::Tally;
 use super::web::{self, To, Waiting, Web};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::journal::Journal;
@@ -58,6 +60,10 @@ pub struct Shell {
     pub is_line_plain: bool,
     /// What is kept for HTTP connections.
     pub web: Web,
+    /// How the whole herd is.
+    pub herd_view: HerdView,
+    /// What is counted beside what each of these counts.
+    pub tally: Tally,
     /// Clients wait for the journal's disk.
     pub is_gated: bool,
     /// The links to dial once the node has handled what it is at.
@@ -153,10 +159,16 @@ impl Effects for Shell {
     fn tell(&mut self, news: News<'_>) {
         match news {
             News::LinkUp(link) => {
-                self.neighbours.at(link).reached();
+                self.neighbours.at(link).reached(self.now);
                 self.say_changed(link, "up");
             }
-            News::LinkDown(link, reason) => self.say_changed(link, &format!("down: {reason}")),
+            News::LinkDown(link, reason) => {
+                self.neighbours
+                    .at(link)
+                    .condition
+                    .set_down(reason, self.now);
+                self.say_changed(link, &format!("down: {reason}"));
+            }
             News::Unreachable(link, reason) => self.say_unreachable(link, reason),
             News::ClockOff(link, offset) => {
                 let name = self.neighbours.at(link).name.clone();
@@ -283,6 +295,7 @@ impl Shell {
     }
 
     fn log_answer(&mut self, id: ConnectionId, answer: &Answer) {
+        *self.tally.responses.entry(answer.status).or_default() += 1;
         let label = Label::Http(id.serial);
         if self.log.accepts(Direction::Out, label) {
             self.log.record(Direction::Out, label, &web::shown(answer));
@@ -291,9 +304,19 @@ impl Shell {
 
     /// Writes to the log that a response begins whose end is not in sight.
     pub fn log_stream(&mut self, id: ConnectionId) {
+        *self.tally.responses.entry(200).or_default() += 1;
         let label = Label::Http(id.serial);
         self.log
             .record(Direction::Out, label, b"200 OK, a stream of events");
+    }
+
+    /// Sends a response whose place was reserved.
+    pub fn respond_late(&mut self, to: To, reply: ReplyId, answer: &Answer) {
+        let To { id, manner } = to;
+        self.log_answer(id, answer);
+        let response = self.web.response(answer, manner, self.now.wall.seconds());
+        self.reactor.fill(id, reply, response.into(), b"");
+        self.after_response(to);
     }
 
     /// Lets an HTTP client begin its next request from now on.
@@ -353,7 +376,9 @@ impl Shell {
     /// Tells that a neighbour cannot be reached, unless that was told already.
     pub fn say_unreachable(&mut self, link: LinkId, reason: &str) {
         let now = self.now.mono;
-        if let Some(text) = self.neighbours.at(link).unreachable(reason, now) {
+        let neighbour = self.neighbours.at(link);
+        neighbour.condition.set_down(reason, self.now);
+        if let Some(text) = neighbour.unreachable(reason, now) {
             self.say(&text);
         }
     }

@@ -45,6 +45,17 @@ use crate::time::Now;
 /// How many requests may be under way at the same time.
 const WORKERS: usize = 8;
 
+/// What has become of questions so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests sent.
+    pub asked: u64,
+    /// Questions answered by what was heard lately.
+    pub cached: u64,
+    /// Requests that brought no answer.
+    pub failed: u64,
+}
+
 /// The workers and what waits for them.
 pub struct Pool {
     options: Options,
@@ -57,6 +68,7 @@ pub struct Pool {
     workers: Vec<Sender<(Job, Permit)>>,
     /// Answers that no worker was needed for.
     ready: VecDeque<Answer>,
+    counters: Counters,
 }
 
 impl Pool {
@@ -95,6 +107,7 @@ impl Pool {
             idle: (0..WORKERS).collect(),
             workers,
             ready: VecDeque::new(),
+            counters: Counters::default(),
         })
     }
 
@@ -102,6 +115,7 @@ impl Pool {
     /// answered lately is answered at once.
     pub fn ask(&mut self, question: QuestionId, query: TweetQuery, deadline: Instant, now: Now) {
         if let Some(json) = self.cache.find(&query, now.mono) {
+            self.counters.cached += 1;
             return self.answer_at_once(question, json);
         }
         match self.options.api.search_url(&self.options.url, &query) {
@@ -144,6 +158,7 @@ impl Pool {
         } = answer;
         if let Some(report) = report {
             self.idle.push(report.worker);
+            self.counters.failed += u64::from(report.outcome != Outcome::Answered);
             self.limits.record(report.permit, report.outcome, now);
             self.note(report.outcome, report.failure, now);
             if report.is_good {
@@ -152,6 +167,16 @@ impl Pool {
             self.dispatch(now);
         }
         (question, json)
+    }
+
+    /// What keeps Twitter from being asked freely, if anything does.
+    pub fn trouble(&self, now: Now) -> Option<String> {
+        self.limits.trouble(now)
+    }
+
+    /// What has become of questions so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
     }
 
     /// What the operator should know, oldest first.
@@ -181,9 +206,12 @@ impl Pool {
                 return;
             };
             match self.limits.admit(job.deadline, now) {
-                Ok(permit) => self.workers[worker]
-                    .send((job, permit))
-                    .expect("a worker lives as long as the pool holds its channel"),
+                Ok(permit) => {
+                    self.counters.asked += 1;
+                    self.workers[worker]
+                        .send((job, permit))
+                        .expect("a worker lives as long as the pool holds its channel");
+                }
                 Err(why) => {
                     self.idle.push(worker);
                     self.answer_at_once(job.question, error_json(&why));

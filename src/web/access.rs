@@ -73,6 +73,11 @@ impl Tokens {
         }
     }
 
+    /// The first.
+    pub fn first(&self) -> &[u8] {
+        &self.0[0].1 // a file without one is refused
+    }
+
     /// Whose `token` is. All are looked at, whole, so that the time it takes tells nothing.
     fn owner(&self, token: &[u8]) -> Option<&str> {
         let mut found = None;

@@ -9,6 +9,7 @@
 //! | `access` | who may ask: loopback without tokens, or who has a token |
 //! | `answer` | what is answered, to be written as a response |
 //! | `location` | a location as JSON |
+//! | `status`, `metrics`, `histogram` | how a server is: JSON, and text for Prometheus |
 //! | `devices/` | what phones' apps report, each in its own format |
 //! | `report` | a report in JSON, as the `IAMAT` line that it becomes |
 //! | `decimal`, `moment` | numbers and times as devices write them, exactly, as text |
@@ -22,10 +23,13 @@ pub mod answer;
 pub mod decimal;
 pub mod devices;
 pub mod events;
+pub mod histogram;
 pub mod location;
+pub mod metrics;
 pub mod moment;
 pub mod page;
 pub mod percent;
 pub mod report;
 pub mod routes;
+pub mod status;
 pub mod tweets;

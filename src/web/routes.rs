@@ -15,6 +15,12 @@ pub enum Route {
     Ready,
     /// A file of the live page.
     Page(File),
+    /// How the server is.
+    Status,
+    /// The same, for Prometheus.
+    Metrics,
+    /// How all servers are.
+    Herd,
     /// The latest location of a client.
     Location(Vec<u8>),
     /// To report a location of a client.
@@ -41,6 +47,9 @@ fn found(path: &str) -> Option<Vec<(Method, Route)>> {
         "/livez" => return one(Route::Live),
         "/readyz" | "/healthz" => return one(Route::Ready),
         "/v1/events" => return one(Route::Events),
+        "/metrics" => return one(Route::Metrics),
+        "/v1/status" => return one(Route::Status),
+        "/v1/herd" => return one(Route::Herd),
         _ => {}
     }
     if let Some(file) = page::file(path) {
@@ -117,6 +126,10 @@ mod tests {
             (Method::Head, "/healthz", Ok(Route::Ready)),
             (Method::Get, "/readyz", Ok(Route::Ready)),
             (Method::Post, "/readyz", Err(405)),
+            (Method::Get, "/metrics", Ok(Route::Metrics)),
+            (Method::Get, "/v1/status", Ok(Route::Status)),
+            (Method::Get, "/v1/herd", Ok(Route::Herd)),
+            (Method::Delete, "/v1/status", Err(405)),
             (Method::Get, "/nowhere", Err(404)),
             (Method::Post, "/nowhere", Err(404)),
             (Method::Get, "/livez/", Err(404)),

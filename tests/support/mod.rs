@@ -5,7 +5,7 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
-mod ports;
+pub mod ports;
 pub mod reference;
 
 use std::fs;

@@ -1,0 +1,316 @@
+//! `herd status`: how all servers of a topology are, as a table for people or as JSON for programs.
+//!
+//! `main` is the caller. It asks each server over HTTP, and has no other knowledge of it.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::private_file;
+use crate::survey::{self, Answer, Target};
+use crate::topology::Topology;
+use crate::web::access::Tokens;
+
+/// The table is made anew this often while it is watched.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+/// Moves the cursor to the upper left corner and clears the screen below it (ECMA-48: CUP, ED).
+const TOP: &str = "\x1b[H\x1b[J";
+
+const HEADS: [&str; 7] = [
+    "SERVER",
+    "STATE",
+    "UP FOR",
+    "CLIENTS",
+    "LOCATIONS",
+    "MESSAGES/S",
+    "LINKS",
+];
+
+/// The columns of [`HEADS`] that hold numbers.
+const NUMBERS: std::ops::Range<usize> = 2..6;
+
+/// How the command line wants it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes<'a> {
+    /// JSON, as `/v1/herd` gives it.
+    pub json: bool,
+    /// Again and again, until the process is ended.
+    pub watch: bool,
+    /// A file of tokens, of which the first is shown to the servers.
+    pub tokens: Option<&'a Path>,
+}
+
+/// Writes how the servers are to `out`. Says whether all are up and ready.
+///
+/// # Errors
+/// One line that says what is wrong with the file of tokens.
+pub fn status(
+    topology: &Topology,
+    wishes: Wishes<'_>,
+    out: &mut impl Write,
+) -> Result<bool, String> {
+    let authorization = wishes.tokens.map(authorization).transpose()?;
+    let targets = survey::targets(topology);
+    loop {
+        let (text, is_well) = round(&targets, authorization.as_deref(), wishes);
+        // Who has closed standard output wants no more of it.
+        let is_written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        if !wishes.watch || is_written.is_err() {
+            return Ok(is_well);
+        }
+        thread::sleep(WATCH_EVERY);
+    }
+}
+
+fn authorization(path: &Path) -> Result<String, String> {
+    let shown = path.display().to_string();
+    let shown = shown.escape_debug(); // one line, whatever the name
+    let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
+    let tokens = Tokens::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
+    Ok(format!(
+        "Bearer {}",
+        String::from_utf8_lossy(tokens.first())
+    ))
+}
+
+fn round(targets: &[Target], authorization: Option<&str>, wishes: Wishes<'_>) -> (String, bool) {
+    let answers = survey::ask(targets, authorization);
+    let rows: Vec<_> = answers.iter().map(Row::of).collect();
+    let is_well = rows.iter().all(|row| row.is_well);
+    let text = match wishes.json {
+        true => survey::json(&answers) + "\n",
+        false => table(&rows),
+    };
+    let top = if wishes.watch && !wishes.json {
+        TOP
+    } else {
+        ""
+    };
+    (format!("{top}{text}"), is_well)
+}
+
+/// A line of the table.
+struct Row {
+    cells: [String; HEADS.len()],
+    is_well: bool,
+}
+
+impl Row {
+    fn of(answer: &Answer) -> Row {
+        let status = answer.status.as_ref().map(|status| {
+            let status: Value = serde_json::from_str(status.get()).unwrap_or_default();
+            status
+        });
+        let name = answer.target.name.clone();
+        let empty = || "-".to_owned();
+        let status = match status {
+            Ok(status) => status,
+            Err(error) => {
+                let state = format!("down: {error}");
+                let cells = [name, state, empty(), empty(), empty(), empty(), empty()];
+                return Row {
+                    cells,
+                    is_well: false,
+                };
+            }
+        };
+        // What answers may be another program, or another server.
+        let is_it = status["name"] == name.as_str();
+        let is_ready = status["ready"] == true;
+        let state = match (is_it, is_ready) {
+            (false, _) => format!("another server: {}", shown(&status["name"])),
+            (true, true) => "ready".to_owned(),
+            (true, false) => format!("not ready: {}", listed(&status["reasons"])),
+        };
+        let rate = status["messages_per_second"].as_f64();
+        let cells = [
+            name,
+            state,
+            status["uptime_seconds"].as_f64().map_or_else(empty, span),
+            shown(&status["connections_by_role"]["client"]),
+            shown(&status["locations"]),
+            rate.map_or_else(empty, |rate| format!("{rate:.1}")),
+            links(&status["links"]),
+        ];
+        Row {
+            cells,
+            is_well: is_it && is_ready,
+        }
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let heads = HEADS.map(str::to_owned);
+    let lines: Vec<_> = [&heads]
+        .into_iter()
+        .chain(rows.iter().map(|row| &row.cells))
+        .collect();
+    let width = |column: usize| {
+        lines
+            .iter()
+            .map(|cells| cells[column].chars().count())
+            .max()
+    };
+    let widths: Vec<_> = (0..HEADS.len())
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for cells in lines {
+        let mut line = String::new();
+        for (column, (cell, &width)) in cells.iter().zip(&widths).enumerate() {
+            line += &match NUMBERS.contains(&column) {
+                true => format!("{cell:>width$}  "),
+                false => format!("{cell:width$}  "),
+            };
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+fn links(links: &Value) -> String {
+    let links = links.as_array().map_or(&[][..], Vec::as_slice);
+    let links = links.iter().map(|link| {
+        let (neighbour, state) = (shown(&link["neighbour"]), shown(&link["state"]));
+        let (changes, seconds) = (&link["lag_changes"], link["lag_seconds"].as_f64());
+        match changes.as_u64() {
+            None | Some(0) => format!("{neighbour} {state}"),
+            Some(changes) => {
+                let seconds = seconds.unwrap_or(0.0);
+                format!(
+                    "{neighbour} {state}, {changes} behind for {}",
+                    span(seconds)
+                )
+            }
+        }
+    });
+    let links: Vec<_> = links.collect();
+    match links.is_empty() {
+        true => "-".to_owned(),
+        false => links.join("; "),
+    }
+}
+
+/// A span for people: two units at most.
+fn span(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3_600 => format!("{} min", whole / 60),
+        3_600..86_400 => format!("{} h {} min", whole / 3_600, whole / 60 % 60),
+        _ => format!("{} d {} h", whole / 86_400, whole / 3_600 % 24),
+    }
+}
+
+/// A value without what could move the cursor: a server said it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.chars().filter(|letter| !letter.is_control()).collect(),
+        other => other.to_string(),
+    }
+}
+
+fn listed(reasons: &Value) -> String {
+    let reasons = reasons.as_array().map_or(&[][..], Vec::as_slice);
+    reasons.iter().map(shown).collect::<Vec<_>>().join("; ")
+}
+
+/// Writes to standard output, as [`status`].
+///
+/// # Errors
+/// Those of [`status`].
+pub fn print(topology: &Topology, wishes: Wishes<'_>) -> Result<bool, String> {
+    status(topology, wishes, &mut io::stdout())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn answer(name: &str, status: Result<Value, &str>) -> Answer {
+        Answer {
+            target: Target {
+                place: 0,
+                name: name.to_owned(),
+                http: None,
+            },
+            status: match status {
+                Ok(status) => Ok(RawValue::from_string(status.to_string()).expect("JSON")),
+                Err(error) => Err(error.to_owned()),
+            },
+        }
+    }
+
+    #[test]
+    fn a_table_is_aligned_for_names_of_any_length() {
+        let long = "a".repeat(64);
+        let well = |name: &str| {
+            json!({
+                "name": name, "ready": true, "reasons": [], "uptime_seconds": 3725.5, "locations": 1234567,
+                "connections_by_role": {"client": 12}, "messages_per_second": 35.25,
+                "links": [
+                    {"neighbour": "B", "state": "up", "lag_changes": 0, "lag_seconds": 0.0},
+                    {"neighbour": "C", "state": "down", "lag_changes": 7, "lag_seconds": 95.2},
+                ],
+            })
+        };
+        let unready = json!({"name": "B", "ready": false, "reasons": ["draining", "\u{1b}[2Jx"]});
+        let rows = [
+            Row::of(&answer(&long, Ok(well(&long)))),
+            Row::of(&answer("B", Ok(unready))),
+            Row::of(&answer("C", Err("timeout"))),
+            Row::of(&answer("D", Ok(json!({"name": "E", "ready": true})))),
+            Row::of(&answer("F", Ok(json!([])))),
+        ];
+        let are_well: Vec<_> = rows.iter().map(|row| row.is_well).collect();
+        assert_eq!(are_well, [true, false, false, false, false]);
+        let text = table(&rows);
+        let lines: Vec<_> = text.lines().collect();
+        let space = " ".repeat(58);
+        assert_eq!(
+            lines[0],
+            format!(
+                "SERVER{space}  STATE                       UP FOR  CLIENTS  LOCATIONS  MESSAGES/S  LINKS"
+            )
+        );
+        assert_eq!(
+            lines[1],
+            format!(
+                "{long}  ready                   1 h 2 min       12    1234567        35.2  B up; C down, 7 behind for 1 min"
+            )
+        );
+        assert!(lines[2].starts_with("B ") && lines[2].contains("not ready: draining; [2Jx "));
+        assert!(lines[3].contains("  down: timeout  ") && lines[3].ends_with("  -"));
+        assert!(lines[4].contains("  another server: E  "));
+        assert!(lines[5].contains("  another server: -  "));
+        let state = lines[0].find("STATE");
+        assert!(
+            lines[1..]
+                .iter()
+                .all(|line| line.len() > state.expect("it is there"))
+        );
+    }
+
+    #[test]
+    fn spans_are_told_in_two_units_at_most() {
+        for (seconds, want) in [
+            (0.2, "0 s"),
+            (59.9, "59 s"),
+            (60.0, "1 min"),
+            (3_725.0, "1 h 2 min"),
+            (90_000.0, "1 d 1 h"),
+            (-1.0, "0 s"),
+        ] {
+            assert_eq!(span(seconds), want);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Asks all servers of a topology how they are: `GET /v1/status` of each, all at once.
+//!
+//! `server::herd_view` does it for `/v1/herd` on a thread of its own, `cli::status` for `herd status`. It blocks, within
+//! limits.
+
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use ureq::Agent;
+
+use crate::topology::Topology;
+
+/// A server must have answered within this time.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// A longer answer is none.
+const BODY_BYTES_MAX: u64 = 1024 * 1024;
+
+/// So many servers are asked at the same time.
+const THREADS_MAX: usize = 16;
+
+/// A server that can be asked, or cannot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Which of the topology's it is.
+    pub place: usize,
+    /// Its name.
+    pub name: String,
+    /// Where it serves HTTP, if the topology says so.
+    pub http: Option<String>,
+}
+
+/// What a server answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Whom it was asked.
+    pub target: Target,
+    /// Its status, JSON; or why there is none.
+    pub status: Result<Box<RawValue>, String>,
+}
+
+/// All servers of a topology, in its order.
+pub fn targets(topology: &Topology) -> Vec<Target> {
+    let members = topology.members().iter().enumerate();
+    let targets = members.map(|(place, member)| Target {
+        place,
+        name: member.name.to_string(),
+        http: member
+            .http_address
+            .as_ref()
+            .map(|address| address.as_str().to_owned()),
+    });
+    targets.collect()
+}
+
+/// Asks each of them, with these credentials for the `Authorization` field. The answers are in the order of `targets`.
+pub fn ask(targets: &[Target], authorization: Option<&str>) -> Vec<Answer> {
+    let agent = agent();
+    let left = Mutex::new(targets.iter());
+    let found = Mutex::new(Vec::new());
+    let ask_on = || {
+        loop {
+            let next = left.lock().expect("nobody panics with it").next();
+            let Some(target) = next else { return };
+            let answer = Answer {
+                target: target.clone(),
+                status: ask_one(&agent, target, authorization),
+            };
+            let mut found = found.lock().expect("nobody panics with it");
+            found.push(answer);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..targets.len().min(THREADS_MAX) {
+            // Without a thread the others ask more.
+            let _ = thread::Builder::new().spawn_scoped(scope, ask_on);
+        }
+        ask_on();
+    });
+    let mut found = found.into_inner().expect("nobody panics with it");
+    found.sort_by_key(|answer: &Answer| answer.target.place);
+    found
+}
+
+fn agent() -> Agent {
+    let config = Agent::config_builder()
+        .timeout_global(Some(ANSWER_MAX))
+        .http_status_as_error(false)
+        .max_redirects(0) // a token goes to the address that was given, and no other
+        .proxy(None)
+        .input_buffer_size(16 * 1024)
+        .output_buffer_size(4 * 1024);
+    config.build().into()
+}
+
+fn ask_one(
+    agent: &Agent,
+    target: &Target,
+    authorization: Option<&str>,
+) -> Result<Box<RawValue>, String> {
+    let Some(http) = &target.http else {
+        return Err("it has no http= in the topology".to_owned());
+    };
+    let mut request = agent.get(format!("http://{http}/v1/status"));
+    if let Some(authorization) = authorization {
+        request = request.header("Authorization", authorization);
+    }
+    let mut response = request.call().map_err(|error| error.to_string())?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(format!("it answers {status}"));
+    }
+    let body = response.body_mut().with_config().limit(BODY_BYTES_MAX);
+    let body = body.read_to_string().map_err(|error| error.to_string())?;
+    serde_json::from_str(&body).map_err(|_| "what it answers is not JSON".to_owned())
+}
+
+/// The answers as `/v1/herd` gives them.
+pub fn json<'a>(answers: impl IntoIterator<Item = &'a Answer>) -> String {
+    let answers = answers.into_iter().map(|Answer { target, status }| {
+        let (name, http) = (
+            Value::from(target.name.as_str()),
+            Value::from(target.http.as_deref()),
+        );
+        let (status, error) = match status {
+            Ok(status) => (status.get(), Value::Null),
+            Err(error) => ("null", Value::from(error.as_str())),
+        };
+        format!("{{\"name\":{name},\"http\":{http},\"status\":{status},\"error\":{error}}}")
+    });
+    let answers: Vec<_> = answers.collect();
+    format!("{{\"servers\":[{}]}}", answers.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that gives these bytes to whoever asks, and then ends the connection.
+    fn answering(response: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("somebody connects");
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(response.as_bytes());
+            }
+        });
+        address.to_string()
+    }
+
+    #[test]
+    fn answers_come_in_the_order_of_the_servers_whatever_they_are() {
+        let nobody = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let silent = nobody.local_addr().expect("it is bound").to_string();
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n {\"name\":\"a\\u00e9\"}";
+        let mut place = 0;
+        let mut target = |name: &str, http: Option<String>| {
+            place += 1;
+            Target {
+                place,
+                name: name.to_owned(),
+                http,
+            }
+        };
+        let targets = [
+            target("silent", Some(silent)),
+            target("well", Some(answering(ok))),
+            target("none", None),
+            target(
+                "denies",
+                Some(answering(
+                    "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+                )),
+            ),
+            target(
+                "talks",
+                Some(answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}}")),
+            ),
+            target(
+                "leads",
+                Some(answering(
+                    "HTTP/1.1 302 Found\r\nLocation: http://a/\r\nContent-Length: 0\r\n\r\n",
+                )),
+            ),
+        ];
+        let answers = ask(&targets, Some("Bearer x"));
+        let text = json(&answers);
+        let text: Value = serde_json::from_str(&text).expect("it is JSON");
+        let servers = text["servers"].as_array().expect("an array");
+        let names: Vec<_> = servers
+            .iter()
+            .filter_map(|one| one["name"].as_str())
+            .collect();
+        assert_eq!(
+            names,
+            ["silent", "well", "none", "denies", "talks", "leads"]
+        );
+        for (server, words) in servers
+            .iter()
+            .zip(["timeout", "", "no http=", "401", "not JSON", "302"])
+        {
+            match server["error"].as_str() {
+                None => assert_eq!(server["status"]["name"], "a\u{e9}"),
+                Some(error) => {
+                    assert!(!words.is_empty() && error.contains(words), "{server}");
+                    assert!(server["status"].is_null());
+                }
+            }
+        }
+        assert_eq!(json(&[]), "{\"servers\":[]}");
+    }
+}
