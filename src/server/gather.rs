@@ -101,6 +101,9 @@ fn link(driver: &Driver, neighbour: &ServerName) -> Option<Link> {
         true => shell.tally.age_after(sent, shell.now.mono),
         false => Duration::ZERO,
     };
+    let mut offsets = node.clock_offsets(shell.now);
+    let clock_offset = offsets.find(|(name, _)| *name == neighbour);
+    let clock_offset = clock_offset.and_then(|(_, offset)| offset);
     Some(Link {
         neighbour: neighbour.to_string(),
         state: condition.state,
@@ -110,7 +113,7 @@ fn link(driver: &Driver, neighbour: &ServerName) -> Option<Link> {
         // A client that has moved ten times since is sent once.
         lag_changes: end.saturating_sub(sent).min(records),
         lag,
-        clock_offset: None,
+        clock_offset,
         is_encrypted: node
             .runs_over(link)
             .is_some_and(|id| shell.reactor.is_encrypted(id)),
