@@ -71,6 +71,32 @@ impl Topology {
         }
     }
 
+    /// Gives a key to each of these: their links are encrypted then. Others stay without.
+    pub fn give_keys(&self, program: &Program, names: &[&str]) -> Result<()> {
+        let path = self.home.path().join("topology.txt");
+        let mut text = String::new();
+        for line in fs::read_to_string(&path)?.lines() {
+            text += line;
+            let name = line.split(' ').next().unwrap_or_default();
+            if names.contains(&name) {
+                let mut command = program.command(None);
+                let made = command
+                    .args(["keygen", "--out"])
+                    .arg(self.key(name))
+                    .output()?;
+                text += " ";
+                text += String::from_utf8(made.stdout)?.trim_end();
+            }
+            text += "\n";
+        }
+        Ok(fs::write(path, text)?)
+    }
+
+    /// Where the key of one is that was given one.
+    pub fn key(&self, name: &str) -> PathBuf {
+        self.home.path().join(format!("{name}.key"))
+    }
+
     /// Starts one of them.
     pub fn start(&self, program: &Program, name: &str, core: Option<&str>) -> Result<Server> {
         self.start_with(program, name, core, &[])

@@ -18,6 +18,7 @@ pub const GRID: RGBAColor = RGBAColor(228, 231, 235, 1.0);
 pub fn colour(system: &str) -> RGBColor {
     match system {
         "herd" => RGBColor(213, 94, 0),
+        "herd with keys" => RGBColor(240, 170, 110),
         "redis GEOADD" => RGBColor(0, 114, 178),
         "redis SET" => RGBColor(86, 180, 233),
         "NATS" => RGBColor(0, 114, 178),

@@ -16,6 +16,7 @@ use crate::support::dialect::Answer;
 use crate::support::generator::{Generator, Pace, Until};
 use crate::support::watcher::Watcher;
 use crate::support::{Result, grouped, progress, size};
+use crate::systems::WITH_KEYS;
 
 const CONNECTIONS: u32 = 50;
 /// Each connection has 200, and never more updates than that under way: herd sends only the latest
@@ -26,7 +27,7 @@ const OPEN_PIPELINE: usize = 128;
 /// To come from one pace to another.
 const SHORT: Duration = Duration::from_millis(200);
 
-const SYSTEMS: [&str; 5] = ["herd", "NATS", "Java", "Node", "Twisted"];
+const SYSTEMS: [&str; 6] = ["herd", WITH_KEYS, "NATS", "Java", "Node", "Twisted"];
 
 pub const CPU: Quantity = Quantity::new("CPU per million, all three", "s", 3);
 const RATE: Quantity = Quantity::new("updates", "1/s", 0);
@@ -43,7 +44,7 @@ pub const SECTION: Section = Section {
     method: "Three servers in a line, A - B - C, all on the one core. 50 clients of A's, with 16 updates \
         or 1 under way each until they are seen behind C; then at half the rate that this gave, timed \
         from when each update was due. herd and the reference implementations answer each update, log it at \
-        every server and keep it, herd in a journal too; who watches is one more neighbour. The three NATS servers (leaf nodes of the one in \
+        every server and keep it, herd in a journal too; with keys, the links between the three are encrypted; who watches is one more neighbour. The three NATS servers (leaf nodes of the one in \
         the middle) answer, log and keep nothing; who watches is a subscriber, and the messages carry \
         the same client, place and time.",
     run,
@@ -152,6 +153,7 @@ fn table(figures: &Figures) -> String {
     let loaded = [
         Column::Spread(CPU),
         Column::Ratio(CPU, "NATS"),
+        Column::Ratio(CPU, "herd"),
         Column::Spread(RATE),
         Column::Spread(P50_AT_HALF),
         Column::Spread(P99_AT_HALF),

@@ -15,7 +15,7 @@ use crate::support::process::{Server, on_core};
 use crate::support::topology::{Program, Topology};
 use crate::support::watcher::Watcher;
 use crate::support::{PATIENCE, Result};
-use crate::systems::{Kind, System};
+use crate::systems::{Kind, System, WITH_KEYS};
 
 const NAMES: [&str; 3] = ["A", "B", "C"];
 /// Who watches A, B or C as a neighbour of it.
@@ -32,13 +32,14 @@ pub struct Line {
 impl Line {
     pub fn start(system: &System, core: Option<&str>) -> Result<Line> {
         match &system.kind {
-            Kind::Herd(program) => Line::herd(program, core),
+            Kind::Herd(program) => Line::herd(program, core, system.name == WITH_KEYS),
             Kind::Nats(program) => Line::nats(program, core),
             _ => Err(format!("{} has no servers that talk to each other", system.name).into()),
         }
     }
 
-    fn herd(program: &Program, core: Option<&str>) -> Result<Line> {
+    /// With keys the links between the three are encrypted; that to a watcher is plain in any case.
+    fn herd(program: &Program, core: Option<&str>, with_keys: bool) -> Result<Line> {
         let topology = Topology::new(&[
             ("A", "B WA"),
             ("B", "C WB"),
@@ -47,7 +48,16 @@ impl Line {
             ("WB", ""),
             ("WC", ""),
         ])?;
-        let start = |name| topology.start(program, name, core);
+        if with_keys {
+            topology.give_keys(program, &NAMES)?;
+        }
+        let start = |name| {
+            let key = topology.key(name);
+            let key = key.to_str().ok_or("a temporary directory is no text")?;
+            let options = ["--allow-plain-links", "--key", key];
+            let options = if with_keys { &options[..] } else { &[] };
+            topology.start_with(program, name, core, options)
+        };
         Ok(Line {
             servers: NAMES.into_iter().map(start).collect::<Result<_>>()?,
             topology: Some(topology),

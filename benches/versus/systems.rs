@@ -14,6 +14,9 @@ use crate::support::process::{Server, on_core};
 use crate::support::topology::Program;
 use crate::support::{Result, size};
 
+/// herd whose links are encrypted.
+pub const WITH_KEYS: &str = "herd with keys";
+
 /// One way to do the work.
 #[derive(Clone, Debug)]
 pub struct System {
@@ -59,7 +62,9 @@ impl Systems {
             version(&herd.0[0], &["--version"]).unwrap_or_default(),
             this.unwrap_or_else(|| "unknown".into())
         );
-        systems.add("herd", iamat, Kind::Herd(herd), version_of_herd);
+        let with_keys = Kind::Herd(herd.clone());
+        systems.add("herd", iamat, Kind::Herd(herd), version_of_herd.clone());
+        systems.add(WITH_KEYS, iamat, with_keys, version_of_herd);
         systems.look_for_references();
         for (name, log) in [("bare echo", false), ("logging echo", true)] {
             systems.add(
