@@ -15,7 +15,8 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::support::reference::say;
+use crate::keys;
+use crate::support::reference::{Program, ServerCommand, say};
 use crate::support::{Client, Herd, client_of, wait_until};
 
 /// Where each server listens for clients, on its host's loopback.
@@ -120,9 +121,9 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Hosts for these servers, none of them started yet. Where the machine does not allow it that
-    /// is said, and there are none.
-    pub fn new(links: &[(&str, &[&str])]) -> Option<Hosts> {
+    /// Hosts for these servers, none of them started yet; with keys or without. Where the machine does not allow
+    /// it that is said, and there are none.
+    fn new(links: &[(&str, &[&str])], with_keys: bool) -> Option<Hosts> {
         let make = |(name, _): &(&str, &[&str])| {
             let name = (*name).to_owned();
             Namespace::new().map(|namespace| Host { name, namespace })
@@ -139,7 +140,10 @@ impl Hosts {
             }
         };
         let mut hosts = Hosts {
-            herd: Herd::new(links),
+            herd: match with_keys {
+                true => keys::with_keys(links),
+                false => Herd::new(links),
+            },
             hosts,
             cables: Vec::new(),
         };
@@ -155,9 +159,18 @@ impl Hosts {
         Some(hosts)
     }
 
-    /// The same, all started and every link up.
-    pub fn started(links: &[(&str, &[&str])]) -> Option<Hosts> {
-        let mut hosts = Hosts::new(links)?;
+    /// Hosts without keys, then, of herd, hosts with keys; all started and every link up.
+    pub fn both_ways(links: &[(&str, &[&str])]) -> impl Iterator<Item = Hosts> {
+        let may_have_keys = ServerCommand::under_test().program() == Program::Herd;
+        let ways = [false, true]
+            .into_iter()
+            .take(1 + usize::from(may_have_keys));
+        ways.filter_map(|with_keys| Hosts::started(links, with_keys))
+    }
+
+    /// All started and every link up.
+    fn started(links: &[(&str, &[&str])], with_keys: bool) -> Option<Hosts> {
+        let mut hosts = Hosts::new(links, with_keys)?;
         for (name, _) in links {
             hosts.start(name);
         }
@@ -199,13 +212,19 @@ impl Hosts {
 
     /// What a host's topology file says: itself, and its neighbours as they are reached from it.
     fn topology(&self, name: &str) -> String {
-        let mut own = format!("{name} {CLIENTS} 0.0.0.0:{SERVERS_PORT}");
+        let attributes = |name: &str| self.herd.member(name).attributes.join(" ");
+        let mut own = format!(
+            "{name} {CLIENTS} 0.0.0.0:{SERVERS_PORT} {}",
+            attributes(name)
+        );
         let mut others = String::new();
         for [near, far] in self.ends_of(name) {
             let (other, address) = (&far.host, far.address);
             own += &format!(" {}", near.interface.trim_start_matches("to-"));
             let port = CLIENTS.port();
-            others += &format!("{other} {address}:{port} {address}:{SERVERS_PORT} {name}\n");
+            let attributes = attributes(other);
+            others +=
+                &format!("{other} {address}:{port} {address}:{SERVERS_PORT} {name} {attributes}\n");
         }
         format!("{own}\n{others}")
     }
