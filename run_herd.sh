@@ -98,6 +98,7 @@ reload_herd() {
     find_lost
     ids=$(still_running "$NAMES")
     [[ -n $ids ]] || die "no server runs"
+    if [[ -n $KEY_DIR ]]; then build && make_keys; fi
     for id in $ids; do
         before=$(reloads_of "$id" | wc -l)
         send_signal HUP "$id"

@@ -297,6 +297,32 @@ fn a_changed_topology_is_reloaded_and_a_mistake_is_told() {
 
 /// Whatever a pid file and a command line say.
 #[test]
+fn with_keys_links_are_encrypted() {
+    let herd = Herd::new();
+    let run = |word: &str| {
+        let mut command = herd.command(&[word]);
+        herd.run_program(command.env("KEYS", "yes"))
+    };
+    let started = run("start");
+    assert_eq!(started.code, 0, "{started:?}");
+    herd.check_that_it_answers();
+    for name in NAMES {
+        let said = fs::read_to_string(herd.log_dir().join(format!("{name}.err")));
+        let said = said.expect("it has said something");
+        assert!(said.contains("servers over TLS on "), "{said}");
+        let key = herd.data_dir().join("keys").join(format!("{name}.key"));
+        let mode = fs::metadata(key).expect("it was made").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    for word in ["reload", "start", "status", "stop"] {
+        let ended = run(word);
+        assert_eq!(ended.code, 0, "{word}: {ended:?}");
+    }
+    let again = run("start");
+    assert_eq!(again.code, 0, "with the keys that are there: {again:?}");
+}
+
+#[test]
 fn what_only_looks_like_ours_is_left_alone() {
     let herd = Herd::started();
     assert_eq!(herd.run(&["stop"]).code, 0);
