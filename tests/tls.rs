@@ -665,10 +665,12 @@ fn certificate(herd: &Herd, file: &str) -> [String; 2] {
 #[test]
 fn clients_are_served_over_tls() {
     let mut herd = Herd::new(&[("Ann", &[])]);
-    let address = support::free_addresses(1)[0].to_string();
-    herd.member_mut("Ann")
-        .attributes
-        .push(format!("tls={address}"));
+    let [address, https] = support::free_addresses(2)[..] else {
+        panic!("there are two")
+    };
+    let address = address.to_string();
+    let attributes = [format!("tls={address}"), format!("http={https}")];
+    herd.member_mut("Ann").attributes.extend(attributes);
     herd.write_topology();
     assert!(refused(&herd, "Ann").contains("give a certificate (--tls-cert FILE --tls-key FILE)"));
     let [certificate, key] = certificate(&herd, "clients");
@@ -709,6 +711,14 @@ fn clients_are_served_over_tls() {
             "{said}"
         );
     }
+    // HTTP is HTTPS then.
+    let url = format!("https://localhost:{}/v1/clients/kiwi", https.port());
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--max-time", "20"]);
+    let got = curl.args(["--cacert", &certificate, &url]).output();
+    let got = got.expect("curl can be started");
+    let text = String::from_utf8_lossy(&got.stdout).into_owned();
+    assert!(text.contains("\"client\":\"kiwi\""), "{text} {got:?}");
     // A certificate that is renewed is shown from the next reload on.
     let [renewed, renewed_key] = self::certificate(&herd, "renewed");
     fs::rename(&renewed, &certificate).expect("it is ours");
