@@ -229,8 +229,9 @@ impl<R: Role> Lifecycle<R> {
         }
         if let State::Losing(reason) = &connection.state
             && connection.transport.is_handshaking()
+            && connection.output.is_empty()
         {
-            let reason = reason.clone(); // nothing can be said before the handshake is over
+            let reason = reason.clone(); // nothing has been said, so there is nothing to end in good order
             return self.doom(id, reason);
         }
         let before = connection.pending();

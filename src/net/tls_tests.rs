@@ -247,6 +247,60 @@ fn records_of_a_byte_that_drip_are_a_stream_like_any() {
     assert_eq!(speaker.join().expect("it speaks"), b"");
 }
 
+/// A socket that keeps what came, too.
+struct Keeping(TcpStream, Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Read for Keeping {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(room)?;
+        let mut kept = self.1.lock().expect("nobody panics with it");
+        kept.extend_from_slice(&room[..count]);
+        Ok(count)
+    }
+}
+
+impl Write for Keeping {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn what_is_said_before_the_handshake_is_over_leaves_after_it_in_short_records() {
+    let mut world = World::new(true);
+    let kept = Arc::default();
+    let mut peer = world.peer(|socket| Keeping(socket, Arc::clone(&kept)));
+    peer.conn.write_tls(&mut peer.sock).expect("it is taken");
+    world.turn_until(|world| {
+        let mut all = world.reactor.lifecycle.connections.iter();
+        all.any(|connection| connection.transport.is_handshaking())
+    });
+    let (id, _) = world.made[0];
+    let much = bytes(100_000);
+    world.reactor.send(id, &[&much]);
+    world.reactor.lose(id, "that is all");
+    let reader = thread::spawn(move || {
+        let mut read = Vec::new();
+        peer.read_to_end(&mut read).expect("it ends in good order");
+        read
+    });
+    world.turn_until(|world| world.lost.len() == 1);
+    assert!(reader.join().expect("it reads") == much);
+    assert_eq!(world.lost, ["that is all"]);
+    let kept = kept.lock().expect("nobody panics with it");
+    let (mut at, mut longest) = (0, 0);
+    while at < kept.len() {
+        let length = usize::from(u16::from_be_bytes([kept[at + 3], kept[at + 4]]));
+        longest = longest.max(length);
+        at += 5 + length;
+    }
+    assert!((8_000..8_300).contains(&longest), "{longest}");
+}
+
 #[test]
 fn an_end_that_is_not_said_in_tls_is_an_error() {
     for (sends, want) in [
