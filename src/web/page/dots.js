@@ -4,6 +4,7 @@
 
 export const DOTS_MAX = 3000;
 const CELL_PIXELS = 6;
+const CELL_NUMBERS = 4; // of a cell: clients, sums of their x and y, how many stand out
 const PILL_PIXELS = 112; // clusters that get a number are this far apart
 export const PILLS_MAX = 24;
 const GLIDE_MS = 700; // that a client takes to its new place
@@ -40,7 +41,7 @@ export class Dots {
   visible = 0; // clients on the screen
   moving = false; // whether some have not arrived yet
   gathered = false; // whether dots stand for several clients
-  cells = 0;
+  cellsDrawn = 0;
   pills = 0;
   #ratio = 0;
 
@@ -61,10 +62,8 @@ export class Dots {
     this.pixels = this.image.data;
     this.words = new Int32Array(this.pixels.buffer);
     this.columns = Math.ceil(width / CELL_PIXELS) + 1;
-    const cells = this.columns * (Math.ceil(height / CELL_PIXELS) + 1);
-    [this.cellX, this.cellY] = [new Float32Array(cells), new Float32Array(cells)];
-    [this.cellCount, this.cellFlash, this.touched] = [new Int32Array(cells), new Int32Array(cells), new Int32Array(cells)];
-    this.cellMarked = new Uint8Array(cells);
+    const rows = Math.ceil(height / CELL_PIXELS) + 1;
+    this.cells = new Float32Array(CELL_NUMBERS * this.columns * rows);
     this.pillColumns = Math.ceil(width / PILL_PIXELS) + 1;
     const pills = this.pillColumns * (Math.ceil(height / PILL_PIXELS) + 1);
     [this.sumX, this.sumY, this.sumCount] = [new Float64Array(pills), new Float64Array(pills), new Int32Array(pills)];
@@ -78,8 +77,8 @@ export class Dots {
     this.#project(clients, view, now, glide);
     this.words.fill(0);
     this.gathered = this.visible > DOTS_MAX;
-    this.cells = this.pills = 0;
-    if (this.gathered) this.#drawCells(clients, now, wall, colours, marked);
+    this.cellsDrawn = this.pills = 0;
+    if (this.gathered) this.#drawCells(clients, now, colours, marked);
     else this.#drawEach(clients, now, wall, colours, marked);
     this.context.putImageData(this.image, 0, 0);
   }
@@ -137,40 +136,42 @@ export class Dots {
     }
   }
 
-  #drawCells(clients, now, wall, colours, marked) {
-    const { cellX, cellY, cellCount, cellMarked, cellFlash, touched, columns, screenX, screenY } = this;
+  // First all clients into cells, then the cells in the order in which their pixels are in memory.
+  #drawCells(clients, now, colours, marked) {
+    const { cells, columns, screenX, screenY } = this;
     const { count, movedAt, server } = clients;
-    this.sumX.fill(0);
-    this.sumY.fill(0);
-    this.sumCount.fill(0);
-    let cells = 0;
     for (let i = 0; i < count; i++) {
       const sx = screenX[i];
       if (sx === OFF_SCREEN) continue;
       const sy = screenY[i];
-      const cell = ((sy / CELL_PIXELS) | 0) * columns + ((sx / CELL_PIXELS) | 0);
-      if (cellCount[cell]++ === 0) touched[cells++] = cell;
-      cellX[cell] += sx;
-      cellY[cell] += sy;
-      if (marked < 0) {
-        if (movedAt[i] > now - FLASH_MS) cellFlash[cell]++;
-      } else if (server[i] === marked) cellMarked[cell] = 1;
-      const pill = ((sy / PILL_PIXELS) | 0) * this.pillColumns + ((sx / PILL_PIXELS) | 0);
-      this.sumX[pill] += sx;
-      this.sumY[pill] += sy;
-      this.sumCount[pill]++;
+      const at = CELL_NUMBERS * (((sy / CELL_PIXELS) | 0) * columns + ((sx / CELL_PIXELS) | 0));
+      cells[at]++;
+      cells[at + 1] += sx;
+      cells[at + 2] += sy;
+      if (marked < 0 ? movedAt[i] > now - FLASH_MS : server[i] === marked) cells[at + 3]++;
     }
-    for (let i = 0; i < cells; i++) {
-      const cell = touched[i];
-      const n = cellCount[cell];
+    this.sumX.fill(0);
+    this.sumY.fill(0);
+    this.sumCount.fill(0);
+    for (let at = 0; at < cells.length; at += CELL_NUMBERS) {
+      const n = cells[at];
+      if (n === 0) continue;
+      this.cellsDrawn++;
       let size = 0;
       for (let rest = n; rest >= PER_RADIUS && size < CELL_RADII.length - 1; rest /= PER_RADIUS) size++;
-      let colour = marked < 0 || cellMarked[cell] ? colours.cells[size] : colours.dots[0];
-      if (cellFlash[cell] * FLASH_PART >= n) colour = colours.dots[2];
-      this.#stamp(cellX[cell] / n, cellY[cell] / n, this.cellDiscs[size], colour, 0);
-      cellX[cell] = cellY[cell] = cellCount[cell] = cellMarked[cell] = cellFlash[cell] = 0;
+      const stands = cells[at + 3];
+      let colour = colours.cells[size];
+      if (marked >= 0 && stands === 0) colour = colours.dots[0];
+      if (marked < 0 && stands * FLASH_PART >= n) colour = colours.dots[2];
+      const x = cells[at + 1] / n;
+      const y = cells[at + 2] / n;
+      this.#stamp(x, y, this.cellDiscs[size], colour, 0);
+      const pill = ((y / PILL_PIXELS) | 0) * this.pillColumns + ((x / PILL_PIXELS) | 0);
+      this.sumX[pill] += cells[at + 1];
+      this.sumY[pill] += cells[at + 2];
+      this.sumCount[pill] += n;
     }
-    this.cells = cells;
+    cells.fill(0);
     this.#gatherPills();
   }
 

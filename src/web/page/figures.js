@@ -1,7 +1,7 @@
 // Figures of this page's server: a number each, and updates a second over the last minutes as a line.
 
 import { drawing, part } from "./parts.js";
-import { duration, twitterState } from "./problems.js";
+import { duration } from "./problems.js";
 
 const SAMPLES_MAX = 300; // one a second: five minutes
 const SAMPLES_AT_FIRST = 60; // that the line has room for
@@ -18,13 +18,14 @@ const whole = (count) => (Number.isFinite(count) ? NUMBER.format(count) : "–")
 /** Name, value, more and level of each figure of a status. */
 function figures(status, clients) {
   const journal = status.journal ?? {};
-  const twitter = twitterState(status);
+  const twitter = status.twitter ?? {};
+  const asked = Number.isFinite(twitter.asked) ? `${NUMBER.format(twitter.asked)} asked` : "";
   return [
     ["Clients", whole(clients), ""],
     ["Connections", whole(status.connections), ""],
     ["Memory", bytes(status.memory_bytes), ""],
     ["Journal", journal.state ?? "–", Number.isFinite(journal.bytes) ? bytes(journal.bytes) : "", journal.state === "ok" ? "" : "bad"],
-    ["Twitter", twitter.text, "", twitter.good ? "" : "warn"],
+    ["Twitter", twitter.state ?? "–", asked, twitter.state === "ok" ? "" : "warn"],
     ["Up for", duration(status.uptime_seconds), status.version ? `version ${status.version}` : ""],
   ];
 }

@@ -37,6 +37,14 @@ function around(names, pairs) {
   return order;
 }
 
+/** Where a name stands that goes on from its circle away from the middle, readable from the right or the left. */
+function ray({ angle, x, y }, distance) {
+  const left = Math.cos(angle) < -1e-9;
+  const degrees = (angle * 180) / Math.PI + (left ? 180 : 0);
+  const turn = `translate(${x} ${y}) rotate(${degrees}) translate(${left ? -distance : distance} 4)`;
+  return { transform: turn, class: left ? "ray end" : "ray" };
+}
+
 export class Herd {
   #shape = "";
   #nodes = new Map();
@@ -46,7 +54,6 @@ export class Herd {
   /** `chosen` is called with a server's name when it is clicked. */
   constructor(graph, table, chosen) {
     [this.graph, this.table, this.chosen] = [graph, table, chosen];
-    graph.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   }
 
   /** Shows the herd. `heardBy` says of a server how many clients it heard last, `marked` is the server chosen. */
@@ -92,11 +99,13 @@ export class Herd {
     this.graph.replaceChildren();
     this.#nodes.clear();
     const small = names.length > NODES_WITH_ROOM;
-    const radius = small ? 8 : NODE_RADIUS;
+    const radius = small ? 6 : NODE_RADIUS;
+    const height = small ? WIDTH : HEIGHT; // names that stand out like rays want a circle
+    this.graph.setAttribute("viewBox", `0 0 ${WIDTH} ${height}`);
+    const [across, down] = small ? [WIDTH / 2 - 80, height / 2 - 80] : [WIDTH / 2 - 52, HEIGHT / 2 - 36];
     const places = new Map(around(names, pairs).map((name, i) => {
       const angle = (i / names.length) * 2 * Math.PI - Math.PI / 2;
-      const [x, y] = [Math.cos(angle) * (WIDTH / 2 - 52), Math.sin(angle) * (HEIGHT / 2 - 36)];
-      return [name, { x: WIDTH / 2 + x, y: HEIGHT / 2 + y, label: (y < 1 ? -radius - 8 : radius + 14) }];
+      return [name, { angle, x: WIDTH / 2 + Math.cos(angle) * across, y: height / 2 + Math.sin(angle) * down }];
     }));
     this.#edges = pairs.map((pair) => {
       const [a, b] = pair.map((name) => places.get(name));
@@ -104,12 +113,14 @@ export class Herd {
       const halves = [a, b].map((end) => drawing(this.graph, "line", { x1: end.x, y1: end.y, x2: x, y2: y }));
       return { pair, halves };
     });
-    for (const [name, { x, y, label }] of places) {
+    for (const [name, place] of places) {
+      const { x, y } = place;
       const group = drawing(this.graph, "g", { class: "node", role: "button", tabindex: "0" });
       const circle = drawing(group, "circle", { cx: x, cy: y, r: radius });
       const number = drawing(group, "text", { x, y, class: "number" });
       if (small) number.setAttribute("visibility", "hidden");
-      drawing(group, "text", { x, y: y + label }).textContent = name;
+      drawing(group, "text", small ? ray(place, radius + 5) : { x, y: place.y < height / 2 + 1 ? y - radius - 8 : y + radius + 14 })
+        .textContent = name;
       group.addEventListener("click", () => this.chosen(name));
       group.addEventListener("keydown", (event) => {
         if (event.key !== "Enter" && event.key !== " ") return;

@@ -10,14 +10,12 @@ const REACH_PIXELS = 12; // from a dot that still mean it
 const CLICK_PIXELS = 5; // that a click may move
 const PAN_PIXELS = 80; // by an arrow key
 const CLIENT_SCALE = 80_000; // pixels around the equator, when a client is shown: some 500 m a pixel
-const COSTS_MAX = 300;
 const FADE_REDRAW_MS = 1000; // dots that have gone stale are drawn anew this often
 
 export class WorldMap {
   view = new View();
   world = null; // land, once it has been read
   frames = 0;
-  costs = []; // of the last frames, in ms
   chosen = null; // the key of a client
   marked = -1; // the number of a server
   hovered = -1;
@@ -96,7 +94,6 @@ export class WorldMap {
     if (now - this.#drawnAt > FADE_REDRAW_MS) this.redraw();
     const { land, dots } = this.#stale;
     if (!land && !dots) return;
-    const began = performance.now();
     const { view, clients, colours, marked } = this;
     const [landLayer, trackLayer, overlayLayer] = this.layers;
     const wasGathered = this.dots.gathered;
@@ -112,7 +109,6 @@ export class WorldMap {
     this.#drawnAt = now;
     this.changed();
     this.frames++;
-    if (this.costs.push(performance.now() - began) > COSTS_MAX) this.costs.shift();
   }
 
   /** Chooses a client, or nobody with null. */

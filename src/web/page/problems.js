@@ -23,12 +23,6 @@ export function listed(names) {
 
 const because = (reason) => (reason ? `: ${reason}` : "");
 
-/** The state of Twitter in a status, and whether it is as it should be. */
-export function twitterState({ twitter }) {
-  const state = typeof twitter === "string" ? twitter : twitter?.state;
-  return { text: state ?? "–", good: !/fail|down|limited|error|degraded/i.test(state ?? "") };
-}
-
 /** All links, each as one of its ends sees it. */
 export function links(servers) {
   return servers.flatMap(({ name, status }) => (status?.links ?? []).map((link) => ({ ...link, server: name })));
@@ -84,8 +78,11 @@ function ofServer(name, status, say) {
     say("bad", `${name}'s journal fails`,
       `${name} cannot write its journal${because(journal.reason)}. It serves on; new reports are only in memory.`);
   }
-  const twitter = twitterState(status);
-  if (!twitter.good) say("warn", `${name}: Twitter fails`, `${name} has trouble with Twitter: ${twitter.text}.`);
+  const { log, twitter } = status;
+  if (log && log.state !== "ok") say("warn", `${name}'s log fails`, `${name} cannot write its log${because(log.reason)}.`);
+  if (twitter && twitter.state !== "ok") {
+    say("warn", `${name}: Twitter fails`, `${name} has trouble with Twitter${because(twitter.reason)}.`);
+  }
 }
 
 function ofLink({ server, neighbour, lag_changes: changes, lag_seconds: seconds, clock_offset_seconds: offset }, say) {
