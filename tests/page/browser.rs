@@ -1,0 +1,147 @@
+//! A real browser, headless, driven over `browser.mjs`.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+
+use crate::support::reference::say;
+use crate::support::wait_until;
+
+/// Where `.ci/run` installs playwright-core, unless `HERD_PLAYWRIGHT` says otherwise.
+const PLAYWRIGHT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/reference/browser");
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/browser.mjs");
+
+/// One browser at a time: each has many processes, and what is measured wants the machine for itself.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// A browser, closed with its owner.
+pub struct Browser {
+    _only: MutexGuard<'static, ()>,
+    process: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+/// Whether a program can be started.
+pub fn is_installed(program: &str) -> bool {
+    let mut ask = Command::new(program);
+    ask.arg("--version").stdout(Stdio::null());
+    let status = ask.stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+impl Browser {
+    /// A browser, or `None` where what it needs is not installed; then that is said.
+    pub fn start() -> Option<Browser> {
+        let chromium = env::var("HERD_CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
+        let playwright = env::var("HERD_PLAYWRIGHT").unwrap_or_else(|_| PLAYWRIGHT.to_owned());
+        for (what, is_there) in [
+            ("node", is_installed("node")),
+            ("chromium", is_installed(&chromium)),
+            (
+                "playwright-core",
+                Path::new(&playwright)
+                    .join("node_modules/playwright-core")
+                    .exists(),
+            ),
+        ] {
+            if !is_there {
+                say(&format!("there is no {what}: the page is not tested"));
+                return None;
+            }
+        }
+        let path = Command::new("sh")
+            .args(["-c", &format!("command -v {chromium}")])
+            .output();
+        let path = String::from_utf8(path.expect("a shell").stdout).expect("text");
+        let mut command = Command::new("node");
+        command
+            .arg(SCRIPT)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        command
+            .env("HERD_PLAYWRIGHT", playwright)
+            .env("HERD_CHROMIUM", path.trim());
+        let only = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut process = command.spawn().expect("node is there");
+        let input = process.stdin.take();
+        let output = BufReader::new(process.stdout.take().expect("it is piped"));
+        Some(Browser {
+            _only: only,
+            process,
+            input,
+            output,
+        })
+    }
+
+    fn try_call(&mut self, call: &str, args: &Value) -> Result<Value, String> {
+        let line = format!("{}\n", json!({"call": call, "args": args}));
+        let input = self.input.as_mut().expect("it is open");
+        input.write_all(line.as_bytes()).expect("the script reads");
+        let mut line = String::new();
+        self.output
+            .read_line(&mut line)
+            .expect("the script answers");
+        let mut answer: Value = serde_json::from_str(&line).expect("the script answers with JSON");
+        match answer.get("error") {
+            Some(error) => Err(error.to_string()),
+            None => Ok(answer["value"].take()),
+        }
+    }
+
+    /// Calls a method of the page, as playwright-core names it.
+    pub fn call(&mut self, call: &str, args: Value) -> Value {
+        let answer = self.try_call(call, &args);
+        answer.unwrap_or_else(|error| panic!("{call}{args}: {error}"))
+    }
+
+    /// Opens a page in a window with these options.
+    pub fn open(&mut self, url: &str, options: Value) {
+        self.call("reset", json!([options]));
+        self.call("goto", json!([url]));
+    }
+
+    /// What an expression is on the page.
+    pub fn eval(&mut self, expression: &str) -> Value {
+        self.call("evaluate", json!([expression]))
+    }
+
+    /// Waits until an expression is true on the page.
+    pub fn wait_for(&mut self, expression: &str) {
+        wait_until(expression, || {
+            // While a page is loaded anew there is nothing to ask.
+            let value = self.try_call("evaluate", &json!([expression]));
+            value.is_ok_and(|value| value == json!(true))
+        });
+    }
+
+    /// The text of an element, as it is shown.
+    pub fn text(&mut self, selector: &str) -> String {
+        let text = self.call("innerText", json!([selector]));
+        text.as_str().expect("a text").to_owned()
+    }
+
+    /// For how many seconds the page's main thread has computed.
+    pub fn cpu(&mut self) -> f64 {
+        self.call("cpu", json!([])).as_f64().expect("a number")
+    }
+
+    /// The hosts that the page has asked so far, and what it has complained about.
+    pub fn noted(&mut self) -> (Vec<String>, Vec<String>) {
+        let noted = self.call("noted", json!([]));
+        let list = |name: &str| serde_json::from_value(noted[name].clone()).expect("a list");
+        (list("hosts"), list("errors"))
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        drop(self.input.take()); // it ends, and closes the browser
+        let _ = self.process.wait();
+    }
+}
