@@ -336,14 +336,17 @@ impl<R: Role> Lifecycle<R> {
                     budget -= 1;
                 }
                 Ok(Received::Bytes(_) | Received::Drained) => return self.note_read(id),
-                Ok(Received::End) => {
+                ended => {
+                    // All has left: why it is closed counts, not how the peer takes it.
                     if let State::Lingering(reason) = &connection.state {
                         let reason = reason.clone();
-                        self.doom(id, reason);
+                        return self.doom(id, reason);
+                    }
+                    if let Err(error) = ended {
+                        self.doom(id, error.to_string());
                     }
                     return;
                 }
-                Err(error) => return self.doom(id, error.to_string()),
             }
         }
     }
