@@ -1,8 +1,8 @@
 // A browser that is told what to do, a line of JSON a time: `{"call":"keyboard.press","args":["n"]}` is called
 // on the page, as playwright-core names it, and answered by `{"value":…}` or `{"error":…}`. Beside the page's own
 // methods there are `reset`, which opens a new page in a new context with the options given, `noted`: what it has
-// asked for and complained about since, and `cpu`: the seconds that its main thread has computed, whatever else the
-// machine does. playwright-core is looked for in HERD_PLAYWRIGHT.
+// asked for and complained about since, and `devtools`: a command of the DevTools protocol and its parameters.
+// playwright-core is looked for in HERD_PLAYWRIGHT.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -27,21 +27,16 @@ async function reset(options) {
   const own = noted; // what an earlier page still says is not of this one
   page = await (await browser.newContext(options)).newPage();
   devtools = await page.context().newCDPSession(page);
-  await devtools.send("Performance.enable", { timeDomain: "threadTicks" });
+  await devtools.send("Performance.enable", { timeDomain: "threadTicks" }); // not the time of others
   page.on("request", (request) => own.hosts.push(new URL(request.url()).host));
   page.on("console", (message) => message.type() === "error" && own.errors.push(message.text()));
   page.on("pageerror", (error) => own.errors.push(String(error)));
 }
 
-async function cpu() {
-  const { metrics } = await devtools.send("Performance.getMetrics");
-  return metrics.find(({ name }) => name === "TaskDuration").value;
-}
-
 async function told({ call, args }) {
   if (call === "reset") return reset(...args);
   if (call === "noted") return { hosts: [...new Set(noted.hosts)], errors: noted.errors };
-  if (call === "cpu") return cpu();
+  if (call === "devtools") return devtools.send(...args);
   const names = call.split(".");
   const method = names.pop();
   const object = names.reduce((object, name) => object[name], page);

@@ -126,9 +126,33 @@ impl Browser {
         text.as_str().expect("a text").to_owned()
     }
 
-    /// For how many seconds the page's main thread has computed.
+    /// For how many seconds the page's main thread has computed, whatever else the machine does.
     pub fn cpu(&mut self) -> f64 {
-        self.call("cpu", json!([])).as_f64().expect("a number")
+        let answer = self.call("devtools", json!(["Performance.getMetrics", {}]));
+        let metrics = answer["metrics"].as_array().expect("a list");
+        let tasks = metrics
+            .iter()
+            .find(|metric| metric["name"] == "TaskDuration");
+        let seconds = tasks.and_then(|metric| metric["value"].as_f64());
+        seconds.expect("it is measured")
+    }
+
+    /// Moves fingers over the screen: each from one point to another.
+    pub fn touch(&mut self, fingers: &[[(f64, f64); 2]]) {
+        const STEPS: usize = 8;
+        for step in 0..=STEPS {
+            let part = step as f64 / STEPS as f64;
+            let points = fingers.iter().enumerate().map(|(id, [from, to])| {
+                let along = |from: f64, to: f64| from + (to - from) * part;
+                json!({"x": along(from.0, to.0), "y": along(from.1, to.1), "id": id})
+            });
+            let points: Vec<_> = points.collect();
+            let kind = if step == 0 { "touchStart" } else { "touchMove" };
+            let event = json!({"type": kind, "touchPoints": points});
+            self.call("devtools", json!(["Input.dispatchTouchEvent", event]));
+        }
+        let end = json!({"type": "touchEnd", "touchPoints": []});
+        self.call("devtools", json!(["Input.dispatchTouchEvent", end]));
     }
 
     /// The hosts that the page has asked so far, and what it has complained about.

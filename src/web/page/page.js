@@ -160,7 +160,7 @@ fetch("/page/land.bin").then((answer) => answer.arrayBuffer()).then((buffer) => 
 follow(clients, (word) => {
   stream = word;
   showHerd();
-}, () => map.redraw());
+}, () => stream === "live" && map.redraw()); // while all comes at once, once a second is enough
 refresh();
 
 // For whoever looks with the browser's console, and for the tests.
