@@ -15,6 +15,7 @@ import argparse
 import csv
 import os
 import re
+import signal
 import socket
 import statistics
 import subprocess
@@ -165,6 +166,7 @@ def main():
     parser.add_argument("--name", required=True)
     parser.add_argument("--out", default="topology.csv")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended too
     names, links = shape(options.shape, options.servers)
     words = [str((ROOT / word).resolve()) if (ROOT / word).exists() else word for word in options.server.split()]
     with tempfile.TemporaryDirectory() as folder:

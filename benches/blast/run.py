@@ -19,6 +19,7 @@ import csv
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -199,6 +200,7 @@ def main():
     parser.add_argument("--old", help="the python of Twisted 12.3.0 (tests/reference/twisted/venv.sh DIR --old …)")
     parser.add_argument("--out", default="blast.csv")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended too
     twitter = ThreadingHTTPServer(("127.0.0.1", 0), Twitter)
     threading.Thread(target=twitter.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{twitter.server_port}/"
