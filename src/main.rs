@@ -57,6 +57,9 @@ enum Command {
         /// Show the servers the first token of this file: the one that they were started with.
         #[arg(long, value_name = "FILE")]
         http_tokens: Option<PathBuf>,
+        /// Ask by HTTPS. The file has the servers' certificate, or that of whoever issued it (PEM).
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
     },
     /// Make the journal of a server from text logs, when its own is lost and no neighbour has the locations.
     ///
@@ -248,12 +251,13 @@ fn main() -> ExitCode {
             watch,
             json,
             http_tokens,
+            ca,
         } => {
-            let tokens = http_tokens.as_deref();
             let wishes = status::Wishes {
                 json,
                 watch,
-                tokens,
+                tokens: http_tokens.as_deref(),
+                ca: ca.as_deref(),
             };
             let topology = Topology::read(&topology).map_err(Failure::Start);
             topology.and_then(|topology| status(&topology, wishes))

@@ -3,13 +3,16 @@
 //! `server::herd_view` does it for `/v1/herd` on a thread of its own, `cli::status` for `herd status`. It blocks, within
 //! limits.
 
-use std::sync::Mutex;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::topology::Topology;
 
@@ -31,6 +34,40 @@ pub struct Target {
     pub name: String,
     /// Where it serves HTTP, if the topology says so.
     pub http: Option<String>,
+}
+
+/// How servers are asked.
+#[derive(Clone, Debug, Default)]
+pub struct Manner {
+    /// The value of the `Authorization` field, if they want tokens.
+    pub authorization: Option<String>,
+    /// They are asked by HTTPS, and must show a certificate of this file or one that a certificate of it has issued.
+    pub certificates: Option<PathBuf>,
+}
+
+/// What a server is trusted by.
+type Roots = Arc<Vec<Certificate<'static>>>;
+
+/// The certificates of a file in PEM.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn roots(path: &Path) -> Result<Roots, String> {
+    let shown = path.display().to_string();
+    let refused = |why: &str| format!("{} {why}", shown.escape_debug());
+    let pem = fs::read(path).map_err(|error| refused(&format!("cannot be read: {error}")))?;
+    let mut roots = Vec::new();
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(refused(&error.to_string())),
+        }
+    }
+    match roots.is_empty() {
+        true => Err(refused("holds no certificate")),
+        false => Ok(Arc::new(roots)),
+    }
 }
 
 /// What a server answered.
@@ -56,9 +93,14 @@ pub fn targets(topology: &Topology) -> Vec<Target> {
     targets.collect()
 }
 
-/// Asks each of them, with these credentials for the `Authorization` field. The answers are in the order of `targets`.
-pub fn ask(targets: &[Target], authorization: Option<&str>) -> Vec<Answer> {
-    let agent = agent();
+/// Asks each of them. The answers are in the order of `targets`.
+pub fn ask(targets: &[Target], manner: &Manner) -> Vec<Answer> {
+    let agent = manner
+        .certificates
+        .as_deref()
+        .map(roots)
+        .transpose()
+        .map(agent);
     let left = Mutex::new(targets.iter());
     let found = Mutex::new(Vec::new());
     let ask_on = || {
@@ -67,7 +109,10 @@ pub fn ask(targets: &[Target], authorization: Option<&str>) -> Vec<Answer> {
             let Some(target) = next else { return };
             let answer = Answer {
                 target: target.clone(),
-                status: ask_one(&agent, target, authorization),
+                status: match &agent {
+                    Ok(agent) => ask_one(agent, target, manner),
+                    Err(why) => Err(why.clone()),
+                },
             };
             let mut found = found.lock().expect("nobody panics with it");
             found.push(answer);
@@ -85,27 +130,31 @@ pub fn ask(targets: &[Target], authorization: Option<&str>) -> Vec<Answer> {
     found
 }
 
-fn agent() -> Agent {
+fn agent(roots: Option<Roots>) -> Agent {
+    let roots = roots.unwrap_or_default();
+    let tls = TlsConfig::builder().root_certs(RootCerts::Specific(roots));
     let config = Agent::config_builder()
         .timeout_global(Some(ANSWER_MAX))
         .http_status_as_error(false)
         .max_redirects(0) // a token goes to the address that was given, and no other
         .proxy(None)
+        .tls_config(tls.build())
         .input_buffer_size(16 * 1024)
         .output_buffer_size(4 * 1024);
     config.build().into()
 }
 
-fn ask_one(
-    agent: &Agent,
-    target: &Target,
-    authorization: Option<&str>,
-) -> Result<Box<RawValue>, String> {
+fn ask_one(agent: &Agent, target: &Target, manner: &Manner) -> Result<Box<RawValue>, String> {
     let Some(http) = &target.http else {
         return Err("it has no http= in the topology".to_owned());
     };
-    let mut request = agent.get(format!("http://{http}/v1/status"));
-    if let Some(authorization) = authorization {
+    let scheme = if manner.certificates.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let mut request = agent.get(format!("{scheme}://{http}/v1/status"));
+    if let Some(authorization) = &manner.authorization {
         request = request.header("Authorization", authorization);
     }
     let mut response = request.call().map_err(|error| error.to_string())?;
@@ -191,7 +240,7 @@ mod tests {
                 )),
             ),
         ];
-        let answers = ask(&targets, Some("Bearer x"));
+        let answers = ask(&targets, &Manner::default());
         let text = json(&answers);
         let text: Value = serde_json::from_str(&text).expect("it is JSON");
         let servers = text["servers"].as_array().expect("an array");

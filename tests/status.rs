@@ -379,6 +379,58 @@ fn tokens_are_shown_to_servers_that_want_them() {
     }
 }
 
+#[test]
+fn servers_that_offer_https_are_asked_by_it() {
+    let mut herd = Herd::with_http(TWO);
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+    let made = made.expect("the name is valid");
+    let topology = herd.topology();
+    let file = |name: &str, text: String| {
+        let path = topology.with_file_name(name);
+        fs::write(&path, text).expect("the directory is ours");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
+        path.to_str().expect("a path of text").to_owned()
+    };
+    let certificate = file("certificate.pem", made.cert.pem());
+    let key = file("key.pem", made.signing_key.serialize_pem());
+    for name in ["Blake", "Bryant"] {
+        herd.start_arguing(name, &["--tls-cert", &certificate, "--tls-key", &key]);
+    }
+    wait_until("both are ready", || {
+        herd_status(&herd.topology(), &["--ca", &certificate]).0 == Some(0)
+    });
+    let (code, table, _) = herd_status(&herd.topology(), &[]);
+    assert_eq!(code, Some(1), "plain HTTP is not spoken there: {table}");
+    let (code, _, said) = herd_status(&herd.topology(), &["--ca", &key]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("holds no certificate"), "{said}");
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+    let other = file("other.pem", other.expect("the name is valid").cert.pem());
+    let (code, table, _) = herd_status(&herd.topology(), &["--ca", &other]);
+    assert_eq!(
+        code,
+        Some(1),
+        "whoever shows another certificate is not asked: {table}"
+    );
+
+    let (_, json, _) = herd_status(&herd.topology(), &["--json", "--ca", &certificate]);
+    let all: Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!(all["servers"][1]["status"]["name"], "Bryant");
+    // The server asks the others in the same way.
+    let url = format!("https://{}/v1/herd", herd.http("Blake"));
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--cacert", &certificate, &url]);
+    let Ok(output) = curl.output() else {
+        eprintln!("curl is not installed: not asked");
+        return;
+    };
+    let all: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    for server in all["servers"].as_array().expect("an array") {
+        assert_eq!(server["error"], Value::Null, "{server}");
+        assert_eq!(server["status"]["name"], server["name"]);
+    }
+}
+
 /// What `program` says of `input`; `None` if it is not installed.
 fn asked(program: &str, arguments: &[&str], input: &str) -> Option<Output> {
     let mut command = Command::new(program);

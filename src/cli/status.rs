@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::private_file;
-use crate::survey::{self, Answer, Target};
+use crate::survey::{self, Answer, Manner, Target};
 use crate::topology::Topology;
 use crate::web::access::Tokens;
 
@@ -42,21 +42,27 @@ pub struct Wishes<'a> {
     pub watch: bool,
     /// A file of tokens, of which the first is shown to the servers.
     pub tokens: Option<&'a Path>,
+    /// A file of certificates: the servers are asked by HTTPS, and trusted if one of these has issued theirs.
+    pub ca: Option<&'a Path>,
 }
 
 /// Writes how the servers are to `out`. Says whether all are up and ready.
 ///
 /// # Errors
-/// One line that says what is wrong with the file of tokens.
+/// One line that says what is wrong with the file of tokens or of certificates.
 pub fn status(
     topology: &Topology,
     wishes: Wishes<'_>,
     out: &mut impl Write,
 ) -> Result<bool, String> {
-    let authorization = wishes.tokens.map(authorization).transpose()?;
+    wishes.ca.map(survey::roots).transpose()?;
+    let manner = Manner {
+        authorization: wishes.tokens.map(authorization).transpose()?,
+        certificates: wishes.ca.map(Path::to_owned),
+    };
     let targets = survey::targets(topology);
     loop {
-        let (text, is_well) = round(&targets, authorization.as_deref(), wishes);
+        let (text, is_well) = round(&targets, &manner, wishes);
         // Who has closed standard output wants no more of it.
         let is_written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         if !wishes.watch || is_written.is_err() {
@@ -77,8 +83,8 @@ fn authorization(path: &Path) -> Result<String, String> {
     ))
 }
 
-fn round(targets: &[Target], authorization: Option<&str>, wishes: Wishes<'_>) -> (String, bool) {
-    let answers = survey::ask(targets, authorization);
+fn round(targets: &[Target], manner: &Manner, wishes: Wishes<'_>) -> (String, bool) {
+    let answers = survey::ask(targets, manner);
     let rows: Vec<_> = answers.iter().map(Row::of).collect();
     let is_well = rows.iter().all(|row| row.is_well);
     let text = match wishes.json {

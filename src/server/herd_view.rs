@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::web::To;
 use crate::connection_id::ReplyId;
-use crate::survey::{self, Answer, Target};
+use crate::survey::{self, Answer, Manner, Target};
 
 /// What a round found holds for so long.
 const HOLDS_FOR: Duration = Duration::from_secs(1);
@@ -53,12 +53,11 @@ impl HerdView {
         }
     }
 
-    /// Sees to the answer of a request about `others`. The credentials in its `Authorization` field are passed on.
+    /// Sees to the answer of a request about `others`, who are asked in the `manner` in which this server was.
     pub fn ask(
         &mut self,
         to: To,
-        authorization: Option<&str>,
-        others: impl FnOnce() -> Vec<Target>,
+        others: impl FnOnce() -> (Vec<Target>, Manner),
         now: Instant,
     ) -> Asked<'_> {
         if self
@@ -73,9 +72,8 @@ impl HerdView {
             return Asked::Full;
         }
         if !self.is_under_way {
-            let (others, post) = (others(), Arc::clone(&self.post));
-            let authorization = authorization.map(str::to_owned);
-            let round = move || post(survey::ask(&others, authorization.as_deref()));
+            let ((others, manner), post) = (others(), Arc::clone(&self.post));
+            let round = move || post(survey::ask(&others, &manner));
             let thread = thread::Builder::new().name("herd-view".to_owned());
             if thread.spawn(round).is_err() {
                 return Asked::Full;

@@ -215,15 +215,19 @@ fn ask_herd(
     };
     let own = own_view(driver);
     let shell = &mut driver.shell;
-    let authorization = request.text("authorization");
     let in_force = &shell.in_force;
     let others = || {
         let mut targets = survey::targets(&in_force.topology);
         targets.retain(|target| target.name != in_force.member.name.as_str());
-        targets
+        // All servers of a herd offer HTTPS, or none does.
+        let manner = survey::Manner {
+            authorization: request.text("authorization").map(str::to_owned),
+            certificates: in_force.keys.tls_cert.clone(),
+        };
+        (targets, manner)
     };
     let now = shell.now.mono;
-    match shell.herd_view.ask(to, authorization, others, now) {
+    match shell.herd_view.ask(to, others, now) {
         Asked::Known(others) => Ok(Some(herd_answer(&own, others))),
         Asked::Waits(reply) => {
             shell.reactor.reserve(id, reply, &[]);
