@@ -35,6 +35,11 @@ fn started(links: &[(&str, &[&str])]) -> Herd {
             herd.wait_for_link(name, neighbour);
         }
     }
+    for (name, _) in links {
+        wait_until("it has caught up", || {
+            get(herd.http(name), "/readyz").status == 200
+        });
+    }
     herd
 }
 
