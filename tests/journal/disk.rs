@@ -211,6 +211,21 @@ impl Folder {
         }
     }
 
+    /// What is left of it when the power fails, at worst: of each file what was synced, under all names
+    /// or those that were.
+    pub fn after_power_failure(&self, keeps_names: bool) -> Folder {
+        let state = self.0.borrow();
+        let names = match keeps_names {
+            true => &state.names,
+            false => &state.names_on_disk,
+        };
+        let left = names.iter().map(|(name, inode)| {
+            let file = &state.files[inode];
+            (name.clone(), file.bytes[..file.synced].to_vec())
+        });
+        Folder::with(&left.collect())
+    }
+
     /// Does the next job that was begun.
     pub fn finish_a_job(&self) -> Option<(Ticket, io::Result<()>)> {
         let state = &mut *self.0.borrow_mut();

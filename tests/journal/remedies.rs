@@ -152,3 +152,47 @@ fn a_file_is_replaced_when_its_changes_are_longer_than_64_mib() {
     assert_eq!(contents.len(), 1, "{:?}", contents.keys());
     assert!(contents["journal-0000000000000002"].len() < 1_000);
 }
+
+#[test]
+fn a_file_is_on_the_disk_before_it_has_its_name_and_both_before_a_reply_leaves() {
+    let begin = |folder: &Folder, incarnation: u64| {
+        let now = at(incarnation as i64);
+        let life = Life::of("Blake", folder, incarnation, now, Fsync::Always, None);
+        life.expect("the folder can be used")
+    };
+    let assert_known = |folder: &Folder, client: &str, what: &str| {
+        let life = begin(folder, 99);
+        assert!(life.recovered.is_sure, "{what}: {:?}", life.notices);
+        let lines = life.known().lines;
+        let is_known = lines.values().any(|line| line.contains(client));
+        assert!(is_known, "{what}: {client} is none of {lines:?}");
+    };
+    for call in 1.. {
+        let folder = Folder::default();
+        let mut first = begin(&folder, 1);
+        first.hear_client("kiwi", 3);
+        first.rest();
+        folder.fault(call, Fault::Dies(Part::All));
+        first.snapshot();
+        let has_run_through = !folder.is_dead();
+        folder.kill();
+        for keeps_names in [false, true] {
+            let what = format!("dead at call {call}, keeps names: {keeps_names}");
+            assert_known(&folder.after_power_failure(keeps_names), "kiwi", &what);
+        }
+        let mut second = begin(&folder, 2);
+        second.hear_client("emu", 1);
+        second.commit();
+        while second.journal.holds_replies() {
+            assert!(second.finish_a_job(), "replies wait for nothing");
+            second.commit();
+        }
+        for keeps_names in [false, true] {
+            let what = format!("after a death at call {call}, keeps names: {keeps_names}");
+            assert_known(&folder.after_power_failure(keeps_names), "emu", &what);
+        }
+        if has_run_through {
+            return assert!(call > 5, "{call}");
+        }
+    }
+}
