@@ -153,20 +153,34 @@ fn a_file_is_replaced_when_its_changes_are_longer_than_64_mib() {
     assert!(contents["journal-0000000000000002"].len() < 1_000);
 }
 
-#[test]
-fn a_file_is_on_the_disk_before_it_has_its_name_and_both_before_a_reply_leaves() {
-    let begin = |folder: &Folder, incarnation: u64| {
-        let now = at(incarnation as i64);
-        let life = Life::of("Blake", folder, incarnation, now, Fsync::Always, None);
-        life.expect("the folder can be used")
-    };
-    let assert_known = |folder: &Folder, client: &str, what: &str| {
-        let life = begin(folder, 99);
+fn begin(folder: &Folder, incarnation: u64) -> Life {
+    let now = at(10 * incarnation as i64);
+    let life = Life::of("Blake", folder, incarnation, now, Fsync::Always, None);
+    life.expect("the folder can be used")
+}
+
+/// Replies leave.
+fn let_go(life: &mut Life) {
+    while life.journal.holds_replies() {
+        assert!(life.finish_a_job(), "replies wait for nothing");
+        life.commit();
+    }
+}
+
+/// Whatever is left when the power fails, a start is sure, and knows the client.
+fn assert_known(folder: &Folder, client: &str, what: &str) {
+    for keeps_names in [false, true] {
+        let what = format!("{what}, keeps names: {keeps_names}");
+        let life = begin(&folder.after_power_failure(keeps_names), 99);
         assert!(life.recovered.is_sure, "{what}: {:?}", life.notices);
         let lines = life.known().lines;
         let is_known = lines.values().any(|line| line.contains(client));
         assert!(is_known, "{what}: {client} is none of {lines:?}");
-    };
+    }
+}
+
+#[test]
+fn a_file_is_on_the_disk_before_it_has_its_name_and_both_before_a_reply_leaves() {
     for call in 1.. {
         let folder = Folder::default();
         let mut first = begin(&folder, 1);
@@ -176,23 +190,29 @@ fn a_file_is_on_the_disk_before_it_has_its_name_and_both_before_a_reply_leaves()
         first.snapshot();
         let has_run_through = !folder.is_dead();
         folder.kill();
-        for keeps_names in [false, true] {
-            let what = format!("dead at call {call}, keeps names: {keeps_names}");
-            assert_known(&folder.after_power_failure(keeps_names), "kiwi", &what);
-        }
+        assert_known(&folder, "kiwi", &format!("dead at call {call}"));
         let mut second = begin(&folder, 2);
         second.hear_client("emu", 1);
         second.commit();
-        while second.journal.holds_replies() {
-            assert!(second.finish_a_job(), "replies wait for nothing");
-            second.commit();
-        }
-        for keeps_names in [false, true] {
-            let what = format!("after a death at call {call}, keeps names: {keeps_names}");
-            assert_known(&folder.after_power_failure(keeps_names), "emu", &what);
-        }
+        let_go(&mut second);
+        assert_known(&folder, "emu", &format!("after a death at call {call}"));
         if has_run_through {
             return assert!(call > 5, "{call}");
         }
     }
+}
+
+#[test]
+fn a_reply_that_leaves_while_a_file_is_replaced_is_in_the_new_one() {
+    let folder = Folder::default();
+    let mut life = begin(&folder, 1);
+    life.rest();
+    life.journal.begin_anew();
+    life.journal.work(&life.node); // the new file is complete, and waits for its name
+    life.hear_client("emu", 1);
+    life.commit();
+    let_go(&mut life);
+    let names: Vec<_> = folder.contents().into_keys().collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert_known(&folder, "emu", "while there are two files");
 }
