@@ -209,7 +209,7 @@ mod tests {
     fn answers_come_in_the_order_of_the_servers_whatever_they_are() {
         let nobody = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let silent = nobody.local_addr().expect("it is bound").to_string();
-        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n {\"name\":\"a\\u00e9\"}";
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n {\"name\":\"a\\u00e9\"}";
         let mut place = 0;
         let mut target = |name: &str, http: Option<String>| {
             place += 1;

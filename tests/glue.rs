@@ -169,10 +169,10 @@ fn every_change_goes_into_mqtt() {
     let mut time = 0;
     wait_until("a change comes as a message", || {
         time += 1;
-        let at = herd.ask("Bryant", &format!("IAMAT kiwi +34.0-118.4 {time}"));
+        let at = herd.ask("Bryant", &format!("IAMAT kiwi +34.5-118.4 {time}"));
         assert!(at.starts_with("AT "));
         let said = listener.lines.try_iter().next();
-        said.is_some_and(|line| line.starts_with("{\"client\":\"kiwi\",\"latitude\":34.0,"))
+        said.is_some_and(|line| line.starts_with("{\"client\":\"kiwi\",\"latitude\":34.5,"))
     });
 }
 

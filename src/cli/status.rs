@@ -285,13 +285,13 @@ mod tests {
         assert_eq!(
             lines[0],
             format!(
-                "SERVER{space}  STATE                       UP FOR  CLIENTS  LOCATIONS  MESSAGES/S  LINKS"
+                "SERVER{space}  STATE                         UP FOR  CLIENTS  LOCATIONS  MESSAGES/S  LINKS"
             )
         );
         assert_eq!(
             lines[1],
             format!(
-                "{long}  ready                   1 h 2 min       12    1234567        35.2  B up; C down, 7 behind for 1 min"
+                "{long}  ready                      1 h 2 min       12    1234567        35.2  B up; C down, 7 behind for 1 min"
             )
         );
         assert!(lines[2].starts_with("B ") && lines[2].contains("not ready: draining; [2Jx "));

@@ -283,7 +283,8 @@ impl Herd {
             } = member;
             let http = http.map_or(String::new(), |http| format!("http={http} "));
             let (neighbours, attributes) = (neighbours.join(" "), attributes.join(" "));
-            format!("{name} {clients} {servers} {http}{neighbours} {attributes}\n")
+            let line = format!("{name} {clients} {servers} {http}{neighbours} {attributes}");
+            format!("{}\n", line.trim_end())
         };
         self.members.iter().map(line).collect()
     }
