@@ -1,107 +1,107 @@
 #!/usr/bin/env bash
 # Runs a whole herd on this machine: the servers of a topology file, and a stand-in for Twitter.
 #
-# A process is ours if it executes herd and its standard error is our NAME.err: a pid file left behind
-# never makes us signal a stranger, and a process that has lost its pid file is given a new one. How a
-# link is, its last line in NAME.err says. Needs bash 4, awk, grep, coreutils, util-linux (flock, setsid)
-# and Linux's /proc.
+# A process is ours if it executes herd and its standard error is our NAME.err: /proc tells both, so no
+# stranger is ever signalled. The pid files are for others to read. Whether a server is ready, and how its
+# links are, its lines in NAME.err say. Needs bash 4, coreutils, findutils, util-linux, procps, awk, grep.
 set -euo pipefail
 shopt -s nullglob
 
 usage() {
     cat <<'END'
-Usage: ./run_herd.sh [COMMAND]
+Usage: ./run_herd.sh [COMMAND [NAME]] [-- OPTION...]
 
   start      build herd, start what is not running, wait until every link is up (the default)
   stop       stop everything that was started
-  status     show every process and its links; returns 0 only if all run
   restart    stop, then start
-  reload     have the servers that run apply what has changed in the topology file
-  --help     show this
+  upgrade    build herd and replace the program, one server after the other; nothing is lost
+  reload     have the servers apply what has changed in the topology file
+  status     show every process and its links; returns 0 only if all run
 
-In the environment:
-  TOPOLOGY        who is in the herd, and where           (topology.txt beside this script)
-  LOG_DIR         logs, pid files NAME.pid and standard error NAME.err     (logs beside it)
-  DATA_DIR        the servers' journals: their memory                      (data beside it)
-  KEYS            yes: make a key for each server, and encrypt links (in DATA_DIR/keys)
-  TWITTER_URL     the search to ask; with it, no stand-in is started
-  TWITTER_API     which API is spoken: 1.0, 1.1 or 2                                  (1.0)
-  TWITTER_CREDENTIALS  a private file with TWITTER_BEARER_TOKEN=..., or TWITTER_KEY=... and
-                  TWITTER_SECRET=..., for 1.1 and 2; or these themselves
-  TWITTER_LISTEN  where the stand-in listens                              (127.0.0.1:12599)
-  HERD_BIN        a herd built already; with it, nothing is built
-  START_SECONDS   how long to wait until every link is up                              (30)
+With NAME only that server. Options after -- go to each herd serve that is started.
+
+In the environment: TOPOLOGY, LOG_DIR, DATA_DIR, KEYS (yes encrypts links), TWITTER_URL (then no stand-in is started), TWITTER_API,
+TWITTER_CREDENTIALS, TWITTER_LISTEN, HERD_BIN, START_SECONDS: see docs/CONFIGURATION.md.
 END
 }
 
 main() {
-    [[ $# -le 1 ]] || misused "one command at a time"
+    local command=start
+    ONLY="" OPTIONS=()
+    if [[ $# -gt 0 && $1 != -- ]]; then command=$1 && shift; fi
+    if [[ $# -gt 0 && $1 != -- ]]; then ONLY=$1 && shift; fi
+    if [[ $# -gt 0 && $1 == -- ]]; then OPTIONS=("${@:2}") && set --; fi
+    [[ $# -eq 0 ]] || misused "one command, one NAME"
     settings
-    case ${1-start} in
+    case $command in
         start) start_herd ;;
-        stop) stop_herd ;;
-        status) show_status ;;
-        restart) restart_herd ;;
+        stop) lock; stop_herd ;;
+        restart) read_topology; lock; build; stop_herd; start_herd ;; # stops when what is to start is at hand
+        upgrade) upgrade_herd ;;
         reload) reload_herd ;;
+        status) show_status ;;
         -h | --help | help) usage ;;
-        *) misused "unknown command '$1'" ;;
+        *) misused "unknown command '$command'" ;;
     esac
 }
 
 # Starts what is missing and waits until all of it is up; undoes its own part if that fails.
 start_herd() {
     local id running="" missing=""
-    read_topology
-    lock
-    find_lost
-    for id in $(everyone); do
-        if running_pid "$id" >/dev/null; then running+=" $id"; else missing+=" $id"; fi
+    read_topology; lock; scan
+    for id in ${ONLY:-$STAND_IN $NAMES}; do
+        if [[ -n ${PIDS[$id]-} ]]; then require_same_settings "$id"; running+=" $id"; else missing+=" $id"; fi
     done
-    for id in $running; do require_same_settings "$id"; done
-    if [[ -z $missing ]]; then
-        say "The herd is already running:$running"
-        return 0
-    fi
+    [[ -n $missing ]] || { say "The herd is already running:$running" && return 0; }
     build
     make_keys
     trap 'INTERRUPTED=yes' INT TERM HUP # looked at between steps, so that no child goes unnoticed
     trap roll_back EXIT
     [[ -z $running ]] || say "Already running:$running"
-    send_signal HUP "${running/ twitter.stand-in/}" # those that are to start may be new neighbours
+    signal HUP "${running/ twitter.stand-in/}" # those that are to start may be new neighbours
     say "Starting:$missing"
-    for id in $missing; do launch "$id"; done
+    for id in $missing; do herd_arguments "$id"; launch "$id"; done
     wait_until_up
     trap - INT TERM HUP EXIT
-    [[ -n $STAND_IN ]] || running_pid twitter.stand-in >/dev/null ||
-        rm -f -- "$LOG_DIR/twitter.stand-in.pid"
-    show_welcome
+    [[ -n $ONLY ]] || show_welcome
 }
 
-# Stops all that has a pid file, also those that the topology file no longer names.
+# Stops what runs, also servers that the topology file no longer names.
 stop_herd() {
-    local file ids=""
-    lock
-    find_lost
-    for file in "$LOG_DIR"/*.pid; do file=${file##*/} ids+=" ${file%.pid}"; done
-    ids=$(still_running "$ids")
+    scan
+    local ids=" ${!PIDS[*]}"
+    [[ -z $ONLY ]] || ids=${PIDS[$ONLY]:+ $ONLY}
     stop_these "$ids"
-    rm -f -- "$LOG_DIR"/*.pid
-    if [[ -n $ids ]]; then say "Stopped:$ids"; else say "The herd with its logs in $LOG_DIR is not running"; fi
+    if [[ -n ${ids# } ]]; then say "Stopped:$ids"; else say "The herd with its logs in $LOG_DIR is not running"; fi
 }
 
-# Has every server that runs read the topology anew, and prints what it says of that; returns 1 if one finds
-# a mistake.
+# Replaces the program of each process in turn. It has its arguments again, unless there are others. Each is
+# ready, so knows what its neighbours know, and linked before the next is stopped.
+upgrade_herd() {
+    local id
+    read_topology; lock; build; scan
+    for id in ${ONLY:-$STAND_IN $NAMES}; do
+        [[ -n ${PIDS[$id]-} ]] || continue
+        [[ ! /proc/${PIDS[$id]}/exe -ef $HERD || ${#OPTIONS[@]} -gt 0 ]] ||
+            { say "$id runs this program already" && continue; }
+        say "Upgrading $id"
+        herd_arguments "$id"
+        [[ ${#OPTIONS[@]} -gt 0 ]] || mapfile -d '' -t ARGUMENTS < <(tail -zn +2 "/proc/${PIDS[$id]}/cmdline")
+        stop_these "$id"
+        launch "$id"
+        wait_until_up
+    done
+}
+
+# Has the servers that run read the topology anew, and prints what they say; returns 1 if one finds a mistake.
 reload_herd() {
-    local id ids before tries said result=0
-    read_topology
-    lock
-    find_lost
-    ids=$(still_running "$NAMES")
-    [[ -n $ids ]] || die "no server runs"
-    if [[ -n $KEY_DIR ]]; then build && make_keys; fi
-    for id in $ids; do
+    local id before tries said result=0
+    read_topology; lock; scan
+    [[ -z $KEY_DIR ]] || { build; make_keys; }
+    for id in ${ONLY:-$NAMES}; do
+        [[ -n ${PIDS[$id]-} ]] || continue
         before=$(reloads_of "$id" | wc -l)
-        send_signal HUP "$id"
+        signal HUP "$id"
         for ((tries = 0; tries < 100; tries++)); do
             said=$(reloads_of "$id" | tail -n "+$((before + 1))")
             [[ -z $said ]] || break
@@ -113,41 +113,25 @@ reload_herd() {
     return "$result"
 }
 
-# Prints what a server has said of reloads.
-reloads_of() {
-    grep -aE '^[^ ]+: (not )?reloaded' -- "$LOG_DIR/$1.err" || true
-}
-
-# Stops only when what is to start instead is at hand.
-restart_herd() {
-    read_topology
-    lock
-    build
-    stop_herd
-    start_herd
-}
+reloads_of() { grep -aE '^[^ ]+: (not )?reloaded' -- "$LOG_DIR/$1.err" || true; }
 
 # Shows one line a process; returns 1 unless all run.
 show_status() {
-    local id pid addresses result=0
-    read_topology
-    find_lost
-    # Whether there is a stand-in was said at the start: it left a pid file, or servers have theirs.
-    set -- "$LOG_DIR"/*.pid
-    if [[ -e $LOG_DIR/twitter.stand-in.pid ]]; then
-        STAND_IN=twitter.stand-in
-    elif [[ $# -gt 0 ]]; then
-        STAND_IN=""
-    fi
+    local id pid result=0 listens up=""
+    read_topology; scan
+    # Whether there is a stand-in was said at the start: it runs, or servers do without one.
+    [[ -n ${PIDS[twitter.stand-in]-} ]] || [[ ${#PIDS[@]} -eq 0 ]] || STAND_IN=""
+    [[ -z ${PIDS[twitter.stand-in]-} ]] || STAND_IN=twitter.stand-in
     table_row server pid clients servers uptime links
-    for id in $(everyone); do
-        addresses=("${CLIENTS[$id]-$(listening_address "$id")}" "${SERVERS[$id]--}")
-        if pid=$(running_pid "$id"); then
-            table_row "$id" "$pid" "${addresses[@]}" "$(uptime_of "$id")" "$(link_states "$id")"
-        else
-            table_row "$id" - "${addresses[@]}" - "not running"
+    for id in ${ONLY:-$STAND_IN $NAMES}; do
+        pid=${PIDS[$id]-} listens=${CLIENTS[$id]-$TWITTER_LISTEN} up="not running"
+        if [[ -z $pid ]]; then
             result=1
+        else
+            up=$(link_states "$id")
+            [[ $id != *.* ]] || listens=$(command_line "$pid" | awk '{ print $4 }')
         fi
+        table_row "$id" "${pid:--}" "$listens" "${SERVERS[$id]--}" "$(uptime_of "$pid")" "$up"
     done
     return "$result"
 }
@@ -158,8 +142,7 @@ show_status() {
 settings() {
     ROOT=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
     TOPOLOGY=$(realpath -m -- "${TOPOLOGY:-$ROOT/topology.txt}")
-    LOG_DIR=$(realpath -m -- "${LOG_DIR:-$ROOT/logs}")
-    DATA_DIR=$(realpath -m -- "${DATA_DIR:-$ROOT/data}")
+    LOG_DIR=$(realpath -m -- "${LOG_DIR:-$ROOT/logs}") DATA_DIR=$(realpath -m -- "${DATA_DIR:-$ROOT/data}")
     KEY_DIR="" KEYED=$TOPOLOGY
     case ${KEYS:-no} in
         no) ;;
@@ -169,147 +152,89 @@ settings() {
     umask 077 # logs and journals say where everybody is
     TWITTER_LISTEN=${TWITTER_LISTEN:-127.0.0.1:12599}
     STAND_IN=twitter.stand-in # a server's name has no dot
-    [[ -z ${TWITTER_URL:-} ]] || STAND_IN="" # show_status goes by what was started
-    local path
-    case ${TWITTER_API:-1.0} in
-        1.0) path=/search.json ;;
-        1.1) path=/1.1/search/tweets.json ;;
-        2) path=/2/tweets/search/recent ;;
-        *) misused "TWITTER_API is none of 1.0, 1.1, 2" ;;
-    esac
-    TWITTER_URL=${TWITTER_URL:-http://$TWITTER_LISTEN$path}
-    TWITTER=(--twitter-url "$TWITTER_URL")
+    [[ -z ${TWITTER_URL:-} ]] || STAND_IN=""
+    local -A paths=([1.0]=search.json [1.1]=1.1/search/tweets.json [2]=2/tweets/search/recent)
+    local path=${paths[${TWITTER_API:-1.0}]-}
+    [[ -n $path ]] || misused "TWITTER_API is none of 1.0, 1.1, 2"
+    TWITTER=(--twitter-url "${TWITTER_URL:-http://$TWITTER_LISTEN/$path}")
     [[ -z ${TWITTER_API:-} ]] || TWITTER+=(--twitter-api "$TWITTER_API")
-    [[ -z ${TWITTER_CREDENTIALS:-} ]] ||
-        TWITTER+=(--twitter-credentials "$(realpath -m -- "$TWITTER_CREDENTIALS")")
-    START_SECONDS=${START_SECONDS:-30} STOP_SECONDS=10
+    [[ -z ${TWITTER_CREDENTIALS:-} ]] || TWITTER+=(--twitter-credentials "$(realpath -m -- "$TWITTER_CREDENTIALS")")
+    START_SECONDS=${START_SECONDS:-30} STOP_SECONDS=10 STARTED="" INTERRUPTED="" LOCKED=""
     [[ $START_SECONDS =~ ^[1-9][0-9]{0,5}$ ]] || misused "START_SECONDS is no number of seconds"
-    LOCKED="" STARTED="" INTERRUPTED=""
 }
 
-# Reads the topology file into NAMES, CLIENTS, SERVERS and LINKS; the rest herd judges itself.
+# Reads the topology file into NAMES, CLIENTS, SERVERS, HTTP and LINKS; the rest herd judges itself.
 read_topology() {
-    local line name client server neighbours other number=0
-    declare -gA CLIENTS=() SERVERS=() LINKS=()
-    NAMES=""
+    local line name client server rest other number=0
+    declare -gA CLIENTS=() SERVERS=() HTTP=() LINKS=()
+    NAMES="" WIDTH=16
     [[ -f $TOPOLOGY && -r $TOPOLOGY ]] || die "cannot read the topology file $TOPOLOGY"
     while IFS= read -r line || [[ -n $line ]]; do
         [[ $number -gt 0 ]] || line=${line#$'\xef\xbb\xbf'} # a byte order mark
         number=$((number + 1)) line=${line%%#*}
-        read -r name client server neighbours <<<"${line//[$'\r\f\v']/ }"
+        read -r name client server rest <<<"${line//[$'\r\f\v']/ }"
         [[ -n $name ]] || continue
         [[ $name =~ ^[A-Za-z0-9_-]{1,64}$ && -n $server && -z ${CLIENTS[$name]-} ]] ||
             die "$TOPOLOGY, line $number: wanted are a new name, a client and a server address"
-        NAMES+=" $name" CLIENTS[$name]=$client SERVERS[$name]=$server
-        for other in $neighbours; do
+        NAMES+=" $name" CLIENTS[$name]=$client SERVERS[$name]=$server WIDTH=$((${#name} > WIDTH ? ${#name} : WIDTH))
+        for other in $rest; do
+            [[ $other != http=* ]] || HTTP[$name]=${other#http=}
             [[ $other != *=* ]] || continue # an attribute
             [[ "${LINKS[$name]-} " == *" $other "* ]] || LINKS[$name]+=" $other"
             [[ "${LINKS[$other]-} " == *" $name "* ]] || LINKS[$other]+=" $name"
         done
     done <"$TOPOLOGY"
     [[ -n $NAMES ]] || die "$TOPOLOGY names no server"
-}
-
-# Prints who is to run.
-everyone() {
-    echo "$STAND_IN$NAMES"
+    [[ -z $ONLY || -n ${CLIENTS[$ONLY]-} || $ONLY == "$STAND_IN" ]] || die "$TOPOLOGY names no server $ONLY, only:$NAMES"
 }
 
 # Sets ARGUMENTS to what herd is called with.
 herd_arguments() {
-    case $1 in
-        *.*) ARGUMENTS=(twitter --listen "$TWITTER_LISTEN") ;;
-        *) ARGUMENTS=(serve "$1" --topology "$KEYED" --log-dir "$LOG_DIR" --data-dir "$DATA_DIR"
-            "${TWITTER[@]}")
-            [[ -z $KEY_DIR ]] || ARGUMENTS+=(--key "$KEY_DIR/$1.key") ;;
-    esac
+    ARGUMENTS=(serve "$1" --topology "$KEYED" --log-dir "$LOG_DIR" --data-dir "$DATA_DIR" "${TWITTER[@]}")
+    [[ -z $KEY_DIR ]] || ARGUMENTS+=(--key "$KEY_DIR/$1.key")
+    ARGUMENTS+=("${OPTIONS[@]}")
+    [[ $1 != *.* ]] || ARGUMENTS=(twitter --listen "$TWITTER_LISTEN")
 }
 
 # --- Processes ---
 
-# Prints the pid of a process of ours; returns 1 if it does not run.
-running_pid() {
-    local pid=""
-    [[ -r $LOG_DIR/$1.pid ]] || return 1
-    read -r pid <"$LOG_DIR/$1.pid" || true
-    [[ $pid =~ ^[0-9]+$ ]] && is_ours "$1" "$pid" || return 1
-    echo "$pid"
+# Sets PIDS to our processes. An update may have deleted the program of one, and somebody its standard error.
+scan() {
+    local file pid err id
+    declare -gA PIDS=()
+    while read -r file err; do
+        err=${err% (deleted)} err=${err%.old} pid=${file#/proc/} pid=${pid%%/*}
+        id=${err#"$LOG_DIR/"} id=${id%.err}
+        [[ $err == "$LOG_DIR/$id.err" && ($id == twitter.stand-in || $id != *[./]*) ]] || continue
+        file=$(readlink -- "/proc/$pid/exe" 2>/dev/null) || continue
+        file=${file% (deleted)}
+        [[ ${file##*/} != herd* ]] || PIDS[$id]=$pid
+    done < <(find /proc/[0-9]*/fd/2 -maxdepth 0 -printf '%p %l\n' 2>/dev/null)
 }
 
-# Returns whether a process is what we run under this name: its executable, which an update may have
-# deleted since, is herd by its name, and its standard error is the file that we gave it.
-is_ours() {
-    local program err
-    program=$(readlink -- "/proc/$2/exe" 2>/dev/null) && err=$(readlink -- "/proc/$2/fd/2" 2>/dev/null) || return 1
-    err=${err% (deleted)}
-    [[ ${program##*/} == herd* && ${err%.old} == "$LOG_DIR/$1.err" ]]
-}
+# Prints a process's command line, a space after each argument.
+command_line() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null || true; }
 
-# Gives a process of ours that has lost its pid file a new one.
-find_lost() {
-    local file pid id
-    for file in $(grep -laE 'serve|twitter' /proc/[0-9]*/cmdline 2>/dev/null || true); do
-        pid=${file#/proc/} pid=${pid%/*}
-        id=$(readlink -- "/proc/$pid/fd/2" 2>/dev/null) || continue
-        id=${id% (deleted)} id=${id%.old}
-        [[ $id == "$LOG_DIR"/*.err ]] || continue
-        id=${id#"$LOG_DIR/"} id=${id%.err}
-        [[ $id == twitter.stand-in || $id != *[./]* ]] || continue
-        if ! running_pid "$id" >/dev/null && is_ours "$id" "$pid"; then
-            complain "$id runs as pid $pid, its pid file was lost; here it is again"
-            own_log_dir
-            echo "$pid" >"$LOG_DIR/$id.pid"
-            touch -r "/proc/$pid" -- "$LOG_DIR/$id.pid" || true # as old as the process
-        fi
-    done
-}
-
-# Prints where the stand-in listens: as it was told, or will be.
-listening_address() {
-    local pid command=""
-    ! pid=$(running_pid "$1") || command=$(command_line "$pid")
-    command=${command##* --listen }
-    command=${command%% *}
-    echo "${command:-$TWITTER_LISTEN}"
-}
-
-# Prints a process's command line, a space after each argument; nothing if the process has ended.
-command_line() {
-    { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null || true
-}
-
-# Prints which of these run.
-still_running() {
-    local id
-    for id in $1; do ! running_pid "$id" >/dev/null || printf ' %s' "$id"; done
-}
+# Prints how long a process has run.
+uptime_of() { if [[ -n $1 ]]; then ps -o etime= -p "$1" | tr -d ' '; else echo -; fi; }
 
 # Dies if what runs was started for another topology or another Twitter.
 require_same_settings() {
-    herd_arguments "$1"
     local command
-    command=$(command_line "$(running_pid "$1")")
-    [[ $command == *" ${ARGUMENTS[*]} " ]] ||
+    herd_arguments "$1" && command=$(command_line "${PIDS[$1]}")
+    [[ $command == *" ${ARGUMENTS[*]} "* ]] ||
         die "$1 is already running, with other settings (${command% }): 'restart' starts it with these"
 }
 
-# Makes LOG_DIR. In a folder of others, or that others may write, a link of theirs could lead what we write
-# to any file of ours.
-own_log_dir() {
+# Makes LOG_DIR, and lets one run_herd.sh at a time change what runs; the lock goes when the process goes. In a
+# folder of others, or that others may write, a link of theirs could lead what we write to any file of ours.
+lock() {
+    [[ -z $LOCKED ]] || return 0
     mkdir -p -- "$LOG_DIR"
     [[ -O $LOG_DIR && -z $(find "$LOG_DIR" -maxdepth 0 -perm /022) ]] ||
         die "others may write in LOG_DIR ($LOG_DIR): take a folder that is yours, or chmod go-w it"
-}
-
-# Lets one run_herd.sh at a time change what runs; the lock goes when the process goes.
-lock() {
-    [[ -z $LOCKED ]] || return 0
-    own_log_dir
     exec 9>>"$LOG_DIR/.lock"
-    if ! flock -n 9; then
-        say "Waiting for another run_herd.sh to finish"
-        flock 9
-    fi
+    flock -n 9 || { say "Waiting for another run_herd.sh to finish" && flock 9; }
     LOCKED=yes
 }
 
@@ -331,51 +256,47 @@ make_keys() {
     mv -f -- "$KEYED.new" "$KEYED"
 }
 
-# Sets HERD to a binary that is up to date. Cargo keeps quiet unless something is wrong.
+# Sets HERD to a binary that is up to date. Cargo shows its progress if there is something to build.
 build() {
     if [[ -n ${HERD_BIN:-} ]]; then
         HERD=$(realpath -m -- "$HERD_BIN")
     else
         command -v cargo >/dev/null || die "cargo is not installed: see https://rustup.rs"
         HERD=$(cd "$ROOT" && realpath -m -- "${CARGO_TARGET_DIR:-target}/release/herd")
-        [[ -x $HERD && -z $(find "$ROOT"/{Cargo.*,src} -newer "$HERD" -print -quit) ]] ||
-            say "Building, which may take some minutes"
-        (cd "$ROOT" && cargo build --release --quiet 9>&-) || die "the build failed"
+        local quiet=--quiet
+        [[ -x $HERD && -z $(find "$ROOT"/{Cargo.*,src} -newer "$HERD" -print -quit) ]] || quiet=""
+        (cd "$ROOT" && cargo build --release ${quiet:+"$quiet"} 9>&-) || die "the build failed"
     fi
     [[ -f $HERD && -x $HERD ]] || die "$HERD is no program"
 }
 
-# Starts one process, in a session of its own so that it outlives this terminal.
+# Starts one process with ARGUMENTS, in a session of its own so that it outlives this terminal.
 launch() {
     local id=$1 err=$LOG_DIR/$1.err tries
     [[ -z $INTERRUPTED ]] || die "interrupted"
-    herd_arguments "$id"
     [[ ! -e $err ]] || mv -f -- "$err" "$err.old"
     STARTED+=" $id"
-    (
-        cd "$ROOT" && echo "$BASHPID" >"$LOG_DIR/$id.pid"
-        exec setsid "$HERD" "${ARGUMENTS[@]}" </dev/null
-    ) >>"$err" 2>&1 9>&- &
+    (cd "$ROOT" && exec setsid "$HERD" "${ARGUMENTS[@]}" </dev/null) >>"$err" 2>&1 9>&- &
+    echo "$!" >"$LOG_DIR/$id.pid"
     disown "$!" 2>/dev/null || true # so that bash says nothing of it if we must kill it
-    for ((tries = 0; tries < 500; tries++)); do # until it has become herd, or failed to
-        if running_pid "$id" >/dev/null || ! kill -0 "$!" 2>/dev/null; then break; fi
-        sleep 0.01
+    for ((tries = 0; tries < 100; tries++)); do # until it has become herd, or failed to
+        scan
+        if [[ -n ${PIDS[$id]-} ]] || ! kill -0 "$!" 2>/dev/null; then break; fi
+        sleep 0.05
     done
 }
 
-# Waits until everyone listens and every link is up; dies if a process ends, or at the deadline.
+# Waits until all that was started is up; dies if one ends, or at the deadline.
 wait_until_up() {
     local deadline=$((SECONDS + START_SECONDS)) told=$SECONDS waiting
     while true; do
         [[ -z $INTERRUPTED ]] || die "interrupted"
+        scan
         require_all_running
         waiting=$(not_up_yet)
         [[ -n $waiting ]] || return 0
         ((SECONDS < deadline)) || die "not up within $START_SECONDS s:$waiting; see $LOG_DIR/*.err"
-        if ((SECONDS >= told + 2)); then
-            say "Waiting for$waiting"
-            told=$SECONDS
-        fi
+        ((SECONDS < told + 2)) || { say "Waiting for$waiting" && told=$SECONDS; }
         sleep 0.1
     done
 }
@@ -383,74 +304,75 @@ wait_until_up() {
 # Dies with the last words of those that ended; they name the port if that was the trouble.
 require_all_running() {
     local id words ended=""
-    for id in $(everyone); do
-        # In the moment in which a process becomes another program it has no command line.
-        { running_pid "$id" || { sleep 0.1 && running_pid "$id"; }; } >/dev/null && continue
+    for id in $STARTED; do
+        [[ -z ${PIDS[$id]-} ]] || continue
         words=$(tail -n 1 -- "$LOG_DIR/$id.err" 2>/dev/null) && [[ -n $words ]] || words="it said nothing"
-        complain "$id ended: ${words#herd: }"
+        complain "$id ended: ${words#herd: }$(user_of_port "$words")"
         ended+=" $id"
     done
     [[ -z $ended ]] || die "the herd is not up, for want of$ended"
 }
 
+# Prints which process has the port that is said to be in use, where that can be known.
+user_of_port() {
+    [[ $1 =~ :([0-9]+):.*in\ use ]] || return 0
+    ss -Hltnp "sport = :${BASH_REMATCH[1]}" 2>/dev/null | sed -n 's/.*users:((\([^)]*\),fd.*/, by \1/p;q' || true
+}
+
 # Stops what a start that failed has started.
 roll_back() {
     trap '' INT TERM HUP
-    [[ -z $STARTED ]] || stop_these "$STARTED"
+    scan
+    stop_these "$STARTED"
 }
 
 # SIGTERM, and SIGKILL for those that do not heed it.
 stop_these() {
-    local left
-    send_signal TERM "$1"
-    left=$(left_after "$STOP_SECONDS" "$1")
-    if [[ -n $left ]]; then
-        complain "not stopped within $STOP_SECONDS s, so killed:$left"
-        send_signal KILL "$left"
-        left=$(left_after 5 "$left")
-    fi
-    [[ -z $left ]] || die "cannot be stopped:$left"
-    for left in $1; do rm -f -- "$LOG_DIR/$left.pid"; done
+    local id
+    signal TERM "$1"
+    left_after "$STOP_SECONDS" "$1"
+    [[ -z $LEFT ]] || complain "not stopped within $STOP_SECONDS s, so killed:$LEFT"
+    signal KILL "$LEFT"
+    left_after 5 "$LEFT"
+    [[ -z $LEFT ]] || die "cannot be stopped:$LEFT"
+    for id in $1; do rm -f -- "$LOG_DIR/$id.pid"; done
 }
 
-send_signal() {
-    local id pid
-    for id in $2; do
-        if pid=$(running_pid "$id"); then kill -s "$1" "$pid" || true; fi
-    done
+signal() {
+    local id
+    for id in $2; do [[ -z ${PIDS[$id]-} ]] || kill -s "$1" "${PIDS[$id]}" 2>/dev/null || true; done
 }
 
-# Waits so many seconds for processes to end; prints those that have not.
+# Waits so many seconds for processes to end; sets LEFT to those that have not.
 left_after() {
-    local tries left=$2
-    for ((tries = 0; tries < $1 * 10; tries++)); do
-        left=$(still_running "$left")
-        [[ -n $left ]] || return 0
-        sleep 0.1
+    local tries id
+    for ((tries = 0; tries <= $1 * 20; tries++)); do
+        LEFT=""
+        [[ -z $2 ]] || scan
+        for id in $2; do [[ -z ${PIDS[$id]-} ]] || LEFT+=" $id"; done
+        [[ -n $LEFT ]] || return 0
+        sleep 0.05
     done
-    echo "$left"
 }
 
 # --- What is up ---
 
-# Prints what a process says is up: its neighbours, and '.' once it listens.
+# Prints what a process says is up: its neighbours, and '.' once it serves.
 says_up() {
-    awk '
-        $2 == "link" && $3 == "to" && $5 == "is" { up[$4] = $6 == "up"; next }
-        ($2 == "clients" || $2 == "listening") && $3 == "on" { up["."] = 1 }
-        END { for (who in up) if (up[who]) printf " %s", who; print " " }
-    ' "$LOG_DIR/$1.err" 2>/dev/null || true
+    awk '$2 == "link" && $3 == "to" && $5 == "is" { up[$4] = $6 == "up" }
+        $2 == "ready:" || $2 == "listening" { up["."] = 1 }
+        END { for (who in up) if (up[who]) printf " %s", who; print " " }' "$LOG_DIR/$1.err" 2>/dev/null || true
 }
 
-# Prints who does not listen yet, and which links are not up at both ends, each once.
+# Prints who does not serve yet, and which links between those that run are not up at both ends, each once.
 not_up_yet() {
     local id other up link waiting=""
-    for id in $(everyone); do
+    for id in "${!PIDS[@]}"; do
         up=$(says_up "$id")
-        [[ $up == *" . "* ]] || waiting+=" $id"
+        [[ $up == *" . "* || "$STARTED " != *" $id "* ]] || waiting+=" $id"
         for other in ${LINKS[$id]-}; do
             if [[ $id < $other ]]; then link=$id-$other; else link=$other-$id; fi
-            [[ $up == *" $other "* || "$waiting " == *" $link "* ]] || waiting+=" $link"
+            [[ -z ${PIDS[$other]-} || $up == *" $other "* || "$waiting " == *" $link "* ]] || waiting+=" $link"
         done
     done
     echo "$waiting"
@@ -466,12 +388,6 @@ link_states() {
     echo "${up:+up:$up}${up:+${down:+, }}${down:+down:$down}"
 }
 
-# Prints how long a process has run: its pid file is as old.
-uptime_of() {
-    local s=$(($(date +%s) - $(stat -c %Y -- "$LOG_DIR/$1.pid")))
-    printf '%dh%02dm%02ds' $((s / 3600)) $((s / 60 % 60)) $((s % 60))
-}
-
 # --- What we say ---
 
 # Prints where clients connect, and something to try.
@@ -482,9 +398,10 @@ show_welcome() {
         first=${first:-$name}
         say "  $name ${CLIENTS[$name]}"
     done
+    [[ -z ${HTTP[$first]-} ]] || say "The live page: http://${HTTP[$first]}/"
+    [[ ${TWITTER_API:-} != 2 ]] || radius_km=40 # it takes less than 25 miles
     say "Tell one server where kiwi is, then ask another:"
     say "  echo IAMAT kiwi +34.068930-118.445127 \$(date +%s.%N) | $(nc_to "$first")"
-    [[ ${TWITTER_API:-} != 2 ]] || radius_km=40 # it takes less than 25 miles
     say "  echo WHATSAT kiwi $radius_km 2 | $(nc_to "$name")"
 }
 
@@ -495,10 +412,10 @@ nc_to() {
     echo "nc -N ${host%]} ${CLIENTS[$1]##*:}"
 }
 
-table_row() { printf '%-16s %-8s %-21s %-21s %-10s %s\n' "$@"; }
+table_row() { printf "%-${WIDTH}s %-8s %-21s %-21s %-10s %s\n" "$@"; }
 say() { printf '%s\n' "$*"; }
 complain() { printf 'run_herd.sh: %s\n' "$*" >&2; }
 die() { complain "$*"; exit 1; }
-misused() { complain "$*"; usage >&2; exit 2; }
+misused() { complain "$*: ./run_herd.sh --help shows how"; exit 2; }
 
 main "$@"

@@ -35,8 +35,8 @@ struct Arguments {
 enum Command {
     /// Run one server of the herd, in the foreground.
     ///
-    /// SIGTERM and SIGINT finish the replies under way, for at most 5 seconds; exit status 1 says that
-    /// acknowledged reports are in no journal. SIGHUP reloads: it reads the topology anew and applies what
+    /// SIGTERM and SIGINT stop: replies under way leave and neighbours are sent everything first; exit status 1
+    /// says that acknowledged reports are in no journal. SIGHUP reloads: it reads the topology anew and applies what
     /// has changed, or says what is wrong and changes nothing; and it reopens the log after it has been moved
     /// away. Options are fixed until a restart.
     Serve(Box<Serve>),
@@ -150,6 +150,9 @@ struct Serve {
     /// Close clients of which a line takes longer from its first byte to its end.
     #[arg(long, allow_hyphen_values = true, value_name = "SPAN", default_value = "60s", value_parser = parse_span)]
     line_timeout: Duration,
+    /// A stop may take this long until replies under way have left and neighbours have been sent everything.
+    #[arg(long, allow_hyphen_values = true, value_name = "SPAN", default_value = "5s", value_parser = parse_span)]
+    drain: Duration,
     /// Forget a location when its time, or that of its receipt if earlier, is longer ago. Give
     /// it to all servers [default: never].
     #[arg(long, allow_hyphen_values = true, value_name = "SPAN", value_parser = parse_span)]
@@ -377,6 +380,7 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         max_connections: arguments.max_connections,
         idle_timeout: arguments.idle_timeout,
         line_timeout: arguments.line_timeout,
+        drain: arguments.drain,
         forget_after: arguments.forget_after,
         http_tokens: arguments.http_tokens,
         clock_skew: arguments.clock_skew,

@@ -29,6 +29,14 @@ fn reload(herd: &mut Herd, name: &str) -> String {
     now.swap_remove(before)
 }
 
+/// The text of the herd's topology, with nothing at the ends of its lines.
+fn topology_text(herd: &Herd) -> String {
+    let text = herd.topology_text();
+    text.lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
+}
+
 fn write(path: &Path, text: &str) {
     fs::write(path, text).expect("the directory is ours");
 }
@@ -57,7 +65,7 @@ fn came(herd: &Herd, name: &str, neighbour: &str, client: &str) -> usize {
 #[test]
 fn a_server_is_added_and_nobody_else_notices() {
     let mut herd = Herd::new(&[("Ann", &["Bob"]), ("Bob", &[]), ("Zed", &["Ann"])]);
-    let whole = herd.topology_text();
+    let whole = topology_text(&herd);
     let without: String = whole
         .lines()
         .take(2)
@@ -94,7 +102,7 @@ fn a_server_is_added_and_nobody_else_notices() {
 #[test]
 fn who_is_no_neighbour_any_longer_is_cut_off_and_resumes_when_it_is_one_again() {
     let mut herd = Herd::started(&[("Ann", &["Bob", "Cid"]), ("Bob", &[]), ("Cid", &[])]);
-    let whole = herd.topology_text();
+    let whole = topology_text(&herd);
     let first = report(&herd, "Bob", "first");
     herd.wait_for_all(&["Ann", "Cid"], std::slice::from_ref(&first));
     let of_bob = |record: &str| record.contains(":Bob MARK 1") && record.contains(" < ");
@@ -125,7 +133,7 @@ fn who_is_no_neighbour_any_longer_is_cut_off_and_resumes_when_it_is_one_again() 
 #[test]
 fn a_file_with_a_mistake_changes_nothing() {
     let mut herd = Herd::started(&[("Ann", &["Bob"]), ("Bob", &[])]);
-    let good = herd.topology_text();
+    let good = topology_text(&herd);
     let [elsewhere, other] = free_addresses(2)[..] else {
         panic!("two were asked for")
     };

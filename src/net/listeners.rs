@@ -270,7 +270,8 @@ impl<R: Role> Listeners<R> {
                 }
             }
             let socket = &self.sockets[index];
-            let full = socket.has_edge && !self.has_room(socket, connections);
+            let is_closed = socket.limits.own == 0; // for now, and on purpose
+            let full = socket.has_edge && !is_closed && !self.has_room(socket, connections);
             let was_full = std::mem::replace(&mut self.sockets[index].full, full);
             if full && !was_full {
                 let Limits { all, own } = self.sockets[index].limits;

@@ -40,6 +40,9 @@ pub const RETRY_MAX: Duration = Duration::from_millis(400);
 /// dialling does not mend what is wrong then.
 const REFUSED_RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// A neighbour that has refused us so often is not waited for at a start.
+const REFUSALS_SEEN: u32 = 3;
+
 /// A session that ends before this was short: the wait before the next grows as after dials that
 /// fail. Else a neighbour that fails over what we say would be told it sixty times a second.
 const SHORT_SESSION: Duration = Duration::from_secs(1);
@@ -440,9 +443,12 @@ impl Link {
     pub fn is_catching_up(&self) -> bool {
         let is_here = match &self.state {
             State::Up(_) | State::Presented { .. } => true,
-            State::Idle { .. } | State::Dialling { .. } => self.attempts == 0,
+            // One that is there may refuse us for a moment, since our dials cross.
+            State::Idle { .. } | State::Dialling { .. } => {
+                self.attempts == self.refusals && self.refusals < REFUSALS_SEEN
+            }
         };
-        is_here && !self.is_caught_up
+        is_here && !self.is_caught_up && !self.is_parked
     }
 
     /// When this link is to be looked at next.

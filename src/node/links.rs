@@ -201,6 +201,12 @@ impl Links {
         behind.map(|session| session.connection)
     }
 
+    /// Whether all neighbours that are linked have been sent our feed up to `end`, and the mark of it.
+    pub fn has_told_all(&self, end: u64) -> bool {
+        let mut sessions = self.links.values().filter_map(Link::session);
+        sessions.all(|session| session.has_told_all(end))
+    }
+
     /// Whether a line that has just come goes into the log: heartbeats do not.
     pub fn policy(&self, connection: ConnectionId, line: &NeighbourLine<'_>) -> LogPolicy {
         match line {
@@ -559,7 +565,8 @@ impl Links {
         self.link_mut(id)
             .begin_session(connection, hello, cursor, end, turn.now);
         turn.effects.tell(News::LinkUp(id));
-        self.say_clock(id, turn);
+        self.say_clock(id, turn); // with the mark it comes again, where there is no backlog
+        self.say_due_mark(id, turn);
         Ok(())
     }
 
@@ -640,7 +647,9 @@ impl Links {
     }
 
     fn say_due_mark(&mut self, id: LinkId, turn: &mut Turn<impl Effects>) {
-        self.say_mark(id, Session::due_mark, turn);
+        let (end, is_leaving) = (turn.table.end(), self.is_leaving);
+        let due_mark = |session: &mut Session, now| session.due_mark(end, is_leaving, now);
+        self.say_mark(id, due_mark, turn);
     }
 
     /// Says what `mark` gives, if the link is up.
@@ -797,14 +806,17 @@ impl Links {
         self.say_due_mark(id, turn);
     }
 
-    /// Dials nobody any longer; links that are up go on until they are closed.
-    pub fn handle_leaving(&mut self, effects: &mut impl Effects) {
+    /// Dials nobody any longer. Links that are up go on until they are closed; each is sent its mark as soon as
+    /// it has been sent everything.
+    pub fn handle_leaving(&mut self, turn: &mut Turn<impl Effects>) {
         self.is_leaving = true;
-        for (id, link) in &mut self.links {
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            let link = self.link_mut(id);
             if let State::Dialling { .. } = link.state {
-                effects.cancel_dial(*id);
+                turn.effects.cancel_dial(id);
             }
             link.stop_dialling();
+            self.say_due_mark(id, turn);
         }
     }
 

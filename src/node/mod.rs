@@ -731,8 +731,14 @@ impl Node {
     }
 
     /// Dials nobody any longer; links that are up go on until they are closed.
-    pub fn handle_leaving(&mut self, effects: &mut impl Effects) {
-        self.links.handle_leaving(effects);
+    pub fn handle_leaving(&mut self, now: Now, effects: &mut impl Effects) {
+        let (links, mut turn) = self.turn(now, effects);
+        links.handle_leaving(&mut turn);
+    }
+
+    /// Whether all neighbours that are linked have been sent everything, and the mark of it.
+    pub fn has_told_all(&self) -> bool {
+        self.links.has_told_all(self.table.end())
     }
 
     /// What always holds after an input was handled; the simulation asks after every step.

@@ -57,6 +57,8 @@ pub struct Session {
     marked_at: Instant,
     /// Changes sent since the last mark.
     unmarked: u32,
+    /// The neighbour has been sent the mark that says that it has caught up with our feed.
+    has_caught_up: bool,
     said_at: Instant,
     /// When the neighbour last completed a line.
     line_at: Instant,
@@ -78,6 +80,7 @@ impl Session {
             marked: cursor,
             marked_at: now.mono,
             unmarked: 0,
+            has_caught_up: false,
             said_at: now.mono,
             line_at: now.mono,
             heard_at: now.mono,
@@ -135,11 +138,23 @@ impl Session {
         self.marked < self.cursor
     }
 
-    /// The mark to say now, if one is due, and whether it says anything new.
-    pub fn due_mark(&mut self, now: Now) -> Option<(u64, LogPolicy)> {
+    /// Whether the neighbour has been sent all of our feed, which has come to `end`, and the mark of that.
+    pub fn has_told_all(&self, end: u64) -> bool {
+        self.cursor >= end && !self.has_unmarked()
+    }
+
+    /// The mark to say now, if one is due, and whether it says anything new. The first is due as soon as the
+    /// neighbour has caught up with our feed, which has come to `end`: it may wait for that. So is the last,
+    /// where the server `is_leaving`.
+    pub fn due_mark(&mut self, end: u64, is_leaving: bool, now: Now) -> Option<(u64, LogPolicy)> {
+        let is_at_end = self.cursor >= end;
         let is_new = self.has_unmarked()
-            && (self.unmarked >= MARK_EVERY_CHANGES || now.mono >= self.marked_at + MARK_EVERY);
-        let is_due = is_new || now.mono >= self.said_at + HEARTBEAT;
+            && (self.unmarked >= MARK_EVERY_CHANGES
+                || now.mono >= self.marked_at + MARK_EVERY
+                || is_at_end && is_leaving);
+        let is_first = is_at_end && !self.has_caught_up;
+        self.has_caught_up |= is_at_end;
+        let is_due = is_new || is_first || now.mono >= self.said_at + HEARTBEAT;
         is_due.then(|| self.mark(now))
     }
 
@@ -200,19 +215,39 @@ mod tests {
     #[test]
     fn marks_follow_changes_and_heartbeats_follow_silence() {
         let (mut session, now) = session(0);
-        assert_eq!(session.due_mark(now), None);
+        let due_mark = |session: &mut Session, now| session.due_mark(0, false, now);
+        assert_eq!(due_mark(&mut session, now), Some((0, LogPolicy::Skip)));
+        assert_eq!(due_mark(&mut session, now), None, "it has caught up once");
         session.sent_changes(1, 1, now);
-        assert_eq!(session.due_mark(now), None, "not after each change");
+        assert_eq!(due_mark(&mut session, now), None, "not after each change");
         let now = later(now, MARK_EVERY);
-        assert_eq!(session.due_mark(now), Some((1, LogPolicy::Log)));
-        assert_eq!(session.due_mark(now), None);
+        assert_eq!(due_mark(&mut session, now), Some((1, LogPolicy::Log)));
+        assert_eq!(due_mark(&mut session, now), None);
         let now = later(now, HEARTBEAT);
-        assert_eq!(session.due_mark(now), Some((1, LogPolicy::Skip)));
+        assert_eq!(due_mark(&mut session, now), Some((1, LogPolicy::Skip)));
         for number in 2..2 + u64::from(MARK_EVERY_CHANGES) {
-            assert_eq!(session.due_mark(now), None);
+            assert_eq!(due_mark(&mut session, now), None);
             session.sent_changes(1, number, now);
         }
-        assert_eq!(session.due_mark(now), Some((4097, LogPolicy::Log)));
+        assert_eq!(due_mark(&mut session, now), Some((4097, LogPolicy::Log)));
+    }
+
+    #[test]
+    fn the_end_is_marked_at_once_when_it_is_first_reached_and_at_the_last() {
+        let (mut session, now) = session(0);
+        assert_eq!(session.due_mark(2, false, now), None, "there is more");
+        session.sent_changes(1, 1, now);
+        assert_eq!(session.due_mark(2, true, now), None, "there is more");
+        session.sent_changes(1, 2, now);
+        assert!(!session.has_told_all(2));
+        assert_eq!(session.due_mark(2, false, now), Some((2, LogPolicy::Log)));
+        assert!(session.has_told_all(2));
+        session.sent_changes(1, 3, now);
+        assert_eq!(session.due_mark(3, false, now), None);
+        assert!(!session.has_told_all(3));
+        assert_eq!(session.due_mark(3, true, now), Some((3, LogPolicy::Log)));
+        assert_eq!(session.due_mark(3, true, now), None);
+        assert!(session.has_told_all(3) && !session.has_told_all(4));
     }
 
     #[test]
@@ -228,9 +263,10 @@ mod tests {
     #[test]
     fn a_mark_of_what_was_only_passed_over_is_news() {
         let (mut session, now) = session(3);
+        assert_eq!(session.due_mark(3, false, now), Some((3, LogPolicy::Skip)));
         session.skip_to(5);
         let now = later(now, MARK_EVERY);
-        assert_eq!(session.due_mark(now), Some((5, LogPolicy::Log)));
+        assert_eq!(session.due_mark(5, false, now), Some((5, LogPolicy::Log)));
     }
 
     #[test]

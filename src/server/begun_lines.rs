@@ -8,9 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::connection_id::ConnectionId;
 
-/// A line may take this long, from its first byte to its end, unless the operator says otherwise.
-pub const LINE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// When each line that has no end yet began.
 pub struct BegunLines {
     /// How long a line may take.

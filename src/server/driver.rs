@@ -11,17 +11,19 @@ use super::begun_lines::BegunLines;
 use super::mail::Mail;
 use super::operator::Matter;
 use super::overlong::OverlongLines;
+use super::places::places;
 use super::reload::reload;
 use super::roles::{Codec, Role};
 use super::security::Dial;
 use super::shell::Shell;
+use super::supervisor::Supervisor;
 use super::web::{To, no_room};
 use crate::connection_id::ConnectionId;
 use crate::http::Manner;
 use crate::input::Input;
 use crate::journal::State;
 use crate::log::record::{Direction, Label};
-use crate::net::{Event, READ_BYTES_MAX};
+use crate::net::{Event, Limits, READ_BYTES_MAX};
 use crate::node::Node;
 use crate::node::effects::{LinkId, LogPolicy};
 use crate::node::prefetched::ClientLine;
@@ -30,10 +32,7 @@ use crate::node::table::Key;
 use crate::time::{Now, span_text};
 use crate::twitter::Answer;
 
-/// How long replies under way may take once the server is told to stop.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
-
-/// How long after that who is still there may take to hear that it is over.
+/// When the time for a stop (`--drain`) is over, those who are still there have this long to hear of it.
 const LAST_WORD_MAX: Duration = Duration::from_millis(500);
 
 /// Where records expire, a clock that is set back by this much or less is taken to stand still until it
@@ -65,12 +64,18 @@ pub struct Driver {
     overlong: OverlongLines,
     /// Clients' lines without an end yet.
     pub begun_lines: BegunLines,
+    /// How long a stop may take until replies have left and neighbours have been sent everything.
+    drain_max: Duration,
+    /// What supervises the process.
+    supervisor: Supervisor,
+    /// Clients are served: not before the server has caught up with its neighbours.
+    is_open: bool,
     phase: Phase,
 }
 
 impl Driver {
-    /// Puts a node together with what acts for it. A client's line may take `line_timeout`.
-    pub fn new(node: Node, shell: Shell, line_timeout: Duration) -> Driver {
+    /// Puts a node together with what acts for it. A client's line may take `line_timeout`, a stop `drain_max`.
+    pub fn new(node: Node, shell: Shell, line_timeout: Duration, drain_max: Duration) -> Driver {
         Driver {
             node,
             shell,
@@ -78,6 +83,9 @@ impl Driver {
             arrived: Vec::new(),
             overlong: OverlongLines::default(),
             begun_lines: BegunLines::new(line_timeout),
+            drain_max,
+            supervisor: Supervisor::from_environment(),
+            is_open: false,
             phase: Phase::Serving,
         }
     }
@@ -227,12 +235,11 @@ impl Driver {
     pub fn unready(&self) -> Vec<String> {
         let distrust = self.node.clock_distrust();
         let clock = distrust.map(|why| why.to_string());
+        // Clients that were let in stay, though a neighbour comes then that has much to tell.
+        let is_catching_up = !self.is_open || self.node.is_catching_up(self.shell.now);
         let reasons = [
             (self.is_draining(), "draining"),
-            (
-                self.node.is_catching_up(self.shell.now),
-                "catching up with the neighbours",
-            ),
+            (is_catching_up, "catching up with the neighbours"),
             (
                 self.shell.journal.state() == State::Degraded,
                 "the journal cannot be written",
@@ -489,12 +496,43 @@ impl Driver {
         if self.phase != Phase::Serving {
             return;
         }
+        self.supervisor.reloading();
         let text = match reload(node, shell) {
             Ok(changes) => changes,
             Err(why) => format!("not reloaded, nothing has changed: {why}"),
         };
         shell.say(&text);
+        self.supervisor.ready(&text);
+        self.set_limits();
         self.dial_due();
+    }
+
+    // ---- the way in
+
+    /// Lets clients in, who wait in the kernel's backlog, once what they are answered is as recent as what the
+    /// neighbours know.
+    pub fn open_for_clients(&mut self) {
+        let now = self.shell.now;
+        if !self.is_open && !self.node.is_catching_up(now) {
+            self.is_open = true;
+            self.set_limits();
+            self.supervisor.ready("serving");
+            self.shell.say("ready: clients are served");
+        }
+    }
+
+    /// Sets with how many connections each place takes no more.
+    pub fn set_limits(&mut self) {
+        for place in places(&self.shell.in_force.member, &self.shell.security) {
+            let limits = match place.role {
+                Role::Client if !self.is_open => Limits {
+                    own: 0,
+                    ..place.limits
+                },
+                Role::Client | Role::Http | Role::Accepted | Role::Dialled => place.limits,
+            };
+            self.shell.reactor.set_limits(place.role, limits);
+        }
     }
 
     // ---- the way out
@@ -502,17 +540,18 @@ impl Driver {
     fn leave(&mut self) {
         if self.phase == Phase::Serving {
             let Driver { node, shell, .. } = self;
-            self.phase = Phase::Draining(shell.now.after(DRAIN_MAX));
+            self.phase = Phase::Draining(shell.now.after(self.drain_max));
             for role in [Role::Client, Role::Accepted] {
                 shell.reactor.stop_listening(role); // HTTP stays, for health
             }
-            node.handle_leaving(shell);
+            node.handle_leaving(shell.now, shell);
             shell.note("told to stop");
+            self.supervisor.stopping();
         }
     }
 
-    /// Told to stop, closes the clients once they have what they are owed, and at last, when no client
-    /// is left or the time is over, the links.
+    /// Told to stop, closes the clients once they have what they are owed; then the links, once neighbours have
+    /// been sent everything; or all when the time is over.
     pub fn drain(&mut self) {
         let Driver { node, shell, .. } = self;
         match self.phase {
@@ -536,7 +575,8 @@ impl Driver {
         }
         let asked = shell.reactor.ids(Role::Http);
         let is_asking = asked.iter().any(|&id| node.waits_for(id) > 0);
-        let is_over = clients.is_empty() && !is_asking || matches!(self.phase, Phase::Ending(_));
+        let is_over = clients.is_empty() && !is_asking && node.has_told_all();
+        let is_over = is_over || matches!(self.phase, Phase::Ending(_));
         if !is_over {
             return;
         }

@@ -28,6 +28,7 @@
 //! | `neighbours`, `resolver` | where neighbours are; host names, looked up |
 //! | `operator` | what the operator is told |
 //! | `security` | whose keys links and clients may have |
+//! | `supervisor` | what systemd is told |
 //! | `options`, `roles` | what the operator says; what connections are for |
 
 mod begun_lines;
@@ -50,13 +51,13 @@ mod security;
 mod serving;
 mod shell;
 mod start;
+mod supervisor;
 mod tally;
 mod web;
 
 use std::io;
 use std::sync::atomic::Ordering;
 
-pub use self::begun_lines::LINE_TIMEOUT;
 use self::driver::Driver;
 use self::herd_view::HerdView;
 use self::in_force::InForce;
@@ -90,8 +91,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the addresses of `member`, then reads its journal. Clients that connect meanwhile wait
-    /// in the kernel's backlog.
+    /// Binds the addresses of `member`, then reads its journal. Clients that connect meanwhile, or before the
+    /// server has caught up with its neighbours, wait in the kernel's backlog.
     ///
     /// # Errors
     /// One line that says which address or file is in the way.
@@ -180,7 +181,9 @@ impl Server {
             is_gated: false,
             dials: Vec::new(),
         };
-        let mut driver = Driver::new(node, shell, options.line_timeout);
+        let (line_timeout, drain) = (options.line_timeout, options.drain);
+        let mut driver = Driver::new(node, shell, line_timeout, drain);
+        driver.set_limits();
         if let Some(most) = options.max_connections {
             driver.limit_clients(most);
         }
@@ -226,6 +229,7 @@ impl Server {
         driver.handle_timeout();
         requests::close_slow(driver);
         requests::answer_late(driver);
+        driver.open_for_clients();
         driver.flood();
         driver.tell_followers();
         driver.drain();

@@ -35,6 +35,8 @@ pub struct Options {
     pub idle_timeout: Option<Duration>,
     /// A client's line may take this long from its first byte to its end.
     pub line_timeout: Duration,
+    /// A stop may take this long until replies have left and neighbours have been sent everything.
+    pub drain: Duration,
     /// Records whose effective time is longer ago are forgotten.
     pub forget_after: Option<Duration>,
     /// The file of tokens of which an HTTP client shows one; without it only this machine is served.

@@ -53,9 +53,6 @@ pub fn reload(node: &mut Node, shell: &mut Shell) -> Result<String, String> {
             changes.push(format!("{} nowhere", old.whom));
         }
     }
-    for place in &after {
-        shell.reactor.set_limits(place.role, place.limits);
-    }
     if shell.web.access != access {
         shell.web.access = access;
         changes.push("other tokens".to_owned());

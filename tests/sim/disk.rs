@@ -132,6 +132,9 @@ pub struct Disk {
     /// Other states that a start may find: those before a start that was in doubt, while perhaps nothing
     /// of it is on the disk; and that in which one was that did not come to its end.
     before: Vec<States>,
+    /// A file of another server's that was put into the folder: a start that had no time to move it away leaves
+    /// the next one in doubt too.
+    foreign: Option<String>,
     copy: Option<Copy>,
     /// The disk's thread will go on in time.
     pub is_going_on: bool,
@@ -165,6 +168,7 @@ impl Disk {
             next_wall: i128::MIN,
             unwell: Duration::ZERO,
             before: Vec::new(),
+            foreign: None,
             copy: None,
             is_going_on: false,
             is_healed: false,
@@ -241,7 +245,10 @@ impl Disk {
         let opened = Journal::open(self.folder.clone(), self.options, node, now, |_, _| {});
         let (has_failed, is_written) = (self.folder.has_failed(), self.folder.writes() > 0);
         let is_behind = self.is_behind(wall, self.kept, forgets);
-        let may_doubt = self.may_doubt || self.is_damaged || has_failed || is_behind;
+        let files = self.folder.contents();
+        self.foreign.take_if(|name| !files.contains_key(name));
+        let is_mixed = self.foreign.is_some();
+        let may_doubt = self.may_doubt || self.is_damaged || is_mixed || has_failed || is_behind;
         let (mut journal, recovered) = match opened {
             Ok(opened) if !self.is_dead() => opened,
             refused => {
@@ -329,8 +336,11 @@ impl Disk {
                 self.states.beside(node, self.kept)
             );
         };
-        self.states = self.before.swap_remove(at);
+        let found = self.before.swap_remove(at);
         self.before.truncate(at);
+        // A start that died may have begun anew: until that is synced, the power may bring this back.
+        self.before
+            .insert(0, std::mem::replace(&mut self.states, found));
         (self.kept, self.safe, self.copy) = (0, 0, None);
         self.is_unsafe = true;
         self.go_back(place);
@@ -548,6 +558,7 @@ impl Disk {
                     && let Some(name) = some(from, dice)
                 {
                     contents.insert(name.clone(), from[&name].clone());
+                    self.foreign = (damage == Damage::Foreign).then_some(name);
                 }
             }
             Damage::Flipped => {}
