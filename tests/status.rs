@@ -120,6 +120,10 @@ fn a_status_says_how_the_server_is() {
     assert_eq!(link["state"], "up");
     assert_eq!(link.get("reason"), None);
     assert_eq!(link["encrypted"], false);
+    wait_until("Bryant has told its clock", || {
+        let offset = self::link(&status(&herd, "Blake"), "Bryant")["clock_offset_seconds"].as_f64();
+        offset.is_some_and(|offset| offset.abs() < 60.0)
+    });
     wait_until("Bryant is sent all", || {
         let status = status(&herd, "Blake");
         let link = &status["links"][0];
@@ -198,6 +202,20 @@ fn a_link_that_is_down_says_since_when_why_and_what_it_lacks() {
         "herd_link_sessions_total{neighbour=\"Bryant\"}",
     );
     assert!(sessions >= Some(2.0));
+}
+
+#[test]
+fn limits_of_time_are_counted() {
+    let mut herd = Herd::with_http(&TWO[1..]);
+    herd.start_arguing("Bryant", &["--line-timeout", "1", "--idle-timeout", "2"]);
+    let mut slow = herd.client("Bryant");
+    slow.send(b"IAMAT begun");
+    let silent = herd.client("Bryant");
+    for (limit, mut client) in [("line_timeout", slow), ("idle_timeout", silent)] {
+        client.expect_end();
+        let sample = format!("herd_limit_reached_total{{limit=\"{limit}\"}}");
+        assert_eq!(metric(&herd, "Bryant", &sample), Some(1.0), "{limit}");
+    }
 }
 
 /// A time that rises from call to call.

@@ -27,6 +27,8 @@ pub struct Idle<R> {
     pub role: R,
     /// How long they may be silent.
     pub limit: Duration,
+    /// How many were closed for it.
+    pub closed: u64,
     /// The next slot to look at.
     slot: usize,
     look_at: Instant,
@@ -38,6 +40,7 @@ impl<R: Role> Idle<R> {
         Idle {
             role,
             limit,
+            closed: 0,
             slot: 0,
             look_at: now,
         }

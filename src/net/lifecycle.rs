@@ -402,6 +402,7 @@ impl<R: Role> Lifecycle<R> {
                 over.push(connection.id);
             }
         }
+        idle.closed += over.len() as u64;
         let reason = format!("silent for {} seconds", idle.limit.as_secs());
         for id in over {
             self.lose(id, &reason);

@@ -260,6 +260,11 @@ impl<R: Role, M> Reactor<R, M> {
         self.lifecycle.listeners.open_len(role)
     }
 
+    /// How many connections were closed since nothing moved on them.
+    pub fn closed_idle(&self) -> u64 {
+        self.lifecycle.idle.as_ref().map_or(0, |idle| idle.closed)
+    }
+
     /// The names of all connections of `role`.
     pub fn ids(&self, role: R) -> Vec<ConnectionId> {
         let with_role = self.lifecycle.connections.iter().filter(|c| c.role == role);

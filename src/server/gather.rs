@@ -73,11 +73,20 @@ pub fn status(driver: &Driver) -> Status {
             .map(|(code, count)| (*code, *count))
             .collect(),
         points_rejected: tally.points_rejected,
-        limited: shell.operator.counts().collect(),
+        limited: limited(driver),
         turns: tally.turns.clone(),
         memory_bytes: resident_bytes(),
         cpu: cpu(),
     }
+}
+
+/// How often each limit was reached, by its name.
+fn limited(driver: &Driver) -> Vec<(&'static str, u64)> {
+    let timed = [
+        ("line_timeout", driver.begun_lines.timed_out),
+        ("idle_timeout", driver.shell.reactor.closed_idle()),
+    ];
+    driver.shell.operator.counts().chain(timed).collect()
 }
 
 /// All links of the topology in force, in its order.
