@@ -1,6 +1,6 @@
 //! A report of one client's location in JSON (`POST /v1/clients/ID`), as the `IAMAT` line that it becomes.
 //!
-//! Whatever a device says goes through [`line`]: so nothing that it writes can be more than one report, nor
+//! Whatever a device says goes through [`line()`]: so nothing that it writes can be more than one report, nor
 //! another client's.
 
 use std::borrow::Cow;

@@ -2,7 +2,7 @@
 //! docs/PAGE.md says what it shows.
 //!
 //! The page loads only what is here and asks only the server that it came from. Whoever serves HTTP asks
-//! [`file`] with a request's path and sends what it finds with [`File::fields`].
+//! [`file()`] with a request's path and sends what it finds with [`File::fields`].
 
 /// What a browser may do with the page: load from this server, and nothing else. No text becomes a
 /// script or HTML, whatever clients call themselves, and no other page may frame this one.
