@@ -123,11 +123,13 @@ fn a_neighbour_is_told_the_clock_only_if_it_understands() {
     let address = herd.member("Ann").servers;
     let (mut old, _) = FakeNeighbour::introduced(address, ("Bob", "Ann"), 0xb0, 1, None);
     report(&herd, "Ann", "kiwi", "+27+086", now());
-    assert!(
-        old.line().starts_with("AT Ann "),
-        "the first line after HELLO"
-    );
-    assert!(old.line().starts_with("MARK "));
+    loop {
+        let line = old.line();
+        if line.starts_with("AT Ann ") {
+            break;
+        }
+        assert!(line.starts_with("MARK "), "it would not understand: {line}");
+    }
     old.say(&format!("CLOCK {}.000000000", now()));
     let rest = old.rest();
     let last = rest.last().map(String::as_str);

@@ -411,7 +411,8 @@ fn a_full_disk_stops_nobody_is_said_once_and_when_there_is_room_all_is_written()
     herd.kill("Ann");
     herd.start("Ann");
     let said = herd.process("Ann").said();
-    assert_eq!(said.lines().count(), 1, "where it listens: {said}");
+    let is_usual = |line: &str| line.contains("clients on") || line.contains("ready: ");
+    assert!(said.lines().all(is_usual), "nothing is wrong: {said}");
     assert_known(&herd, "Ann", &known);
 }
 
