@@ -1,5 +1,7 @@
 //! Clocks that are wrong: what becomes of reports, and what the operator hears. docs/LINKS.md has the rule.
 
+#[path = "support/preload.rs"]
+mod preload;
 #[path = "support/set_clock.rs"]
 mod set_clock;
 mod support;

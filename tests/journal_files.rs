@@ -3,6 +3,8 @@
 
 #[path = "support/hanging_sync.rs"]
 mod hanging_sync;
+#[path = "support/preload.rs"]
+mod preload;
 mod support;
 #[path = "support/wire.rs"]
 mod wire;

@@ -3,12 +3,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
+use crate::preload;
 use crate::support::Herd;
-use crate::support::reference::say;
-
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/hanging_sync.c");
 
 /// The disk under all servers of a herd.
 pub struct SlowDisk(PathBuf);
@@ -18,19 +15,10 @@ impl SlowDisk {
     /// and there is none.
     pub fn under(herd: &mut Herd) -> Option<SlowDisk> {
         let directory = herd.directory.path();
-        let library = directory.join("hanging_sync.so");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
-        let compiled = compiler.arg(&library).arg(SOURCE).status();
-        if let Err(why) = compiled.map(|status| assert!(status.success(), "it compiles")) {
-            say(&format!("skipped, as it needs a C compiler: cc: {why}"));
-            return None;
-        }
+        let library = preload::compiled("hanging_sync", directory)?;
         let disk = directory.join("disk");
-        for (name, value) in [("LD_PRELOAD", &library), ("HERD_TEST_DISK", &disk)] {
-            let value = value.to_str().expect("a path in UTF-8").to_owned();
-            herd.environment.push((name.to_owned(), value));
-        }
+        let environment = preload::environment(&library, "HERD_TEST_DISK", &disk);
+        herd.environment.extend(environment);
         Some(SlowDisk(disk))
     }
 

@@ -3,12 +3,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
+use crate::preload;
 use crate::support::Herd;
-use crate::support::reference::say;
-
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/set_clock.c");
 
 /// The clock of a server.
 pub struct Clock {
@@ -20,14 +17,7 @@ impl Clock {
     /// One that is right. Where there is no C compiler that is said, and there is none.
     pub fn new(herd: &Herd) -> Option<Clock> {
         let directory = herd.directory.path();
-        let library = directory.join("set_clock.so");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
-        let compiled = compiler.arg(&library).arg(SOURCE).status();
-        if let Err(why) = compiled.map(|status| assert!(status.success(), "it compiles")) {
-            say(&format!("skipped, as it needs a C compiler: cc: {why}"));
-            return None;
-        }
+        let library = preload::compiled("set_clock", directory)?;
         let offset = directory.join("clock");
         let clock = Clock { library, offset };
         clock.set(0);
@@ -45,8 +35,8 @@ impl Clock {
     /// Starts a server that goes by it.
     pub fn start(&self, herd: &mut Herd, name: &str, arguments: &[&str]) {
         let mut command = herd.command(name);
-        command.env("LD_PRELOAD", &self.library);
-        command.env("HERD_TEST_CLOCK", &self.offset);
+        let environment = preload::environment(&self.library, "HERD_TEST_CLOCK", &self.offset);
+        command.envs(environment);
         command.args(arguments);
         herd.start_with(name, command);
     }
