@@ -2,7 +2,7 @@
 //!
 //! Errors are words that follow the file's name.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -51,7 +51,10 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), String> {
     let written = file
         .write_all(text.as_bytes())
         .and_then(|()| file.sync_all());
-    written.map_err(|error| format!("cannot be written: {error}"))
+    written.map_err(|error| {
+        let _ = fs::remove_file(path); // it is ours, and would be in the way of the next try
+        format!("cannot be written: {error}")
+    })
 }
 
 fn open(path: &Path) -> Result<File, String> {

@@ -36,8 +36,8 @@ pub struct Target {
     pub http: Option<String>,
 }
 
-/// How servers are asked.
-#[derive(Clone, Debug, Default)]
+/// How servers are asked. It has no `Debug`, since it holds a credential.
+#[derive(Clone, Default)]
 pub struct Manner {
     /// The value of the `Authorization` field, if they want tokens.
     pub authorization: Option<String>,

@@ -4,6 +4,8 @@
 mod http;
 mod support;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use http::{Block, Events, Http, get};
@@ -233,4 +235,23 @@ fn what_a_follower_says_is_not_heard_and_its_stream_ends_well_with_the_server() 
     herd.process("Blake").signal(Signal::TERM);
     assert_eq!(events.next(), None, "the last chunk has come");
     assert!(herd.process("Blake").wait().success());
+}
+
+#[test]
+fn a_token_that_is_taken_out_follows_no_longer() {
+    let mut herd = Herd::with_http(TWO);
+    let tokens = herd.directory.path().join("tokens");
+    fs::write(&tokens, "ann secret-of-ann\nbob secret-of-bob\n").expect("ours");
+    fs::set_permissions(&tokens, PermissionsExt::from_mode(0o600)).expect("ours");
+    let path = tokens.to_str().expect("text").to_owned();
+    herd.start_arguing("Blake", &["--http-tokens", &path]);
+    let field = "Authorization: Bearer secret-of-bob\r\n";
+    let mut events = Events::follow(herd.http("Blake"), "", field);
+    fs::write(&tokens, "ann secret-of-ann\n").expect("ours");
+    herd.process("Blake").signal(Signal::HUP);
+    while let Some(block) = events.next() {
+        assert!(matches!(block, Block::Comment), "no change comes");
+    }
+    let mut http = Http::connect(herd.http("Blake"));
+    assert_eq!(http.ask("GET", "/v1/events", field, b"").status, 401);
 }

@@ -3,7 +3,6 @@
 //! `main` is the caller. A topology is right or wrong as servers read it; beside that, links between a server that
 //! has a key and one that has none are told, since they would never be up.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::keys::OwnKey;
@@ -12,16 +11,9 @@ use crate::topology::Topology;
 /// What is wrong with a topology and with keys that belong to it, one line for each.
 pub fn check(topology: &Path, keys: &[PathBuf]) -> Vec<String> {
     let shown = name(topology);
-    let text = match fs::read(topology) {
-        Ok(text) => text,
-        Err(error) => return vec![format!("cannot read the topology {shown}: {error}")],
-    };
-    let (topology, mut wrong) = match Topology::parse(&text) {
+    let (topology, mut wrong) = match Topology::read(topology) {
         Ok(topology) => (Some(topology), Vec::new()),
-        Err(error) => (
-            None,
-            vec![format!("{shown}:{}: {}", error.line, error.message)],
-        ),
+        Err(why) => (None, vec![why]),
     };
     for path in keys {
         let of = name(path);

@@ -55,6 +55,11 @@ pub fn reload(node: &mut Node, shell: &mut Shell) -> Result<String, String> {
     }
     if shell.web.access != access {
         shell.web.access = access;
+        // Whoever has a token still comes back, and resumes.
+        for (id, last) in shell.web.followers.end() {
+            shell.reactor.send(id, &[&last]);
+            shell.reactor.lose(id, "the tokens have changed");
+        }
         changes.push("other tokens".to_owned());
     }
     let names = topology.neighbours(&member).map(|other| &other.name);

@@ -1,7 +1,7 @@
 //! What a server offers over HTTP: which request is for what, who may ask, what is answered.
 //!
-//! `server/web.rs` asks these rooms what a request wants and gives the connection what they answer. Pure: no
-//! socket, no clock, no node but its values.
+//! `server/requests.rs` asks these rooms what a request wants and gives the connection what they answer. No
+//! socket and no clock; only `events` follows a node's changefeed.
 //!
 //! | File | What |
 //! |---|---|

@@ -1,5 +1,9 @@
 //! Percent-encoding (RFC 3986 section 2.1): client-ids in paths, parameters in queries.
 
+/// What a query or a form has beyond so many parameters is not looked at: no app has nearly as many, and each is
+/// decoded again for each name that is looked for.
+const PARAMETERS_MAX: usize = 256;
+
 /// The bytes that `text` stands for. `None` if a `%` is not followed by two hexadecimal digits.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
@@ -39,6 +43,7 @@ pub fn encode(bytes: &[u8]) -> String {
 /// that are not well encoded are left out.
 pub fn parameters(query: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let pairs = pairs.take(PARAMETERS_MAX);
     pairs.filter_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decoded = |text: &str| decode(&text.replace('+', " "));

@@ -54,7 +54,9 @@ pub fn line(client: &[u8], position: &str, time: &str) -> Result<Vec<u8>, String
 pub fn read(client: &[u8], body: &[u8], now: Timestamp) -> Result<Vec<u8>, String> {
     let members: Members<'_> = serde_json::from_slice(body)
         .map_err(|error| format!("the body is no JSON object: {error}"))?;
-    let member = |name: &str| members.get(name).copied();
+    // What is null is not there: programs write so what they have not set.
+    let is_there = |value: &&RawValue| value.get() != "null";
+    let member = |name: &str| members.get(name).copied().filter(is_there);
     let position = match (member("position"), member("latitude"), member("longitude")) {
         (Some(position), None, None) => {
             text(position).ok_or_else(|| "position is not a string".to_owned())?
@@ -126,7 +128,7 @@ mod tests {
                 "IAMAT kiwi +00.00001-118.5 1353118103.108",
             ),
             (
-                r#"{"position":"+27.5916+086.5640/"}"#,
+                r#"{"position":"+27.5916+086.5640/","time":null}"#,
                 "IAMAT kiwi +27.5916+086.5640/ 1353118103.000000005",
             ),
             (
@@ -168,7 +170,7 @@ mod tests {
             (
                 "a",
                 r#"{"latitude":1,"longitude":null}"#,
-                "longitude is not",
+                "wanted are",
             ),
             ("a", r#"{"latitude":91,"longitude":0}"#, "latitude"),
             ("a", r#"{"latitude":1,"longitude":1181}"#, "longitude"),

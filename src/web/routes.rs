@@ -84,12 +84,14 @@ pub fn route(request: &Request) -> Result<Route, Answer> {
     let Some(routes) = found(&request.path) else {
         return Err(Answer::error(404, "There is nothing at this path."));
     };
+    // RFC 9110 section 9.2.1: HEAD is safe, and GET at a phone's path is a report.
+    let is_device = matches!(routes[..], [(_, Route::Device(_)), ..]);
     let method = match request.method {
-        Method::Head => Method::Get,
+        Method::Head if !is_device => Method::Get,
         method => method,
     };
     let mut allowed: Vec<_> = routes.iter().map(|(method, _)| method.name()).collect();
-    if allowed.contains(&"GET") {
+    if allowed.contains(&"GET") && !is_device {
         allowed.push("HEAD");
     }
     let mut routes = routes.into_iter();
@@ -149,6 +151,7 @@ mod tests {
             ),
             (Method::Put, "/v1/clients/a", Err(405)),
             (Method::Get, "/osmand", Ok(Route::Device(Family::OsmAnd))),
+            (Method::Head, "/osmand", Err(405)),
             (Method::Post, "/osmand", Ok(Route::Device(Family::OsmAnd))),
             (Method::Put, "/osmand", Err(405)),
             (

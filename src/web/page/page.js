@@ -6,7 +6,7 @@ import { follow } from "./feed.js";
 import { Herd } from "./herd.js";
 import { decode } from "./land.js";
 import { WorldMap } from "./map.js";
-import { part, write } from "./parts.js";
+import { part } from "./parts.js";
 import { duration, problems } from "./problems.js";
 import { Search } from "./search.js";
 

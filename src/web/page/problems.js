@@ -76,7 +76,7 @@ function ofServer(name, status, say) {
   const journal = status.journal ?? {};
   if (journal.state && journal.state !== "ok") {
     say("bad", `${name}'s journal fails`,
-      `${name} cannot write its journal${because(journal.reason)}. It serves on; new reports are only in memory.`);
+      `${name} cannot write its journal. It serves on; new reports are only in memory.`);
   }
   const { log, twitter } = status;
   if (log && log.state !== "ok") say("warn", `${name}'s log fails`, `${name} cannot write its log${because(log.reason)}.`);
