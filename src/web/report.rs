@@ -167,11 +167,7 @@ mod tests {
                 r#"{"latitude":"1,5","longitude":2}"#,
                 "latitude is not",
             ),
-            (
-                "a",
-                r#"{"latitude":1,"longitude":null}"#,
-                "wanted are",
-            ),
+            ("a", r#"{"latitude":1,"longitude":null}"#, "wanted are"),
             ("a", r#"{"latitude":91,"longitude":0}"#, "latitude"),
             ("a", r#"{"latitude":1,"longitude":1181}"#, "longitude"),
             (
