@@ -99,14 +99,15 @@ impl Feed {
         let live = live.filter(|&(number, slot)| latest(slot) == number);
         assert_eq!(live.count(), records, "a record has not exactly one entry");
         // A sweep begins above `limit`. Segments are at least half full, two by two, so it is done
-        // after an eighth more was appended; what came meanwhile is left to the next.
+        // after an eighth more was appended, or as many records have made room; what came meanwhile is
+        // left to the next.
         let limit = SWEEP_FROM.max(2 * records);
-        let most = limit + limit / 8 + 2 * SEGMENT_ENTRIES_MAX;
+        let most = limit + limit / 4 + 2 * SEGMENT_ENTRIES_MAX;
         assert!(held <= most, "{held} entries for {records} records");
     }
 
     /// Appends a change of the record in `slot` and gives it the next number. Where
-    /// [`Feed::is_sweep_due`] after it, [`Feed::sweep`] must follow.
+    /// [`Feed::is_sweep_due`] after so many, [`Feed::sweep`] must follow.
     #[inline]
     pub fn append(&mut self, slot: u32) -> u64 {
         self.end += 1;
@@ -134,10 +135,35 @@ impl Feed {
         self.segments.push_back(Segment { base, entries });
     }
 
-    /// Whether it is time to go on with a sweep, or to begin one.
+    /// Whether it is time to go on with a sweep, or to begin one, after so many changes in all.
     #[inline]
-    pub fn is_sweep_due(&self) -> bool {
-        self.end.is_multiple_of(SWEEP_EVERY)
+    pub fn is_sweep_due(changes: u64) -> bool {
+        changes.is_multiple_of(SWEEP_EVERY)
+    }
+
+    /// Notes that the record whose latest change is `number` has moved to `slot`.
+    pub fn set_slot(&mut self, number: u64, slot: u32) {
+        let at = self.segment_after(number - 1);
+        let segment = &mut self.segments[at];
+        let base = segment.base;
+        let found = segment
+            .entries
+            .binary_search_by_key(&number, |entry| base + u64::from(entry.above_base));
+        segment.entries[found.expect("a record has its entry")].slot = slot;
+    }
+
+    /// Drops segments of which no entry is numbered above `number`: all of them are stale.
+    pub fn drop_through(&mut self, number: u64) {
+        while let Some(first) = self.segments.front()
+            && first
+                .entries
+                .last()
+                .is_none_or(|last| first.number(last) <= number)
+        {
+            self.entries -= first.entries.len();
+            self.segments.pop_front();
+            self.sweep_at = self.sweep_at.map(|at| at.saturating_sub(1));
+        }
     }
 
     /// Sweeps one segment, if a sweep is under way or must begin.
@@ -266,7 +292,7 @@ mod tests {
             let slots = self.latest.len().max(slot as usize + 1);
             self.latest.resize(slots, 0);
             self.latest[slot as usize] = self.feed.append(slot);
-            if self.feed.is_sweep_due() {
+            if Feed::is_sweep_due(self.feed.end()) {
                 let latest = |slot: u32| self.latest[slot as usize];
                 self.feed.sweep(slots, latest);
             }

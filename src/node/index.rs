@@ -181,6 +181,12 @@ impl Index {
         });
     }
 
+    /// Notes that what is in a slot, under `key`, has moved to another.
+    pub fn replace(&mut self, key: Key, slot: u32, by: u32) {
+        let shard = self.shard(key);
+        self.shards[shard].replace(key.tag(), slot, by);
+    }
+
     /// How many slots are in it.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.len).sum()
@@ -201,6 +207,9 @@ const FREE: Entry = Entry {
 
 /// A shard grows by so many homes, or by a tenth if that is more: through the same sizes as all.
 const GROWTH_MIN: usize = 8;
+
+/// A shard with fewer homes keeps them; one with more has half as many once two thirds are free.
+const SHRINKS_FROM: usize = 64;
 
 /// So many entries are compared at a time: a cache line of them.
 const STRIDE: usize = 8;
@@ -275,12 +284,22 @@ impl Shard {
         }
     }
 
-    fn remove(&mut self, entry: Entry) {
+    /// Where exactly this entry is.
+    fn place_of(&self, entry: Entry) -> usize {
         let first = self.place(entry.tag);
         let same = self.entries[first..]
             .iter()
             .position(|&other| other == entry);
-        let place = first + same.expect("who takes something away has put it there");
+        first + same.expect("who takes something away has put it there")
+    }
+
+    fn replace(&mut self, tag: u32, slot: u32, by: u32) {
+        let place = self.place_of(Entry { tag, slot });
+        self.entries[place].slot = by;
+    }
+
+    fn remove(&mut self, entry: Entry) {
+        let place = self.place_of(entry);
         let after = place + 1;
         // Up to what is free or at home all are displaced.
         let displaced = (after..).zip(&self.entries[after..]);
@@ -290,6 +309,9 @@ impl Shard {
         self.entries.copy_within(after..end, place);
         self.entries[end - 1] = FREE;
         self.len -= 1;
+        if self.homes >= SHRINKS_FROM && self.len < self.homes / 3 {
+            self.lay_out_anew(self.homes / 2);
+        }
     }
 
     fn reserve(&mut self, more: usize) {
@@ -297,9 +319,12 @@ impl Shard {
         if wanted <= Shard::len_max(self.homes) {
             return;
         }
+        self.lay_out_anew(Shard::homes_for(self.homes, wanted));
+    }
+
+    fn lay_out_anew(&mut self, homes: usize) {
         let entries = std::mem::take(&mut self.entries).into_iter();
-        let entries = entries.filter(|&entry| entry != FREE);
-        self.lay_out(entries, Shard::homes_for(self.homes, wanted));
+        self.lay_out(entries.filter(|&entry| entry != FREE), homes);
     }
 
     /// The number of homes for so many entries, if there are so many homes now.
@@ -394,32 +419,38 @@ mod tests {
     }
 
     proptest! {
-        /// Few tags, so that runs are long, lie over each other, and reach beyond the last home.
+        /// Few tags, so that runs are long, lie over each other, and reach beyond the last home. First it
+        /// mostly grows, then it mostly shrinks.
         #[test]
         fn a_shard_is_like_a_list(
             few in any::<bool>(),
-            steps in proptest::collection::vec((0..3_u32, 0..40_u32), 1..300),
+            grows in proptest::collection::vec((0..4_u32, 0..100_u32), 1..200),
+            shrinks in proptest::collection::vec((0..2_u32, 0..100_u32), 1..200),
         ) {
             let tag = |slot: u32| match few {
                 true => [0, 1, 1 << 31, u32::MAX - 1, u32::MAX][slot as usize % 5],
                 false => slot.wrapping_mul(2_654_435_761),
             };
             let (mut shard, mut model) = (Shard::default(), Vec::new());
-            for (step, slot) in steps {
-                let entry = Entry { tag: tag(slot), slot };
-                match (step, model.iter().position(|held| *held == slot)) {
-                    (0, Some(at)) => {
-                        model.swap_remove(at);
-                        shard.remove(entry);
+            // Where a client is now, from 100 on after it has moved.
+            for (step, client) in grows.into_iter().chain(shrinks) {
+                let held = model.iter().position(|slot| slot % 100 == client);
+                let entry = |slot: u32| Entry { tag: tag(slot % 100), slot };
+                match (step, held) {
+                    (0, Some(at)) => shard.remove(entry(model.swap_remove(at))),
+                    (1, Some(at)) => {
+                        let moved = (model[at] + 100) % 200;
+                        shard.replace(tag(client), model[at], moved);
+                        model[at] = moved;
                     }
-                    (1 | 2, None) => {
-                        model.push(slot);
-                        shard.insert(entry);
+                    (1.., None) => {
+                        model.push(client);
+                        shard.insert(entry(client));
                     }
                     _ => {}
                 }
-                for slot in 0..40 {
-                    let found = shard.find(tag(slot), |other| other == slot);
+                for slot in 0..200 {
+                    let found = shard.find(tag(slot % 100), |other| other == slot);
                     prop_assert_eq!(found, model.contains(&slot).then_some(slot));
                 }
                 prop_assert_eq!(shard.len, model.len());

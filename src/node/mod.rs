@@ -35,6 +35,9 @@ mod links;
 mod peers;
 mod session;
 
+#[cfg(test)]
+mod eviction_tests;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -161,6 +164,12 @@ impl Node {
         let expiry = Expiry::new(after, now);
         self.table.set_lost(expiry.oldest(now)); // what had expired before is not recovered
         self.expiry = Some(expiry);
+    }
+
+    /// Lets the table of clients take about so many bytes at most. Where it would take more, the locations make
+    /// room that have not changed for longest.
+    pub fn limit_table(&mut self, bytes: usize) {
+        self.table.set_limit(bytes);
     }
 
     /// Lets clocks be off by `skew` before they count as wrong. `is_right`: the operator says that ours is

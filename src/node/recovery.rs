@@ -78,7 +78,9 @@ impl Recovery<'_> {
     pub fn salvage(&mut self, lines: &[&[u8]]) {
         let mut rest = lines;
         while !self.prepare(rest, |table, key, location| {
-            table.accept(key, location, Source::Own);
+            if table.accept(key, location, Source::Own).is_none() {
+                table.read_again(key, location);
+            }
         }) {
             let bad = rest.iter().position(|line| parse_at(line).is_none());
             rest = bad.map_or(&[][..], |bad| &rest[bad + 1..]);
@@ -135,6 +137,7 @@ impl Recovery<'_> {
     /// Begins the present incarnation: all has been taken in. Gives the number that the feed has come to.
     pub fn begin(self) -> u64 {
         self.table.build_index();
+        self.table.settle();
         let end = self.table.end();
         self.links.history.begin(self.incarnation, end);
         end

@@ -7,6 +7,9 @@
 //! Where records are to be forgotten once they are too old, whoever reads is not shown what has
 //! expired. The memory is given back later, a slice of the feed at a time ([`Table::sweep`]): a
 //! freed slot has number 0, so what the feed still says of it is stale like any other.
+//!
+//! Where the memory has a limit ([`Table::limit`]), the records at the beginning of the feed make room
+//! for those at its end. So what is held is always an end of the feed.
 
 use std::cmp::Ordering;
 
@@ -26,7 +29,24 @@ pub use super::index::{HashKeys, Key};
 /// lines or three, as memory comes, and a table of a million needs no allocation but its own.
 const INLINE_BYTES: usize = 94;
 
-const _: () = assert!(size_of::<Record>() == 128);
+const _: () = assert!(size_of::<Record>() == RECORD_BYTES);
+
+/// What a record takes of the memory, whether it is held or its slot is free.
+const RECORD_BYTES: usize = 128;
+
+/// What one that is held takes of index and feed, about: 9 to 18 bytes and 8 to 18.
+const ENTRY_BYTES: usize = 32;
+
+/// A table of fewer bytes is not worth having: the longest line would leave little room for others.
+pub const TABLE_BYTES_MIN: usize = 1024 * 1024;
+
+/// What the allocator adds to a line that is allocated apiece.
+const ALLOCATION_BYTES: usize = 16;
+
+/// For so many bytes that a change brings, one entry of the feed is looked at for a record that may make
+/// room. So a change that has to pass many stale entries leaves some to the next, and none is long; what
+/// the memory then is above the limit is less than the feed takes.
+const BYTES_A_LOOK: usize = 8;
 
 /// The most records that are brought near at a time: enough to keep as many loads under way as a
 /// processor can, and few enough that all are still near when the last of them is asked for.
@@ -68,6 +88,20 @@ pub struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
+    /// That of a report, yet without a number.
+    #[inline]
+    fn of(location: &Location<'a>, effective: Timestamp) -> Stored<'a> {
+        Stored {
+            number: 0,
+            effective,
+            client_at: u8::try_from(client_at(location))
+                .expect("a server's name and a difference are short"),
+            client_bytes: u16::try_from(location.client.len())
+                .expect("a line, and so a name, is shorter than 64 KiB"),
+            line: location.line,
+        }
+    }
+
     /// The client's name; `None` if there is none, or the line does not reach that far.
     pub fn client(&self) -> Option<&'a [u8]> {
         let start = usize::from(self.client_at);
@@ -89,12 +123,44 @@ impl<'a> Stored<'a> {
 /// shorter than 27. So 27,000 connections would have to be at it at once.
 pub const ENTRIES_MAX: usize = 256 * 1024;
 
+/// What was forgotten though it had not expired, to make room for others.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Evicted {
+    /// How many records.
+    pub count: u64,
+    /// All numbers of the feed up to this one are stale, or were evicted.
+    through: u64,
+    /// No report with this effective time or an earlier one is taken in from a neighbour if its client is
+    /// unknown: it may be one that was evicted. Else those whose tables have no room for each other's
+    /// records would send them round in a ring for ever.
+    pub until: Option<Timestamp>,
+}
+
+/// How many reports were not taken in, though they are more recent than what is held.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TurnedAway {
+    /// Of an unknown client, and no later than what had to make room.
+    pub evicted: u64,
+    /// Too far ahead to be true.
+    pub too_far_ahead: u64,
+}
+
 /// One record for each client.
 #[derive(Debug)]
 pub struct Table {
     records: Vec<Record>,
-    /// Slots of records that were forgotten, to be used again.
+    /// Slots of records that were forgotten, to be used again. The record of each says where it is in here.
     free: Vec<u32>,
+    /// How many bytes are allocated for lines that do not lie in their records.
+    long_bytes: usize,
+    /// How many bytes the table may take.
+    limit: usize,
+    /// The limit was once reached.
+    is_limited: bool,
+    /// So many slots have been written to since memory was last given back: the system counts them.
+    slots_used: usize,
+    evicted: Evicted,
+    turned_away: TurnedAway,
     index: Index,
     feed: Feed,
     /// Records whose effective time is before this one have expired.
@@ -120,6 +186,7 @@ pub struct Table {
 struct Record {
     /// Its latest number in the feed; 0 in a slot that is free.
     number: u64,
+    /// In a slot that is free, its place in the list of those.
     effective_seconds: i64,
     effective_nanos: u32,
     client_bytes: u16,
@@ -163,11 +230,22 @@ impl Text {
             Text::Long(line) => line,
         }
     }
+
+    /// What is allocated for it.
+    fn allocated_bytes(&self) -> usize {
+        match self {
+            Text::Short { .. } => 0,
+            Text::Long(line) => line.len() + ALLOCATION_BYTES,
+        }
+    }
 }
+
+/// Stands where a slot was given back of which the feed still has a stale entry.
+static NOBODY: Record = Record::empty();
 
 impl Record {
     /// That of a slot that is free.
-    fn empty() -> Record {
+    const fn empty() -> Record {
         Record {
             number: 0,
             effective_seconds: 0,
@@ -179,23 +257,7 @@ impl Record {
         }
     }
 
-    /// Becomes the record of `location`, but for its number.
-    #[inline]
-    fn set(&mut self, location: &Location<'_>, effective: Timestamp, source: Source) {
-        let client_bytes = location.client.len();
-        let stored = Stored {
-            number: 0,
-            effective,
-            client_at: u8::try_from(client_at(location))
-                .expect("a server's name and a difference are short"),
-            client_bytes: u16::try_from(client_bytes)
-                .expect("a line, and so a name, is shorter than 64 KiB"),
-            line: location.line,
-        };
-        self.set_stored(&stored, source);
-    }
-
-    /// The same from what a snapshot keeps.
+    /// Becomes this record, but for its number.
     #[inline]
     fn set_stored(&mut self, stored: &Stored<'_>, source: Source) {
         self.effective_seconds = stored.effective.seconds();
@@ -227,9 +289,10 @@ impl Record {
         Timestamp::new(self.effective_seconds, self.effective_nanos)
     }
 
-    /// Gives back what it holds.
-    fn clear(&mut self) {
+    /// Gives back what it holds. Its slot is free, at this place in the list of those.
+    fn clear(&mut self, place: usize) {
         self.number = 0;
+        self.effective_seconds = place as i64;
         self.client_bytes = 0;
         self.client_at = 0;
         self.line = Text::EMPTY;
@@ -289,6 +352,12 @@ impl Table {
         Table {
             records: Vec::new(),
             free: Vec::new(),
+            long_bytes: 0,
+            limit: usize::MAX,
+            is_limited: false,
+            slots_used: 0,
+            evicted: Evicted::default(),
+            turned_away: TurnedAway::default(),
             index: Index::new(keys),
             feed: Feed::default(),
             oldest: Timestamp::MIN,
@@ -312,6 +381,33 @@ impl Table {
         self.len() == 0
     }
 
+    /// From now on the table takes about so many bytes at most. Where it would take more, the records make
+    /// room that have not changed for longest, until the latest is the only one.
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
+    /// How many bytes the table may take.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many bytes it takes, about.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.records.len() * RECORD_BYTES + self.len() * ENTRY_BYTES + self.long_bytes
+    }
+
+    /// What had to make room so far.
+    pub fn evicted(&self) -> Evicted {
+        self.evicted
+    }
+
+    /// What was not taken in so far.
+    pub fn turned_away(&self) -> TurnedAway {
+        self.turned_away
+    }
+
     /// From now on, what has an effective time before `oldest` is neither shown nor taken in.
     pub fn expire_before(&mut self, oldest: Timestamp) {
         self.oldest = oldest;
@@ -326,6 +422,9 @@ impl Table {
     pub fn doubt_after(&mut self, newest: Timestamp) {
         self.newest = newest;
         self.newest_before = self.newest_before.max(newest);
+        if self.evicted.until > Some(newest) {
+            self.evicted.until = None; // by a clock that was wrong: it would refuse all that is true
+        }
     }
 
     /// What has an effective time after this one is too far ahead to be true.
@@ -381,12 +480,14 @@ impl Table {
             oldest: self.oldest,
             newest: self.newest,
             newest_before: self.newest_before,
+            limit: self.limit,
             ..Table::new(self.index.keys())
         };
     }
 
     /// Makes room for so many records.
     pub fn expect(&mut self, records: usize) {
+        let records = records.min(self.limit / (RECORD_BYTES + ENTRY_BYTES));
         self.records.reserve(records);
         self.index.reserve(records);
     }
@@ -408,13 +509,16 @@ impl Table {
         if stored.effective < self.oldest {
             return self.feed.advance(stored.number);
         }
-        self.is_loading = true;
-        self.latest = self.latest.max(stored.effective);
         let key = self.key(client);
+        if self.is_limited {
+            let slot = self.find(key, client).unwrap_or_else(|| self.new_slot(key));
+            self.put_stored(slot, stored, Source::Own);
+            return true;
+        }
+        self.is_loading = true;
         let slot = self.free_slot();
-        self.records[slot as usize].set_stored(stored, Source::Own);
         self.index.load(key, slot);
-        self.append(slot);
+        self.put_stored(slot, stored, Source::Own);
         true
     }
 
@@ -430,8 +534,12 @@ impl Table {
             return;
         }
         for slot in superseded {
-            self.records[slot as usize].clear();
-            self.free.push(slot);
+            release(
+                &mut self.records,
+                &mut self.free,
+                &mut self.long_bytes,
+                slot,
+            );
         }
         let mut cursor = 0;
         while let Some(reached) = self.sweep(cursor) {
@@ -515,6 +623,7 @@ impl Table {
         }
         if effective > self.newest {
             self.refused = earliest(self.refused, effective);
+            self.turned_away.too_far_ahead += 1;
             return None;
         }
         let slot = match self.find(key, location.client) {
@@ -527,9 +636,32 @@ impl Table {
                 }
                 slot
             }
-            None => self.new_slot(key),
+            None => {
+                if source != Source::Own && Some(effective) <= self.evicted.until {
+                    self.turned_away.evicted += 1;
+                    return None;
+                }
+                self.new_slot(key)
+            }
         };
         Some(self.put(slot, location, effective, source))
+    }
+
+    /// Lets records make room, if any have to, whatever time that takes: at a start.
+    pub fn settle(&mut self) {
+        if self.bytes() > self.limit {
+            self.make_room(usize::MAX);
+        }
+    }
+
+    /// Notes that a report was read once more of which nobody knows when it came: of the client's it is the
+    /// latest to make room, if it is what is held.
+    pub fn read_again(&mut self, key: Key, location: &Location<'_>) {
+        if let Some(slot) = self.find(key, location.client)
+            && self.records[slot as usize].line.as_bytes() == location.line
+        {
+            self.append(slot);
+        }
     }
 
     /// Writes a record to its slot, and gives the number of the change.
@@ -541,9 +673,115 @@ impl Table {
         effective: Timestamp,
         source: Source,
     ) -> u64 {
-        self.latest = self.latest.max(effective);
-        self.records[slot as usize].set(location, effective, source);
-        self.append(slot)
+        self.put_stored(slot, &Stored::of(location, effective), source)
+    }
+
+    /// The same from what a snapshot keeps.
+    #[inline]
+    fn put_stored(&mut self, slot: u32, stored: &Stored<'_>, source: Source) -> u64 {
+        self.latest = self.latest.max(stored.effective);
+        let record = &mut self.records[slot as usize];
+        self.long_bytes -= record.line.allocated_bytes();
+        record.set_stored(stored, source);
+        let allocated = record.line.allocated_bytes();
+        self.long_bytes += allocated;
+        let number = self.append(slot);
+        if self.bytes() > self.limit {
+            self.make_room(RECORD_BYTES + ENTRY_BYTES + allocated);
+        }
+        number
+    }
+
+    /// Lets records make room for the latest change, which has brought so many bytes.
+    #[cold]
+    fn make_room(&mut self, bytes: usize) {
+        self.is_limited = true;
+        self.build_index(); // while a snapshot is loaded: once
+        let mut looks = bytes / BYTES_A_LOOK;
+        while self.bytes() > self.limit && (self.give_slot_back() || self.evict(&mut looks)) {}
+    }
+
+    /// Forgets the record that has not changed for longest, unless it is the latest, or so many looks at the
+    /// feed do not find it. Says whether it has.
+    fn evict(&mut self, looks: &mut usize) -> bool {
+        let mut through = self.evicted.through;
+        let mut entries = self.feed.after(through);
+        let oldest = loop {
+            if *looks == 0 {
+                break None;
+            }
+            *looks -= 1;
+            match entries.next() {
+                Some((number, slot)) if number < self.feed.end() => {
+                    through = number;
+                    if self.number_at(slot) == number {
+                        break Some(slot);
+                    }
+                }
+                Some(_) | None => break None,
+            }
+        };
+        drop(entries);
+        self.evicted.through = through;
+        if let Some(slot) = oldest {
+            let effective = self.records[slot as usize].effective();
+            if effective <= self.newest {
+                self.evicted.until = self.evicted.until.max(Some(effective));
+            }
+            self.forget(slot);
+            self.evicted.count += 1;
+        }
+        self.feed.drop_through(through);
+        // The feed is to shrink as the table does.
+        if oldest.is_some() && Feed::is_sweep_due(self.evicted.count) {
+            self.sweep_feed();
+        }
+        oldest.is_some()
+    }
+
+    /// Gives the memory of a free slot back, if there is one: the last record moves there. `false` if there
+    /// is none.
+    fn give_slot_back(&mut self) -> bool {
+        let Some(&slot) = self.free.last() else {
+            return false;
+        };
+        let last = self.records.len() - 1;
+        let record = self.records.pop().expect("a free slot is one");
+        if record.number == 0 {
+            let place = record.effective_seconds as usize;
+            self.free.swap_remove(place);
+            if let Some(&moved) = self.free.get(place) {
+                self.records[moved as usize].effective_seconds = place as i64;
+            }
+        } else {
+            self.free.pop();
+            let key = self.index.key(record.client());
+            self.index.replace(key, last as u32, slot);
+            self.feed.set_slot(record.number, slot);
+            self.records[slot as usize] = record;
+        }
+        // Not each time, as it is a call to the system.
+        let len = self.records.len();
+        if len < self.slots_used - self.slots_used / 16 {
+            self.records.shrink_to(len);
+            self.slots_used = len;
+        }
+        true
+    }
+
+    /// The number of the record in a slot, 0 if there is none.
+    fn number_at(&self, slot: u32) -> u64 {
+        number_at(&self.records, slot)
+    }
+
+    fn forget(&mut self, slot: u32) {
+        forget(
+            &mut self.records,
+            &mut self.index,
+            &mut self.free,
+            &mut self.long_bytes,
+            slot,
+        );
     }
 
     /// A slot for the client of this key.
@@ -559,7 +797,7 @@ impl Table {
     fn append(&mut self, slot: u32) -> u64 {
         let number = self.feed.append(slot);
         self.records[slot as usize].number = number;
-        if self.feed.is_sweep_due() {
+        if Feed::is_sweep_due(number) {
             self.sweep_feed();
         }
         number
@@ -568,14 +806,25 @@ impl Table {
     fn sweep_feed(&mut self) {
         let held = self.len();
         let records = &self.records;
-        self.feed.sweep(held, |slot| records[slot as usize].number);
+        self.feed.sweep(held, |slot| number_at(records, slot));
     }
 
     /// What always holds, at the price of a look at everything.
     pub fn check_invariants(&self) {
         assert!(!self.is_loading, "what was loaded is not found");
-        let latest = |slot: u32| self.records[slot as usize].number;
+        let latest = |slot: u32| self.number_at(slot);
         self.feed.check_invariants(self.len(), latest);
+        let allocated = self
+            .records
+            .iter()
+            .map(|record| record.line.allocated_bytes());
+        let allocated: usize = allocated.sum();
+        assert_eq!(allocated, self.long_bytes, "long lines are miscounted");
+        for (place, &slot) in self.free.iter().enumerate() {
+            let record = &self.records[slot as usize];
+            let found = (record.number, record.effective_seconds);
+            assert_eq!(found, (0, place as i64), "a free slot is not where it says");
+        }
         let indexed = self.index.len();
         assert_eq!(indexed, self.len(), "a record is not in the index once");
         for (slot, record) in self.records.iter().enumerate() {
@@ -607,6 +856,7 @@ impl Table {
         self.free.pop().unwrap_or_else(|| {
             self.records.push(Record::empty());
             let last = self.records.len() - 1;
+            self.slots_used = self.slots_used.max(self.records.len());
             u32::try_from(last).expect("memory ends long before 2^32 records")
         })
     }
@@ -626,13 +876,18 @@ impl Table {
                 }
                 let touched = near[..end]
                     .iter()
-                    .map(|&(_, slot)| self.records[slot as usize].touch());
+                    .map(|&(_, slot)| self.record_at(slot).touch());
                 std::hint::black_box(touched.fold(0, |bits, more| bits ^ more));
             }
             let &(number, slot) = near[..end].get(at)?;
             at += 1;
-            Some((number, slot, &self.records[slot as usize]))
+            Some((number, slot, self.record_at(slot)))
         })
+    }
+
+    /// The record in a slot of which the feed tells.
+    fn record_at(&self, slot: u32) -> &Record {
+        self.records.get(slot as usize).unwrap_or(&NOBODY)
     }
 
     /// What changed after `cursor`, oldest change first, each record once, if it is shown: has not
@@ -683,15 +938,15 @@ impl Table {
             }
             reached = number;
         }
-        self.forget(expired);
+        self.forget_expired(expired);
         if ended { self.feed.end() } else { reached }
     }
 
-    fn forget(&mut self, expired: Vec<u32>) {
+    fn forget_expired(&mut self, expired: Vec<u32>) {
         for slot in expired {
             let effective = self.records[slot as usize].effective();
             self.lost = self.lost.max(effective);
-            forget(&mut self.records, &mut self.index, &mut self.free, slot);
+            self.forget(slot);
         }
     }
 
@@ -704,24 +959,44 @@ impl Table {
     /// cursor of the next slice, `None` at the end.
     pub fn sweep(&mut self, cursor: u64) -> Option<u64> {
         let (records, index, free) = (&mut self.records, &mut self.index, &mut self.free);
-        let (oldest, lost) = (self.oldest, &mut self.lost);
+        let (oldest, lost, long_bytes) = (self.oldest, &mut self.lost, &mut self.long_bytes);
         self.feed.retain_slice(cursor, |number, slot| {
-            let record = &records[slot as usize];
+            let Some(record) = records.get(slot as usize) else {
+                return false;
+            };
             let effective = record.effective();
             if record.number == number && effective < oldest {
                 *lost = effective.max(*lost);
-                forget(records, index, free, slot);
+                forget(records, index, free, long_bytes, slot);
             }
             records[slot as usize].number == number
         })
     }
 }
 
-/// Gives a record's slot back.
-fn forget(records: &mut [Record], index: &mut Index, free: &mut Vec<u32>, slot: u32) {
+/// The number of the record in a slot, 0 if there is none.
+fn number_at(records: &[Record], slot: u32) -> u64 {
+    records.get(slot as usize).map_or(0, |record| record.number)
+}
+
+/// Forgets the record in a slot.
+fn forget(
+    records: &mut [Record],
+    index: &mut Index,
+    free: &mut Vec<u32>,
+    long_bytes: &mut usize,
+    slot: u32,
+) {
     let key = index.key(records[slot as usize].client());
     index.remove(key, slot);
-    records[slot as usize].clear();
+    release(records, free, long_bytes, slot);
+}
+
+/// Gives back what a record holds that is in no index, and lets its slot be used again.
+fn release(records: &mut [Record], free: &mut Vec<u32>, long_bytes: &mut usize, slot: u32) {
+    let record = &mut records[slot as usize];
+    *long_bytes -= record.line.allocated_bytes();
+    record.clear(free.len());
     free.push(slot);
 }
 
