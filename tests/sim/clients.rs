@@ -15,7 +15,7 @@ use herd::random::SplitMix64;
 
 use crate::agenda::Event;
 use crate::herd::{Herd, Made};
-use crate::oracle::{self, SECOND};
+use crate::oracle::{self, NEVER, SECOND, Window};
 
 /// How long a client waits for tweets at most: what is promised.
 const TWEETS_WITHIN: Duration = Duration::from_secs(10);
@@ -463,6 +463,10 @@ impl Herd {
                     assert_eq!(changed, line, "the journal is told something else");
                     number
                 });
+                let window = Window {
+                    evicted: NEVER, // its own client says it
+                    ..window
+                };
                 let heard = host.heard.hear(line, number, window);
                 let heard = heard.unwrap_or_else(|wrong| panic!("host {index}: {shown} {wrong}"));
                 if heard.gave_way {
@@ -475,6 +479,7 @@ impl Herd {
                     digest,
                 };
                 self.made.entry(line.to_vec()).or_insert(made);
+                self.note_evicted(index);
             }
             Owed::Question {
                 client: name,

@@ -54,6 +54,8 @@ pub struct Weather {
     pub forget_after: Option<Duration>,
     /// Faults of a hundred steps.
     pub faults: u64,
+    /// Tables have room for few clients.
+    pub tables_are_small: bool,
     /// Clocks are off by days or decades for a while. Those that are off by more than this count as wrong;
     /// else by more than they ever are.
     pub clock_skew: Option<Duration>,
@@ -71,6 +73,14 @@ fn some_skew(seed: u64) -> Option<Duration> {
     let mut dice = SplitMix64(seed.rotate_left(32));
     (dice.below(3) == 0).then(|| Duration::from_secs(20))
 }
+
+/// In nanoseconds.
+fn nanos(time: Timestamp) -> i128 {
+    i128::from(time.seconds()) * oracle::SECOND + i128::from(time.nanos())
+}
+
+/// How many bytes tables may take where they are small: that of three clients, five, ten, or as many as there are.
+const TABLE_LIMITS: [usize; 4] = [500, 900, 1_700, usize::MAX];
 
 /// Longer than any clock is off where that is not the matter.
 const NO_SKEW: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
@@ -101,6 +111,8 @@ pub struct Herd {
     pub fences: Fences,
     /// Every `AT` line that a server has made.
     pub made: HashMap<Vec<u8>, Made, Stirred>,
+    /// The latest effective time of what had to make room in some table.
+    pub evicted: i128,
     /// Since when nothing has been amiss.
     pub healed: Duration,
     dials: u64,
@@ -118,6 +130,7 @@ impl Herd {
             vandals: dice.below(4) == 0,
             busy: small && dice.below(8) == 0,
             reloads: SplitMix64(seed ^ 0x5eed).below(3) == 0, // what else befalls the herd is not changed by it
+            tables_are_small: SplitMix64(seed ^ 0x7ab1e).below(4) == 0,
             faults: [10, 30, 60][dice.below(3) as usize],
             forget_after: some_forget(seed),
             clock_skew: some_skew(seed).filter(|_| some_forget(seed).is_none()),
@@ -126,6 +139,12 @@ impl Herd {
         let in_step = dice.below(2) == 0;
         let mut herd = Herd::down(dice.next_u64(), topology);
         (herd.weather, herd.clock_step) = (weather, clock_step);
+        if weather.tables_are_small {
+            let mut dice = SplitMix64(seed ^ 0xb17e5);
+            for host in &mut herd.hosts {
+                host.table_limit = TABLE_LIMITS[dice.below(TABLE_LIMITS.len() as u64) as usize];
+            }
+        }
         herd.script.age_max = weather.forget_after.map(|span| span.as_secs() * 5 / 4);
         if !in_step {
             for host in 0..herd.hosts.len() {
@@ -193,6 +212,7 @@ impl Herd {
             network,
             agenda: Agenda::default(),
             made: HashMap::default(),
+            evicted: NEVER,
             healed: Duration::ZERO,
             dials: 0,
             digest: DefaultHasher::new(),
@@ -255,16 +275,30 @@ impl Herd {
         let node = self.hosts[host].node.as_ref();
         let is_trusted = node.is_none_or(|node| node.clock_distrust().is_none());
         let skew = self.weather.clock_skew.filter(|_| is_trusted);
+        let evicted = node.and_then(|node| node.table().evicted().until);
         let ahead = |skew: Duration| self.wall(host) + skew.as_nanos() as i128;
         Window {
             oldest: self.oldest(host),
             newest: skew.map_or(i128::MAX, ahead),
+            evicted: evicted.map_or(NEVER, nanos),
         }
     }
 
     /// Whether what is held is judged by the time.
     pub fn judges_by_time(&self) -> bool {
         self.weather.forget_after.is_some() || self.weather.clock_skew.is_some()
+    }
+
+    /// Notes what has had to make room in a host's table.
+    pub fn note_evicted(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        let Some(node) = &host.node else { return };
+        if host.table_limit < usize::MAX {
+            let mut held = node.table().stored_after(0);
+            let first = held.find_map(|(_, stored)| stored.map(|stored| stored.number));
+            let evicted = host.heard.evict(first.unwrap_or(u64::MAX));
+            self.evicted = self.evicted.max(evicted);
+        }
     }
 
     /// A host looks at its clock, as it does before anything else of a turn. Says whether what had expired
@@ -327,6 +361,7 @@ impl Herd {
         let member = self.hosts[index].member(index, &self.topology);
         let mut node = Node::new(&member, &self.topology, seeds, now);
         node.allow_clock_skew(self.weather.clock_skew.unwrap_or(NO_SKEW), false);
+        node.limit_table(self.hosts[index].table_limit);
         if let Some(after) = self.weather.forget_after {
             node.forget_after(after, now);
         }
@@ -351,6 +386,8 @@ impl Herd {
             }
             Start::Doubt(_) => host.costs.lose(),
         }
+        let made_room = node.table().evicted().until.map_or(NEVER, nanos);
+        self.evicted = self.evicted.max(made_room);
         let recovered = node.table().changes_after(0).map(|change| change.line);
         host.costs.begin(incarnation, recovered);
         host.node = Some(node);
@@ -370,6 +407,7 @@ impl Herd {
             } => self.take_at_its_word(index),
             Start::Sure { .. } | Start::None => {}
         }
+        self.note_evicted(index);
         self.touch_ways_of(index);
         if self.network.off.remove(&index) {
             let (now, dice) = (self.now, &mut self.dice);

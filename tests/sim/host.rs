@@ -63,6 +63,8 @@ pub struct Host {
     pub clock_set: Duration,
     /// Bytes a wire from here takes before it blocks.
     pub room: usize,
+    /// How many bytes its table may take.
+    pub table_limit: usize,
     /// It dies soon.
     pub doom: Option<Doom>,
     /// Counts its connections.
@@ -143,6 +145,7 @@ impl Host {
             skew_seconds: 0,
             clock_set: Duration::ZERO,
             room,
+            table_limit: usize::MAX,
             doom: None,
             serial: 0,
             peers: BTreeMap::new(),

@@ -71,8 +71,11 @@ fn run(seed: u64) -> u64 {
     herd.check_cost_of_updates();
     herd.check_cost_of_a_restart();
     herd.check_settled();
-    if herd.weather.clock_skew.is_some() {
+    if herd.weather.clock_skew.is_some() && !herd.weather.tables_are_small {
         herd.check_next_reports();
+    }
+    if herd.weather.tables_are_small {
+        herd.check_tables();
     }
     herd.digest()
 }

@@ -160,6 +160,9 @@ pub struct Window {
     pub oldest: i128,
     /// What has an effective time after this is too far ahead to be true, if the clock is trusted.
     pub newest: i128,
+    /// A neighbour's report of an unknown client with this effective time, or an earlier one, may be turned
+    /// away: it may have had to make room already.
+    pub evicted: i128,
 }
 
 impl Window {
@@ -167,6 +170,7 @@ impl Window {
     pub const ALL: Window = Window {
         oldest: NEVER,
         newest: i128::MAX,
+        evicted: NEVER,
     };
 
     fn shows(&self, effective: i128) -> bool {
@@ -314,22 +318,20 @@ impl About {
         self.may_hold.iter().any(Option::is_some)
     }
 
-    /// After a restart the most recent that has been taken in is held, or if that has ever expired
-    /// perhaps the next.
+    /// After a restart the last that has been taken in is held, or if that has ever expired perhaps the one
+    /// before it. It is the most recent, unless a more recent one had to give way or to make room.
     fn recover(&mut self) {
+        let said = |report: &Report| report.said.clone();
+        let most_recent = self
+            .reports
+            .iter()
+            .max_by(|a, b| a.said.rank().cmp(&b.said.rank()));
+        self.heard = most_recent.map(said);
         self.may_hold.clear();
-        let mut places: Vec<_> = (0..self.reports.len()).collect();
-        let rank = |at: usize| self.reports[at].said.rank();
-        places.sort_by(|&a, &b| rank(b).cmp(&rank(a)));
-        self.heard = places.first().map(|&at| self.reports[at].said.clone());
-        if !self.reports.iter().any(|report| report.expired) {
-            // The last that was taken in, though one that was too far ahead may have had to give way to it.
-            self.may_hold.push(self.reports.len().checked_sub(1));
-            return;
-        }
-        for at in places {
+        let may_be_gone = self.reports.iter().any(|report| report.expired);
+        for (at, report) in self.reports.iter().enumerate().rev() {
             self.may_hold.push(Some(at));
-            if !self.reports[at].expired {
+            if !(may_be_gone && report.expired) {
                 return;
             }
         }
@@ -359,9 +361,11 @@ impl Heard {
             let loses = |held: &Said| held.effective() > window.newest || held.rank() < rank;
             window.shows(effective) && held.is_none_or(|held| loses(&reports[held].said))
         };
+        let may_be_turned_away =
+            |held: &Option<usize>| held.is_none() && effective <= window.evicted;
         about
             .may_hold
-            .retain(|held| is_news(held) == number.is_some());
+            .retain(|held| may_be_turned_away(held) || is_news(held) == number.is_some());
         if about.may_hold.is_empty() {
             return Err(match number {
                 Some(_) => "was taken in, and is no news",
@@ -410,6 +414,25 @@ impl Heard {
         for about in self.about.values_mut() {
             about.heard = about.heard.take().filter(|said| said.effective() >= oldest);
         }
+    }
+
+    /// What has not changed for longest makes room where the table has a limit: what is left is the end of the
+    /// changefeed, from the change with number `first` on. Gives the latest effective time of what is not.
+    pub fn evict(&mut self, first: u64) -> i128 {
+        let mut latest = NEVER;
+        for about in self.about.values_mut() {
+            for held in &mut about.may_hold {
+                if let Some(at) = *held
+                    && about.reports[at].number < first
+                {
+                    latest = latest.max(about.reports[at].said.effective());
+                    *held = None;
+                }
+            }
+            about.may_hold.sort_unstable();
+            about.may_hold.dedup();
+        }
+        latest
     }
 
     /// What has an effective time before `oldest` is no longer shown, and may be gone.
@@ -489,11 +512,12 @@ impl Heard {
         rank.effective() < oldest || heard.is_some_and(|heard| heard.rank() >= rank)
     }
 
-    /// Whether this was taken in more than once: it had to give way meanwhile, as it was too far ahead.
-    pub fn is_back(&self, line: &[u8]) -> bool {
+    /// Whether this, which is the change with this number, had been taken in before: it had to make room
+    /// meanwhile, or to give way, as it was too far ahead.
+    pub fn is_back(&self, line: &[u8], number: u64) -> bool {
         let about = self.about.get(client(line));
-        let reports = about.iter().flat_map(|about| &about.reports);
-        reports.filter(|report| *report.said.line == *line).count() > 1
+        let mut reports = about.iter().flat_map(|about| &about.reports);
+        reports.any(|report| *report.said.line == *line && report.number != number)
     }
 
     /// Those of whom something may be held.

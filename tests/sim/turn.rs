@@ -166,10 +166,12 @@ impl Herd {
                 Ok(_) => {}
                 Err(wrong) => panic!("host {index}: {shown} {wrong}"),
             }
-            // What loses where a clock is wrong may win later, when others say it.
-            if number.is_some() || self.weather.clock_skew.is_none() {
+            // What loses where a clock is wrong, or is turned away, may win later, when others say it.
+            let is_final = self.weather.clock_skew.is_none() && !self.weather.tables_are_small;
+            if number.is_some() || is_final {
                 host.costs.hear(line, Some(id));
             }
+            self.note_evicted(index);
         } else if let Some(number) = read_mark(line) {
             let speaker = host.costs.speaker(id);
             let incarnation = speaker.expect("it has presented itself").incarnation;
@@ -237,7 +239,9 @@ impl Herd {
                 Effect::Withdraw(question) => drop(self.hosts[index].questions.remove(&question)),
                 Effect::Changed(number, line) => {
                     let host = &mut self.hosts[index];
-                    if self.weather.clock_skew.is_some() && host.heard.is_back(&line) {
+                    let may_come_back =
+                        self.weather.clock_skew.is_some() || self.weather.tables_are_small;
+                    if may_come_back && host.heard.is_back(&line, number) {
                         host.costs.forget([digest(&line)].into_iter());
                     }
                     host.disk.states.change(number);
