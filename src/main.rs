@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use herd::cli::{check, keygen, restore, status};
 use herd::journal::{Fsync, State};
 use herd::log::Filter;
+use herd::node::table::TABLE_BYTES_MIN;
 use herd::server::{KeyFiles, Options, Server, one_line};
 use herd::standin::faults::{Fault, Faults};
 use herd::standin::{StandIn, import, tweets};
@@ -144,6 +145,10 @@ struct Serve {
     /// the limit of open files allows].
     #[arg(long, allow_hyphen_values = true, value_name = "N", value_parser = parse_max_connections)]
     max_connections: Option<usize>,
+    /// The most memory for clients' locations. Beyond it the location that has not changed for longest makes
+    /// room, and is unknown [default: half of the memory of the machine, or of its control group].
+    #[arg(long, allow_hyphen_values = true, value_name = "BYTES", value_parser = parse_table_bytes)]
+    max_table_bytes: Option<usize>,
     /// Close clients that are silent for longer, as 90s, 5m, 2h or 7d [default: never].
     #[arg(long, allow_hyphen_values = true, value_name = "SPAN", value_parser = parse_span)]
     idle_timeout: Option<Duration>,
@@ -215,6 +220,14 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     let number = digits.parse::<u64>().ok();
     let bytes = number.and_then(|number| number.checked_mul(unit));
     bytes.ok_or_else(|| "not a number of bytes, such as 1000000 or 64M".to_owned())
+}
+
+fn parse_table_bytes(text: &str) -> Result<usize, String> {
+    let bytes = usize::try_from(parse_bytes(text)?).unwrap_or(usize::MAX);
+    match bytes {
+        TABLE_BYTES_MIN.. => Ok(bytes),
+        _ => Err(format!("{TABLE_BYTES_MIN} bytes are the least")),
+    }
 }
 
 /// How Twitter is asked.
@@ -378,6 +391,7 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
             Sync::Never => Fsync::Never,
         },
         max_connections: arguments.max_connections,
+        max_table_bytes: arguments.max_table_bytes,
         idle_timeout: arguments.idle_timeout,
         line_timeout: arguments.line_timeout,
         drain: arguments.drain,

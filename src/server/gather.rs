@@ -12,7 +12,7 @@ use super::shell::Shell;
 use crate::journal::State;
 use crate::node::Node;
 use crate::topology::ServerName;
-use crate::web::status::{Journal, Link, Status, Twitter};
+use crate::web::status::{Journal, Link, Status, Table, Twitter};
 
 /// Clock ticks a second in `/proc`: Linux has had 100 on every machine since 2.6, for programs to rely on.
 const TICKS_PER_SECOND: u64 = 100;
@@ -51,6 +51,11 @@ pub fn status(driver: &Driver) -> Status {
         uptime: now.mono - tally.started,
         reasons: driver.unready(),
         locations: node.table().len() as u64,
+        table: Table {
+            bytes: node.table().bytes() as u64,
+            limit_bytes: node.table().limit() as u64,
+            evictions: node.table().evicted().count,
+        },
         connections: Role::ALL.map(open).to_vec(),
         connections_made: Role::ALL.map(made).to_vec(),
         updates: end - tally.first_end,

@@ -21,6 +21,7 @@
 //! | `overlong` | lines that are too long, copied as they come |
 //! | `requests`, `web` | what HTTP clients ask, and what is kept for them |
 //! | `herd_view` | how the other servers are |
+//! | `memory` | how much there is for this process |
 //! | `gather`, `tally` | how the server is: read from all rooms; what is counted here |
 //! | `driver` | what happens becomes an input of the node |
 //! | `shell` | the node's effects, carried out |
@@ -37,6 +38,7 @@ mod gather;
 mod herd_view;
 mod in_force;
 mod mail;
+mod memory;
 mod neighbours;
 mod operator;
 mod options;
@@ -127,6 +129,7 @@ impl Server {
             reactor.close_idle(Role::Client, limit);
         }
         let mut node = Node::new(member, topology, Seeds::new(random::unforeseen), now);
+        start::limit_table(options, &mut node, &operator);
         node.allow_clock_skew(options.clock_skew, options.trust_clock);
         if let Some(after) = options.forget_after {
             node.forget_after(after, now);
@@ -179,6 +182,7 @@ impl Server {
             herd_view: HerdView::new(post_view),
             tally: Tally::new(node.table().end(), now.mono),
             is_gated: false,
+            evicted_told: 0,
             dials: Vec::new(),
         };
         let (line_timeout, drain) = (options.line_timeout, options.drain);
@@ -211,6 +215,7 @@ impl Server {
         shell.reactor.flush();
         shell.journal.work(node);
         shell.tell_of_the_disk();
+        shell.tell_of_the_table(node);
         let wake_at = driver.wake_at();
         let Shell { tally, now, .. } = &mut driver.shell;
         tally.turns.add(now.mono.elapsed());

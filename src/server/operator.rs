@@ -41,6 +41,8 @@ pub enum Matter {
     Input,
     /// No more clients may wait for Twitter.
     Askers,
+    /// No room for clients' locations.
+    Table,
     /// Who came to the server port was no neighbour.
     Refused,
     /// A neighbour's clock is off.
@@ -50,7 +52,7 @@ pub enum Matter {
 }
 
 impl Matter {
-    /// All of them, with the names that metrics give them.
+    /// Those that nobody else counts, with the names that metrics give them.
     const ALL: [(Matter, &'static str); 6] = [
         (Matter::Descriptors, "descriptors"),
         (Matter::Clients, "connections"),

@@ -31,6 +31,8 @@ pub struct Options {
     pub log_keep: u32,
     /// The most clients that may be connected; without it, as many as there are descriptors for.
     pub max_connections: Option<usize>,
+    /// About how many bytes the table of clients may take; without it, half of the memory there is.
+    pub max_table_bytes: Option<usize>,
     /// Clients that are silent for longer are closed.
     pub idle_timeout: Option<Duration>,
     /// A client's line may take this long from its first byte to its end.

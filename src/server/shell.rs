@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::herd_view::HerdView;
 use super::in_force::InForce;
 use super::mail::Mail;
+use super::memory;
 use super::neighbours::Neighbours;
 use super::operator::{Matter, Operator};
 use super::roles::Role;
@@ -66,6 +67,8 @@ pub struct Shell {
     pub tally: Tally,
     /// Clients wait for the journal's disk.
     pub is_gated: bool,
+    /// How many locations had made room when the operator was last told of it.
+    pub evicted_told: u64,
     /// The links to dial once the node has handled what it is at.
     pub dials: Vec<LinkId>,
 }
@@ -358,6 +361,21 @@ impl Shell {
             self.say(&notice);
         }
         self.log.work(self.now); // also that is to be written soon
+    }
+
+    /// Tells the operator, now and then, that locations make room for others.
+    pub fn tell_of_the_table(&mut self, node: &Node) {
+        let (evicted, limit) = (node.table().evicted().count, node.table().limit());
+        if evicted == self.evicted_told || !self.operator.is_due(Matter::Table, self.now.mono) {
+            return;
+        }
+        self.evicted_told = evicted;
+        let limit = memory::bytes_text(limit as u64);
+        self.say(&format!(
+            "clients' locations take {limit}, all that they may. Those that have not changed for longest make \
+             room, and are unknown: {evicted} so far. Find out who reports so many clients, or allow more memory \
+             (--max-table-bytes)"
+        ));
     }
 
     /// Tells the operator, and the log.

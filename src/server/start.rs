@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::mail::Mail;
+use super::memory;
 use super::operator::{Operator, Unwritten};
 use super::options::Options;
 use super::roles::Role;
@@ -24,12 +25,17 @@ use crate::journal::{self, Journal};
 use crate::log;
 use crate::net::Reactor;
 use crate::node::Node;
+use crate::node::table::TABLE_BYTES_MIN;
 use crate::private_file;
 use crate::time::Now;
 use crate::web::access::{Access, Tokens};
 
 /// The reading of a journal is told of after this long, and each time as long has passed.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// The limit of the table where the system does not say how much memory there is: room for some six million
+/// clients.
+const TABLE_BYTES_UNKNOWN: usize = 1 << 30;
 
 /// Why a server could not start; one line for the operator.
 #[derive(Debug)]
@@ -54,6 +60,27 @@ pub fn read_tokens(file: Option<&Path>) -> Result<Access, String> {
     let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
     let tokens = Tokens::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
     Ok(Access::Tokens(tokens))
+}
+
+/// Limits the memory of the table of clients as the operator says, or to half of what there is, and says so.
+pub fn limit_table(options: &Options, node: &mut Node, operator: &Operator) {
+    let (limit, whose) = match (options.max_table_bytes, memory::available_bytes()) {
+        (Some(limit), _) => (limit, "--max-table-bytes"),
+        (None, Some(bytes)) => (
+            usize::try_from(bytes / 2).unwrap_or(usize::MAX),
+            "half of the memory there is",
+        ),
+        (None, None) => (
+            TABLE_BYTES_UNKNOWN,
+            "the system does not say how much memory there is",
+        ),
+    };
+    let limit = limit.max(TABLE_BYTES_MIN);
+    node.limit_table(limit);
+    let shown = memory::bytes_text(limit as u64);
+    operator.say(&format!(
+        "keeps clients' locations in {shown} at most ({whose})"
+    ));
 }
 
 /// Opens the journal of a server and gives its node what it holds. A disk that is full is no reason not

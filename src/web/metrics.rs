@@ -89,6 +89,13 @@ fn of_server(status: &Status, out: &mut Text) {
         "Clients whose location is known.",
         status.locations,
     );
+    let table = &status.table;
+    let help = "Memory that their locations take, about.";
+    out.one("herd_table_bytes", "gauge", help, table.bytes);
+    let help = "Memory that their locations may take.";
+    out.one("herd_table_limit_bytes", "gauge", help, table.limit_bytes);
+    let help = "Locations that have made room for others.";
+    out.one("herd_evictions_total", "counter", help, table.evictions);
     let open = (
         "herd_connections",
         "gauge",

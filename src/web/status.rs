@@ -26,6 +26,8 @@ pub struct Status {
     pub reasons: Vec<String>,
     /// Clients whose location is known.
     pub locations: u64,
+    /// The memory that they take.
+    pub table: Table,
     /// Open connections, by what they are for.
     pub connections: Vec<(&'static str, u64)>,
     /// Connections that were made, by what they are for.
@@ -60,6 +62,17 @@ pub struct Status {
     pub memory_bytes: Option<u64>,
     /// Processor time used, if the system says.
     pub cpu: Option<Duration>,
+}
+
+/// The memory of clients' locations.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Bytes that they take, about.
+    pub bytes: u64,
+    /// Bytes that they may take.
+    pub limit_bytes: u64,
+    /// Locations that have made room for others.
+    pub evictions: u64,
 }
 
 /// What a link does.
@@ -167,6 +180,11 @@ impl Status {
             "ready": self.is_ready(),
             "reasons": self.reasons,
             "locations": self.locations,
+            "table": {
+                "bytes": self.table.bytes,
+                "limit_bytes": self.table.limit_bytes,
+                "evictions": self.table.evictions,
+            },
             "connections": total,
             "connections_by_role": counts(&self.connections),
             "updates": self.updates,
