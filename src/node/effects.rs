@@ -130,7 +130,7 @@ pub trait Effects {
     /// Nobody waits for this answer any longer.
     fn withdraw(&mut self, question: QuestionId);
 
-    /// The table has taken in the `AT` line `line`: it is the changefeed's change `number`. A journal
+    /// The table has taken in the `AT` or `ERASED` line `line`: it is the changefeed's change `number`. A journal
     /// must have it before a reply leaves that was made after it.
     fn changed(&mut self, number: u64, line: &[u8]);
 

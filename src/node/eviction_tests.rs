@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::effects::LinkId;
+use super::location::Update;
 use super::protocol::parse_at;
 use super::table::{Change, Source, Table};
 use crate::time::Timestamp;
@@ -294,7 +295,7 @@ proptest! {
         loaded.build_index();
         for line in &later {
             let location = parse_at(line.as_bytes()).expect("it is one");
-            loaded.replay(loaded.key(location.client), &location);
+            loaded.replay(loaded.key(location.client), &Update::Report(location));
             prop_assert!(loaded.bytes() <= loaded.limit() || loaded.len() == 1);
         }
         loaded.check_invariants();

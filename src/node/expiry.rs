@@ -1,7 +1,7 @@
-//! Reports that are too old: from when on they count as unknown, and how their memory is given
+//! Reports and tombstones that are too old: from when on they count as unknown, and how their memory is given
 //! back.
 //!
-//! `Node` has one if it was told to forget. What is read is exact at any moment, since the table
+//! `Node` has one. If it was not told to forget, only tombstones expire. What is read is exact at any moment, since the table
 //! shows nothing that has expired; giving the memory back may take its time. A sweep goes through
 //! the table in slices, spread evenly over a while, so that no single pause is long and the cost
 //! is the same whether ten records expire or ten million. A turn that comes late does all that is
@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::table::{ENTRIES_MAX, SLICE_ENTRIES_MAX, Table};
 use crate::time::{Now, Timestamp};
+
+/// Where reports are kept for ever, tombstones are kept for so long: what a server that was away for less
+/// tells of a client that was erased loses.
+const TOMBSTONES_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// A sweep of the whole table takes this share of the time that records are kept, so that
 /// no more than about this share of the memory is held by what has expired...
@@ -28,6 +32,8 @@ const SLICES_MAX: usize = ENTRIES_MAX / SLICE_ENTRIES_MAX;
 #[derive(Debug)]
 pub struct Expiry {
     after: Duration,
+    /// Reports expire, too.
+    is_of_reports: bool,
     /// The sweep has seen the feed up to this number.
     cursor: u64,
     /// The most slices that the table has had since this sweep of it began. The fewer it has left the
@@ -38,35 +44,68 @@ pub struct Expiry {
 }
 
 impl Expiry {
+    /// Only tombstones expire.
+    pub fn of_tombstones(now: Now) -> Expiry {
+        Expiry {
+            is_of_reports: false,
+            ..Expiry::new(TOMBSTONES_KEPT, now)
+        }
+    }
+
     /// Records expire `after` their effective time.
     pub fn new(after: Duration, now: Now) -> Expiry {
         Expiry {
             after,
+            is_of_reports: true,
             cursor: 0,
             slices: 0,
             sweep_at: now.mono,
         }
     }
 
-    /// How long records are kept.
-    pub fn after(&self) -> Duration {
-        self.after
+    /// How long reports are kept, if not for ever.
+    pub fn of_reports(&self) -> Option<Duration> {
+        self.is_of_reports.then_some(self.after)
     }
 
-    /// What has an effective time before this one has expired.
+    /// What has an effective time before this one has expired, if reports ever do.
     pub fn oldest(&self, now: Now) -> Timestamp {
-        now.wall.minus(self.after)
+        match self.of_reports() {
+            Some(after) => now.wall.minus(after),
+            None => Timestamp::MIN,
+        }
+    }
+
+    /// Tells the table what has expired. By a clock that is not trusted nothing does that had not.
+    pub fn expire(&self, table: &mut Table, is_clock_trusted: bool, now: Now) {
+        let time = now.wall.minus(self.after);
+        if self.is_of_reports {
+            let limit = if is_clock_trusted {
+                time
+            } else {
+                time.min(table.oldest())
+            };
+            table.expire_before(limit);
+        } else {
+            let limit = if is_clock_trusted {
+                time
+            } else {
+                time.min(table.oldest_erased())
+            };
+            table.expire_tombstones_before(limit);
+        }
     }
 
     /// When [`Expiry::sweep`] wants to be called next.
-    pub fn timeout(&self) -> Instant {
-        self.sweep_at
+    pub fn timeout(&self, table: &Table) -> Option<Instant> {
+        let is_idle = !self.is_of_reports && table.tombstones() == 0;
+        (!is_idle).then_some(self.sweep_at)
     }
 
     /// Sweeps the slices of the table that are due, be it that several are, as where turns are long.
     pub fn sweep(&mut self, table: &mut Table, now: Now) {
         for _ in 0..SLICES_MAX {
-            if now.mono < self.sweep_at {
+            if self.timeout(table).is_none_or(|at| now.mono < at) {
                 return;
             }
             let step = self.sweep_slice(table);
@@ -158,9 +197,9 @@ mod tests {
         told.hear(ENTRIES_MAX + 10 * SLICE_ENTRIES_MAX);
         told.pass(3_600);
         assert_eq!(told.table.len(), 10 * SLICE_ENTRIES_MAX);
-        assert_eq!(told.expiry.timeout(), told.now.mono);
+        assert_eq!(told.expiry.sweep_at, told.now.mono);
         told.pass(1);
         assert!(told.table.is_empty());
-        assert!(told.expiry.timeout() > told.now.mono, "it is done");
+        assert!(told.expiry.sweep_at > told.now.mono, "it is done");
     }
 }

@@ -111,6 +111,18 @@ impl Links {
         links.map(move |link| (&link.neighbour, link.clock_offset(now)))
     }
 
+    /// Whether each neighbour understands `ERASED`; `None` while it is not linked.
+    pub fn knows_erasures(&self) -> impl Iterator<Item = (&ServerName, Option<bool>)> {
+        let links = self.links.values().filter(|link| !link.is_parked());
+        links.map(|link| {
+            let session = link.session();
+            (
+                &link.neighbour,
+                session.map(|session| session.knows_erasures),
+            )
+        })
+    }
+
     /// Whether the server has just begun and is still told what its neighbours have known for long.
     pub fn is_catching_up(&self, now: Now) -> bool {
         now.mono < self.catch_up_until && self.links.values().any(Link::is_catching_up)
@@ -148,6 +160,12 @@ impl Links {
     /// Has nothing of any neighbour's changefeed for certain, nor they of ours.
     pub fn forget_marks(&mut self) {
         self.links.values_mut().for_each(Link::forget_marks);
+    }
+
+    /// Has nothing of any neighbour's changefeed for certain.
+    pub fn forget_known(&mut self) {
+        let links = self.links.values_mut();
+        links.for_each(|link| link.set_known(None));
     }
 
     /// The link to the neighbour of this name, or to one that was a neighbour.
@@ -416,17 +434,18 @@ impl Links {
     ) {
         match line {
             NeighbourLine::At(location, key) => {
-                if let Some(number) = turn.table.accept(key, &location, Source::Link(link)) {
-                    turn.effects.changed(number, location.line);
-                    if let Some(effective) = turn.table.take_gave_way() {
-                        self.note_gave_way(effective, turn.effects);
-                    }
-                } else if let Some(effective) = turn.table.take_refused() {
-                    let link = self.link_mut(link);
-                    if link.refuse(effective) {
-                        turn.effects.known(&link.neighbour, None);
-                    }
+                let taken = turn.table.accept(key, &location, Source::Link(link));
+                self.note_heard(link, taken, location.line, turn);
+            }
+            NeighbourLine::Other(Ok(LinkLine::Erased(erasure))) => {
+                let session = self.link_mut(link).session();
+                if !session.is_some_and(|session| session.knows_erasures) {
+                    let reason = "an ERASED of one that has not announced it";
+                    return self.refuse(connection, None, reason, turn);
                 }
+                let key = turn.table.key(erasure.client);
+                let taken = turn.table.erase(key, &erasure, Source::Link(link));
+                self.note_heard(link, taken, erasure.line, turn);
             }
             NeighbourLine::Other(Ok(LinkLine::Clock(time))) => {
                 let session = self.link_mut(link).session_mut();
@@ -457,6 +476,28 @@ impl Links {
         }
     }
 
+    /// Notes what has become of a change that a neighbour told: its number here, if it is one.
+    #[inline]
+    fn note_heard(
+        &mut self,
+        link: LinkId,
+        taken: Option<u64>,
+        line: &[u8],
+        turn: &mut Turn<impl Effects>,
+    ) {
+        if let Some(number) = taken {
+            turn.effects.changed(number, line);
+            if let Some(effective) = turn.table.take_gave_way() {
+                self.note_gave_way(effective, turn.effects);
+            }
+        } else if let Some(effective) = turn.table.take_refused() {
+            let link = self.link_mut(link);
+            if link.refuse(effective) {
+                turn.effects.known(&link.neighbour, None);
+            }
+        }
+    }
+
     /// Handles the first line of a connection.
     fn handle_first(
         &mut self,
@@ -476,7 +517,9 @@ impl Links {
                 self.handle_bye(connection, reason, turn);
             }
             NeighbourLine::At(..)
-            | NeighbourLine::Other(Ok(LinkLine::At(_) | LinkLine::Mark(_) | LinkLine::Clock(_))) => {
+            | NeighbourLine::Other(Ok(
+                LinkLine::At(_) | LinkLine::Erased(_) | LinkLine::Mark(_) | LinkLine::Clock(_),
+            )) => {
                 let reason = "the first line must be HELLO";
                 self.refuse(connection, None, reason, turn);
             }
@@ -622,6 +665,7 @@ impl Links {
         let link = self.link_mut(id);
         let session = link.session().expect("a link that is up has one");
         let (mut sent, mut sent_to) = (0, session.cursor);
+        let knows_erasures = session.knows_erasures;
         let Turn {
             table,
             now,
@@ -630,6 +674,9 @@ impl Links {
         } = turn;
         let reached = table.take_after(session.cursor, |change| {
             if change.source == Source::Link(id) && link.told_us(change.number) {
+                return true;
+            }
+            if !knows_erasures && protocol::is_erased(change.line) {
                 return true;
             }
             let Some(left) = room.checked_sub(change.line.len() + 1) else {

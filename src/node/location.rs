@@ -181,6 +181,57 @@ impl Location<'_> {
     }
 }
 
+/// That a client is erased, as the `ERASED` line that carries it: what was reported of it up to `time` is to
+/// be known no longer, wherever it comes from.
+///
+/// Among reports it has its time as effective time, and wins over one with the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erasure<'a> {
+    /// The whole `ERASED` line, without its LF.
+    pub line: &'a [u8],
+    /// The server that was asked to erase the client.
+    pub server: &'a [u8],
+    /// The client's name.
+    pub client: &'a [u8],
+    /// What counts as when.
+    pub time: Timestamp,
+}
+
+/// What is told of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update<'a> {
+    /// Where it was.
+    Report(Location<'a>),
+    /// That it is erased.
+    Erasure(Erasure<'a>),
+}
+
+impl<'a> Update<'a> {
+    /// The client's name.
+    pub fn client(&self) -> &'a [u8] {
+        match self {
+            Update::Report(location) => location.client,
+            Update::Erasure(erasure) => erasure.client,
+        }
+    }
+
+    /// The line that carries it.
+    pub fn line(&self) -> &'a [u8] {
+        match self {
+            Update::Report(location) => location.line,
+            Update::Erasure(erasure) => erasure.line,
+        }
+    }
+}
+
+impl Erasure<'_> {
+    /// Which of two erasures of one client is the more recent: the later, then the greater server by bytes.
+    /// `Equal` only for two copies of one line.
+    pub fn recency(&self, other: &Erasure<'_>) -> Ordering {
+        (self.time, self.server).cmp(&(other.time, other.server))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

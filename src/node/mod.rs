@@ -26,6 +26,8 @@ pub mod questions;
 pub mod recovery;
 pub mod table;
 
+#[cfg(test)]
+mod erasure_tests;
 mod expiry;
 mod feed;
 mod history;
@@ -122,8 +124,8 @@ pub struct Node {
     table: Table,
     /// Whether our clock is to be trusted.
     clock: Clock,
-    /// Present if records that are too old are to be forgotten.
-    expiry: Option<Expiry>,
+    /// What is too old.
+    expiry: Expiry,
     links: Links,
     questions: Questions,
     /// Counts the replies that had to come later.
@@ -147,7 +149,7 @@ impl Node {
             incarnation: seeds.incarnation,
             table: Table::new(seeds.hash_keys),
             clock: Clock::new(now),
-            expiry: None,
+            expiry: Expiry::of_tombstones(now),
             links: Links::new(member, topology, seeds.incarnation, seeds.jitter, now),
             questions: Questions::default(),
             replies: 0,
@@ -163,7 +165,7 @@ impl Node {
     pub fn forget_after(&mut self, after: Duration, now: Now) {
         let expiry = Expiry::new(after, now);
         self.table.set_lost(expiry.oldest(now)); // what had expired before is not recovered
-        self.expiry = Some(expiry);
+        self.expiry = expiry;
     }
 
     /// Lets the table of clients take about so many bytes at most. Where it would take more, the locations make
@@ -191,9 +193,14 @@ impl Node {
         self.links.clock_offsets(now)
     }
 
+    /// Whether each neighbour understands erasures; `None` while it is not linked.
+    pub fn knows_erasures(&self) -> impl Iterator<Item = (&ServerName, Option<bool>)> {
+        self.links.knows_erasures()
+    }
+
     /// After what time records are forgotten, if ever.
     pub fn forgets_after(&self) -> Option<Duration> {
-        self.expiry.as_ref().map(Expiry::after)
+        self.expiry.of_reports()
     }
 
     /// Lends what a journal fills, before anything else happens. [`Recovery::begin`] ends it.
@@ -201,12 +208,13 @@ impl Node {
         self.expire(now);
         // The clock has not been judged: what is in the journal is kept, be it too far ahead.
         self.table.doubt_after(Timestamp::MAX);
+        // A tombstone that has expired may be read before or after what it erased.
+        self.table.expire_tombstones_before(Timestamp::MIN);
         self.looked_at = Timestamp::MIN;
-        let oldest = self.expiry.as_ref().map(|expiry| expiry.oldest(now));
         Recovery {
             name: &self.name,
             incarnation: self.incarnation,
-            oldest: oldest.unwrap_or(Timestamp::MIN),
+            oldest: self.expiry.oldest(now),
             table: &mut self.table,
             links: &mut self.links,
             clock: &mut self.clock,
@@ -307,7 +315,7 @@ impl Node {
 
     /// When [`Node::handle_timeout`] wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let sweep = self.expiry.as_ref().map(Expiry::timeout);
+        let sweep = self.expiry.timeout(&self.table);
         let due = [self.links.timeout(), sweep, self.questions.timeout()];
         due.into_iter().flatten().min()
     }
@@ -411,6 +419,26 @@ impl Node {
             at,
             standing,
         })
+    }
+
+    /// Erases a client: what is known of it is forgotten, here and by all who are told, and what it has reported
+    /// before, wherever that comes from, is not taken in again. Gives the `ERASED` line; `None`, and
+    /// nothing is done, if nothing is known of the client.
+    pub fn handle_erase(
+        &mut self,
+        client: &[u8],
+        now: Now,
+        effects: &mut impl Effects,
+    ) -> Option<Vec<u8>> {
+        self.expire(now);
+        let reported = self.table.reported(client)?;
+        let time = now.wall.max(reported); // of two with the same time the erasure wins
+        let line = protocol::erased_line(&self.name, client, time);
+        let erasure = protocol::parse_erased(&line)?;
+        let key = self.table.key(client);
+        let number = self.table.erase(key, &erasure, Source::Own)?;
+        effects.changed(number, &line);
+        Some(line)
     }
 
     /// The latest location of `client`, unless it has expired by `now`.
@@ -683,8 +711,8 @@ impl Node {
         let (links, mut turn) = self.turn(now, effects);
         links.judge_clock(is_set, &mut turn);
         self.expire(now); // or the journal, which comes first in a turn, would forget what lives again
-        let oldest = self.table.oldest();
-        if !is_back || self.expiry.is_none() || oldest > self.table.lost() {
+        let oldest = self.table.oldest_erased();
+        if !is_back || oldest > self.table.lost() {
             return false;
         }
         self.table.set_lost(oldest); // what is older than that stays lost
@@ -715,13 +743,8 @@ impl Node {
             return; // as it is for all lines of a turn but the first
         }
         self.table.doubt_after(self.clock.newest(now));
-        if let Some(expiry) = &self.expiry {
-            let oldest = expiry.oldest(now);
-            self.table.expire_before(match self.clock.distrust() {
-                None => oldest,
-                Some(_) => oldest.min(self.table.oldest()),
-            });
-        }
+        let is_trusted = self.clock.distrust().is_none();
+        self.expiry.expire(&mut self.table, is_trusted, now);
     }
 
     /// Does what is due: dials, marks, deadlines.
@@ -732,9 +755,7 @@ impl Node {
             self.give_up_question(asker, &why, effects);
         }
         self.expire(now);
-        if let Some(expiry) = &mut self.expiry {
-            expiry.sweep(&mut self.table, now);
-        }
+        self.expiry.sweep(&mut self.table, now);
         let (links, mut turn) = self.turn(now, effects);
         links.handle_timeout(&mut turn);
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::command::{IAmAt, LINE_BYTES_MAX};
 use super::fields::find_space;
-use super::location::{Location, Position, plain_decimal};
+use super::location::{Erasure, Location, Position, Update, plain_decimal};
 use crate::time::{Difference, SECONDS_DIGITS_MAX, Timestamp, digits, write_decimal};
 use crate::topology::ServerName;
 
@@ -22,7 +22,7 @@ pub const LINK_LINE_BYTES_MAX: usize = LINE_BYTES_MAX + 128;
 pub const LINK_VERSION: &str = "herd/1";
 
 /// The minor version of this program: which lines it understands.
-const MINOR: u64 = 1;
+pub const MINOR: u64 = 2;
 
 /// A `HELLO`'s serial is the number of the hello, and so many times the speaker's minor version. A program
 /// that knows of none takes the whole for a number, which rises as before.
@@ -97,6 +97,52 @@ pub fn parse_at(line: &[u8]) -> Option<Location<'_>> {
     })
 }
 
+/// How every line begins that says that a client is erased.
+const ERASED: &[u8] = b"ERASED ";
+
+/// Whether a record is that of an erasure. Otherwise it is an `AT` line.
+#[inline]
+pub fn is_erased(line: &[u8]) -> bool {
+    line.starts_with(ERASED)
+}
+
+/// The line `ERASED <server> <client-id> <time>`, without LF.
+pub fn erased_line(server: &ServerName, client: &[u8], time: Timestamp) -> Vec<u8> {
+    let mut line = [ERASED, server.as_bytes(), b" ", client, b" "].concat();
+    time.write(&mut line);
+    line
+}
+
+/// Reads exactly what [`erased_line`] gives. `None` otherwise.
+pub fn parse_erased(line: &[u8]) -> Option<Erasure<'_>> {
+    let rest = line.strip_prefix(ERASED)?;
+    let (server, rest) = rest.split_at(find_space(rest));
+    let rest = rest.strip_prefix(b" ")?;
+    let (client, rest) = rest.split_at(find_space(rest));
+    let time_text = rest.strip_prefix(b" ")?;
+    let time = Timestamp::parse(time_text)?;
+    let mut canonical = Vec::new();
+    time.write(&mut canonical);
+    // No longer than in an IAMAT, as in an AT line.
+    let is_short = b"IAMAT  +00+000 1".len() + client.len() <= LINE_BYTES_MAX;
+    let is_one = !client.is_empty() && is_short && ServerName::is_valid(server);
+    (is_one && time_text == canonical).then_some(Erasure {
+        line,
+        server,
+        client,
+        time,
+    })
+}
+
+/// Reads a record: an `AT` line or an `ERASED` line.
+#[inline]
+pub fn parse_update(line: &[u8]) -> Option<Update<'_>> {
+    match is_erased(line) {
+        false => parse_at(line).map(Update::Report),
+        true => parse_erased(line).map(Update::Erasure),
+    }
+}
+
 /// Names one life of one server's memory; a server that starts anew has a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
@@ -135,6 +181,8 @@ pub enum LinkLine<'a> {
     Hello(Hello),
     /// `AT …`: a change.
     At(Location<'a>),
+    /// `ERASED …`: a change, too.
+    Erased(Erasure<'a>),
     /// `MARK <number>`: all changes of mine up to this number are before this line.
     Mark(u64),
     /// `CLOCK <time>`: what the speaker's clock shows.
@@ -168,6 +216,11 @@ impl Hello {
     /// Whether the speaker understands `CLOCK`.
     pub fn knows_clocks(&self) -> bool {
         self.serial / SERIALS_PER_MINOR >= 1
+    }
+
+    /// Whether the speaker understands `ERASED`.
+    pub fn knows_erasures(&self) -> bool {
+        self.serial / SERIALS_PER_MINOR >= 2
     }
 
     /// Appends the line, without LF.
@@ -214,6 +267,10 @@ impl<'a> LinkLine<'a> {
                 Some(location) => Ok(LinkLine::At(location)),
                 None => Err("a malformed AT line"),
             },
+            b"ERASED" => match parse_erased(line) {
+                Some(erasure) => Ok(LinkLine::Erased(erasure)),
+                None => Err("a malformed ERASED line"),
+            },
             b"MARK" => match parse_number(rest) {
                 Some(number) => Ok(LinkLine::Mark(number)),
                 None => Err("a malformed MARK line"),
@@ -224,7 +281,7 @@ impl<'a> LinkLine<'a> {
             },
             b"HELLO" => parse_hello(rest).map(LinkLine::Hello),
             b"BYE" => Ok(LinkLine::Bye(rest)),
-            _ => Err("a line that is none of HELLO, AT, MARK, CLOCK, BYE"),
+            _ => Err("a line that is none of HELLO, AT, ERASED, MARK, CLOCK, BYE"),
         }
     }
 }
@@ -384,6 +441,15 @@ mod tests {
             ("MARK +1", "malformed MARK"),
             ("MARK 18446744073709551616", "malformed MARK"),
             ("AT Blake", "malformed AT"),
+            ("ERASED", "malformed ERASED"),
+            ("ERASED Blake kiwi", "malformed ERASED"),
+            ("ERASED Blake kiwi 1", "malformed ERASED"), // not as it is written
+            ("ERASED Blake kiwi 01.000000000", "malformed ERASED"),
+            ("ERASED Blake kiwi -1.000000000", "malformed ERASED"),
+            ("ERASED Blake kiwi 1.000000000 ", "malformed ERASED"),
+            ("ERASED Blake  kiwi 1.000000000", "malformed ERASED"),
+            ("ERASED Blake  1.000000000", "malformed ERASED"),
+            ("ERASED Bl,ke kiwi 1.000000000", "malformed ERASED"),
             ("IAMAT kiwi +27.5916+086.5640 1", "none of"),
             ("", "none of"),
         ] {
@@ -394,18 +460,20 @@ mod tests {
 
     #[test]
     fn the_minor_version_stands_before_the_last_15_digits_of_the_serial() {
-        for (serial, knows) in [
-            (0, false),
-            (999_999_999_999_999, false),
-            (1_000_000_000_000_000, true),
-            (Hello::serial(7), true),
-            (u64::MAX, true),
+        for (serial, clocks, erasures) in [
+            (0, false, false),
+            (999_999_999_999_999, false, false),
+            (1_000_000_000_000_000, true, false),
+            (2_000_000_000_000_000, true, true),
+            (Hello::serial(7), true, true),
+            (u64::MAX, true, true),
         ] {
             let hello = format!("HELLO herd/1 A B 00000000000000ff {serial} - 0");
             let Ok(LinkLine::Hello(hello)) = LinkLine::parse(hello.as_bytes()) else {
                 panic!("{hello}");
             };
-            assert_eq!(hello.knows_clocks(), knows, "{serial}");
+            let knows = (hello.knows_clocks(), hello.knows_erasures());
+            assert_eq!(knows, (clocks, erasures), "{serial}");
         }
     }
 
@@ -438,6 +506,19 @@ mod tests {
         }
 
         #[test]
+        fn erasures_round_trip(name in "[A-Za-z0-9_-]{1,64}", client in client(), time in (0..1_i64 << 59, 0..1_000_000_000_u32)) {
+            let server = ServerName::parse(name.as_bytes()).expect("the pattern makes names");
+            let time = Timestamp::new(time.0.min(999_999_999_999_999_999), time.1);
+            let line = erased_line(&server, &client, time);
+            prop_assert!(is_erased(&line));
+            let Ok(LinkLine::Erased(erasure)) = LinkLine::parse(&line) else {
+                panic!("{}", line.escape_ascii());
+            };
+            let want = Erasure { line: &line, server: name.as_bytes(), client: &client, time };
+            prop_assert_eq!(erasure, want);
+        }
+
+        #[test]
         fn hellos_round_trip(from in "[a-z]{1,9}", to in "[a-z]{1,9}", incarnation: u64, serial: u64, known: Option<(u64, u64)>) {
             let name = |text: &str| ServerName::parse(text.as_bytes()).expect("the pattern makes names");
             let known = known.map(|(incarnation, number)| Mark { incarnation: Incarnation(incarnation), number });
@@ -453,6 +534,7 @@ mod tests {
             let _ = LinkLine::parse(&line);
             let _ = LinkLine::parse(&[b"HELLO herd/1 ", &line[..]].concat());
             let _ = parse_at(&[b"AT ", &line[..]].concat());
+            let _ = parse_erased(&[b"ERASED ", &line[..]].concat());
         }
     }
 }

@@ -8,8 +8,8 @@
 
 use super::clock::Clock;
 use super::links::Links;
-use super::location::Location;
-use super::protocol::{Incarnation, Mark, parse_at};
+use super::location::Update;
+use super::protocol::{Incarnation, Mark, parse_update};
 use super::table::{Key, PREFETCH_MAX, Source, Stored, Table};
 use crate::time::Timestamp;
 use crate::topology::ServerName;
@@ -54,7 +54,7 @@ impl Recovery<'_> {
 
     /// How many locations there are.
     pub fn locations(&self) -> usize {
-        self.table.len()
+        self.table.locations()
     }
 
     /// The number of the last change.
@@ -68,21 +68,26 @@ impl Recovery<'_> {
         self.table.advance(end)
     }
 
-    /// Takes in the next changes of the feed, as `AT` lines. `false` if one is none; those before it
+    /// Takes in the next changes of the feed, as `AT` and `ERASED` lines. `false` if one is none; those before it
     /// were taken in.
     pub fn replay(&mut self, lines: &[&[u8]]) -> bool {
-        self.prepare(lines, |table, key, location| table.replay(key, location))
+        self.prepare(lines, |table, key, update| table.replay(key, update))
     }
 
-    /// Takes in the locations that these lines tell of, in any order. What is no `AT` line is left out.
+    /// Takes in the locations and erasures that these lines tell of, in any order. What is neither is left
+    /// out.
     pub fn salvage(&mut self, lines: &[&[u8]]) {
         let mut rest = lines;
-        while !self.prepare(rest, |table, key, location| {
-            if table.accept(key, location, Source::Own).is_none() {
-                table.read_again(key, location);
+        while !self.prepare(rest, |table, key, update| {
+            let taken = match update {
+                Update::Report(location) => table.accept(key, location, Source::Own),
+                Update::Erasure(erasure) => table.erase(key, erasure, Source::Own),
+            };
+            if taken.is_none() {
+                table.read_again(key, update);
             }
         }) {
-            let bad = rest.iter().position(|line| parse_at(line).is_none());
+            let bad = rest.iter().position(|line| parse_update(line).is_none());
             rest = bad.map_or(&[][..], |bad| &rest[bad + 1..]);
         }
     }
@@ -91,16 +96,16 @@ impl Recovery<'_> {
     fn prepare(
         &mut self,
         lines: &[&[u8]],
-        mut take: impl FnMut(&mut Table, Key, &Location<'_>),
+        mut take: impl FnMut(&mut Table, Key, &Update<'_>),
     ) -> bool {
         let mut read = Vec::with_capacity(PREFETCH_MAX.min(lines.len()));
         for some in lines.chunks(PREFETCH_MAX) {
-            let locations = some.iter().map_while(|line| parse_at(line));
+            let updates = some.iter().map_while(|line| parse_update(line));
             read.clear();
-            read.extend(locations.map(|location| (self.table.key(location.client), location)));
+            read.extend(updates.map(|update| (self.table.key(update.client()), update)));
             self.table.prefetch(read.iter_mut().map(|(key, _)| key));
-            for (key, location) in &read {
-                take(self.table, *key, location);
+            for (key, update) in &read {
+                take(self.table, *key, update);
             }
             if read.len() < some.len() {
                 return false;
@@ -122,6 +127,11 @@ impl Recovery<'_> {
         }
     }
 
+    /// Has nothing of any neighbour's feed for certain, so that each sends everything.
+    pub fn forget_known(&mut self) {
+        self.links.forget_known();
+    }
+
     /// Notes that a neighbour was sent this mark of our feed.
     pub fn marked(&mut self, neighbour: &[u8], number: u64) {
         if let Some(link) = self.links.link_to(neighbour) {
@@ -137,6 +147,9 @@ impl Recovery<'_> {
     /// Begins the present incarnation: all has been taken in. Gives the number that the feed has come to.
     pub fn begin(self) -> u64 {
         self.table.build_index();
+        if self.table.tombstones() > 0 {
+            self.table.sweep_all(); // those that have expired have done what they were for
+        }
         self.table.settle();
         let end = self.table.end();
         self.links.history.begin(self.incarnation, end);

@@ -46,6 +46,8 @@ pub struct Session {
     pub serial: u64,
     /// The neighbour understands `CLOCK`.
     pub knows_clocks: bool,
+    /// The neighbour understands `ERASED`.
+    pub knows_erasures: bool,
     /// What its clock was when it last told it.
     pub clock: Option<ToldClock>,
     /// When it began.
@@ -74,6 +76,7 @@ impl Session {
             incarnation: hello.incarnation,
             serial: hello.serial,
             knows_clocks: hello.knows_clocks(),
+            knows_erasures: hello.knows_erasures(),
             clock: None,
             begun_at: now.mono,
             cursor,

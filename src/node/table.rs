@@ -1,7 +1,8 @@
 //! The latest location of every client, and the feed of what changed.
 //!
 //! `Node` owns it. A record is the finished `AT` line plus the few integers that order it, so a
-//! reply and a flood are copies. An update costs one look-up in the index, one write into a
+//! reply and a flood are copies. In the place of the record of a client that was erased stands its
+//! tombstone, an `ERASED` line: so it follows the feed as any record, and what was reported before loses. An update costs one look-up in the index, one write into a
 //! record and one entry in the feed. Nothing is ever seen in the order of the hash.
 //!
 //! Where records are to be forgotten once they are too old, whoever reads is not shown what has
@@ -16,8 +17,8 @@ use std::cmp::Ordering;
 use super::effects::LinkId;
 use super::feed::Feed;
 use super::index::Index;
-use super::location::Location;
-use super::protocol::parse_at;
+use super::location::{Erasure, Location, Update};
+use super::protocol::{is_erased, parse_at, parse_erased, parse_update};
 use crate::time::Timestamp;
 
 pub use super::feed::SEGMENT_ENTRIES_MAX as SLICE_ENTRIES_MAX;
@@ -66,7 +67,7 @@ pub enum Source {
 pub struct Change<'a> {
     /// Its number in the feed.
     pub number: u64,
-    /// The record: an `AT` line without LF.
+    /// The record: an `AT` line without LF, or an `ERASED` line.
     pub line: &'a [u8],
     /// Where it came from.
     pub source: Source,
@@ -83,7 +84,7 @@ pub struct Stored<'a> {
     pub client_at: u8,
     /// How long the name is.
     pub client_bytes: u16,
-    /// The `AT` line without LF.
+    /// The `AT` or `ERASED` line without LF.
     pub line: &'a [u8],
 }
 
@@ -91,14 +92,29 @@ impl<'a> Stored<'a> {
     /// That of a report, yet without a number.
     #[inline]
     fn of(location: &Location<'a>, effective: Timestamp) -> Stored<'a> {
+        Stored::about(
+            location.client,
+            client_at(location),
+            location.line,
+            effective,
+        )
+    }
+
+    /// That of an erasure.
+    fn of_erasure(erasure: &Erasure<'a>) -> Stored<'a> {
+        let client_at = b"ERASED ".len() + erasure.server.len() + 1;
+        Stored::about(erasure.client, client_at, erasure.line, erasure.time)
+    }
+
+    #[inline]
+    fn about(client: &[u8], client_at: usize, line: &'a [u8], effective: Timestamp) -> Stored<'a> {
         Stored {
             number: 0,
             effective,
-            client_at: u8::try_from(client_at(location))
-                .expect("a server's name and a difference are short"),
-            client_bytes: u16::try_from(location.client.len())
+            client_at: u8::try_from(client_at).expect("a server's name and a difference are short"),
+            client_bytes: u16::try_from(client.len())
                 .expect("a line, and so a name, is shorter than 64 KiB"),
-            line: location.line,
+            line,
         }
     }
 
@@ -165,6 +181,10 @@ pub struct Table {
     feed: Feed,
     /// Records whose effective time is before this one have expired.
     oldest: Timestamp,
+    /// Tombstones whose time is before this one have expired, also where records never do.
+    oldest_erased: Timestamp,
+    /// How many records are tombstones.
+    tombstones: usize,
     /// The latest effective time of what was given up or not taken in, since it had expired.
     lost: Timestamp,
     /// What has an effective time after this one is too far ahead to be true: it is not taken in from a
@@ -289,6 +309,11 @@ impl Record {
         Timestamp::new(self.effective_seconds, self.effective_nanos)
     }
 
+    fn has_expired(&self, oldest: Timestamp, oldest_erased: Timestamp) -> bool {
+        let effective = self.effective();
+        effective < oldest || effective < oldest_erased && self.is_tombstone()
+    }
+
     /// Gives back what it holds. Its slot is free, at this place in the list of those.
     fn clear(&mut self, place: usize) {
         self.number = 0;
@@ -301,6 +326,11 @@ impl Record {
     /// `None` if a snapshot had a line there that is none.
     fn location(&self) -> Option<Location<'_>> {
         parse_at(self.line.as_bytes())
+    }
+
+    #[inline]
+    fn is_tombstone(&self) -> bool {
+        is_erased(self.line.as_bytes())
     }
 
     fn stored(&self) -> Stored<'_> {
@@ -327,10 +357,20 @@ impl Record {
         let by_time = effective.cmp(&self.effective());
         by_time.then_with(|| match location.line == self.line.as_bytes() {
             true => Ordering::Equal,
+            false if self.is_tombstone() => Ordering::Less,
             false => {
                 let held = self.location();
                 held.map_or(Ordering::Greater, |held| location.recency(&held))
             }
+        })
+    }
+
+    /// The same of an erasure: it wins over a report with its time.
+    fn recency_of_erasure(&self, erasure: &Erasure<'_>) -> Ordering {
+        let by_time = erasure.time.cmp(&self.effective());
+        by_time.then_with(|| {
+            let held = parse_erased(self.line.as_bytes());
+            held.map_or(Ordering::Greater, |held| erasure.recency(&held))
         })
     }
 }
@@ -361,6 +401,8 @@ impl Table {
             index: Index::new(keys),
             feed: Feed::default(),
             oldest: Timestamp::MIN,
+            oldest_erased: Timestamp::MIN,
+            tombstones: 0,
             lost: Timestamp::MIN,
             newest: Timestamp::MAX,
             newest_before: Timestamp::MAX,
@@ -374,6 +416,16 @@ impl Table {
     /// How many records are held, those included that have expired and were not swept yet.
     pub fn len(&self) -> usize {
         self.records.len() - self.free.len()
+    }
+
+    /// How many of them are locations, not tombstones.
+    pub fn locations(&self) -> usize {
+        self.len() - self.tombstones
+    }
+
+    /// How many of them are tombstones.
+    pub fn tombstones(&self) -> usize {
+        self.tombstones
     }
 
     /// Whether no record is held.
@@ -411,6 +463,16 @@ impl Table {
     /// From now on, what has an effective time before `oldest` is neither shown nor taken in.
     pub fn expire_before(&mut self, oldest: Timestamp) {
         self.oldest = oldest;
+    }
+
+    /// From now on, a tombstone whose time is before `oldest` has expired, also where no report has.
+    pub fn expire_tombstones_before(&mut self, oldest: Timestamp) {
+        self.oldest_erased = oldest;
+    }
+
+    /// A tombstone whose time is before this one has expired.
+    pub fn oldest_erased(&self) -> Timestamp {
+        self.oldest_erased.max(self.oldest)
     }
 
     /// What has an effective time before this one has expired.
@@ -478,6 +540,7 @@ impl Table {
     pub fn clear(&mut self) {
         *self = Table {
             oldest: self.oldest,
+            oldest_erased: self.oldest_erased,
             newest: self.newest,
             newest_before: self.newest_before,
             limit: self.limit,
@@ -506,19 +569,21 @@ impl Table {
         if !before.is_some_and(|before| self.feed.advance(before)) {
             return false;
         }
-        if stored.effective < self.oldest {
+        // A tombstone is taken in though it has expired: what it erased may stand before it.
+        let is_tombstone = is_erased(stored.line);
+        if stored.effective < self.oldest && !is_tombstone {
             return self.feed.advance(stored.number);
         }
         let key = self.key(client);
         if self.is_limited {
             let slot = self.find(key, client).unwrap_or_else(|| self.new_slot(key));
-            self.put_stored(slot, stored, Source::Own);
+            self.put(slot, stored, Source::Own);
             return true;
         }
         self.is_loading = true;
         let slot = self.free_slot();
         self.index.load(key, slot);
-        self.put_stored(slot, stored, Source::Own);
+        self.put(slot, stored, Source::Own);
         true
     }
 
@@ -534,6 +599,7 @@ impl Table {
             return;
         }
         for slot in superseded {
+            self.tombstones -= usize::from(self.records[slot as usize].is_tombstone());
             release(
                 &mut self.records,
                 &mut self.free,
@@ -541,25 +607,33 @@ impl Table {
                 slot,
             );
         }
+        self.sweep_all(); // more than half of the feed may be of them
+    }
+
+    /// Gives back the memory of all that has expired, at once.
+    pub fn sweep_all(&mut self) {
         let mut cursor = 0;
         while let Some(reached) = self.sweep(cursor) {
-            cursor = reached; // more than half of the feed may be of them
+            cursor = reached;
         }
     }
 
     /// Takes in a change that a journal recorded, as the next of the feed. It was decided when it was
     /// written that it is one, so nothing is decided again: only what has expired is left out, and its
-    /// number is used up.
-    pub fn replay(&mut self, key: Key, location: &Location<'_>) {
-        let effective = location.effective();
-        if effective < self.oldest {
+    /// number is used up. But a tombstone is not left out: what it erased was taken in before it.
+    pub fn replay(&mut self, key: Key, update: &Update<'_>) {
+        let stored = match update {
+            Update::Report(location) => Stored::of(location, location.effective()),
+            Update::Erasure(erasure) => Stored::of_erasure(erasure),
+        };
+        if stored.effective < self.oldest && !is_erased(stored.line) {
             let next = self.feed.end() + 1;
             self.feed.advance(next);
             return;
         }
-        let found = self.find(key, location.client);
+        let found = self.find(key, update.client());
         let slot = found.unwrap_or_else(|| self.new_slot(key));
-        self.put(slot, location, effective, Source::Own);
+        self.put(slot, &stored, Source::Own);
     }
 
     /// Lets the feed go on after `number`, which no entry need have. `false`, and nothing is done,
@@ -597,6 +671,14 @@ impl Table {
         std::hint::black_box(bits); // otherwise nothing of this need be done
     }
 
+    /// What is held of `client`: its latest location, or that it is erased.
+    pub fn update(&self, client: &[u8]) -> Option<Update<'_>> {
+        let slot = self.find(self.key(client), client)?;
+        let record = &self.records[slot as usize];
+        self.shows(record.effective())
+            .then(|| parse_update(record.line.as_bytes()))?
+    }
+
     /// The latest location of `client`.
     pub fn location(&self, client: &[u8]) -> Option<Location<'_>> {
         self.location_at(self.key(client), client)
@@ -609,27 +691,60 @@ impl Table {
         self.shows(record.effective()).then(|| record.location())?
     }
 
+    /// The effective time of the report that is held of `client`, be it too far ahead to be shown, unless it
+    /// has expired.
+    pub fn reported(&self, client: &[u8]) -> Option<Timestamp> {
+        let slot = self.find(self.key(client), client)?;
+        let record = &self.records[slot as usize];
+        let is_there = record.effective() >= self.oldest && !record.is_tombstone();
+        is_there.then(|| record.effective())
+    }
+
     /// Takes a report in if it is more recent than what is held, has not expired, and is not too far
-    /// ahead. Gives the number of the change; `None` if it is none. `key` is that of the client.
+    /// ahead, unless that is our own. Gives the number of the change; `None` if it is none. `key` is that of the client.
     pub fn accept(&mut self, key: Key, location: &Location<'_>, source: Source) -> Option<u64> {
         debug_assert!(
             key.is_same(self.key(location.client)),
             "another client's key"
         );
-        let effective = location.effective();
-        if effective < self.oldest {
+        let stored = Stored::of(location, location.effective());
+        let recency = |held: &Record| held.recency_of(location, stored.effective);
+        self.take_in(key, location.client, &stored, self.oldest, source, recency)
+    }
+
+    /// Takes an erasure in by the same rules, as the tombstone of its client.
+    pub fn erase(&mut self, key: Key, erasure: &Erasure<'_>, source: Source) -> Option<u64> {
+        let stored = Stored::of_erasure(erasure);
+        let (client, oldest) = (erasure.client, self.oldest_erased());
+        let recency = |held: &Record| held.recency_of_erasure(erasure);
+        self.take_in(key, client, &stored, oldest, source, recency)
+    }
+
+    /// The same of any record. `recency` says how it stands to the one that is held.
+    #[inline(always)]
+    fn take_in(
+        &mut self,
+        key: Key,
+        client: &[u8],
+        stored: &Stored<'_>,
+        oldest: Timestamp,
+        source: Source,
+        recency: impl Fn(&Record) -> Ordering,
+    ) -> Option<u64> {
+        let effective = stored.effective;
+        if effective < oldest {
             self.lost = self.lost.max(effective);
             return None;
         }
-        if effective > self.newest {
+        if effective > self.newest && source != Source::Own {
             self.refused = earliest(self.refused, effective);
             self.turned_away.too_far_ahead += 1;
             return None;
         }
-        let slot = match self.find(key, location.client) {
+        let slot = match self.find(key, client) {
             Some(slot) => {
                 let held = &self.records[slot as usize];
-                if held.recency_of(location, effective) != Ordering::Greater {
+                if recency(held) != Ordering::Greater {
                     let held = held.effective();
                     (held > self.newest).then_some(())?;
                     self.gave_way = earliest(self.gave_way, held);
@@ -644,7 +759,7 @@ impl Table {
                 self.new_slot(key)
             }
         };
-        Some(self.put(slot, location, effective, source))
+        Some(self.put(slot, stored, source))
     }
 
     /// Lets records make room, if any have to, whatever time that takes: at a start.
@@ -656,9 +771,9 @@ impl Table {
 
     /// Notes that a report was read once more of which nobody knows when it came: of the client's it is the
     /// latest to make room, if it is what is held.
-    pub fn read_again(&mut self, key: Key, location: &Location<'_>) {
-        if let Some(slot) = self.find(key, location.client)
-            && self.records[slot as usize].line.as_bytes() == location.line
+    pub fn read_again(&mut self, key: Key, update: &Update<'_>) {
+        if let Some(slot) = self.find(key, update.client())
+            && self.records[slot as usize].line.as_bytes() == update.line()
         {
             self.append(slot);
         }
@@ -666,22 +781,12 @@ impl Table {
 
     /// Writes a record to its slot, and gives the number of the change.
     #[inline]
-    fn put(
-        &mut self,
-        slot: u32,
-        location: &Location<'_>,
-        effective: Timestamp,
-        source: Source,
-    ) -> u64 {
-        self.put_stored(slot, &Stored::of(location, effective), source)
-    }
-
-    /// The same from what a snapshot keeps.
-    #[inline]
-    fn put_stored(&mut self, slot: u32, stored: &Stored<'_>, source: Source) -> u64 {
+    fn put(&mut self, slot: u32, stored: &Stored<'_>, source: Source) -> u64 {
         self.latest = self.latest.max(stored.effective);
         let record = &mut self.records[slot as usize];
         self.long_bytes -= record.line.allocated_bytes();
+        self.tombstones += usize::from(is_erased(stored.line));
+        self.tombstones -= usize::from(record.is_tombstone());
         record.set_stored(stored, source);
         let allocated = record.line.allocated_bytes();
         self.long_bytes += allocated;
@@ -775,6 +880,7 @@ impl Table {
     }
 
     fn forget(&mut self, slot: u32) {
+        self.tombstones -= usize::from(self.records[slot as usize].is_tombstone());
         forget(
             &mut self.records,
             &mut self.index,
@@ -827,6 +933,12 @@ impl Table {
         }
         let indexed = self.index.len();
         assert_eq!(indexed, self.len(), "a record is not in the index once");
+        let tombstones = self.records.iter().filter(|record| record.is_tombstone());
+        assert_eq!(
+            tombstones.count(),
+            self.tombstones,
+            "tombstones are miscounted"
+        );
         for (slot, record) in self.records.iter().enumerate() {
             if record.number == 0 {
                 continue; // free
@@ -930,7 +1042,7 @@ impl Table {
             }
             if record.number != number {
                 // It has changed again since.
-            } else if record.effective() < self.oldest {
+            } else if record.has_expired(self.oldest, self.oldest_erased) {
                 expired.push(slot);
             } else if !take(record.change()) {
                 ended = false;
@@ -959,14 +1071,16 @@ impl Table {
     /// cursor of the next slice, `None` at the end.
     pub fn sweep(&mut self, cursor: u64) -> Option<u64> {
         let (records, index, free) = (&mut self.records, &mut self.index, &mut self.free);
-        let (oldest, lost, long_bytes) = (self.oldest, &mut self.lost, &mut self.long_bytes);
+        let (oldest, oldest_erased) = (self.oldest, self.oldest_erased);
+        let (lost, long_bytes) = (&mut self.lost, &mut self.long_bytes);
+        let tombstones = &mut self.tombstones;
         self.feed.retain_slice(cursor, |number, slot| {
             let Some(record) = records.get(slot as usize) else {
                 return false;
             };
-            let effective = record.effective();
-            if record.number == number && effective < oldest {
-                *lost = effective.max(*lost);
+            if record.number == number && record.has_expired(oldest, oldest_erased) {
+                *lost = record.effective().max(*lost);
+                *tombstones -= usize::from(record.is_tombstone());
                 forget(records, index, free, long_bytes, slot);
             }
             records[slot as usize].number == number
@@ -1454,7 +1568,7 @@ mod tests {
             for line in late {
                 if accept(&mut table, line, Source::Own) {
                     let location = parse_at(line.as_bytes()).expect(line);
-                    loaded.replay(loaded.key(location.client), &location);
+                    loaded.replay(loaded.key(location.client), &Update::Report(location));
                 }
             }
             table.expire_before(Timestamp::new(oldest, 0));

@@ -2,7 +2,7 @@
 //! strangers, and in any order with what else may happen.
 //!
 //! The first byte of a line says what happens: `1` and `2`: the rest is said on that connection;
-//! `c`: a client says the rest; `d1`, `d2`: the dial to the first or second neighbour comes
+//! `c`: a client says the rest; `e`: the client that the rest names is erased; `d1`, `d2`: the dial to the first or second neighbour comes
 //! through, as connection 1 or 2; `f1`, `f2`: it fails; `x1`, `x2`: the connection is lost; `r` and
 //! a number: the connections have room for so many bytes; `.`: a second passes. With any other the
 //! whole line is said on connection 1. A connection that has gone is followed by one that comes in.
@@ -15,8 +15,8 @@ use herd::node::Node;
 use herd::node::command::{Command, IAmAt, LINE_BYTES_MAX};
 use herd::node::effects::LinkId;
 use herd::node::protocol::{
-    Hello, LINK_LINE_BYTES_MAX, LinkLine, at_prefix, parse_number, write_at, write_clock,
-    write_mark,
+    Hello, LINK_LINE_BYTES_MAX, LinkLine, at_prefix, erased_line, parse_number, write_at,
+    write_clock, write_mark,
 };
 use herd::time::Now;
 use herd::topology::ServerName;
@@ -69,6 +69,11 @@ fn check_parsing(line: &[u8]) {
             let command = Command::parse(&iamat);
             assert!(matches!(command, Some(Command::IAmAt(_))));
         }
+        Ok(LinkLine::Erased(erasure)) => {
+            let server = ServerName::parse(erasure.server).expect("it was read");
+            let written = erased_line(&server, erasure.client, erasure.time);
+            assert_eq!(written, line.strip_suffix(b"\r").unwrap_or(line));
+        }
         Ok(LinkLine::Mark(number)) => {
             write_mark(&mut written, number);
             assert_eq!(LinkLine::parse(&written), Ok(LinkLine::Mark(number)));
@@ -120,6 +125,13 @@ impl Server {
             Some((b'2', said)) => self.hear(1, said),
             Some((b'1', said)) => self.hear(0, said),
             Some((b'c', said)) => self.hear_client(said),
+            Some((b'e', client)) => {
+                let erased = self.node.handle_erase(client, self.now, &mut self.effects);
+                assert_eq!(erased.is_some(), self.model.is_known(client));
+                if let Some(line) = erased {
+                    self.model.hear_erased(&line, self.now.wall);
+                }
+            }
             Some((b'.', b"")) => {
                 self.now.mono += Duration::from_secs(1);
                 self.node.handle_timeout(self.now, &mut self.effects);
@@ -151,12 +163,19 @@ impl Server {
                 .node
                 .handle_link_overlong(connection, self.now, &mut self.effects);
         }
-        let is_neighbour = self.node.speaker_of(connection).is_some();
+        let speaker = self.node.speaker_of(connection);
         let read = self.node.read_link_line(line);
         self.node
             .handle_link_line(connection, read, self.now, &mut self.effects);
-        if is_neighbour && matches!(LinkLine::parse(line), Ok(LinkLine::At(_))) {
-            self.model.hear(line.strip_suffix(b"\r").unwrap_or(line));
+        let Some(link) = speaker else { return };
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        match LinkLine::parse(line) {
+            Ok(LinkLine::At(_)) => self.model.hear(text),
+            // Who has not announced it is refused.
+            Ok(LinkLine::Erased(_)) if self.node.runs_over(link) == Some(connection) => {
+                self.model.hear_erased(text, self.now.wall);
+            }
+            _ => {}
         }
     }
 

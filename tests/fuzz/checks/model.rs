@@ -45,10 +45,14 @@ pub fn bryant(incarnation: u64, now: Now) -> Node {
     node
 }
 
-/// What orders reports: effective time and receipt in nanoseconds, then server, location, time.
-type Recency = (i128, i128, Vec<u8>, Vec<u8>, Vec<u8>);
+/// What orders reports and erasures: effective time in nanoseconds, an erasure after a report, receipt, then
+/// server, location, time.
+type Recency = (i128, bool, i128, Vec<u8>, Vec<u8>, Vec<u8>);
 
-/// The latest `AT` line of each client.
+/// An erasure that is older is not taken in.
+const ERASURES_KEPT: i128 = 30 * 24 * 60 * 60 * 1_000_000_000;
+
+/// The latest `AT` or `ERASED` line of each client.
 #[derive(Debug, Default)]
 pub struct Model {
     latest: BTreeMap<Vec<u8>, (Recency, Vec<u8>)>,
@@ -65,11 +69,31 @@ impl Model {
         let received = sent + nanos(difference);
         let recency = (
             sent.min(received),
+            false,
             received,
             server.to_vec(),
             position.to_vec(),
             time.to_vec(),
         );
+        self.take_in(client, recency, line);
+    }
+
+    /// The same of an `ERASED` line, when it is `now`.
+    pub fn hear_erased(&mut self, line: &[u8], now: Timestamp) {
+        let fields: Vec<_> = line.split(|&byte| byte == b' ').collect();
+        let [_, server, client, time] = fields[..] else {
+            panic!("no ERASED line: {}", line.escape_ascii());
+        };
+        let time = nanos(time);
+        let now = i128::from(now.seconds()) * 1_000_000_000 + i128::from(now.nanos());
+        if time >= now - ERASURES_KEPT {
+            let nothing = Vec::new;
+            let recency = (time, true, time, server.to_vec(), nothing(), nothing());
+            self.take_in(client, recency, line);
+        }
+    }
+
+    fn take_in(&mut self, client: &[u8], recency: Recency, line: &[u8]) {
         match self.latest.get(client) {
             Some((latest, _)) if *latest >= recency => {}
             _ => {
@@ -79,9 +103,15 @@ impl Model {
         }
     }
 
-    /// The latest `AT` line of a client.
+    /// The latest line about a client.
     pub fn line(&self, client: &[u8]) -> Option<&[u8]> {
         self.latest.get(client).map(|(_, line)| &line[..])
+    }
+
+    /// Whether anything is known of a client.
+    pub fn is_known(&self, client: &[u8]) -> bool {
+        self.line(client)
+            .is_some_and(|line| line.starts_with(b"AT "))
     }
 
     /// Asserts that `table` holds this and nothing else.
