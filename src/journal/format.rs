@@ -8,8 +8,11 @@ use crc32c::crc32c;
 
 use crate::time::Timestamp;
 
-/// The version of the format that this program writes, and the only one that it reads.
-pub const VERSION: u32 = 1;
+/// The latest version of the format. All up to it are read.
+pub const VERSION: u32 = 2;
+
+/// The version of a file that has no tombstone when it is begun: a program of before there were any reads it.
+pub const VERSION_WITHOUT_TOMBSTONES: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"herd-jnl";
 
@@ -32,10 +35,10 @@ const NUMBERS_MAX: usize = 5;
 /// Begins each file: its sequence number, how many locations its snapshot will have, about; the server's
 /// name.
 pub const HEAD: u8 = b'h';
-/// In a snapshot: the location's number less that before it, its effective time, where the client's name
-/// begins in the line and how long it is; the line.
+/// In a snapshot: the number of a location or tombstone less that before it, its effective time, where the
+/// client's name begins in the line and how long it is; the line.
 pub const LOCATION: u8 = b'l';
-/// Ends a snapshot: the number that the feed has come to, how many locations there were.
+/// Ends a snapshot: the number that the feed has come to, how many locations and tombstones there were.
 pub const END: u8 = b'e';
 /// A change, the next of the feed: its line.
 pub const CHANGE: u8 = b'c';
@@ -45,7 +48,8 @@ pub const KNOWN: u8 = b'k';
 /// The highest mark that a neighbour is sent: the number; its name.
 pub const MARKED: u8 = b'm';
 /// An incarnation begins: which, the number that the feed has come to, after how many nanoseconds records
-/// expire, or 0. In a snapshot also those before, the oldest first.
+/// expire, or 0; which minor version of the link protocol it speaks, in digits, if that has `ERASED`. In a
+/// snapshot also those before, the oldest first.
 pub const BEGAN: u8 = b'b';
 
 /// How many numbers an entry of this kind has.
@@ -60,11 +64,11 @@ fn numbers_of(kind: u8) -> Option<usize> {
     })
 }
 
-/// The preamble of this version.
-pub fn preamble() -> [u8; PREAMBLE_BYTES] {
+/// The preamble of a version.
+pub fn preamble(version: u32) -> [u8; PREAMBLE_BYTES] {
     let mut preamble = [0; PREAMBLE_BYTES];
     preamble[..8].copy_from_slice(&MAGIC);
-    preamble[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    preamble[8..12].copy_from_slice(&version.to_le_bytes());
     let crc = crc32c(&preamble[..12]);
     preamble[12..].copy_from_slice(&crc.to_le_bytes());
     preamble

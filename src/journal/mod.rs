@@ -31,14 +31,14 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use self::disk::{Disk, OpenError, Step, Ticket, is_full};
-use self::format::{BEGAN, Batch, CHANGE, KNOWN, MARKED, name, parse_name};
+use self::format::{BEGAN, Batch, CHANGE, KNOWN, MARKED, VERSION, name, parse_name};
 use self::recovery::Position;
-use self::snapshot::{NEW, SLICE_BYTES, Snapshot, began_numbers, known_numbers};
+use self::snapshot::{NEW, SLICE_BYTES, Snapshot, began_numbers, began_text, known_numbers};
 pub use self::syncs::Fsync;
 use self::syncs::Syncs;
 use self::writer::Writer;
 use crate::node::Node;
-use crate::node::protocol::{Incarnation, Mark};
+use crate::node::protocol::{Incarnation, Mark, is_erased};
 use crate::time::Now;
 use crate::topology::ServerName;
 
@@ -52,6 +52,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// ... or after so many times as long as the snapshot took that failed, if that is more: one that fills
 /// the disk each time must not keep it busy.
 const RETRY_SHARE: u32 = 4;
+
+/// A new file is due so long after a client was erased, since the present one has what was erased, ...
+const ERASED_WAIT: Duration = Duration::from_secs(1);
+
+/// ... and not before so many times as long has passed since the last snapshot as that took, within the
+/// limit: who erases one client after the other must not keep the disk busy.
+const REST_SHARE: u32 = 4;
+const REST_MAX: Duration = Duration::from_secs(30);
 
 /// The ending of a file that could not be read to its end.
 const QUARANTINED: &str = ".quarantined";
@@ -125,6 +133,14 @@ pub struct Journal<D: Disk> {
     /// A snapshot is due at once, but not before this.
     is_snapshot_wanted: bool,
     retry_at: Instant,
+    /// When a client was erased first since the last snapshot began, and before when there is none for that.
+    erased_at: Option<Instant>,
+    rests_until: Instant,
+    /// The number of the file that a start would read, what removes those before it, and when that is to be
+    /// tried again, where it has failed: they may have what was erased.
+    current: u64,
+    cleaning: Option<Ticket>,
+    clean_at: Option<Instant>,
     syncs: Syncs,
     /// The number of the last file that was begun.
     sequence: u64,
@@ -186,6 +202,11 @@ impl<D: Disk> Journal<D> {
             slice_bytes: SLICE_BYTES,
             is_snapshot_wanted: false,
             retry_at: now.mono,
+            erased_at: None,
+            rests_until: now.mono,
+            current: 0,
+            cleaning: None,
+            clean_at: None,
             syncs: Syncs::new(options.fsync, now),
             sequence,
             unread,
@@ -222,8 +243,17 @@ impl<D: Disk> Journal<D> {
             snapshot_bytes: position.snapshot_bytes,
         });
         self.is_named = false;
-        self.clean(position.sequence);
-        self.add(BEGAN, began_numbers(own, self.end, node), &[]);
+        self.clean_before(position.sequence);
+        if position.speaks_anew() {
+            for (neighbour, known, _) in node.neighbours_known() {
+                self.known(neighbour, known);
+            }
+        }
+        let numbers = began_numbers(own, self.end, node);
+        self.add(BEGAN, numbers, began_text().as_bytes());
+        if position.has_erased {
+            self.note_erased();
+        }
         self.commit();
         Ok(())
     }
@@ -251,6 +281,25 @@ impl<D: Disk> Journal<D> {
         debug_assert_eq!(number, self.end + 1, "a change was not told");
         self.end = number;
         self.add(CHANGE, [], line);
+        if is_erased(line) {
+            self.note_erased();
+        }
+    }
+
+    /// The present file, and the snapshot that is being written, may tell what a client was erased of.
+    fn note_erased(&mut self) {
+        self.erased_at.get_or_insert(self.now.mono);
+        // A program of its version would take a tombstone for a location.
+        let is_older = |snapshot: &Snapshot<_>| snapshot.version < VERSION;
+        if self.snapshot.as_ref().is_some_and(is_older) {
+            self.begin_anew();
+        }
+    }
+
+    /// When a snapshot is due since a client was erased.
+    fn erased_due(&self) -> Option<Instant> {
+        let due = self.erased_at? + ERASED_WAIT;
+        Some(due.max(self.rests_until))
     }
 
     /// Notes what is known of a neighbour's feed, each time that it changes.
@@ -340,6 +389,7 @@ impl<D: Disk> Journal<D> {
     pub fn handle_done(&mut self, ticket: Ticket, outcome: io::Result<()>) {
         let is_sync = self.syncs.handle_done(ticket);
         let published = self.publishing.take_if(|(ours, _)| *ours == ticket);
+        let is_cleaning = self.cleaning.take_if(|ours| *ours == ticket).is_some();
         match (outcome, published) {
             (Ok(()), Some((_, sequence))) => self.handle_published(sequence),
             // After a sync that failed nobody knows what is on the disk, and the next may succeed all the
@@ -348,6 +398,7 @@ impl<D: Disk> Journal<D> {
             (Err(error), Some(_)) => self.fail(&error),
             (Err(error), None) if is_sync => self.fail(&error),
             (Ok(()), None) if is_sync => self.is_named = true,
+            (Err(_), None) if is_cleaning => self.clean_at = Some(self.now.after(RETRY)),
             (_, None) => {}
         }
     }
@@ -371,12 +422,17 @@ impl<D: Disk> Journal<D> {
         let is_long = self.files.iter().any(|file| {
             file.bytes - file.snapshot_bytes > CHANGES_BYTES_MAX.max(file.snapshot_bytes)
         });
-        let is_due = self.is_snapshot_wanted || is_long;
+        let is_erased_due = self.erased_due().is_some_and(|at| at <= self.now.mono);
+        let is_due = self.is_snapshot_wanted || is_long || is_erased_due;
         is_due && self.publishing.is_none() && self.retry_at <= self.now.mono
     }
 
     /// Does a slice of what there is to do beside the turns, after the commit.
     pub fn work(&mut self, node: &Node) {
+        let may_clean = self.snapshot.is_none() && self.publishing.is_none();
+        if may_clean && self.clean_at.is_some_and(|at| at <= self.now.mono) {
+            self.clean_before(self.current);
+        }
         if self.snapshot.is_none() && !self.may_begin_snapshot() {
             return;
         }
@@ -412,7 +468,7 @@ impl<D: Disk> Journal<D> {
         let mut snapshot = match self.snapshot.take() {
             Some(snapshot) => snapshot,
             None => {
-                self.is_snapshot_wanted = false;
+                (self.is_snapshot_wanted, self.erased_at) = (false, None);
                 self.sequence += 1;
                 self.sliced_bytes = bytes;
                 Snapshot::begin(disk, &self.server, self.sequence, node, now)?
@@ -425,6 +481,8 @@ impl<D: Disk> Journal<D> {
             return Ok(None);
         }
         let job = snapshot.end(disk, node, now.wall)?;
+        let took = now.mono.saturating_duration_since(snapshot.begun.mono);
+        self.rests_until = now.after(REST_MAX.min(REST_SHARE * took));
         self.files.push(snapshot.out);
         Ok(Some((snapshot.sequence, job)))
     }
@@ -435,7 +493,7 @@ impl<D: Disk> Journal<D> {
         let bytes = self.files.iter().map(|file| file.snapshot_bytes);
         self.counters.bytes += bytes.sum::<u64>();
         self.counters.snapshots += 1;
-        self.clean(sequence);
+        self.clean_before(sequence);
         self.unread.clear();
         self.is_failure_said = false;
         if std::mem::take(&mut self.is_degraded) {
@@ -449,9 +507,13 @@ impl<D: Disk> Journal<D> {
     /// Begins to remove what the file of this number replaces, and what has not become one. What was not
     /// read is kept, in the place of what was kept before. No snapshot is being written; one that waits for
     /// its name has it before it could be removed.
-    fn clean(&mut self, sequence: u64) {
+    fn clean(&mut self, sequence: u64) -> Ticket {
         let mut job = Vec::new();
-        for text in self.disk.list().unwrap_or_default() {
+        let names = self.disk.list().unwrap_or_else(|_| {
+            self.clean_at = Some(self.now.after(RETRY));
+            Vec::new()
+        });
+        for text in names {
             let Some((number, ending)) = parse_name(&text) else {
                 continue;
             };
@@ -463,7 +525,13 @@ impl<D: Disk> Journal<D> {
                 job.push(Step::Remove(text));
             }
         }
-        self.begin(job);
+        self.begin(job)
+    }
+
+    /// The same of the file that a start would read from now on.
+    fn clean_before(&mut self, sequence: u64) {
+        (self.current, self.clean_at) = (sequence, None);
+        self.cleaning = Some(self.clean(sequence));
     }
 
     // ---- what others want to know
@@ -476,9 +544,12 @@ impl<D: Disk> Journal<D> {
 
     /// When [`Journal::commit`] and [`Journal::work`] should be called next though nothing happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let waits = self.is_snapshot_wanted && self.snapshot.is_none() && self.publishing.is_none();
-        let retry = waits.then_some(self.retry_at);
-        self.syncs.timeout().into_iter().chain(retry).min()
+        let waits = self.snapshot.is_none() && self.publishing.is_none();
+        let wanted = self.is_snapshot_wanted.then_some(self.retry_at);
+        let erased = self.erased_due().map(|at| at.max(self.retry_at));
+        let beside = wanted.or(erased).into_iter().chain(self.clean_at);
+        let beside = beside.min().filter(|_| waits);
+        self.syncs.timeout().into_iter().chain(beside).min()
     }
 
     /// What the operator should be told next.

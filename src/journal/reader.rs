@@ -71,7 +71,7 @@ impl<'d, D: Disk> Reader<'d, D> {
     pub fn next(&mut self) -> io::Result<Next<'_>> {
         if self.at == 0 {
             match self.version()? {
-                Some(VERSION) => self.skip(PREAMBLE_BYTES),
+                Some(1..=VERSION) => self.skip(PREAMBLE_BYTES),
                 _ if self.bytes < PREAMBLE_BYTES as u64 => return Ok(Next::End),
                 _ => return Ok(Next::Damaged),
             }

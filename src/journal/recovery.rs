@@ -15,7 +15,7 @@ use super::format::{
     timestamp,
 };
 use super::reader::{Next, Reader};
-use crate::node::protocol::{Incarnation, Mark};
+use crate::node::protocol::{Incarnation, MINOR, Mark, is_erased, parse_number};
 use crate::node::recovery::Recovery;
 use crate::node::table::{PREFETCH_MAX, Stored};
 use crate::time::{Now, Timestamp, rough_span};
@@ -106,6 +106,10 @@ pub struct Position {
     time: Option<Timestamp>,
     /// After what time records expired in the incarnation that wrote it.
     forgets_after: Option<Duration>,
+    /// The minor version of the link protocol that the incarnation spoke which wrote it.
+    minor: u64,
+    /// It tells of an erasure: what was erased may stand before that.
+    pub has_erased: bool,
     /// What has an effective time before this had expired at some time since the snapshot: it may have
     /// been passed over, and marked all the same, when neighbours told it or were told it.
     lost: Option<Timestamp>,
@@ -149,10 +153,19 @@ pub fn recover<D: Disk>(
         let why = "the clock was set back, or records are to be kept for longer than before";
         return Err(why.to_owned());
     }
+    if position.speaks_anew() {
+        recovery.forget_known();
+    }
     Ok(Some(position))
 }
 
 impl Position {
+    /// Whether the file was written by a program of an older minor version of the link protocol. What its
+    /// neighbours had to say beyond that it was not told, though it has their marks.
+    pub fn speaks_anew(&self) -> bool {
+        self.minor < MINOR
+    }
+
     fn replay<D: Disk>(
         &mut self,
         disk: &mut D,
@@ -203,6 +216,7 @@ impl Position {
                         line: entry.text,
                     };
                     recovery.load(&stored).then_some(())?;
+                    self.has_erased |= is_erased(entry.text);
                     self.locations += 1;
                 }
                 (END, [end, locations, ..], false) => {
@@ -211,7 +225,10 @@ impl Position {
                     self.snapshot_bytes = self.bytes; // but for this batch
                     self.is_ended = true;
                 }
-                (CHANGE, _, true) => changes.push(entry.text),
+                (CHANGE, _, true) => {
+                    changes.push(entry.text);
+                    self.has_erased |= is_erased(entry.text);
+                }
                 (KNOWN, [incarnation, number, ..], _) => {
                     let incarnation = Incarnation(incarnation);
                     let mark = Mark {
@@ -224,6 +241,7 @@ impl Position {
                 (BEGAN, [incarnation, from, after, ..], _) => {
                     recovery.began(Incarnation(incarnation), from);
                     self.forgets_after = (after > 0).then(|| Duration::from_nanos(after));
+                    self.minor = parse_number(entry.text).unwrap_or(0);
                 }
                 _ => return None,
             }

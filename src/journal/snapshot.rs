@@ -8,10 +8,12 @@
 use std::io;
 
 use super::disk::{Disk, Step};
-use super::format::{BEGAN, Batch, END, HEAD, KNOWN, LOCATION, MARKED, name};
+use super::format::{
+    BEGAN, Batch, END, HEAD, KNOWN, LOCATION, MARKED, VERSION, VERSION_WITHOUT_TOMBSTONES, name,
+};
 use super::writer::Writer;
 use crate::node::Node;
-use crate::node::protocol::{Incarnation, Mark};
+use crate::node::protocol::{Incarnation, MINOR, Mark};
 use crate::node::table::ENTRIES_MAX;
 use crate::time::{Now, Timestamp};
 use crate::topology::ServerName;
@@ -30,9 +32,11 @@ const SLICE_SHARE: u64 = 3;
 pub struct Snapshot<F> {
     /// The number of its file.
     pub sequence: u64,
+    /// The version of its format.
+    pub version: u32,
     /// When it was begun.
     pub begun: Now,
-    /// How many locations it has.
+    /// How many locations it has, tombstones included.
     pub locations: u64,
     /// Its file.
     pub out: Writer<F>,
@@ -57,11 +61,16 @@ impl<F: Clone> Snapshot<F> {
         let mut batch = Batch::new(0);
         let expected = node.table().len() as u64;
         batch.add(HEAD, [sequence, expected], server.as_bytes());
+        let version = match node.table().tombstones() {
+            0 => VERSION_WITHOUT_TOMBSTONES,
+            _ => VERSION,
+        };
         Ok(Snapshot {
             sequence,
+            version,
             begun: now,
             locations: 0,
-            out: Writer::create(disk, &format!("{}{NEW}", name(sequence)))?,
+            out: Writer::create(disk, &format!("{}{NEW}", name(sequence)), version)?,
             batch,
             last: 0,
             cursor: 0,
@@ -123,7 +132,8 @@ impl<F: Clone> Snapshot<F> {
             batch.add(MARKED, [marked], neighbour.as_bytes());
         }
         for (incarnation, from) in node.incarnations() {
-            batch.add(BEGAN, began_numbers(incarnation, from, node), &[]);
+            let numbers = began_numbers(incarnation, from, node);
+            batch.add(BEGAN, numbers, began_text().as_bytes());
         }
         batch.add(END, [node.table().end(), self.locations], &[]);
         self.out.append(disk, batch, time)?;
@@ -141,6 +151,11 @@ impl<F: Clone> Snapshot<F> {
 /// What is known of a neighbour, as numbers.
 pub fn known_numbers(known: Option<Mark>) -> [u64; 2] {
     known.map_or([0, 0], |mark| [mark.incarnation.0, mark.number])
+}
+
+/// Which minor version of the link protocol is spoken, as text.
+pub fn began_text() -> String {
+    MINOR.to_string()
 }
 
 /// That an incarnation began when the feed had come to `from`, as numbers.

@@ -5,7 +5,7 @@
 use std::io;
 
 use super::disk::Disk;
-use super::format::{Batch, preamble};
+use super::format::{Batch, PREAMBLE_BYTES, preamble};
 use crate::time::Timestamp;
 
 /// The end of a file.
@@ -21,17 +21,21 @@ pub struct Writer<F> {
 }
 
 impl<F> Writer<F> {
-    /// Makes a file.
+    /// Makes a file of this version of the format.
     ///
     /// # Errors
     /// The disk's.
-    pub fn create<D: Disk<File = F>>(disk: &mut D, name: &str) -> io::Result<Writer<F>> {
+    pub fn create<D: Disk<File = F>>(
+        disk: &mut D,
+        name: &str,
+        version: u32,
+    ) -> io::Result<Writer<F>> {
         let file = disk.create(name)?;
-        disk.append(&file, &preamble())?;
+        disk.append(&file, &preamble(version))?;
         Ok(Writer {
             file,
             chain: 0,
-            bytes: preamble().len() as u64,
+            bytes: PREAMBLE_BYTES as u64,
             snapshot_bytes: 0,
         })
     }

@@ -216,6 +216,11 @@ impl Life {
         self.hear_client_line(&format!("IAMAT {client} +00+000 {time}"));
     }
 
+    /// Somebody has a client erased.
+    pub fn erase(&mut self, client: &str) {
+        self.act(|node, now, effects| _ = node.handle_erase(client.as_bytes(), now, effects));
+    }
+
     /// Bryant presents itself on a new connection.
     pub fn link(&mut self, serial: u64, incarnation: u64) {
         self.act(|node, now, _| node.handle_accepted(link_id(serial), now));

@@ -3,6 +3,7 @@
 mod disk;
 #[path = "../support/effects.rs"]
 mod effects;
+mod erasures;
 mod files;
 mod life;
 mod remedies;
@@ -15,7 +16,8 @@ use std::time::Duration;
 
 use disk::{Fault, Folder, Part};
 use herd::journal::{Fsync, State};
-use herd::node::protocol::{Incarnation, parse_at};
+use herd::node::location::Update;
+use herd::node::protocol::{Incarnation, parse_update};
 use herd::random::SplitMix64;
 use life::{Known, Life, at};
 
@@ -95,6 +97,9 @@ fn small_journal(folder: &Folder) -> Vec<Known> {
             life.snapshot();
         }
         life.hear_client(&format!("rhea{incarnation}"), 1);
+        if incarnation > 1 {
+            life.erase("emu"); // the second time it is erased already
+        }
         life.commit();
         acknowledged.append(&mut life.acknowledged);
         folder.kill();
@@ -187,19 +192,24 @@ fn sealed(preamble: &[u8], batches: &[Vec<u8>]) -> Vec<u8> {
     file
 }
 
-#[test]
-fn a_batch_that_is_not_the_next_is_doubt() {
-    let folder = Folder::default();
-    let acknowledged = small_journal(&folder);
-    let (name, bytes) = folder.contents().pop_first().expect("one file");
-    let (preamble, mut rest) = bytes.split_at(16);
-    let mut batches = Vec::new();
+/// The batches of a file.
+fn batches(file: &[u8]) -> Vec<Vec<u8>> {
+    let (mut rest, mut batches) = (&file[16..], Vec::new());
     while let Some(length) = rest.get(4..8) {
         let length = u32::from_le_bytes(length.try_into().expect("four bytes"));
         let (batch, behind) = rest.split_at(36 + length as usize);
         batches.push(batch.to_vec());
         rest = behind;
     }
+    batches
+}
+
+#[test]
+fn a_batch_that_is_not_the_next_is_doubt() {
+    let folder = Folder::default();
+    let acknowledged = small_journal(&folder);
+    let (name, bytes) = folder.contents().pop_first().expect("one file");
+    let (preamble, batches) = (&bytes[..16], batches(&bytes));
     assert_eq!(sealed(preamble, &batches), bytes);
     assert!(batches.len() > 4, "{}", batches.len());
     for at in 0..batches.len() {
@@ -305,7 +315,7 @@ fn a_start_refuses_a_later_version_and_leaves_everything_as_it_is() {
     folder.kill();
     let mut contents = folder.contents();
     let newer = contents.first_entry().expect("there is one").into_mut();
-    newer[8] += 1; // its version; then the checksum of that
+    newer[8] = 3; // its version, 1 and 2 are read; then the checksum of that
     let crc = crc32c::crc32c(&newer[..12]);
     newer[12..16].copy_from_slice(&crc.to_le_bytes());
     contents.insert("journal-0000000000000000".to_owned(), b"damaged".to_vec());
@@ -471,6 +481,7 @@ fn live(folder: &Folder, incarnation: u64, fsync: Fsync) -> Option<Life> {
     life.commit();
     life.finish_a_job();
     life.hear_client("rhea", 1);
+    life.erase("emu");
     life.commit();
     Some(life)
 }
@@ -596,8 +607,12 @@ fn a_power_failure_costs_what_was_not_synced() {
         (sure, doubt) = (sure + u32::from(is_sure), doubt + u32::from(!is_sure));
         let found = Life::begin(&folder, 98, at(99)).known();
         let rank = |line: &str| {
-            let location = parse_at(line.as_bytes()).expect("it is one");
-            (location.client.to_vec(), location.effective())
+            let update = parse_update(line.as_bytes()).expect("it is one");
+            let effective = match update {
+                Update::Report(location) => location.effective(),
+                Update::Erasure(erasure) => erasure.time,
+            };
+            (update.client().to_vec(), effective)
         };
         let ranks: Vec<_> = found.lines.values().map(|line| rank(line)).collect();
         let is_known = |line: &String| {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use herd::connection_id::ConnectionId;
 use herd::node::effects::LinkId;
 use herd::node::questions::ASKERS_PER_CLIENT_MAX;
+use memchr::memmem;
 
 use crate::clients::Client;
 use crate::costs::Hello;
@@ -134,7 +135,7 @@ impl Herd {
         // Exactly what the oracle says is held: so nothing acknowledged is lost, and no record
         // goes back in time.
         let (table, heard) = (node.table(), &mut host.heard);
-        let held = |client: &[u8]| table.location(client).map(|held| held.line);
+        let held = |client: &[u8]| table.update(client).map(|held| held.line());
         let shown = heard
             .see_all(held, window)
             .unwrap_or_else(|(held, may_be)| {
@@ -336,14 +337,20 @@ impl Herd {
     pub fn check_holds_what_is_left(&mut self, index: usize, number: u64, oldest: i128) {
         let host = &mut self.hosts[index];
         let node = host.node.as_ref().expect("it is up");
+        // To what was taken in later something that was too far ahead may have had to give way.
+        let lines = node.table().changes_after(0).map(|change| change.line);
+        let is_later = |line: &&[u8]| host.heard.took_after(line, number);
+        let later: BTreeSet<_> = lines.filter(is_later).collect();
         host.heard.lose_after(number);
         host.heard.expire(oldest);
         for client in host.heard.clients() {
             let Some(must) = host.heard.must_hold(client) else {
                 continue; // it may have been forgotten
             };
-            let held = node.table().location(client).map(|held| held.line);
-            let is_recent = held.is_some_and(|held| oracle::rank(held) >= oracle::rank(must));
+            let held = node.table().update(client).map(|held| held.line());
+            let is_recent = held.is_some_and(|held| {
+                later.contains(held) || oracle::rank(held) >= oracle::rank(must)
+            });
             let is_recent = is_recent || oracle::rank(must).effective() <= self.evicted;
             let shown = must.escape_ascii();
             assert!(is_recent, "host {index} has lost {shown}");
@@ -521,6 +528,34 @@ impl Herd {
                         let (held, latest) = (held.escape_ascii(), latest.escape_ascii());
                         panic!("host {host} holds {held}, where another holds {latest}");
                     }
+                }
+            }
+        }
+    }
+
+    /// Of whom a server has erased its disk says nothing any longer. All copies were made by somebody else.
+    pub fn check_erased(&self) {
+        for (index, host) in self.hosts.iter().enumerate() {
+            let erased = host.heard.must_be_held();
+            let erased: Vec<_> = erased
+                .filter(|(_, line)| oracle::is_erased(line))
+                .map(|(client, _)| [b" ", client, b" +"].concat())
+                .collect();
+            if erased.is_empty() || host.node.is_none() {
+                continue;
+            }
+            let contents = host.disk.contents();
+            let used = contents
+                .iter()
+                .filter(|(name, _)| !name.ends_with(".quarantined"));
+            for (name, bytes) in used {
+                for place in &erased {
+                    let found = memmem::find(bytes, place);
+                    let place = place.escape_ascii();
+                    assert_eq!(
+                        found, None,
+                        "host {index}: {name} has{place}, which was erased"
+                    );
                 }
             }
         }

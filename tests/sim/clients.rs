@@ -311,6 +311,58 @@ impl Herd {
         self.client_does(host, id, Said::End);
     }
 
+    /// Somebody has a client erased at a host.
+    pub fn erase_some(&mut self, index: usize) {
+        if self.hosts[index].node.is_none() {
+            return;
+        }
+        let names = &self.script.names;
+        let client = match self.dice.below(8) {
+            0 => b"hasty1".to_vec(),
+            _ => names[self.dice.below(names.len() as u64) as usize].clone(),
+        };
+        self.look_at_clock(index);
+        let (now, wall, window) = (self.clock(index), self.wall(index), self.window(index));
+        let (node, effects) = self.hosts[index].up();
+        let erased = node.handle_erase(&client, now, effects);
+        self.perform(index, None);
+        let host = &mut self.hosts[index];
+        let Some(line) = erased else {
+            let nothing = host.heard.see_nothing_to_erase(&client, window.oldest);
+            nothing.unwrap_or_else(|held| panic!("host {index} does not erase {held}"));
+            return self.end_turn(index);
+        };
+        let shown = line.escape_ascii();
+        let times = host.heard.may_be_reported(&client);
+        let mut lines = times
+            .into_iter()
+            .map(|time| oracle::erased(&host.name, &client, time.max(wall)));
+        assert!(lines.any(|may_be| may_be == line), "host {index}: {shown}");
+        let changed = host.changed.take();
+        let number = changed.map(|(number, changed)| {
+            assert_eq!(changed, line, "the journal is told something else");
+            number
+        });
+        assert!(number.is_some(), "host {index}: {shown} is no change");
+        // As late as what it erases, however far ahead that is.
+        let window = Window {
+            newest: i128::MAX,
+            evicted: NEVER,
+            ..window
+        };
+        let heard = host.heard.hear(&line, number, window);
+        let heard = heard.unwrap_or_else(|wrong| panic!("host {index}: {shown} {wrong}"));
+        let digest = host.costs.hear(&line, None);
+        let made = Made {
+            at: self.now,
+            effective: heard.effective,
+            digest,
+        };
+        self.made.entry(line).or_insert(made);
+        self.note_evicted(index);
+        self.end_turn(index);
+    }
+
     /// Lets all clients take their replies.
     pub fn unstall(&mut self) {
         for host in 0..self.hosts.len() {

@@ -16,6 +16,9 @@ use crate::topology::Pair;
 /// The slowest way: a dial over it is never answered in time.
 const SLOWEST_MS: u64 = 600;
 
+/// What was erased is on no disk any longer after this, unless the disk fails.
+const ERASED_FROM_DISKS_WITHIN: Duration = Duration::from_secs(60);
+
 impl Herd {
     /// Something happens, then some time passes, then all is checked.
     pub fn step(&mut self) {
@@ -26,6 +29,9 @@ impl Herd {
         let fault = self.dice.below(100) < self.weather.faults;
         if self.weather.reloads && self.dice.below(8) == 0 {
             self.some_topology(host);
+        }
+        if self.weather.erases && self.dice.below(10) == 0 {
+            self.erase_some(host);
         }
         if fault {
             self.fault(host);
@@ -138,6 +144,8 @@ impl Herd {
             0..3 => 0,
             3 => dice.below(skew / 2),
             4 => skew + 1 + dice.below(2 * skew),
+            // Where nothing is forgotten, tombstones are after 30 days: no two clocks are so far apart then.
+            5.. if self.weather.erases => dice.below(14) * 86_400,
             5 | 6 => dice.below(30) * 86_400,
             _ => dice.below(40) * 31_557_600,
         };
@@ -358,6 +366,11 @@ impl Herd {
         for _ in 0..owed(self).div_ceil(ASKERS_PER_CLIENT_MAX) {
             self.elapse(Duration::from_secs(11));
             self.check();
+        }
+        if self.weather.erases {
+            self.elapse(ERASED_FROM_DISKS_WITHIN);
+            self.check();
+            self.check_erased();
         }
         self.elapse(Duration::from_secs(2)); // what the last of them had to report spreads
         self.check();

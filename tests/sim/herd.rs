@@ -59,6 +59,8 @@ pub struct Weather {
     /// Clocks are off by days or decades for a while. Those that are off by more than this count as wrong;
     /// else by more than they ever are.
     pub clock_skew: Option<Duration>,
+    /// Clients are erased.
+    pub erases: bool,
 }
 
 /// After how long a seed's herd forgets, if it does: in days nothing would happen.
@@ -109,7 +111,7 @@ pub struct Herd {
     pub script: Script,
     /// Since when each way and its ends have been left alone.
     pub fences: Fences,
-    /// Every `AT` line that a server has made.
+    /// Every `AT` and `ERASED` line that a server has made.
     pub made: HashMap<Vec<u8>, Made, Stirred>,
     /// The latest effective time of what had to make room in some table.
     pub evicted: i128,
@@ -134,6 +136,7 @@ impl Herd {
             faults: [10, 30, 60][dice.below(3) as usize],
             forget_after: some_forget(seed),
             clock_skew: some_skew(seed).filter(|_| some_forget(seed).is_none()),
+            erases: SplitMix64(seed ^ 0xe5a5ed).below(2) == 0,
         };
         let clock_step = [SECOND, SECOND / 100, 1][dice.below(3) as usize];
         let in_step = dice.below(2) == 0;

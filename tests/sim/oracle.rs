@@ -1,6 +1,6 @@
 //! What the contract says of reports, told once more from its words: an independent judge.
 //!
-//! It reads `AT` lines by itself, reckons in whole nanoseconds as plain integers, and has an order
+//! It reads `AT` and `ERASED` lines by itself, reckons in whole nanoseconds as plain integers, and has an order
 //! of its own. It must never use `Location`, `Table` or `Timestamp`: what both get wrong in the
 //! same way would go unseen.
 
@@ -22,6 +22,8 @@ pub const NEVER: i128 = i128::MIN;
 /// > whichever is earlier. The latest effective time wins; ties fall to the latest time of
 /// > receipt, then to the server's name, then to the location, then to the time's digits, the
 /// > greater by bytes.
+///
+/// > An erasure wins over every earlier report, and over one with the same effective time.
 #[derive(Clone, Copy, Debug)]
 pub struct Rank<'l> {
     times: Times,
@@ -32,6 +34,7 @@ pub struct Rank<'l> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Times {
     effective: i128,
+    is_erasure: bool,
     receipt: i128,
 }
 
@@ -43,6 +46,9 @@ impl<'l> Rank<'l> {
 
     /// What decides where the times do not.
     fn rest(&self) -> [&'l [u8]; 3] {
+        if is_erased(self.line) {
+            return [erased_fields(self.line)[0], b"", b""];
+        }
         let [server, _, _, location, digits] = fields(self.line);
         [server, location, digits]
     }
@@ -88,9 +94,31 @@ fn fields(line: &[u8]) -> [&[u8]; 5] {
     }
 }
 
-/// Whom an `AT` line is about.
+/// Whether a line of a link carries what is known of a client.
+pub fn is_record(line: &[u8]) -> bool {
+    line.starts_with(b"AT ") || is_erased(line)
+}
+
+/// Whether a line says that a client is erased.
+pub fn is_erased(line: &[u8]) -> bool {
+    line.starts_with(b"ERASED ")
+}
+
+/// The fields of an `ERASED` line after `ERASED`: server, client, time.
+fn erased_fields(line: &[u8]) -> [&[u8]; 3] {
+    let fields: Vec<_> = line.split(|&byte| byte == b' ').collect();
+    match fields[..] {
+        [b"ERASED", server, client, time] => [server, client, time],
+        _ => panic!("no ERASED line: {}", line.escape_ascii()),
+    }
+}
+
+/// Whom an `AT` or `ERASED` line is about.
 pub fn client(line: &[u8]) -> &[u8] {
-    fields(line)[2]
+    match is_erased(line) {
+        true => erased_fields(line)[1],
+        false => fields(line)[2],
+    }
 }
 
 /// Where its client was.
@@ -98,8 +126,24 @@ pub fn location(line: &[u8]) -> &[u8] {
     fields(line)[3]
 }
 
-/// Where an `AT` line stands among those about the same client.
+/// The line with which `server` erases a client.
+pub fn erased(server: &str, client: &[u8], time: i128) -> Vec<u8> {
+    let (seconds, nanos) = (time / SECOND, time % SECOND);
+    let tail = format!(" {seconds}.{nanos:09}");
+    [b"ERASED ", server.as_bytes(), b" ", client, tail.as_bytes()].concat()
+}
+
+/// Where an `AT` or `ERASED` line stands among those about the same client.
 pub fn rank(line: &[u8]) -> Rank<'_> {
+    if is_erased(line) {
+        let time = nanos(erased_fields(line)[2]);
+        let times = Times {
+            effective: time,
+            is_erasure: true,
+            receipt: time,
+        };
+        return Rank { times, line };
+    }
     let [_, difference, _, _, digits] = fields(line);
     let time = nanos(digits);
     let difference = match difference.split_first() {
@@ -109,7 +153,11 @@ pub fn rank(line: &[u8]) -> Rank<'_> {
     };
     let receipt = time + difference;
     let effective = if time < receipt { time } else { receipt };
-    let times = Times { effective, receipt };
+    let times = Times {
+        effective,
+        is_erasure: false,
+        receipt,
+    };
     Rank { times, line }
 }
 
@@ -306,6 +354,19 @@ impl About {
         Err(Vec::from_iter(shown.collect::<BTreeSet<_>>()).join(" or "))
     }
 
+    /// Nobody has heard of the client. `Err` says what must be known of it.
+    fn see_unknown(&mut self, is_unknown: impl Fn(&Said) -> bool) -> Result<(), String> {
+        let reports = &self.reports;
+        let is_so = |held: &Option<usize>| held.is_none_or(|at| is_unknown(&reports[at].said));
+        if self.may_hold.iter().any(is_so) {
+            self.may_hold.retain(is_so);
+            return Ok(());
+        }
+        let held = self.may_hold.iter().flatten();
+        let held = held.map(|&at| self.reports[at].said.line.escape_ascii().to_string());
+        Err(Vec::from_iter(held).join(" or "))
+    }
+
     /// What must be held, whatever has expired.
     fn must_hold(&self) -> Option<&[u8]> {
         match self.may_hold[..] {
@@ -458,17 +519,44 @@ impl Heard {
         left
     }
 
-    /// What is shown of `client`. `Err` says what it must be, or may be, if that is something else.
+    /// What a client is told of `client`. `Err` says what it must be, or may be, if that is something else.
     pub fn see(
         &mut self,
         client: &[u8],
         line: Option<&[u8]>,
         window: Window,
     ) -> Result<(), String> {
-        match self.about.get_mut(client) {
-            Some(about) if !about.may_hold.is_empty() => about.see(line, window),
-            _ => line.map_or(Ok(()), |_| Err("nothing".to_owned())),
+        match (self.about.get_mut(client), line) {
+            (Some(about), Some(line)) if !about.may_hold.is_empty() => {
+                about.see(Some(line), window)
+            }
+            (Some(about), None) if !about.may_hold.is_empty() => {
+                about.expire(window.oldest);
+                about.see_unknown(|said| said.times.is_erasure || !window.shows(said.effective()))
+            }
+            (_, Some(_)) => Err("nothing".to_owned()),
+            (_, None) => Ok(()),
         }
+    }
+
+    /// There is nothing to be erased of `client`: `Err` says what must be known of it.
+    pub fn see_nothing_to_erase(&mut self, client: &[u8], oldest: i128) -> Result<(), String> {
+        match self.about.get_mut(client) {
+            Some(about) if !about.may_hold.is_empty() => {
+                about.expire(oldest);
+                about.see_unknown(|said| said.times.is_erasure || said.effective() < oldest)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The effective times that a report of `client` which is held may have.
+    pub fn may_be_reported(&self, client: &[u8]) -> Vec<i128> {
+        let Some(about) = self.about.get(client) else {
+            return Vec::new();
+        };
+        let held = about.may_hold.iter().flatten();
+        held.map(|&at| about.reports[at].said.effective()).collect()
     }
 
     /// The same for all of whom something may be held, of whom `shown` says what is. Gives of how many
@@ -520,6 +608,13 @@ impl Heard {
         reports.any(|report| *report.said.line == *line && report.number != number)
     }
 
+    /// Whether this was taken in as a change after the one with this number.
+    pub fn took_after(&self, line: &[u8], number: u64) -> bool {
+        let about = self.about.get(client(line));
+        let mut reports = about.iter().flat_map(|about| &about.reports);
+        reports.any(|report| report.number > number && *report.said.line == *line)
+    }
+
     /// Those of whom something may be held.
     pub fn clients(&self) -> impl Iterator<Item = &[u8]> {
         let known = self.about.iter().filter(|(_, about)| about.may_be_held());
@@ -556,6 +651,10 @@ mod tests {
             "AT A +0.000000000 c +00+000 11",
             "AT A -88.000000000 c +00+000 100", // received at 12
             "AT A +0.000000000 c +00+000 12.1",
+            "AT Z +9.000000000 c +90+000 12.2",
+            "ERASED A c 12.200000000",
+            "ERASED B c 12.200000000",
+            "AT A +0.000000000 c +00+000 12.21",
         ];
         let ranks: Vec<_> = rising.iter().map(|line| rank(line.as_bytes())).collect();
         assert!(ranks.is_sorted_by(|a, b| a < b), "{ranks:#?}");

@@ -151,7 +151,7 @@ impl Herd {
         let neighbour = self.hosts[neighbour].name.clone();
         let host = &mut self.hosts[index];
         let shown = line.escape_ascii();
-        if line.starts_with(b"AT ") {
+        if oracle::is_record(line) {
             assert!(
                 self.made.contains_key(line),
                 "no server has ever made {shown}"
@@ -304,7 +304,7 @@ impl Herd {
         {
             return; // it has gone
         }
-        if line.starts_with(b"AT ") {
+        if oracle::is_record(&line) {
             let expired = oracle::rank(&line).effective() < self.oldest(index);
             let shown = line.escape_ascii();
             assert!(!expired, "host {index} tells what has expired: {shown}");
@@ -344,7 +344,7 @@ impl Herd {
             self.perform(host, None);
             let said = self.hosts[host].outbox[before..].iter();
             let bytes = said.map(|outgoing| match outgoing {
-                Outgoing::Line(_, line) if line.starts_with(b"AT ") => line.len() + 1,
+                Outgoing::Line(_, line) if oracle::is_record(line) => line.len() + 1,
                 _ => 0,
             });
             let bytes: usize = bytes.sum();
@@ -373,7 +373,7 @@ impl Herd {
             let (now, agenda) = (self.now, &mut self.agenda);
             match outgoing {
                 Outgoing::Line(_, mut line) => {
-                    if line.starts_with(b"AT ") {
+                    if oracle::is_record(&line) {
                         host.costs.say(id, &line);
                     } else if let Some(number) = read_mark(&line) {
                         host.costs.mark(id, number);
