@@ -50,7 +50,7 @@ pub fn status(driver: &Driver) -> Status {
         incarnation: incarnation.map_or(String::new(), |(incarnation, _)| incarnation.to_string()),
         uptime: now.mono - tally.started,
         reasons: driver.unready(),
-        locations: node.table().len() as u64,
+        locations: node.table().locations() as u64,
         table: Table {
             bytes: node.table().bytes() as u64,
             limit_bytes: node.table().limit() as u64,

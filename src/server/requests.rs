@@ -16,10 +16,12 @@ use crate::http::{CONTINUE, Manner, Refusal, Request, Response, Step, Timeout};
 use crate::log::record::{Direction, Label};
 use crate::net::transport::Received;
 use crate::node::Acknowledged;
+use crate::node::protocol::parse_erased;
 use crate::survey;
 use crate::web::access::{self, Ways};
 use crate::web::answer::Answer;
 use crate::web::devices::Family;
+use crate::web::erased::{self, Reach};
 use crate::web::events::{self, From};
 use crate::web::location;
 use crate::web::metrics;
@@ -132,6 +134,7 @@ fn answer(
             let line = line.map_err(|error| Answer::error(400, &error))?;
             take_report(driver, id, &line)
         }
+        Route::Erase(client) => erase(driver, id, &client),
         Route::Device(family) => take_points(driver, id, family, request),
         Route::Status => Answer::json(gather::status(driver).json()),
         Route::Metrics => Answer {
@@ -343,6 +346,27 @@ fn take<'a>(driver: &'a mut Driver, id: ConnectionId, line: &'a [u8]) -> Option<
     let taken = node.handle_foreign_report(line, shell.now, shell)?;
     shell.log.record(Direction::Out, label, taken.at);
     Some(taken)
+}
+
+/// Erases a client, and says what may still hold what was known. The log has the line as a reply.
+fn erase(driver: &mut Driver, id: ConnectionId, client: &[u8]) -> Answer {
+    let Driver { node, shell, .. } = driver;
+    let line = node.handle_erase(client, shell.now, shell);
+    let Some((line, erasure)) = line.as_deref().and_then(|l| Some((l, parse_erased(l)?))) else {
+        return unknown();
+    };
+    shell
+        .log
+        .record(Direction::Out, Label::Http(id.serial), line);
+    let neighbours = node.knows_erasures().map(|(name, knows)| {
+        let reach = match knows {
+            Some(true) => Reach::Told,
+            Some(false) => Reach::Deaf,
+            None => Reach::Away,
+        };
+        (name.as_str(), reach)
+    });
+    Answer::json(erased::json(&erasure, neighbours))
 }
 
 fn take_report(driver: &mut Driver, id: ConnectionId, line: &[u8]) -> Answer {

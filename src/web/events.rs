@@ -20,7 +20,8 @@ use super::location;
 use crate::connection_id::ConnectionId;
 use crate::http::{Request, Stream};
 use crate::node::Node;
-use crate::node::protocol::{Incarnation, Mark, parse_at, parse_number};
+use crate::node::location::Update;
+use crate::node::protocol::{Incarnation, Mark, is_erased, parse_number, parse_update};
 use crate::time::Now;
 
 /// The `Content-Type` of a stream of events.
@@ -298,9 +299,14 @@ impl Followers {
         }
         let incarnation = node.incarnation();
         let (composed, sent) = (&mut self.composed, &mut self.events_sent);
+        let live_at = follower.live_at;
         follower.cursor = node.follow(follower.cursor, now, |change| {
             if events.len() >= room {
                 return false;
+            }
+            // Who begins with nothing need not be told what there was before it came.
+            if live_at.is_some_and(|at| change.number <= at) && is_erased(change.line) {
+                return true;
             }
             composed.write(&mut events, incarnation, change.number, change.line);
             *sent += 1;
@@ -341,15 +347,22 @@ impl Composed {
     }
 }
 
-/// Appends the event of a change. What kind it is the line says: a location, and in time to come an erasure.
+/// Appends the event of a change. What kind it is the line says: a location, or an erasure.
 fn compose(out: &mut Vec<u8>, incarnation: Incarnation, number: u64, line: &[u8]) {
-    let Some(location) = parse_at(line) else {
-        return; // a journal of a later version
+    let Some(update) = parse_update(line) else {
+        return; // a snapshot had a line there that is none
     };
-    out.extend_from_slice(b"event: location\n");
+    let kind: &[u8] = match update {
+        Update::Report(_) => b"event: location\n",
+        Update::Erasure(_) => b"event: erased\n",
+    };
+    out.extend_from_slice(kind);
     out.extend_from_slice(id_line(incarnation, number).as_bytes());
     out.extend_from_slice(b"data: {");
-    location::write_members(out, &location);
+    match update {
+        Update::Report(location) => location::write_members(out, &location),
+        Update::Erasure(erasure) => location::write_client(out, erasure.client),
+    }
     out.extend_from_slice(b"}\n\n");
 }
 
@@ -542,6 +555,50 @@ mod tests {
             took >= COMMENT_AFTER && took <= Duration::from_secs(15),
             "{took:?}"
         );
+    }
+
+    #[test]
+    fn an_erasure_is_an_event_but_for_who_begins_after_it() {
+        let mut world = World::new(1);
+        world.node.recovery(world.now).begin();
+        world.report("a", 1);
+        world.report("b", 2);
+        world.pass(BURST);
+        world.turn();
+        assert_eq!(world.read(0).matches("event: location").count(), 2);
+        let erased = world.node.handle_erase(b"a", world.now, &mut ());
+        assert!(erased.is_some());
+        let incarnation = world.node.incarnation();
+        let mark = |number| Mark {
+            incarnation,
+            number,
+        };
+        world.add(1, From::Start);
+        world.add(2, From::Event(Some(mark(1)))); // which knows of a, and nothing else
+        world.pass(BURST);
+        world.turn();
+        let event = format!("event: erased\nid: {incarnation}-3\ndata: {{\"client\":\"a\"}}\n\n");
+        assert_eq!(world.read(0), event);
+        let (from_start, resumed) = (world.read(1), world.read(2));
+        assert!(
+            !from_start.contains("erased") && !from_start.contains("\"a\""),
+            "{from_start}"
+        );
+        assert!(from_start.contains(&format!("event: live\nid: {incarnation}-3\n")));
+        assert!(
+            resumed.ends_with(&event) && resumed.contains("\"client\":\"b\""),
+            "{resumed}"
+        );
+        // What is erased after it came, it is told, though it is still at the beginning.
+        world.add(3, From::Start);
+        assert!(world.node.handle_erase(b"b", world.now, &mut ()).is_some());
+        assert!(
+            world.node.handle_erase(b"b", world.now, &mut ()).is_none(),
+            "it is gone"
+        );
+        world.pass(BURST);
+        world.turn();
+        assert!(world.read(3).contains("event: erased"));
     }
 
     #[test]

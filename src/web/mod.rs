@@ -12,6 +12,7 @@
 //! | `status`, `metrics`, `histogram` | how a server is: JSON, and text for Prometheus |
 //! | `devices/` | what phones' apps report, each in its own format |
 //! | `report` | a report in JSON, as the `IAMAT` line that it becomes |
+//! | `erased` | what is answered to who had a client erased |
 //! | `decimal`, `moment` | numbers and times as devices write them, exactly, as text |
 //! | `tweets` | a question for tweets as the `WHATSAT` line that it becomes |
 //! | `events` | the changefeed as Server-Sent Events: followers, their cursors and their pace |
@@ -22,6 +23,7 @@ pub mod access;
 pub mod answer;
 pub mod decimal;
 pub mod devices;
+pub mod erased;
 pub mod events;
 pub mod histogram;
 pub mod location;

@@ -25,6 +25,8 @@ pub enum Route {
     Location(Vec<u8>),
     /// To report a location of a client.
     Report(Vec<u8>),
+    /// To erase a client.
+    Erase(Vec<u8>),
     /// What is tweeted round a client.
     Tweets(Vec<u8>),
     /// To be sent each change as it comes.
@@ -69,7 +71,8 @@ fn found(path: &str) -> Option<Vec<(Method, Route)>> {
     match what {
         "" if !path.ends_with('/') => Some(vec![
             (Method::Get, Route::Location(client.clone())),
-            (Method::Post, Route::Report(client)),
+            (Method::Post, Route::Report(client.clone())),
+            (Method::Delete, Route::Erase(client)),
         ]),
         "tweets" => one(Route::Tweets(client)),
         _ => None,
@@ -148,6 +151,11 @@ mod tests {
                 Method::Post,
                 "/v1/clients/%FF",
                 Ok(Route::Report(b"\xff".to_vec())),
+            ),
+            (
+                Method::Delete,
+                "/v1/clients/a%20b",
+                Ok(Route::Erase(b"a b".to_vec())),
             ),
             (Method::Put, "/v1/clients/a", Err(405)),
             (Method::Get, "/osmand", Ok(Route::Device(Family::OsmAnd))),

@@ -102,6 +102,30 @@ fn position_is(client: &str, position: &str) -> String {
 }
 
 #[test]
+fn a_client_that_is_erased_disappears_until_it_reports_anew() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let herd = herd();
+    open(&mut browser, &herd, "Blake", desk());
+    report(&herd, "Metta", "kiwi", "+34.0689-118.4451", 1);
+    report(&herd, "Metta", "emu", "-34.0689+118.4451", 2);
+    browser.wait_for(&is_drawn("kiwi"));
+    browser.wait_for(&is_drawn("emu"));
+    let mut http = Http::connect(herd.http("Metta"));
+    assert_eq!(http.ask("DELETE", "/v1/clients/kiwi", "", b"").status, 200);
+    browser.wait_for("herd.clients.rowOf('kiwi') < 0 && herd.clients.rowOf('emu') >= 0");
+    // Also for a page that is opened now.
+    open(&mut browser, &herd, "Bryant", desk());
+    browser.wait_for(&is_drawn("emu"));
+    browser.wait_for("herd.clients.rowOf('kiwi') < 0");
+    let reply = http.post("/v1/clients/kiwi", r#"{"latitude":1,"longitude":1}"#);
+    assert_eq!(reply.json()["accepted"], true);
+    browser.wait_for(&is_drawn("kiwi"));
+    assert!(browser.noted().1.is_empty());
+}
+
+#[test]
 fn a_client_is_shown_moves_and_is_found() {
     let Some(mut browser) = Browser::start() else {
         return;
