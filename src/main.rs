@@ -1,7 +1,9 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use herd::cli::{check, keygen, restore, status};
+use herd::cli::{check, erase, keygen, restore, status};
 use herd::journal::{Fsync, State};
 use herd::log::Filter;
 use herd::node::table::TABLE_BYTES_MIN;
@@ -62,10 +64,29 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
     },
+    /// Erase a client: have all servers forget it, until it reports anew.
+    ///
+    /// Asks one server after the other until one knows the client; that one tells the others, also those that are
+    /// away when they are back. Writes what may still hold what was known. Exit status 0 says that the client is
+    /// erased, 1 that no server that answers knows it, 2 that a file is wrong or no server answers.
+    Erase {
+        /// The client-id.
+        #[arg(value_name = "ID")]
+        client: OsString,
+        /// The file that says who is in the herd, and where each serves HTTP.
+        #[arg(long, value_name = "FILE", default_value = "topology.txt")]
+        topology: PathBuf,
+        /// Show the servers the first token of this file: the one that they were started with.
+        #[arg(long, value_name = "FILE")]
+        http_tokens: Option<PathBuf>,
+        /// Ask by HTTPS. The file has the servers' certificate, or that of whoever issued it (PEM).
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+    },
     /// Make the journal of a server from text logs, when its own is lost and no neighbour has the locations.
     ///
     /// Takes the AT lines that the server sent or had from neighbours, also from logs of several servers, in
-    /// any order; of each client the most recent location counts. Lines that are no records are skipped,
+    /// any order; of each client the most recent location counts, unless an ERASED line is later. Lines that are no records are skipped,
     /// and it is said how many. For compressed logs: zcat LOG.gz | herd restore /dev/stdin --name NAME.
     Restore {
         /// The logs, rotated ones included.
@@ -278,6 +299,19 @@ fn main() -> ExitCode {
             let topology = Topology::read(&topology).map_err(Failure::Start);
             topology.and_then(|topology| status(&topology, wishes))
         }
+        Command::Erase {
+            client,
+            topology,
+            http_tokens,
+            ca,
+        } => {
+            let wishes = erase::Wishes {
+                tokens: http_tokens.as_deref(),
+                ca: ca.as_deref(),
+            };
+            let topology = Topology::read(&topology).map_err(Failure::Start);
+            topology.and_then(|topology| erase(&topology, client.as_bytes(), wishes))
+        }
         Command::Restore {
             logs,
             name,
@@ -298,7 +332,7 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
         Err(Failure::Said) => ExitCode::from(2),
-        Err(Failure::NotWritten | Failure::NotWell) => ExitCode::FAILURE,
+        Err(Failure::NotWritten | Failure::NotWell | Failure::Unknown) => ExitCode::FAILURE,
         Err(Failure::Run(error)) => {
             say_at_last(&format!("the event loop failed: {error}"));
             ExitCode::FAILURE
@@ -342,12 +376,22 @@ enum Failure {
     NotWritten,
     /// A server is not up or not ready, as the table says.
     NotWell,
+    /// No server knows the client, as was said.
+    Unknown,
 }
 
 fn status(topology: &Topology, wishes: status::Wishes<'_>) -> Result<(), Failure> {
     match status::print(topology, wishes) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::NotWell),
+        Err(message) => Err(Failure::Start(message)),
+    }
+}
+
+fn erase(topology: &Topology, client: &[u8], wishes: erase::Wishes<'_>) -> Result<(), Failure> {
+    match erase::erase(topology, client, wishes, &mut io::stdout()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::Unknown),
         Err(message) => Err(Failure::Start(message)),
     }
 }

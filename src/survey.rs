@@ -1,7 +1,7 @@
-//! Asks all servers of a topology how they are: `GET /v1/status` of each, all at once.
+//! Asks all servers of a topology how they are: `GET /v1/status` of each, all at once. Or asks one to erase a client.
 //!
-//! `server::herd_view` does it for `/v1/herd` on a thread of its own, `cli::status` for `herd status`. It blocks, within
-//! limits.
+//! `server::herd_view` does the first for `/v1/herd` on a thread of its own, `cli::status` for `herd status`; `cli::erase`
+//! does the other. It blocks, within limits.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,21 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use ureq::Agent;
+use ureq::http::StatusCode;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, RequestBuilder};
 
 use crate::topology::Topology;
 
 /// A server must have answered within this time.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// A server must have erased a client within this time: its disk may be slow.
+const ERASED_MAX: Duration = Duration::from_secs(10);
 
 /// A longer answer is none.
 const BODY_BYTES_MAX: u64 = 1024 * 1024;
@@ -100,7 +106,7 @@ pub fn ask(targets: &[Target], manner: &Manner) -> Vec<Answer> {
         .as_deref()
         .map(roots)
         .transpose()
-        .map(agent);
+        .map(|roots| agent(roots, ANSWER_MAX));
     let left = Mutex::new(targets.iter());
     let found = Mutex::new(Vec::new());
     let ask_on = || {
@@ -130,11 +136,11 @@ pub fn ask(targets: &[Target], manner: &Manner) -> Vec<Answer> {
     found
 }
 
-fn agent(roots: Option<Roots>) -> Agent {
+fn agent(roots: Option<Roots>, answer_max: Duration) -> Agent {
     let roots = roots.unwrap_or_default();
     let tls = TlsConfig::builder().root_certs(RootCerts::Specific(roots));
     let config = Agent::config_builder()
-        .timeout_global(Some(ANSWER_MAX))
+        .timeout_global(Some(answer_max))
         .http_status_as_error(false)
         .max_redirects(0) // a token goes to the address that was given, and no other
         .proxy(None)
@@ -145,26 +151,57 @@ fn agent(roots: Option<Roots>) -> Agent {
 }
 
 fn ask_one(agent: &Agent, target: &Target, manner: &Manner) -> Result<Box<RawValue>, String> {
-    let Some(http) = &target.http else {
-        return Err("it has no http= in the topology".to_owned());
-    };
-    let scheme = if manner.certificates.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    let mut request = agent.get(format!("{scheme}://{http}/v1/status"));
+    let request = agent.get(target.address("/v1/status", manner)?);
+    let answer = answer::<Box<RawValue>>(request, manner)?;
+    answer.ok_or_else(|| "it answers 404 Not Found".to_owned())
+}
+
+/// Asks a server to erase the client at `path`. Gives what it answers, `None` if it knows of no such client.
+///
+/// # Errors
+/// Why it cannot be asked, or does not do it.
+pub fn erase(target: &Target, path: &str, manner: &Manner) -> Result<Option<Value>, String> {
+    let roots = manner.certificates.as_deref().map(roots).transpose()?;
+    let agent = agent(roots, ERASED_MAX);
+    answer(agent.delete(target.address(path, manner)?), manner)
+}
+
+impl Target {
+    /// The address at which a path of it is asked for.
+    fn address(&self, path: &str, manner: &Manner) -> Result<String, String> {
+        let Some(http) = &self.http else {
+            return Err("it has no http= in the topology".to_owned());
+        };
+        let scheme = if manner.certificates.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        Ok(format!("{scheme}://{http}{path}"))
+    }
+}
+
+/// What is answered, JSON; `None` if there is nothing of the kind.
+fn answer<T: DeserializeOwned>(
+    mut request: RequestBuilder<WithoutBody>,
+    manner: &Manner,
+) -> Result<Option<T>, String> {
     if let Some(authorization) = &manner.authorization {
         request = request.header("Authorization", authorization);
     }
     let mut response = request.call().map_err(|error| error.to_string())?;
     let status = response.status();
+    if status == StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
     if !status.is_success() {
         return Err(format!("it answers {status}"));
     }
     let body = response.body_mut().with_config().limit(BODY_BYTES_MAX);
     let body = body.read_to_string().map_err(|error| error.to_string())?;
-    serde_json::from_str(&body).map_err(|_| "what it answers is not JSON".to_owned())
+    let json = serde_json::from_str(&body);
+    json.map(Some)
+        .map_err(|_| "what it answers is not JSON".to_owned())
 }
 
 /// The answers as `/v1/herd` gives them.

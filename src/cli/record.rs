@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::node::protocol::parse_number;
+use crate::node::protocol::{is_erased, parse_number};
 use crate::time::Timestamp;
 
 /// How long the time of a record is.
@@ -14,8 +14,8 @@ const TIME_BYTES: usize = b"2012-11-17T02:08:23.672266766Z".len();
 /// What a line of a log is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Record<'a> {
-    /// A record of an `AT` line that the server itself said, or a neighbour.
-    At(Cow<'a, [u8]>),
+    /// A record of an `AT` or `ERASED` line that the server itself said, or a neighbour.
+    Update(Cow<'a, [u8]>),
     /// Another record.
     Other,
     /// No record: torn, corrupt, or of another file.
@@ -39,12 +39,14 @@ fn read(line: &[u8]) -> Option<Record<'_>> {
     let text = &text[1..];
     let is_record = b"<>+-*=".contains(direction) && text.iter().all(|b| matches!(b, b' '..=b'~'));
     is_record.then_some(())?;
-    Some(
-        match text.starts_with(b"AT ") && is_believed(*direction, label) {
-            true => Record::At(unescape(text)?),
-            false => Record::Other,
-        },
-    )
+    Some(match is_update(text) && is_believed(*direction, label) {
+        true => Record::Update(unescape(text)?),
+        false => Record::Other,
+    })
+}
+
+fn is_update(text: &[u8]) -> bool {
+    text.starts_with(b"AT ") || is_erased(text)
 }
 
 /// Whether what a record says of a location is true: our replies to clients, what neighbours were told and
@@ -110,12 +112,14 @@ mod tests {
             ("= c7", false),
             ("> c7:Bryant", false),
         ] {
-            let line = format!("{TIME} {label} AT Blake");
-            let want = match is_believed {
-                true => Record::At(b"AT Blake".into()),
-                false => Record::Other,
-            };
-            assert_eq!(Record::read(line.as_bytes()), want, "{line}");
+            for text in ["AT Blake", "ERASED Blake"] {
+                let line = format!("{TIME} {label} {text}");
+                let want = match is_believed {
+                    true => Record::Update(text.as_bytes().into()),
+                    false => Record::Other,
+                };
+                assert_eq!(Record::read(line.as_bytes()), want, "{line}");
+            }
         }
     }
 
@@ -153,7 +157,7 @@ mod tests {
             record.extend(header.of(Direction::In, Label::Server(7, Some(&bryant))));
             write_line(&mut record, &at, is_plain(&at));
             prop_assert_eq!(record.pop(), Some(b'\n'));
-            prop_assert_eq!(Record::read(&record), Record::At(at.into()));
+            prop_assert_eq!(Record::read(&record), Record::Update(at.into()));
             let _ = Record::read(&record[..cut.index(record.len())]); // it does not panic
         }
     }

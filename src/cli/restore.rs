@@ -1,7 +1,7 @@
 //! `herd restore`: a journal made of text logs, for disasters.
 //!
 //! `main` is the caller. The logs may come in any order, and may be torn, joined or edited: of each client
-//! the most recent location counts, by the rule by which servers agree. Only the table grows with
+//! the most recent location or erasure counts, by the rule by which servers agree. Only the table grows with
 //! what is read.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::record::Record;
 use crate::journal::files::Files;
 use crate::journal::{Fsync, Journal, Options};
-use crate::node::protocol::{LINK_LINE_BYTES_MAX, parse_at};
+use crate::node::protocol::{LINK_LINE_BYTES_MAX, parse_update};
 use crate::node::{Node, Seeds};
 use crate::random;
 use crate::time::Now;
@@ -84,7 +84,7 @@ pub fn restore(
     let now = Now::read();
     let mut node = node(&name, now);
     let read = read_logs(logs, &mut node, now, &mut progress)?;
-    let (folder_shown, clients) = (shown(&folder), node.table().len());
+    let (folder_shown, clients) = (shown(&folder), node.table().locations());
     progress(&format!("writing {clients} clients to {folder_shown}"));
     write_journal(&mut node, &folder, now)?;
     Ok(Restored {
@@ -158,7 +158,7 @@ fn read_logs(
             }
             if told_at.elapsed() >= PROGRESS_EVERY {
                 told_at = Instant::now();
-                let (read, clients) = (tally.bytes, node.table().len());
+                let (read, clients) = (tally.bytes, node.table().locations());
                 let of = of.max(read); // a pipe does not say how much it has
                 let percent = 100 * u128::from(read) / u128::from(of.max(1));
                 progress(&format!(
@@ -192,10 +192,10 @@ fn take_in(line: &[u8], node: &mut Node, now: Now) -> bool {
         return false; // of what is torn off a time may be the last
     };
     match Record::read(line) {
-        Record::At(at) => {
-            let at = at.strip_suffix(b"\r").unwrap_or(&at); // a neighbour's line may end so
-            node.recovery(now).salvage(&[at]);
-            parse_at(at).is_some()
+        Record::Update(line) => {
+            let line = line.strip_suffix(b"\r").unwrap_or(&line); // a neighbour's line may end so
+            node.recovery(now).salvage(&[line]);
+            parse_update(line).is_some()
         }
         Record::Other => true,
         Record::Foreign => false,

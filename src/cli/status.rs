@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::private_file;
+use super::tokens::authorization;
 use crate::survey::{self, Answer, Manner, Target};
 use crate::topology::Topology;
-use crate::web::access::Tokens;
 
 /// The table is made anew this often while it is watched.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -70,17 +69,6 @@ pub fn status(
         }
         thread::sleep(WATCH_EVERY);
     }
-}
-
-fn authorization(path: &Path) -> Result<String, String> {
-    let shown = path.display().to_string();
-    let shown = shown.escape_debug(); // one line, whatever the name
-    let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
-    let tokens = Tokens::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
-    Ok(format!(
-        "Bearer {}",
-        String::from_utf8_lossy(tokens.first())
-    ))
 }
 
 fn round(targets: &[Target], manner: &Manner, wishes: Wishes<'_>) -> (String, bool) {
