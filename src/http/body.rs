@@ -2,6 +2,7 @@
 //!
 //! `codec` is the only caller. Nothing is copied before the body is whole.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use httparse::EMPTY_HEADER;
@@ -64,15 +65,15 @@ impl Body {
     }
 
     /// What it says, when its end has been found in `bytes`.
-    pub fn content(&self, bytes: &[u8]) -> Vec<u8> {
+    pub fn content<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         match self {
-            Body::Length(length) => bytes[..*length].to_vec(),
+            Body::Length(length) => Cow::Borrowed(&bytes[..*length]),
             Body::Chunked(_) => {
                 let mut data = Vec::new();
                 let end = Chunks::default().find_end(bytes, |chunk| data.push(chunk));
                 debug_assert!(end.is_ok_and(|end| end.is_some()), "it was found before");
                 let parts = data.into_iter().map(|chunk| &bytes[chunk]);
-                parts.collect::<Vec<_>>().concat()
+                Cow::Owned(parts.collect::<Vec<_>>().concat())
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Bytes to requests, one after the other: the codec of a connection.
 //!
-//! It holds no bytes, only how far it has looked into what the reactor has buffered. What it gives
-//! depends on the bytes alone, never on how TCP has chopped them.
+//! It holds no bytes, only how far it has looked into what has come and is not handled. What it gives
+//! borrows from those bytes and depends on them alone, never on how TCP has chopped them.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,6 @@ use super::line::Scan;
 use super::parse::{head_len, parse};
 use super::refusal::Refusal;
 use super::request::Request;
-use crate::input::Input;
 
 /// A request must be whole so long after its first byte; then it is refused with 408.
 pub const REQUEST_MAX: Duration = Duration::from_secs(10);
@@ -20,14 +19,14 @@ pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(75);
 
 /// What its owner is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Step<'a> {
     /// Wait for more bytes.
     More,
     /// Send [`CONTINUE`](super::CONTINUE), behind the responses before it: the client waits for that. Then ask
     /// again.
     Continue,
     /// Answer this. Then ask again, unless the response is the last.
-    Request(Request),
+    Request(Request<'a>),
     /// Answer with an error and close.
     Refuse(Refusal),
 }
@@ -68,24 +67,25 @@ impl Default for Part {
 }
 
 impl Codec {
-    /// The next step, after all that was read by `now` has been pushed to `input`.
-    pub fn next(&mut self, input: &mut Input, now: Instant) -> Step {
+    /// The next step. `bytes` are all that were read by `now` and not handled; those that are handled with this
+    /// step are taken off their front.
+    pub fn next<'a>(&mut self, bytes: &mut &'a [u8], now: Instant) -> Step<'a> {
         if matches!(self.part, Part::Head(Scan { start: 0, .. })) {
             // RFC 9112 section 2.2: left over from an old client's last request.
-            while input.as_bytes().starts_with(b"\r\n") {
-                input.consume(2);
+            while let Some(rest) = bytes.strip_prefix(b"\r\n") {
+                *bytes = rest;
                 *self = Codec {
                     idle_since: self.idle_since,
                     ..Codec::default()
                 };
             }
         }
-        if matches!(self.part, Part::Ended) || input.is_empty() {
-            input.clear();
+        if matches!(self.part, Part::Ended) || bytes.is_empty() {
+            *bytes = &[];
             return Step::More;
         }
         self.began.get_or_insert(now);
-        let step = match self.advance(input) {
+        let step = match self.advance(bytes) {
             Ok(step) => step,
             Err(refusal) => Step::Refuse(refusal),
         };
@@ -94,15 +94,15 @@ impl Codec {
             Step::Request(request) if request.manner.keep_alive => self.part = Part::default(),
             Step::Request(_) | Step::Refuse(_) => {
                 self.part = Part::Ended;
-                input.clear();
+                *bytes = &[];
             }
         }
         (self.began, self.idle_since) = (None, None);
         step
     }
 
-    fn advance(&mut self, input: &mut Input) -> Result<Step, Refusal> {
-        let bytes = input.as_bytes();
+    fn advance<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Step<'a>, Refusal> {
+        let mut request = None;
         if let Part::Head(scan) = &mut self.part {
             let Some(length) = head_len(scan, bytes)? else {
                 return Ok(Step::More);
@@ -112,6 +112,7 @@ impl Codec {
             if head.expects_continue {
                 return Ok(Step::Continue);
             }
+            request = Some(head.request);
         }
         let Part::Body(head, body) = &mut self.part else {
             return Ok(Step::More);
@@ -121,18 +122,19 @@ impl Codec {
             return Ok(Step::More);
         };
         // The head is read once more if its body came later: so nothing of it is held meanwhile.
-        let mut request = parse(head)?.request;
+        let mut request = match request {
+            Some(request) => request,
+            None => parse(head)?.request,
+        };
         request.body = body.content(behind);
-        let whole = head.len() + length;
-        input.consume(whole);
+        *bytes = &behind[length..];
         Ok(Step::Request(request))
     }
 
     /// Reads nothing any more: what the client says from now on is thrown away.
-    pub fn end(&mut self, input: &mut Input) {
+    pub fn end(&mut self) {
         self.part = Part::Ended;
         (self.began, self.idle_since) = (None, None);
-        input.clear();
     }
 
     /// Notes that the client may begin the next request from `now` on: the connection was made, or all has been

@@ -23,6 +23,11 @@ impl Scan {
         }
     }
 
+    /// Whether anything has been looked at.
+    pub fn has_begun(&self) -> bool {
+        self.scanned > 0
+    }
+
     /// The next line of `bytes`, without its CRLF; `None` if it has no end yet. `too_long` is said of one of
     /// more than `most` bytes.
     pub fn next<'a>(

@@ -23,4 +23,4 @@ pub use self::deadlines::Deadlines;
 pub use self::parse::{HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_LINE_BYTES_MAX};
 pub use self::refusal::Refusal;
 pub use self::request::{Manner, Method, Request};
-pub use self::response::{CONTINUE, Response, Stream, reason};
+pub use self::response::{CONTINUE, Date, Response, Stream, reason};

@@ -2,7 +2,10 @@
 //!
 //! `codec` is the only caller.
 
-use httparse::{EMPTY_HEADER, Header, Status};
+use std::borrow::Cow;
+use std::mem::MaybeUninit;
+
+use httparse::{Header, Status};
 
 use super::body::{BODY_BYTES_MAX, Framing};
 use super::line::Scan;
@@ -26,6 +29,11 @@ const MALFORMED: Refusal = Refusal::new(400, "This is not an HTTP/1.1 request.")
 
 /// Looks on for the end of the head with which `bytes` begin. Gives its length, the blank line included.
 pub fn head_len(scan: &mut Scan, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+    if !scan.has_begun()
+        && let Some(length) = common_head_len(bytes)
+    {
+        return Ok(Some(length));
+    }
     loop {
         let (most, too_long) = match scan.start {
             0 => (REQUEST_LINE_BYTES_MAX, LINE_TOO_LONG),
@@ -40,11 +48,24 @@ pub fn head_len(scan: &mut Scan, bytes: &[u8]) -> Result<Option<usize>, Refusal>
     }
 }
 
+/// The same of a head as nearly all are: whole, so short that nothing in it is too long, and well-formed as far as
+/// its lines go. `None` for others. It looks at many bytes at a time.
+fn common_head_len(bytes: &[u8]) -> Option<usize> {
+    let bytes = &bytes[..bytes.len().min(REQUEST_LINE_BYTES_MAX)];
+    let mut ends = memchr::memchr_iter(b'\n', bytes);
+    let length = ends.find(|&end| bytes[..end].ends_with(b"\r\n\r"))? + 1;
+    let pairs = bytes[..length].iter().zip(&bytes[1..length]);
+    let is_torn = pairs.fold(bytes[0] == b'\n', |any, (&one, &next)| {
+        any | ((one == b'\r') != (next == b'\n'))
+    });
+    (!is_torn).then_some(length)
+}
+
 /// A head, read.
 #[derive(Debug)]
-pub struct Head {
+pub struct Head<'a> {
     /// The request, without its body.
-    pub request: Request,
+    pub request: Request<'a>,
     /// How the body comes.
     pub framing: Framing,
     /// Whether the client waits to be told that it may send the body.
@@ -52,10 +73,10 @@ pub struct Head {
 }
 
 /// Reads a head that is whole.
-pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
-    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
-    let mut head = httparse::Request::new(&mut headers);
-    match head.parse(bytes) {
+pub fn parse(bytes: &[u8]) -> Result<Head<'_>, Refusal> {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut head = httparse::Request::new(&mut []);
+    match head.parse_with_uninit_headers(bytes, &mut headers) {
         Ok(Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) => return Err(MALFORMED),
         Err(httparse::Error::TooManyHeaders) => {
@@ -80,13 +101,11 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
     let fields = headers.iter();
     let request = Request {
         method,
-        path: target.path.to_owned(),
-        query: target.query.to_owned(),
-        host: target.authority.map(str::to_owned).or(named),
-        fields: fields
-            .map(|field| (field.name.to_owned(), field.value.to_vec()))
-            .collect(),
-        body: Vec::new(),
+        path: target.path,
+        query: target.query,
+        host: target.authority.or(named),
+        fields: fields.map(|field| (field.name, field.value)).collect(),
+        body: Cow::Borrowed(&[]),
         manner: Manner {
             keep_alive: keeps_alive(headers, is_1_1),
             head_only: method == Method::Head,
@@ -110,14 +129,14 @@ fn names_other_version(bytes: &[u8]) -> bool {
         if major.is_ascii_digit() && minor.is_ascii_digit() && !matches!((major, minor), (b'1', b'0' | b'1')))
 }
 
-fn values<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+fn values<'a>(headers: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
     let named = headers.iter();
     let named = named.filter(move |header| header.name.eq_ignore_ascii_case(name));
     named.map(|header| header.value.trim_ascii())
 }
 
 /// The members of the lists that fields of this name are.
-fn members<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+fn members<'a>(headers: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
     let lists = values(headers, name);
     lists.flat_map(|list| list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii))
 }
@@ -185,12 +204,12 @@ fn keeps_alive(headers: &[Header<'_>], is_1_1: bool) -> bool {
 }
 
 /// The `Host` field, of which HTTP/1.1 has one (RFC 9112 section 3.2).
-fn host(headers: &[Header<'_>], is_1_1: bool) -> Result<Option<String>, Refusal> {
+fn host<'a>(headers: &[Header<'a>], is_1_1: bool) -> Result<Option<&'a str>, Refusal> {
     let mut hosts = values(headers, "host");
     match (hosts.next(), hosts.next()) {
         (None, _) if !is_1_1 => Ok(None),
         (Some(host), None) => match std::str::from_utf8(host) {
-            Ok(host) if is_authority(host) => Ok(Some(host.to_owned())),
+            Ok(host) if is_authority(host) => Ok(Some(host)),
             _ => Err(Refusal::new(400, "Host is not a host with a port.")),
         },
         _ => Err(Refusal::new(
@@ -202,8 +221,9 @@ fn host(headers: &[Header<'_>], is_1_1: bool) -> Result<Option<String>, Refusal>
 
 /// Whether it has only bytes of a host with a port (RFC 3986 section 3.2.2).
 fn is_authority(text: &str) -> bool {
-    let may_be = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(&byte);
-    text.bytes().all(may_be)
+    let other = |byte: u8| b"-._~:[]%!$&'()*+;=".contains(&byte);
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || other(byte))
 }
 
 #[derive(Debug)]
@@ -216,23 +236,26 @@ struct Target<'a> {
 /// Splits a target in origin form or, as proxies get it, in absolute form (RFC 9112 section 3.2).
 fn split_target(target: &str) -> Result<Target<'_>, Refusal> {
     const NEITHER: Refusal = Refusal::new(400, "The request target is neither a path nor http.");
-    let (authority, rest) = match target.split_once("://") {
-        _ if target.starts_with('/') => (None, target),
-        Some((scheme, rest))
-            if ["http", "https"]
-                .iter()
-                .any(|s| s.eq_ignore_ascii_case(scheme)) =>
-        {
-            let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-            (Some(authority), rest)
-        }
-        _ => return Err(NEITHER),
+    let is_http =
+        |scheme: &str| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    let (authority, rest) = match target.starts_with('/') {
+        true => (None, target),
+        false => match target.split_once("://") {
+            Some((scheme, rest)) if is_http(scheme) => {
+                let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+                (Some(authority), rest)
+            }
+            _ => return Err(NEITHER),
+        },
     };
     let is_host = |host: &str| !host.is_empty() && is_authority(host);
-    if rest.contains('#') || !authority.is_none_or(is_host) {
+    if memchr::memchr(b'#', rest.as_bytes()).is_some() || !authority.is_none_or(is_host) {
         return Err(NEITHER);
     }
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (path, query) = match memchr::memchr(b'?', rest.as_bytes()) {
+        None => (rest, ""),
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+    };
     let path = if path.is_empty() { "/" } else { path };
     Ok(Target {
         authority,

@@ -1,5 +1,7 @@
 //! A request, whole.
 
+use std::borrow::Cow;
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -47,22 +49,22 @@ impl Method {
     }
 }
 
-/// A request, whole and not ambiguous.
+/// A request, whole and not ambiguous. It borrows from the bytes in which it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct Request<'a> {
     /// What is asked for.
     pub method: Method,
     /// The path of the target, beginning with `/`, still percent-encoded.
-    pub path: String,
+    pub path: &'a str,
     /// What follows the target's first `?`, still percent-encoded; empty if there is none.
-    pub query: String,
+    pub query: &'a str,
     /// The host that is asked, with its port if it has one; of the target if it names one, otherwise of the
     /// `Host` field, which HTTP/1.0 may leave away.
-    pub host: Option<String>,
+    pub host: Option<&'a str>,
     /// Header fields, in the order in which they came; names as they came.
-    pub fields: Vec<(String, Vec<u8>)>,
+    pub fields: Vec<(&'a str, &'a [u8])>,
     /// The body, chunks put together.
-    pub body: Vec<u8>,
+    pub body: Cow<'a, [u8]>,
     /// How it is to be answered.
     pub manner: Manner,
 }
@@ -87,16 +89,16 @@ impl Manner {
     };
 }
 
-impl Request {
+impl<'a> Request<'a> {
     /// The values of the header fields of this name.
-    pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let named = self.fields.iter();
         let named = named.filter(move |(other, _)| other.eq_ignore_ascii_case(name));
-        named.map(|(_, value)| value.as_slice())
+        named.map(|(_, value)| *value)
     }
 
     /// The first header field of this name, if it is text.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub fn text(&self, name: &str) -> Option<&'a str> {
         let value = self.values(name).next()?;
         std::str::from_utf8(value).ok()
     }

@@ -1,10 +1,9 @@
 //! Responses to bytes: whole, or as they come.
 
-use std::fmt::Write;
-
 use chrono::DateTime;
 
 use super::request::Manner;
+use crate::time::write_decimal;
 
 /// What is sent before the response to a client that waits for it with its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -18,8 +17,27 @@ pub struct Response<'a> {
     pub content_type: &'a str,
     /// More fields.
     pub fields: &'a [(&'a str, String)],
-    /// When it is made, in seconds since 1970-01-01 UTC.
-    pub date: i64,
+    /// When it is made; empty if the clock is beyond what can be written.
+    pub date: &'a str,
+}
+
+/// The `Date` of responses, composed once a second.
+#[derive(Debug, Default)]
+pub struct Date {
+    /// The second of which `text` is, since 1970-01-01 UTC.
+    second: Option<i64>,
+    text: String,
+}
+
+impl Date {
+    /// That of a response which is made so many seconds after 1970-01-01 UTC.
+    pub fn at(&mut self, second: i64) -> &str {
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.text = imf_fixdate(second).unwrap_or_default();
+        }
+        &self.text
+    }
 }
 
 /// How the end of a body that is sent as it comes is known.
@@ -41,8 +59,12 @@ impl Response<'_> {
     /// Appends a response with this whole body to `out`.
     pub fn write(&self, out: &mut Vec<u8>, body: &[u8], manner: Manner) {
         let has_body = may_have_body(self.status);
-        let length = has_body.then(|| format!("Content-Length: {}", body.len()));
-        self.write_head(out, length.as_deref(), manner.keep_alive);
+        self.begin_head(out);
+        if has_body {
+            out.extend_from_slice(b"\r\nContent-Length: ");
+            write_decimal(out, body.len() as u64);
+        }
+        self.end_head(out, manner.keep_alive);
         if has_body && !manner.head_only {
             out.extend_from_slice(body);
         }
@@ -59,29 +81,44 @@ impl Response<'_> {
             Manner { chunks: true, .. } => Stream(End::Chunk),
             Manner { chunks: false, .. } => Stream(End::Close),
         };
-        let is_chunked = manner.chunks && may_have_body(self.status);
-        let coding = is_chunked.then_some("Transfer-Encoding: chunked");
-        self.write_head(out, coding, manner.keep_alive && stream.keeps_alive());
+        self.begin_head(out);
+        if manner.chunks && may_have_body(self.status) {
+            out.extend_from_slice(b"\r\nTransfer-Encoding: chunked");
+        }
+        self.end_head(out, manner.keep_alive && stream.keeps_alive());
         stream
     }
 
-    fn write_head(&self, out: &mut Vec<u8>, length: Option<&str>, keep_alive: bool) {
-        let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
-        if let Some(date) = imf_fixdate(self.date) {
-            push_field(&mut head, "Date", &date);
+    /// Appends what stands before the field that says where the body ends.
+    fn begin_head(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        write_decimal(out, self.status.into());
+        out.push(b' ');
+        out.extend_from_slice(reason(self.status).as_bytes());
+        if !self.date.is_empty() {
+            out.extend_from_slice(b"\r\nDate: ");
+            out.extend_from_slice(self.date.as_bytes());
         }
         if !self.content_type.is_empty() {
-            push_field(&mut head, "Content-Type", self.content_type);
+            out.extend_from_slice(b"\r\nContent-Type: ");
+            out.extend_from_slice(self.content_type.as_bytes());
         }
-        head.extend(length.into_iter().flat_map(|field| [field, "\r\n"]));
+    }
+
+    /// Appends what stands behind it.
+    fn end_head(&self, out: &mut Vec<u8>, keep_alive: bool) {
         for (name, value) in self.fields {
-            push_field(&mut head, name, value);
+            // Nobody who is quoted in a value shall end it early and write a field of their own.
+            let value: String = value.chars().filter(|c| !c.is_control()).collect();
+            for part in ["\r\n", name, ": ", &value] {
+                out.extend_from_slice(part.as_bytes());
+            }
         }
         // HTTP/1.1 needs to be told of a close only, an HTTP/1.0 client that asked also of the rest.
-        let connection = if keep_alive { "keep-alive" } else { "close" };
-        push_field(&mut head, "Connection", connection);
-        out.extend_from_slice(head.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        match keep_alive {
+            true => out.extend_from_slice(b"\r\nConnection: keep-alive\r\n\r\n"),
+            false => out.extend_from_slice(b"\r\nConnection: close\r\n\r\n"),
+        }
     }
 }
 
@@ -116,13 +153,6 @@ impl Stream {
 /// RFC 9110 sections 15.3.5 and 15.4.5: these have none, nor a length.
 const fn may_have_body(status: u16) -> bool {
     !matches!(status, 204 | 304)
-}
-
-/// Appends a field. What could end it early is left away: nobody who is quoted in a value shall write a field of
-/// their own.
-fn push_field(head: &mut String, name: &str, value: &str) {
-    let value: String = value.chars().filter(|c| !c.is_control()).collect();
-    let _ = write!(head, "{name}: {value}\r\n"); // a string takes it
 }
 
 /// RFC 9110 section 5.6.7; `None` beyond the years that can be written so.
@@ -177,7 +207,7 @@ mod tests {
         }
     }
 
-    fn response<'a>(status: u16, fields: &'a [(&'a str, String)], date: i64) -> Response<'a> {
+    fn response<'a>(status: u16, fields: &'a [(&'a str, String)], date: &'a str) -> Response<'a> {
         Response {
             status,
             content_type: "text/plain",
@@ -189,7 +219,9 @@ mod tests {
     #[test]
     fn whole_responses() {
         let fields = [("X", "1\r\nSet-Cookie: a\n\r\n\0b".to_owned())];
-        let ok = response(200, &fields, DATE);
+        let mut date = Date::default();
+        assert_eq!(date.at(i64::MAX), "", "it has no year of four digits");
+        let ok = response(200, &fields, date.at(DATE));
         let head = format!(
             "{FIRST}Content-Type: text/plain\r\nContent-Length: 2\r\nX: 1Set-Cookie: ab\r\n"
         );
@@ -207,7 +239,7 @@ mod tests {
                 format!("{head}Connection: close\r\n\r\n"),
             ),
             (
-                response(204, &[], i64::MAX),
+                response(204, &[], ""),
                 manner(false, false, true),
                 no_length.to_owned(),
             ),
@@ -232,7 +264,8 @@ mod tests {
             (manner(true, false, false), format!("{closing}0123456789x")),
         ] {
             let mut out = Vec::new();
-            let stream = response(200, &[], DATE).write_stream(&mut out, manner);
+            let stream =
+                response(200, &[], Date::default().at(DATE)).write_stream(&mut out, manner);
             for part in ["0123456789", "", "x"] {
                 stream.write(&mut out, part.as_bytes());
             }

@@ -379,6 +379,24 @@ impl<R: Role, M> Reactor<R, M> {
         Some(decoded)
     }
 
+    /// Takes out what is buffered of a connection's input, with `chunk` behind it, so that messages can borrow from
+    /// it while they are handled. `None` if the connection has gone or is about to be closed.
+    pub fn take_input(&mut self, id: ConnectionId, chunk: &[u8]) -> Option<Input> {
+        let mut input = self
+            .is_open(id)
+            .then(|| self.decode(id, |_, input| std::mem::take(input)))??;
+        input.push(chunk);
+        Some(input)
+    }
+
+    /// Puts back what is left of it. If the connection is about to be closed by now, that is dropped.
+    pub fn put_back(&mut self, id: ConnectionId, mut input: Input) {
+        if self.is_open(id) {
+            input.compact();
+            self.decode(id, |_, buffered| *buffered = input);
+        }
+    }
+
     /// Whether a connection is there and not about to be closed.
     pub fn is_open(&self, id: ConnectionId) -> bool {
         self.lifecycle

@@ -41,15 +41,15 @@ impl<'a> Position<'a> {
         self.text
     }
 
-    /// The latitude as a plain decimal: `27.5916`, `-0.5`, `0`.
-    pub fn latitude(self) -> String {
-        plain_decimal(&self.text[..self.longitude_at])
+    /// The latitude as it is written, without what ends the position.
+    pub fn latitude(self) -> &'a [u8] {
+        &self.text[..self.longitude_at]
     }
 
-    /// The longitude as a plain decimal: `86.564` for `+086.5640`.
-    pub fn longitude(self) -> String {
+    /// The longitude as it is written, without what ends the position.
+    pub fn longitude(self) -> &'a [u8] {
         let longitude = &self.text[self.longitude_at..];
-        plain_decimal(longitude.strip_suffix(b"/").unwrap_or(longitude))
+        longitude.strip_suffix(b"/").unwrap_or(longitude)
     }
 }
 
@@ -102,37 +102,37 @@ fn first_other(eight: [u8; 8]) -> Option<usize> {
     (others != 0).then(|| others.trailing_zeros() as usize / 8)
 }
 
-/// Writes a checked decimal without `+`, leading zeros, or zeros that end a fraction.
+/// A checked decimal without `+`, leading zeros, or zeros that end a fraction: `86.564` for `+086.5640`.
 ///
 /// `text` is an optional sign, digits, and perhaps a point and digits. The value is unchanged;
 /// only `-0` becomes `0`.
 pub fn plain_decimal(text: &[u8]) -> String {
+    let mut plain = Vec::with_capacity(text.len());
+    write_plain_decimal(&mut plain, text);
+    plain.shrink_to_fit(); // it may wait long for an answer
+    String::from_utf8(plain).expect("digits are text")
+}
+
+/// Appends what [`plain_decimal`] gives.
+pub fn write_plain_decimal(out: &mut Vec<u8>, text: &[u8]) {
     let (negative, magnitude) = match text.split_first() {
         Some((b'-', magnitude)) => (true, magnitude),
         Some((b'+', magnitude)) => (false, magnitude),
         _ => (false, text),
     };
     let point = memchr::memchr(b'.', magnitude).unwrap_or(magnitude.len());
-    let (whole, fraction) = magnitude.split_at(point);
-    let zeros = whole.iter().take_while(|&&digit| digit == b'0').count();
-    let zeros_after = fraction
-        .iter()
-        .rev()
-        .take_while(|&&digit| digit == b'0')
-        .count();
-    let whole = &whole[zeros..];
-    let fraction = match &fraction[..fraction.len() - zeros_after] {
-        [b'.'] => &[][..],
-        fraction => fraction,
-    };
-    // Not for the zeros: it may wait long for an answer.
-    let mut plain = String::with_capacity(b"-0".len() + whole.len() + fraction.len());
-    if negative && !(whole.is_empty() && fraction.is_empty()) {
-        plain.push('-');
+    let (mut whole, mut fraction) = magnitude.split_at(point);
+    while let Some(rest) = whole.strip_prefix(b"0") {
+        whole = rest;
     }
-    plain.push_str(if whole.is_empty() { "0" } else { "" });
-    plain.extend(whole.iter().chain(fraction).map(|&byte| char::from(byte)));
-    plain
+    while let [rest @ .., b'0' | b'.'] = fraction {
+        fraction = rest;
+    }
+    if negative && !(whole.is_empty() && fraction.is_empty()) {
+        out.push(b'-');
+    }
+    out.extend_from_slice(if whole.is_empty() { b"0" } else { whole });
+    out.extend_from_slice(fraction);
 }
 
 /// One report of a client's location, as the `AT` line that carries it.
@@ -270,8 +270,8 @@ mod tests {
             ("", None),
         ] {
             let position = Position::parse(text.as_bytes());
-            let got = position.map(|p| (p.latitude(), p.longitude()));
-            let got = got.as_ref().map(|(lat, lon)| (lat.as_str(), lon.as_str()));
+            let got = position.map(|p| [p.latitude(), p.longitude()].map(plain_decimal));
+            let got = got.as_ref().map(|[lat, lon]| (lat.as_str(), lon.as_str()));
             assert_eq!(got, want, "position: {text:?}");
             assert!(position.is_none_or(|p| p.text() == text.as_bytes()));
         }

@@ -409,11 +409,22 @@ impl Node {
             return None;
         };
         self.expire(now);
-        let key = self.table.key(report.client);
-        self.take_report(&report, Some(key), now, effects);
-        let at = &self.line[..self.line.len() - 1];
         let client = report.client;
-        let standing = self.table.location(client);
+        let key = self.table.key(client);
+        let accepted = self.take_report(&report, Some(key), now, effects);
+        let at = &self.line[..self.line.len() - 1];
+        let standing = match accepted {
+            Some(difference) => Some(Location {
+                line: at,
+                server: self.name.as_bytes(),
+                difference,
+                client,
+                position: report.position,
+                time: report.time,
+                time_text: report.time_text,
+            }),
+            None => self.table.location_at(key, client),
+        };
         Some(Acknowledged {
             client,
             at,
@@ -460,8 +471,8 @@ impl Node {
         effects.reply(client, &self.line);
     }
 
-    /// Takes a report in if it is the most recent. Leaves the `AT` line that acknowledges it, with its LF, in
-    /// `self.line`.
+    /// Takes a report in if it is the most recent; gives its difference then. Leaves the `AT` line that acknowledges
+    /// it, with its LF, in `self.line`.
     #[inline(always)]
     fn take_report(
         &mut self,
@@ -469,7 +480,7 @@ impl Node {
         key: Option<Key>,
         now: Now,
         effects: &mut impl Effects,
-    ) {
+    ) -> Option<Difference> {
         self.counters.reports += 1;
         let key = key.unwrap_or_else(|| self.table.key(report.client));
         let difference = now.wall.since(report.time);
@@ -487,12 +498,12 @@ impl Node {
             time: report.time,
             time_text: report.time_text,
         };
-        if let Some(number) = self.table.accept(key, &location, Source::Own) {
-            effects.changed(number, line);
-            if let Some(effective) = self.table.take_gave_way() {
-                self.links.note_gave_way(effective, effects);
-            }
+        let number = self.table.accept(key, &location, Source::Own)?;
+        effects.changed(number, line);
+        if let Some(effective) = self.table.take_gave_way() {
+            self.links.note_gave_way(effective, effects);
         }
+        Some(difference)
     }
 
     /// Answers a line that is no valid command.

@@ -45,8 +45,8 @@ impl TweetQuery {
     /// The question for tweets within `radius_km` of `position`.
     pub fn new(position: Position<'_>, radius_km: &[u8], bound: u8) -> TweetQuery {
         TweetQuery {
-            latitude: position.latitude(),
-            longitude: position.longitude(),
+            latitude: plain_decimal(position.latitude()),
+            longitude: plain_decimal(position.longitude()),
             radius_km: plain_decimal(radius_km),
             bound,
         }

@@ -42,23 +42,37 @@ pub fn serve(driver: &mut Driver, id: ConnectionId, room: &mut [u8]) {
     }
 }
 
-/// Answers what is whole. `false` if the rest must wait, and is buffered, or is of no interest.
-fn serve_requests(driver: &mut Driver, id: ConnectionId, mut chunk: &[u8]) -> bool {
+/// Answers what is whole of what is buffered and `chunk`. `false` if the rest must wait, and is buffered, or is of
+/// no interest.
+fn serve_requests(driver: &mut Driver, id: ConnectionId, chunk: &[u8]) -> bool {
     let now = driver.shell.now.mono;
-    while driver.may_process(id, Role::Http) {
-        let step = driver.shell.reactor.decode(id, |codec, input| {
-            input.push(std::mem::take(&mut chunk));
-            codec.http().map(|codec| codec.next(input, now))
+    let Some(mut input) = driver.shell.reactor.take_input(id, chunk) else {
+        driver.shell.reactor.pause(id, &[]);
+        return false;
+    };
+    let mut rest = input.as_bytes();
+    let must_wait = loop {
+        if !driver.may_process(id, Role::Http) {
+            break true;
+        }
+        let reactor = &mut driver.shell.reactor;
+        let step = reactor.decode(id, |codec, _| {
+            codec.http().map(|codec| codec.next(&mut rest, now))
         });
         match step.flatten() {
-            None | Some(Step::More) => return true,
-            Some(Step::Continue) => driver.shell.reactor.send(id, &[CONTINUE]),
+            None | Some(Step::More) => break false,
+            Some(Step::Continue) => reactor.send(id, &[CONTINUE]),
             Some(Step::Request(request)) => handle(driver, id, &request),
             Some(Step::Refuse(refusal)) => refuse(driver, id, refusal),
         }
+    };
+    let handled = input.len() - rest.len();
+    input.consume(handled);
+    driver.shell.reactor.put_back(id, input);
+    if must_wait {
+        driver.shell.reactor.pause(id, &[]);
     }
-    driver.shell.reactor.pause(id, chunk);
-    false
+    !must_wait
 }
 
 /// Closes connections whose clients take too long.
@@ -86,13 +100,16 @@ fn refuse(driver: &mut Driver, id: ConnectionId, refusal: Refusal) {
     driver.shell.respond(To { id, manner }, &answer);
 }
 
-fn handle(driver: &mut Driver, id: ConnectionId, request: &Request) {
+fn handle(driver: &mut Driver, id: ConnectionId, request: &Request<'_>) {
     let shell = &mut driver.shell;
     let label = Label::Http(id.serial);
     if shell.log.accepts(Direction::In, label) {
-        let target = access::shown_target(request);
-        let text = format!("{} {target}", request.method.name());
-        shell.log.record(Direction::In, label, text.as_bytes());
+        let text = &mut shell.web.record;
+        text.clear();
+        text.extend_from_slice(request.method.name().as_bytes());
+        text.push(b' ');
+        access::write_target(text, request);
+        shell.log.record(Direction::In, label, text);
     }
     let manner = request.manner;
     let answer = answer(driver, id, request).unwrap_or_else(Some);
@@ -105,7 +122,7 @@ fn handle(driver: &mut Driver, id: ConnectionId, request: &Request) {
 fn answer(
     driver: &mut Driver,
     id: ConnectionId,
-    request: &Request,
+    request: &Request<'_>,
 ) -> Result<Option<Answer>, Answer> {
     let route = route(request);
     if !route.as_ref().is_ok_and(Route::is_health) {
@@ -151,10 +168,10 @@ fn answer(
 fn ask_for_tweets(
     driver: &mut Driver,
     id: ConnectionId,
-    request: &Request,
+    request: &Request<'_>,
     client: &[u8],
 ) -> Result<Option<Answer>, Answer> {
-    let line = tweets::line(client, &request.query);
+    let line = tweets::line(client, request.query);
     let text = line.map_err(|error| Answer::error(400, &error))?;
     let Driver { node, shell, .. } = driver;
     if node.location(client, shell.now).is_none() {
@@ -173,7 +190,7 @@ fn ask_for_tweets(
 fn follow(
     driver: &mut Driver,
     id: ConnectionId,
-    request: &Request,
+    request: &Request<'_>,
 ) -> Result<Option<Answer>, Answer> {
     let from = From::read(request).map_err(|error| Answer::error(400, &error))?;
     let manner = request.manner;
@@ -182,7 +199,7 @@ fn follow(
         status: 200,
         content_type: events::CONTENT_TYPE,
         fields: &[("Cache-Control", "no-store".to_owned())],
-        date: shell.now.wall.seconds(),
+        date: shell.web.date.at(shell.now.wall.seconds()),
     };
     let mut out = Vec::new();
     let stream = head.write_stream(&mut out, manner);
@@ -194,9 +211,9 @@ fn follow(
     }
     let first = shell.web.followers.add(id, stream, from, node, shell.now);
     shell.reactor.send(id, &[&out, &first]);
-    shell.reactor.decode(id, |codec, input| {
+    shell.reactor.decode(id, |codec, _| {
         if let Some(codec) = codec.http() {
-            codec.end(input);
+            codec.end();
         }
     });
     Ok(None)
@@ -210,7 +227,7 @@ fn unknown() -> Answer {
 fn ask_herd(
     driver: &mut Driver,
     id: ConnectionId,
-    request: &Request,
+    request: &Request<'_>,
 ) -> Result<Option<Answer>, Answer> {
     let to = To {
         id,
@@ -276,7 +293,7 @@ fn herd_answer(own: &survey::Answer, others: &[survey::Answer]) -> Answer {
 }
 
 /// Bodies come as they are.
-fn check_coding(request: &Request) -> Result<(), Answer> {
+fn check_coding(request: &Request<'_>) -> Result<(), Answer> {
     let mut codings = request.values("content-encoding");
     match codings.all(|coding| coding.eq_ignore_ascii_case(b"identity")) {
         true => Ok(()),
@@ -288,7 +305,7 @@ fn check_coding(request: &Request) -> Result<(), Answer> {
 }
 
 /// A file of the live page, unless the browser has it already.
-fn page(request: &Request, file: File) -> Answer {
+fn page(request: &Request<'_>, file: File) -> Answer {
     let fields = file.fields().to_vec();
     let is_known = request
         .values("if-none-match")
@@ -322,7 +339,12 @@ fn ready(reasons: &[String]) -> Answer {
 }
 
 /// Takes in what a phone reports, each point with the records in the log that a client's line has.
-fn take_points(driver: &mut Driver, id: ConnectionId, family: Family, request: &Request) -> Answer {
+fn take_points(
+    driver: &mut Driver,
+    id: ConnectionId,
+    family: Family,
+    request: &Request<'_>,
+) -> Answer {
     let outcome = family.read(request, driver.shell.now.wall);
     for line in &outcome.reports {
         let taken = take(driver, id, line);
@@ -379,6 +401,7 @@ fn take_report(driver: &mut Driver, id: ConnectionId, line: &[u8]) -> Answer {
             None => location::write_client(out, taken.client),
         }
         let accepted = taken.is_accepted();
-        out.extend_from_slice(format!(",\"accepted\":{accepted}").as_bytes());
+        out.extend_from_slice(b",\"accepted\":");
+        out.extend_from_slice(if accepted { b"true" } else { b"false" });
     }))
 }

@@ -301,7 +301,10 @@ impl Shell {
         *self.tally.responses.entry(answer.status).or_default() += 1;
         let label = Label::Http(id.serial);
         if self.log.accepts(Direction::Out, label) {
-            self.log.record(Direction::Out, label, &web::shown(answer));
+            let text = &mut self.web.record;
+            text.clear();
+            web::write_shown(text, answer);
+            self.log.record(Direction::Out, label, text);
         }
     }
 

@@ -8,8 +8,9 @@ use std::time::Instant;
 use super::mail::Mail;
 use super::roles::Role;
 use crate::connection_id::{ConnectionId, ReplyId};
-use crate::http::{Deadlines, Manner};
+use crate::http::{Date, Deadlines, Manner};
 use crate::net::{OUTPUT_BYTES_MAX, Reactor};
+use crate::time::write_decimal;
 use crate::web::access::Access;
 use crate::web::answer::Answer;
 use crate::web::events::{Followers, Wire};
@@ -29,6 +30,10 @@ pub struct Web {
     pub manner: Manner,
     /// Where responses are composed, one after the other.
     response: Vec<u8>,
+    /// When they are made.
+    pub date: Date,
+    /// Where the text of records of the log is composed.
+    pub record: Vec<u8>,
 }
 
 impl Web {
@@ -41,6 +46,8 @@ impl Web {
             waiting: BTreeMap::new(),
             manner: Manner::LAST,
             response: Vec::new(),
+            date: Date::default(),
+            record: Vec::new(),
         }
     }
 
@@ -70,7 +77,7 @@ impl Web {
     /// The bytes of a response that is made `date` seconds after 1970-01-01 UTC.
     pub fn response(&mut self, answer: &Answer, manner: Manner, date: i64) -> &[u8] {
         self.response.clear();
-        answer.write(&mut self.response, manner, date);
+        answer.write(&mut self.response, manner, self.date.at(date));
         &self.response
     }
 }
@@ -102,13 +109,22 @@ pub fn no_room(server: &str, most: usize) -> Answer {
     Answer::error(503, &error).with("Retry-After", "1")
 }
 
-/// How the log shows an answer: its status, and of an error what is wrong.
-pub fn shown(answer: &Answer) -> Vec<u8> {
+/// Appends what the log shows of an answer: its status, and of an error what is wrong.
+pub fn write_shown(out: &mut Vec<u8>, answer: &Answer) {
     let Answer { status, body, .. } = answer;
-    let text = format!("{status} {}", crate::http::reason(*status));
+    write_decimal(out, u64::from(*status));
+    out.push(b' ');
+    out.extend_from_slice(crate::http::reason(*status).as_bytes());
     match status {
-        400.. => [text.as_bytes(), b" ", body].concat(),
-        _ => format!("{text}, {} bytes", body.len()).into_bytes(),
+        400.. => {
+            out.push(b' ');
+            out.extend_from_slice(body);
+        }
+        _ => {
+            out.extend_from_slice(b", ");
+            write_decimal(out, body.len() as u64);
+            out.extend_from_slice(b" bytes");
+        }
     }
 }
 

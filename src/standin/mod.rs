@@ -28,7 +28,8 @@ use self::query::Search;
 use self::tweets::Tweet;
 use crate::connection_id::ConnectionId;
 use crate::http::{
-    CONTINUE, Codec, Deadlines, Manner, Method, Refusal, Request, Response, Step, Timeout, reason,
+    CONTINUE, Codec, Date, Deadlines, Manner, Method, Refusal, Request, Response, Step, Timeout,
+    reason,
 };
 use crate::net::connection::Role;
 use crate::net::transport::{Offer, Received};
@@ -93,6 +94,7 @@ pub struct StandIn {
     /// The connections that something is deferred for: their next requests wait.
     busy: BTreeMap<ConnectionId, Due>,
     numbers: u64,
+    date: Date,
     scratch: Vec<u8>,
 }
 
@@ -118,6 +120,7 @@ impl StandIn {
             deferred: BTreeMap::new(),
             busy: BTreeMap::new(),
             numbers: 0,
+            date: Date::default(),
             scratch: vec![0; READ_BYTES_MAX],
         })
     }
@@ -194,21 +197,34 @@ impl StandIn {
     }
 
     /// Answers what is whole. `false` if the rest must wait, and is buffered, or is of no interest.
-    fn serve_requests(&mut self, id: ConnectionId, mut chunk: &[u8]) -> bool {
-        while self.reactor.takes_replies(id) && !self.busy.contains_key(&id) {
-            let step = self.reactor.decode(id, |codec, input| {
-                input.push(std::mem::take(&mut chunk));
-                codec.next(input, Instant::now())
-            });
+    fn serve_requests(&mut self, id: ConnectionId, chunk: &[u8]) -> bool {
+        let Some(mut input) = self.reactor.take_input(id, chunk) else {
+            self.reactor.pause(id, &[]);
+            return false;
+        };
+        let mut rest = input.as_bytes();
+        let must_wait = loop {
+            if !self.reactor.takes_replies(id) || self.busy.contains_key(&id) {
+                break true;
+            }
+            let now = Instant::now();
+            let step = self
+                .reactor
+                .decode(id, |codec, _| codec.next(&mut rest, now));
             match step {
-                None | Some(Step::More) => return true,
+                None | Some(Step::More) => break false,
                 Some(Step::Continue) => self.reactor.send(id, &[CONTINUE]),
                 Some(Step::Request(request)) => self.answer(id, &request),
                 Some(Step::Refuse(refusal)) => self.refuse(id, refusal),
             }
+        };
+        let handled = input.len() - rest.len();
+        input.consume(handled);
+        self.reactor.put_back(id, input);
+        if must_wait {
+            self.reactor.pause(id, &[]);
         }
-        self.reactor.pause(id, chunk);
-        false
+        !must_wait
     }
 
     /// Closes connections whose clients take too long.
@@ -235,9 +251,9 @@ impl StandIn {
         self.respond(id, &answer, Manner::LAST);
     }
 
-    fn answer(&mut self, id: ConnectionId, request: &Request) {
+    fn answer(&mut self, id: ConnectionId, request: &Request<'_>) {
         let began = Instant::now();
-        let api = api_at(&request.path);
+        let api = api_at(request.path);
         let allowance = self.faults.count(began);
         let refused = match allowance {
             Some(allowance) if allowance.is_exceeded && api == Some(Api::V1_0) => Some(420),
@@ -272,7 +288,7 @@ impl StandIn {
             status: answer.status,
             content_type: "application/json;charset=utf-8",
             fields: &answer.fields,
-            date: Timestamp::system().seconds(),
+            date: self.date.at(Timestamp::system().seconds()),
         };
         let mut bytes = Vec::new();
         response.write(&mut bytes, answer.body.as_bytes(), manner);
@@ -340,12 +356,16 @@ impl StandIn {
 /// What is found at the path of a request: status and body. `took` says
 /// how long the search has taken so far.
 #[must_use]
-pub fn content(tweets: &[Tweet], request: &Request, took: impl Fn() -> Duration) -> (u16, String) {
-    let api = api_at(&request.path);
+pub fn content(
+    tweets: &[Tweet],
+    request: &Request<'_>,
+    took: impl Fn() -> Duration,
+) -> (u16, String) {
+    let api = api_at(request.path);
     let authorization = request.text("authorization");
     let search = Search {
         tweets,
-        query_string: &request.query,
+        query_string: request.query,
         took: &took,
     };
     match (api, request.method) {
@@ -357,7 +377,7 @@ pub fn content(tweets: &[Tweet], request: &Request, took: impl Fn() -> Duration)
         (Some(Api::V1_0), _) => search::answer(&search),
         (Some(_), _) if !account::has_token(authorization) => (401, error_body(api, 401)),
         (Some(Api::V1_1), _) => search_1_1::answer(&search),
-        (Some(Api::V2), _) => search_2::answer(tweets, &request.query),
+        (Some(Api::V2), _) => search_2::answer(tweets, request.query),
     }
 }
 

@@ -106,11 +106,13 @@ impl Access {
     ///
     /// # Errors
     /// What it is answered instead.
-    pub fn check(&self, request: &Request, ways: Ways) -> Result<(), Answer> {
+    pub fn check(&self, request: &Request<'_>, ways: Ways) -> Result<(), Answer> {
         match self {
             Access::Loopback => {
-                let host = request.host.as_deref();
-                if !host.is_none_or(|host| is_loopback(without_port(host))) {
+                if !request
+                    .host
+                    .is_none_or(|host| is_loopback(without_port(host)))
+                {
                     let why = "Without --http-tokens this server is asked by a loopback name or address only.";
                     return Err(Answer::error(403, why));
                 }
@@ -137,15 +139,15 @@ impl Access {
     }
 }
 
-fn check_origin(request: &Request) -> Result<(), Answer> {
-    let host = request.host.as_deref().unwrap_or_default();
+fn check_origin(request: &Request<'_>) -> Result<(), Answer> {
+    let host = request.host.unwrap_or_default();
     let is_own = |origin: &[u8]| {
         let own = ["http://", "https://"].map(|scheme| format!("{scheme}{host}"));
         own.iter()
             .any(|own| origin.eq_ignore_ascii_case(own.as_bytes()))
     };
     // W3C Fetch Metadata, section 2.3. Who follows a link, or types the address, navigates.
-    let is_navigation = request.text("sec-fetch-mode") == Some("navigate") && request.path == "/";
+    let is_navigation = request.path == "/" && request.text("sec-fetch-mode") == Some("navigate");
     let is_of_another = |site: &[u8]| matches!(site, b"cross-site" | b"same-site");
     let is_asked_by_another = request.values("sec-fetch-site").any(is_of_another);
     match request.values("origin").all(is_own) && (is_navigation || !is_asked_by_another) {
@@ -161,7 +163,7 @@ enum By {
     Query,
 }
 
-fn presented(request: &Request, ways: Ways) -> Option<(Vec<u8>, By)> {
+fn presented(request: &Request<'_>, ways: Ways) -> Option<(Vec<u8>, By)> {
     if let Some(token) = credentials(request, "bearer") {
         return Some((token.as_bytes().to_vec(), By::Bearer));
     }
@@ -169,25 +171,25 @@ fn presented(request: &Request, ways: Ways) -> Option<(Vec<u8>, By)> {
         return Some((password, By::Basic));
     }
     (ways == Ways::HeaderOrQuery).then_some(())?;
-    let mut parameters = percent::parameters(&request.query);
-    let token = parameters.find(|(name, _)| name == b"token");
-    token.map(|(_, token)| (token, By::Query))
+    let mut parameters = percent::parameters(request.query);
+    let token = parameters.find(|(name, _)| **name == *b"token");
+    token.map(|(_, token)| (token.into_owned(), By::Query))
 }
 
 /// What a request shows by a scheme of authorization.
-fn credentials<'a>(request: &'a Request, scheme: &str) -> Option<&'a str> {
+fn credentials<'a>(request: &Request<'a>, scheme: &str) -> Option<&'a str> {
     let (name, rest) = request.text("authorization")?.split_once(' ')?;
     name.eq_ignore_ascii_case(scheme)
         .then(|| rest.trim_matches(' '))
 }
 
 /// The user of Basic authorization, if there is one.
-pub fn basic_user(request: &Request) -> Option<Vec<u8>> {
+pub fn basic_user(request: &Request<'_>) -> Option<Vec<u8>> {
     basic(request).map(|(user, _)| user)
 }
 
 /// The user and the password of Basic authorization.
-fn basic(request: &Request) -> Option<(Vec<u8>, Vec<u8>)> {
+fn basic(request: &Request<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
     let pair = STANDARD.decode(credentials(request, "basic")?).ok()?;
     let colon = pair.iter().position(|&byte| byte == b':')?;
     Some((pair[..colon].to_vec(), pair[colon + 1..].to_vec()))
@@ -200,6 +202,8 @@ fn without_port(host: &str) -> &str {
     }
 }
 
+const LOCALHOST: &[u8] = b"localhost";
+
 /// Whether a host, without port, is this machine's name or address for itself.
 fn is_loopback(host: &str) -> bool {
     let address = host
@@ -211,29 +215,41 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address: Ipv6Addr| address.is_loopback());
     }
     // RFC 6761 section 6.3: these names lead nowhere else.
-    let name = host.to_ascii_lowercase();
-    let name = name.strip_suffix('.').unwrap_or(&name);
-    let is_name = name == "localhost" || name.ends_with(".localhost");
+    let name = host.strip_suffix('.').unwrap_or(host).as_bytes();
+    let (before, last) = name.split_at(name.len().saturating_sub(LOCALHOST.len()));
+    let is_name =
+        last.eq_ignore_ascii_case(LOCALHOST) && (before.is_empty() || before.ends_with(b"."));
     is_name
         || host
             .parse()
             .is_ok_and(|address: Ipv4Addr| address.is_loopback())
 }
 
-/// The target of a request as it may be logged: tokens in its query are masked.
-pub fn shown_target(request: &Request) -> String {
-    let Request { path, query, .. } = request;
-    if query.is_empty() {
-        return path.clone();
-    }
-    let shown = query.split('&').map(|pair| {
-        let name = pair.split('=').next().unwrap_or_default();
-        match percent::decode(name) {
-            Some(name) if name != b"token" => pair,
-            _ => "token=***",
+/// Appends the target of a request as it may be logged: tokens in its query are masked.
+pub fn write_target(out: &mut Vec<u8>, request: &Request<'_>) {
+    out.extend_from_slice(request.path.as_bytes());
+    let query = request.query.as_bytes();
+    // Most have no token, nor anything that may be one, and are shown as they are.
+    if memchr::memchr(b'%', query).is_none() && memchr::memmem::find(query, b"token").is_none() {
+        if !query.is_empty() {
+            out.push(b'?');
+            out.extend_from_slice(query);
         }
-    });
-    format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
+        return;
+    }
+    let mut before = b'?';
+    for (name, value) in percent::pairs(request.query) {
+        let (name, value) = match percent::decode(name) {
+            Some(decoded) if *decoded != *b"token" => (name, value),
+            _ => (&b"token"[..], Some(&b"***"[..])),
+        };
+        out.push(std::mem::replace(&mut before, b'&'));
+        out.extend_from_slice(name);
+        if let Some(value) = value {
+            out.push(b'=');
+            out.extend_from_slice(value);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -241,20 +257,24 @@ mod tests {
     use super::*;
     use crate::http::{Manner, Method};
 
-    fn request(host: Option<&str>, fields: &[(&str, &str)], query: &str) -> Request {
-        let field = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
+    fn request<'a>(
+        host: Option<&'a str>,
+        fields: &[(&'a str, &'a str)],
+        query: &'a str,
+    ) -> Request<'a> {
+        let field = |&(name, value): &(&'a str, &'a str)| (name, value.as_bytes());
         Request {
             method: Method::Get,
-            path: "/osmand".to_owned(),
-            query: query.to_owned(),
-            host: host.map(str::to_owned),
+            path: "/osmand",
+            query,
+            host,
             fields: fields.iter().map(field).collect(),
-            body: Vec::new(),
+            body: (&[]).into(),
             manner: Manner::LAST,
         }
     }
 
-    fn status(access: &Access, request: &Request, ways: Ways) -> u16 {
+    fn status(access: &Access, request: &Request<'_>, ways: Ways) -> u16 {
         access
             .check(request, ways)
             .map_or_else(|answer| answer.status, |()| 200)
@@ -309,7 +329,7 @@ mod tests {
         ] {
             let fields = [("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", mode)];
             let request = Request {
-                path: path.to_owned(),
+                path,
                 ..request(Some("localhost"), &fields, "")
             };
             let got = status(&Access::Loopback, &request, Ways::Header);
@@ -382,7 +402,9 @@ mod tests {
             ("token", "/osmand?token=***"),
             ("%zz=1", "/osmand?token=***"), // whatever it is
         ] {
-            assert_eq!(shown_target(&request(None, &[], query)), want);
+            let mut shown = Vec::new();
+            write_target(&mut shown, &request(None, &[], query));
+            assert_eq!(shown, want.as_bytes());
         }
     }
 }

@@ -54,8 +54,8 @@ impl Answer {
         self
     }
 
-    /// Appends it to `out` as a response that is made `date` seconds after 1970-01-01 UTC.
-    pub fn write(&self, out: &mut Vec<u8>, manner: Manner, date: i64) {
+    /// Appends it to `out` as a response with this `Date`.
+    pub fn write(&self, out: &mut Vec<u8>, manner: Manner, date: &str) {
         let response = Response {
             status: self.status,
             content_type: self.content_type,

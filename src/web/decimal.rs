@@ -1,46 +1,53 @@
 //! Numbers as devices write them, as exact text: no digit is lost and none is made up, so no floating point.
 
+use std::borrow::Cow;
+
 /// A number of more digits than this, leading and trailing zeros included, is none.
 const DIGITS_MAX: usize = 64;
 
 /// A decimal number, its digits as they were written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decimal {
+pub struct Decimal<'a> {
     /// Whether a minus stood before it.
     pub is_negative: bool,
     /// Its digits before the point, without leading zeros: empty for 0.
-    pub whole: String,
+    pub whole: Cow<'a, str>,
     /// Its digits after the point.
-    pub fraction: String,
+    pub fraction: Cow<'a, str>,
 }
 
-impl Decimal {
+impl<'a> Decimal<'a> {
     /// Reads a plain decimal: an optional sign, digits, perhaps a point and digits.
-    pub fn plain(text: &str) -> Option<Decimal> {
+    pub fn plain(text: &'a str) -> Option<Decimal<'a>> {
         let (is_negative, magnitude) = match text.as_bytes().first()? {
             b'-' => (true, &text[1..]),
             b'+' => (false, &text[1..]),
             _ => (false, text),
         };
-        let (whole, fraction) = match magnitude.split_once('.') {
-            Some((_, "")) => return None,
-            Some(parts) => parts,
-            None => (magnitude, ""),
+        let (mut whole, rest) = split_digits(magnitude);
+        let (fraction, rest) = match rest.strip_prefix('.') {
+            Some(fraction) => split_digits(fraction),
+            None => ("", rest),
         };
-        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_whole = !whole.is_empty() && rest.is_empty() && !magnitude.ends_with('.');
         let fits = whole.len() + fraction.len() <= DIGITS_MAX;
-        (fits && !whole.is_empty() && is_digits(whole) && is_digits(fraction)).then(|| Decimal {
+        while let Some(after_zero) = whole.strip_prefix('0') {
+            whole = after_zero;
+        }
+        (is_whole && fits).then(|| Decimal {
             is_negative,
-            whole: whole.trim_start_matches('0').to_owned(),
-            fraction: fraction.to_owned(),
+            whole: whole.into(),
+            fraction: fraction.into(),
         })
     }
 
     /// Reads a number of JSON: a plain decimal, perhaps with an exponent, which is expanded.
-    pub fn parse(text: &str) -> Option<Decimal> {
-        let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else {
-            return Decimal::plain(text);
-        };
+    pub fn parse(text: &'a str) -> Option<Decimal<'a>> {
+        let plain = Decimal::plain(text);
+        if plain.is_some() {
+            return plain;
+        }
+        let (mantissa, exponent) = text.split_once(['e', 'E'])?;
         let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
         let is_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         let places: i32 = is_digits.then(|| exponent.parse().ok())??;
@@ -48,7 +55,7 @@ impl Decimal {
     }
 
     /// The same times ten to the power of `places`. `None` if that has too many digits.
-    pub fn shifted(self, places: i32) -> Option<Decimal> {
+    pub fn shifted(self, places: i32) -> Option<Decimal<'a>> {
         let count = usize::try_from(places.unsigned_abs()).ok()?;
         if count > DIGITS_MAX {
             return None;
@@ -69,26 +76,46 @@ impl Decimal {
         };
         let whole = whole.trim_start_matches('0').to_owned();
         (whole.len() + fraction.len() <= DIGITS_MAX).then_some(Decimal {
-            whole,
-            fraction,
+            whole: whole.into(),
+            fraction: fraction.into(),
             ..self
         })
     }
 
-    /// As ISO 6709 writes degrees: a sign, `whole` digits at least, and the fraction if there is one.
-    pub fn degrees(&self, whole: usize) -> String {
-        let sign = if self.is_negative { '-' } else { '+' };
-        let mut text = format!("{sign}{:0>whole$}", self.whole);
-        if !self.fraction.is_empty() {
-            text += &format!(".{}", self.fraction);
+    /// The same, apart from the text in which it was written.
+    pub fn into_owned(self) -> Decimal<'static> {
+        Decimal {
+            is_negative: self.is_negative,
+            whole: self.whole.into_owned().into(),
+            fraction: self.fraction.into_owned().into(),
         }
-        text
+    }
+
+    /// Appends it as ISO 6709 writes degrees: a sign, `whole` digits at least, and the fraction if there is one.
+    fn write_degrees(&self, text: &mut String, whole: usize) {
+        text.push(if self.is_negative { '-' } else { '+' });
+        let zeros = whole.saturating_sub(self.whole.len());
+        text.extend(std::iter::repeat_n('0', zeros));
+        text.push_str(&self.whole);
+        if !self.fraction.is_empty() {
+            text.push('.');
+            text.push_str(&self.fraction);
+        }
     }
 }
 
+/// The digits that `text` begins with, and what follows them.
+fn split_digits(text: &str) -> (&str, &str) {
+    let other = text.bytes().position(|byte| !byte.is_ascii_digit());
+    text.split_at(other.unwrap_or(text.len()))
+}
+
 /// The position of ISO 6709 at these degrees: what an `IAMAT` line says of it, whose rules it has yet to pass.
-pub fn position(latitude: &Decimal, longitude: &Decimal) -> String {
-    latitude.degrees(2) + &longitude.degrees(3)
+pub fn position(latitude: &Decimal<'_>, longitude: &Decimal<'_>) -> String {
+    let mut text = String::with_capacity(32);
+    latitude.write_degrees(&mut text, 2);
+    longitude.write_degrees(&mut text, 3);
+    text
 }
 
 #[cfg(test)]
@@ -126,7 +153,11 @@ mod tests {
                 None,
             ),
         ] {
-            let degrees = Decimal::parse(text).map(|number| number.degrees(2));
+            let degrees = Decimal::parse(text).map(|number| {
+                let mut degrees = String::new();
+                number.write_degrees(&mut degrees, 2);
+                degrees
+            });
             assert_eq!(degrees.as_deref(), want, "{text}");
         }
         assert_eq!(Decimal::plain("1e1"), None);

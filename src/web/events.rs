@@ -68,12 +68,12 @@ impl From {
     ///
     /// # Errors
     /// What is wrong with the query.
-    pub fn read(request: &Request) -> Result<From, String> {
+    pub fn read(request: &Request<'_>) -> Result<From, String> {
         let id = request.values("last-event-id").next();
         if let Some(id) = id.filter(|id| !id.is_empty()) {
             return Ok(From::Event(read_id(id)));
         }
-        match &*request.query {
+        match request.query {
             "" => Ok(From::Now),
             "from=start" => Ok(From::Start),
             "from=now" => Ok(From::Now),
@@ -430,7 +430,7 @@ mod tests {
                 status: 200,
                 content_type: CONTENT_TYPE,
                 fields: &[],
-                date: 0,
+                date: "",
             };
             let stream = head.write_stream(&mut Vec::new(), Manner::LAST); // no chunks
             let first = self

@@ -1,42 +1,43 @@
 //! A location as JSON: numbers are the text that the client wrote, as plain decimals, never floating point.
 
 use super::percent;
-use crate::node::location::Location;
+use crate::node::location::{Location, write_plain_decimal};
 
 /// Appends the members of a location to `out`, without the braces around them.
 pub fn write_members(out: &mut Vec<u8>, location: &Location<'_>) {
     write_client(out, location.client);
     let position = location.position;
     for (name, number) in [
-        ("latitude", position.latitude()),
-        ("longitude", position.longitude()),
+        (&b",\"latitude\":"[..], position.latitude()),
+        (b",\"longitude\":", position.longitude()),
     ] {
-        out.extend_from_slice(format!(",\"{name}\":{number}").as_bytes());
+        out.extend_from_slice(name);
+        write_plain_decimal(out, number);
     }
-    let mut difference = Vec::new();
-    location.difference.write(&mut difference);
     for (name, text) in [
         // All of them printable ASCII without quotes: they have been read as what they are.
-        (&b"position"[..], position.text()),
-        (b"time", location.time_text),
-        (b"server", location.server),
-        (b"difference", &difference),
+        (&b",\"position\":\""[..], position.text()),
+        (b"\",\"time\":\"", location.time_text),
+        (b"\",\"server\":\"", location.server),
     ] {
-        for part in [&b",\""[..], name, b"\":\"", text, b"\""] {
-            out.extend_from_slice(part);
-        }
+        out.extend_from_slice(name);
+        out.extend_from_slice(text);
     }
+    out.extend_from_slice(b"\",\"difference\":\"");
+    location.difference.write(out);
+    out.push(b'"');
 }
 
 /// Appends the member or members that name a client: bytes that are not UTF-8 are shown as U+FFFD, and then
 /// `client_encoded` has all of them, percent-encoded.
 pub fn write_client(out: &mut Vec<u8>, client: &[u8]) {
     out.extend_from_slice(b"\"client\":");
-    write_string(out, &String::from_utf8_lossy(client));
-    if std::str::from_utf8(client).is_err() {
-        let encoded = percent::encode(client);
-        out.extend_from_slice(format!(",\"client_encoded\":\"{encoded}\"").as_bytes());
+    if let Ok(client) = std::str::from_utf8(client) {
+        return write_string(out, client);
     }
+    write_string(out, &String::from_utf8_lossy(client));
+    let encoded = percent::encode(client);
+    out.extend_from_slice(format!(",\"client_encoded\":\"{encoded}\"").as_bytes());
 }
 
 /// Appends a string of JSON.

@@ -13,6 +13,7 @@
 //! | `devices/` | what phones' apps report, each in its own format |
 //! | `report` | a report in JSON, as the `IAMAT` line that it becomes |
 //! | `erased` | what is answered to who had a client erased |
+//! | `members` | an object of JSON, taken apart |
 //! | `decimal`, `moment` | numbers and times as devices write them, exactly, as text |
 //! | `tweets` | a question for tweets as the `WHATSAT` line that it becomes |
 //! | `events` | the changefeed as Server-Sent Events: followers, their cursors and their pace |
@@ -27,6 +28,7 @@ pub mod erased;
 pub mod events;
 pub mod histogram;
 pub mod location;
+pub mod members;
 pub mod metrics;
 pub mod moment;
 pub mod page;

@@ -3,7 +3,7 @@
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::decimal::Decimal;
-use crate::time::{FRACTION_DIGITS_MAX, Timestamp, nine_digits};
+use crate::time::{FRACTION_DIGITS_MAX, Timestamp};
 
 /// Numbers of more digits than this before the point are milliseconds: from 10^11 on.
 const SECONDS_DIGITS: usize = 11;
@@ -11,13 +11,12 @@ const SECONDS_DIGITS: usize = 11;
 /// The text of a moment, as of a receipt: seconds and nine decimals. `None` before 1970.
 pub fn of(time: Timestamp) -> Option<String> {
     let seconds = u64::try_from(time.seconds()).ok()?;
-    let nanos = nine_digits(time.nanos());
-    Some(format!("{seconds}.{}", String::from_utf8_lossy(&nanos)))
+    Some(format!("{seconds}.{:09}", time.nanos()))
 }
 
 /// A number of seconds, or from 10^11 on of milliseconds. What is finer than a nanosecond is left away. `None`
 /// before 1970.
-pub fn of_number(number: Decimal) -> Option<String> {
+pub fn of_number(number: Decimal<'_>) -> Option<String> {
     let is_zero = |digits: &str| digits.bytes().all(|digit| digit == b'0');
     if number.is_negative && !(is_zero(&number.whole) && is_zero(&number.fraction)) {
         return None;
@@ -29,14 +28,17 @@ pub fn of_number(number: Decimal) -> Option<String> {
     let whole = if seconds.whole.is_empty() {
         "0"
     } else {
-        &seconds.whole
+        &*seconds.whole
     };
     let fraction = seconds.fraction.get(..FRACTION_DIGITS_MAX);
     let fraction = fraction.unwrap_or(&seconds.fraction);
-    Some(match fraction {
-        "" => whole.to_owned(),
-        fraction => format!("{whole}.{fraction}"),
-    })
+    let mut text = String::with_capacity(32);
+    text.push_str(whole);
+    if !fraction.is_empty() {
+        text.push('.');
+        text.push_str(fraction);
+    }
+    Some(text)
 }
 
 /// A plain decimal, as [`of_number`], or a date and time of ISO 8601, with a zone or in UTC.

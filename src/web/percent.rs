@@ -1,28 +1,31 @@
 //! Percent-encoding (RFC 3986 section 2.1): client-ids in paths, parameters in queries.
 
-/// What a query or a form has beyond so many parameters is not looked at: no app has nearly as many, and each is
-/// decoded again for each name that is looked for.
+use std::borrow::Cow;
+
+/// What a query or a form has beyond so many parameters is not looked at: no app has nearly as many.
 const PARAMETERS_MAX: usize = 256;
 
+/// A name and its value, decoded.
+pub type Parameter<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// The bytes that `text` stands for. `None` if a `%` is not followed by two hexadecimal digits.
-pub fn decode(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    loop {
-        rest = match rest {
-            [] => return Some(bytes),
-            [b'%', high, low, after @ ..] => {
-                bytes.push((digit(*high)? * 16 + digit(*low)?) as u8);
-                after
-            }
-            [b'%', ..] => return None,
-            [byte, after @ ..] => {
-                bytes.push(*byte);
-                after
-            }
-        };
+pub fn decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    match text.contains(&b'%') {
+        false => Some(Cow::Borrowed(text)),
+        true => decode_all(text.iter().copied()).map(Cow::Owned),
     }
+}
+
+fn decode_all(mut text: impl Iterator<Item = u8>) -> Option<Vec<u8>> {
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+    let mut bytes = Vec::new();
+    while let Some(byte) = text.next() {
+        bytes.push(match byte {
+            b'%' => (digit(text.next())? * 16 + digit(text.next())?) as u8,
+            byte => byte,
+        });
+    }
+    Some(bytes)
 }
 
 /// `bytes` such that [`decode`] gives them back: all but unreserved characters are encoded.
@@ -41,13 +44,34 @@ pub fn encode(bytes: &[u8]) -> String {
 
 /// The parameters of a query or of a form (`application/x-www-form-urlencoded`), decoded, in their order. Those
 /// that are not well encoded are left out.
-pub fn parameters(query: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let pairs = pairs.take(PARAMETERS_MAX);
-    pairs.filter_map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decoded = |text: &str| decode(&text.replace('+', " "));
-        Some((decoded(name)?, decoded(value)?))
+pub fn parameters(query: &str) -> impl Iterator<Item = Parameter<'_>> {
+    let is_plain = memchr::memchr2(b'%', b'+', query.as_bytes()).is_none();
+    let decoded = move |text| match is_plain {
+        true => Some(Cow::Borrowed(text)),
+        false => decode_form(text).map(Cow::Owned),
+    };
+    pairs(query)
+        .filter(|(name, value)| !(name.is_empty() && value.is_none()))
+        .take(PARAMETERS_MAX)
+        .filter_map(move |(name, value)| {
+            Some((decoded(name)?, decoded(value.unwrap_or_default())?))
+        })
+}
+
+/// What a name or a value in a form stands for, where `+` is a space.
+fn decode_form(text: &[u8]) -> Option<Vec<u8>> {
+    let spaced = text
+        .iter()
+        .map(|&byte| if byte == b'+' { b' ' } else { byte });
+    decode_all(spaced)
+}
+
+/// What stands between `&` in a query, as it is: a name and, if a `=` follows it, a value.
+pub fn pairs(query: &str) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    let pairs = query.as_bytes().split(|&byte| byte == b'&');
+    pairs.map(|pair| match pair.iter().position(|&byte| byte == b'=') {
+        None => (pair, None),
+        Some(at) => (&pair[..at], Some(&pair[at + 1..])),
     })
 }
 
@@ -67,10 +91,12 @@ mod tests {
             ("%4g", None),
             ("a%%41", None),
         ] {
-            assert_eq!(decode(text).as_deref(), want, "{text}");
+            assert_eq!(decode(text.as_bytes()).as_deref(), want, "{text}");
         }
         let pairs: Vec<_> = parameters("a=1+2&b&&%63=%3d&d=%zz&=x").collect();
-        let pair = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+        let pair = |name: &'static str, value: &'static str| {
+            (name.as_bytes().into(), value.as_bytes().into())
+        };
         let want = [
             pair("a", "1 2"),
             pair("b", ""),
@@ -83,12 +109,14 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            prop_assert_eq!(decode(&encode(&bytes)), Some(bytes));
+            let encoded = encode(&bytes);
+            let decoded = decode(encoded.as_bytes());
+            prop_assert_eq!(decoded.as_deref(), Some(&*bytes));
         }
 
         #[test]
         fn noise_never_panics(text in "[%a-f0-9=&+é]{0,40}") {
-            let _ = decode(&text);
+            let _ = decode(text.as_bytes());
             parameters(&text).count();
         }
     }

@@ -4,45 +4,55 @@
 //! another client's.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::value::RawValue;
 
 use super::decimal::{self, Decimal};
+use super::members::{Members, string};
 use super::moment;
 use crate::node::command::{Command, LINE_BYTES_MAX};
 use crate::node::fields::is_space;
 use crate::node::invalid;
 use crate::time::Timestamp;
 
-/// The members of an object of JSON, each as its text.
-pub type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
-
 /// The `IAMAT` line, without LF, of a client that was at `position` at `time`.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn line(client: &[u8], position: &str, time: &str) -> Result<Vec<u8>, String> {
-    for (what, field) in [
-        ("client-id", client),
-        ("location", position.as_bytes()),
-        ("time", time.as_bytes()),
-    ] {
-        if field.is_empty() {
-            return Err(format!("the {what} is empty"));
-        }
-        if field.iter().any(|&byte| is_space(byte)) {
-            return Err(format!("the {what} has white space in it"));
-        }
-    }
-    let parts = [b"IAMAT", client, position.as_bytes(), time.as_bytes()];
-    let line = parts.join(&b' ');
-    if line.len() > LINE_BYTES_MAX {
-        return Err(format!("the report has more than {LINE_BYTES_MAX} bytes"));
+    let fields = [client, position.as_bytes(), time.as_bytes()];
+    let mut line = Vec::with_capacity(64);
+    line.extend_from_slice(b"IAMAT");
+    for field in fields {
+        line.push(b' ');
+        line.extend_from_slice(field);
     }
     match Command::parse(&line) {
-        Some(_) => Ok(line),
-        None => Err(invalid::reason(&line).to_owned()),
+        // As it was put there: with white space in a field the line would say something else.
+        Some(Command::IAmAt(report))
+            if fields == [report.client, report.position.text(), report.time_text]
+                && line.len() <= LINE_BYTES_MAX =>
+        {
+            Ok(line)
+        }
+        _ => Err(why_not(fields, &line)),
+    }
+}
+
+/// What is wrong with the fields of a line that is no report.
+fn why_not(fields: [&[u8]; 3], line: &[u8]) -> String {
+    for (what, field) in ["client-id", "location", "time"].into_iter().zip(fields) {
+        if field.is_empty() {
+            return format!("the {what} is empty");
+        }
+        if field.iter().any(|&byte| is_space(byte)) {
+            return format!("the {what} has white space in it");
+        }
+    }
+    match line.len() > LINE_BYTES_MAX {
+        true => format!("the report has more than {LINE_BYTES_MAX} bytes"),
+        false => invalid::reason(line).to_owned(),
     }
 }
 
@@ -52,27 +62,24 @@ pub fn line(client: &[u8], position: &str, time: &str) -> Result<Vec<u8>, String
 /// # Errors
 /// What is wrong with it.
 pub fn read(client: &[u8], body: &[u8], now: Timestamp) -> Result<Vec<u8>, String> {
-    let members: Members<'_> = serde_json::from_slice(body)
-        .map_err(|error| format!("the body is no JSON object: {error}"))?;
-    // What is null is not there: programs write so what they have not set.
-    let is_there = |value: &&RawValue| value.get() != "null";
-    let member = |name: &str| members.get(name).copied().filter(is_there);
-    let position = match (member("position"), member("latitude"), member("longitude")) {
-        (Some(position), None, None) => {
-            text(position).ok_or_else(|| "position is not a string".to_owned())?
+    let no_object = |error: &dyn fmt::Display| format!("the body is no JSON object: {error}");
+    let body = std::str::from_utf8(body).map_err(|error| no_object(&error))?;
+    let members: Members<'_> = serde_json::from_str(body).map_err(|error| no_object(&error))?;
+    let places = ["position", "latitude", "longitude"].map(|name| members.get(name));
+    let position = match places {
+        [Some(position), None, None] => {
+            string(position).ok_or_else(|| "position is not a string".to_owned())?
         }
-        (None, Some(latitude), Some(longitude)) => {
+        [None, Some(latitude), Some(longitude)] => {
             let degrees = |name, value| {
                 number(value).ok_or_else(|| format!("{name} is not a plain decimal number"))
             };
-            decimal::position(
-                &degrees("latitude", latitude)?,
-                &degrees("longitude", longitude)?,
-            )
+            let latitude = degrees("latitude", latitude)?;
+            decimal::position(&latitude, &degrees("longitude", longitude)?).into()
         }
         _ => return Err("wanted are latitude and longitude, or position alone".to_owned()),
     };
-    let time = match member("time") {
+    let time = match members.get("time") {
         None => moment::of(now),
         Some(value) => time(value),
     };
@@ -83,22 +90,18 @@ pub fn read(client: &[u8], body: &[u8], now: Timestamp) -> Result<Vec<u8>, Strin
     line(client, &position, &time)
 }
 
-/// A string.
-pub fn text(value: &RawValue) -> Option<String> {
-    serde_json::from_str(value.get()).ok()
-}
-
 /// A number, or a string that is a plain decimal.
-pub fn number(value: &RawValue) -> Option<Decimal> {
-    match text(value) {
-        Some(text) => Decimal::plain(&text),
+pub fn number(value: &RawValue) -> Option<Decimal<'_>> {
+    match string(value) {
+        Some(Cow::Borrowed(text)) => Decimal::plain(text),
+        Some(Cow::Owned(text)) => Decimal::plain(&text).map(Decimal::into_owned),
         None => Decimal::parse(value.get()),
     }
 }
 
 /// A time: a number, or a string that is one or a date and time.
 pub fn time(value: &RawValue) -> Option<String> {
-    match text(value) {
+    match string(value) {
         Some(text) => moment::of_text(&text),
         None => moment::of_number(Decimal::parse(value.get())?),
     }

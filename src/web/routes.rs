@@ -1,5 +1,7 @@
 //! Which request is for what. One table: what is not in it is not found.
 
+use std::borrow::Cow;
+
 use super::answer::Answer;
 use super::page::{self, File};
 use super::percent;
@@ -8,7 +10,7 @@ use crate::web::devices::Family;
 
 /// What a request wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub enum Route<'a> {
     /// Whether the loop turns.
     Live,
     /// Whether clients should come here.
@@ -22,60 +24,95 @@ pub enum Route {
     /// How all servers are.
     Herd,
     /// The latest location of a client.
-    Location(Vec<u8>),
+    Location(Cow<'a, [u8]>),
     /// To report a location of a client.
-    Report(Vec<u8>),
+    Report(Cow<'a, [u8]>),
     /// To erase a client.
-    Erase(Vec<u8>),
+    Erase(Cow<'a, [u8]>),
     /// What is tweeted round a client.
-    Tweets(Vec<u8>),
+    Tweets(Cow<'a, [u8]>),
     /// To be sent each change as it comes.
     Events,
     /// To report what a phone's app has.
     Device(Family),
 }
 
-impl Route {
+impl Route<'_> {
     /// Whether it is answered whoever asks, and to the end.
     pub fn is_health(&self) -> bool {
         matches!(self, Route::Live | Route::Ready)
     }
 }
 
-/// What is to be found at a path: the methods that are answered there, each with its route.
-fn found(path: &str) -> Option<Vec<(Method, Route)>> {
-    let one = |route| Some(vec![(Method::Get, route)]);
-    match path {
-        "/livez" => return one(Route::Live),
-        "/readyz" | "/healthz" => return one(Route::Ready),
-        "/v1/events" => return one(Route::Events),
-        "/metrics" => return one(Route::Metrics),
-        "/v1/status" => return one(Route::Status),
-        "/v1/herd" => return one(Route::Herd),
-        _ => {}
+/// What is to be found at a path.
+enum Place<'a> {
+    /// What is asked for.
+    One(Route<'a>),
+    /// A client.
+    Client(Cow<'a, [u8]>),
+    /// Where phones report.
+    Devices(Family),
+}
+
+impl<'a> Place<'a> {
+    /// What is at `path`.
+    fn at(path: &'a str) -> Option<Place<'a>> {
+        if let Some(client) = path.strip_prefix("/v1/clients/") {
+            return Place::of_client(client);
+        }
+        if let Some(family) = Family::at(path) {
+            return Some(Place::Devices(family));
+        }
+        Some(Place::One(match path {
+            "/livez" => Route::Live,
+            "/readyz" | "/healthz" => Route::Ready,
+            "/v1/events" => Route::Events,
+            "/metrics" => Route::Metrics,
+            "/v1/status" => Route::Status,
+            "/v1/herd" => Route::Herd,
+            _ => Route::Page(page::file(path)?),
+        }))
     }
-    if let Some(file) = page::file(path) {
-        return one(Route::Page(file));
+
+    fn of_client(path: &'a str) -> Option<Place<'a>> {
+        let (client, what) = match memchr::memchr(b'/', path.as_bytes()) {
+            None => (path, None),
+            Some(at) => (&path[..at], Some(&path[at + 1..])),
+        };
+        let client = percent::decode(client.as_bytes()).filter(|client| !client.is_empty())?;
+        match what {
+            None => Some(Place::Client(client)),
+            Some("tweets") => Some(Place::One(Route::Tweets(client))),
+            Some(_) => None,
+        }
     }
-    if let Some(family) = Family::at(path) {
-        let methods = family.methods().iter();
-        let routes = methods.map(|method| (*method, Route::Device(family)));
-        return Some(routes.collect());
+
+    /// The methods that are answered there, but for HEAD.
+    fn methods(&self) -> &'static [Method] {
+        match self {
+            Place::One(_) => &[Method::Get],
+            Place::Client(_) => &[Method::Get, Method::Post, Method::Delete],
+            Place::Devices(family) => family.methods(),
+        }
     }
-    let client = path.strip_prefix("/v1/clients/")?;
-    let (client, what) = match client.split_once('/') {
-        None => (client, ""),
-        Some((client, what)) => (client, what),
-    };
-    let client = percent::decode(client).filter(|client| !client.is_empty())?;
-    match what {
-        "" if !path.ends_with('/') => Some(vec![
-            (Method::Get, Route::Location(client.clone())),
-            (Method::Post, Route::Report(client.clone())),
-            (Method::Delete, Route::Erase(client)),
-        ]),
-        "tweets" => one(Route::Tweets(client)),
-        _ => None,
+
+    /// Whether HEAD is answered as GET is. RFC 9110 section 9.2.1: HEAD is safe, and GET at a phone's path is a
+    /// report.
+    fn has_head(&self) -> bool {
+        !matches!(self, Place::Devices(_))
+    }
+
+    /// What a request of one of its methods wants.
+    fn route(self, method: Method) -> Route<'a> {
+        match self {
+            Place::One(route) => route,
+            Place::Client(client) => match method {
+                Method::Post => Route::Report(client),
+                Method::Delete => Route::Erase(client),
+                _ => Route::Location(client),
+            },
+            Place::Devices(family) => Route::Device(family),
+        }
     }
 }
 
@@ -83,27 +120,24 @@ fn found(path: &str) -> Option<Vec<(Method, Route)>> {
 ///
 /// # Errors
 /// What it is answered instead: 404 or 405.
-pub fn route(request: &Request) -> Result<Route, Answer> {
-    let Some(routes) = found(&request.path) else {
+pub fn route<'a>(request: &Request<'a>) -> Result<Route<'a>, Answer> {
+    let Some(place) = Place::at(request.path) else {
         return Err(Answer::error(404, "There is nothing at this path."));
     };
-    // RFC 9110 section 9.2.1: HEAD is safe, and GET at a phone's path is a report.
-    let is_device = matches!(routes[..], [(_, Route::Device(_)), ..]);
     let method = match request.method {
-        Method::Head if !is_device => Method::Get,
+        Method::Head if place.has_head() => Method::Get,
         method => method,
     };
-    let mut allowed: Vec<_> = routes.iter().map(|(method, _)| method.name()).collect();
-    if allowed.contains(&"GET") && !is_device {
+    if place.methods().contains(&method) {
+        return Ok(place.route(method));
+    }
+    let mut allowed: Vec<_> = place.methods().iter().map(|method| method.name()).collect();
+    if place.has_head() {
         allowed.push("HEAD");
     }
-    let mut routes = routes.into_iter();
-    let route = routes.find(|(answered, _)| *answered == method);
-    route.map(|(_, route)| route).ok_or_else(|| {
-        let allowed = allowed.join(", ");
-        let error = Answer::error(405, &format!("Only {allowed} are answered here."));
-        error.with("Allow", allowed) // RFC 9110 section 15.5.6
-    })
+    let allowed = allowed.join(", ");
+    let error = Answer::error(405, &format!("Only {allowed} are answered here."));
+    Err(error.with("Allow", allowed)) // RFC 9110 section 15.5.6
 }
 
 #[cfg(test)]
@@ -111,14 +145,14 @@ mod tests {
     use super::*;
     use crate::http::Manner;
 
-    fn routed(method: Method, path: &str) -> Result<Route, u16> {
+    fn routed(method: Method, path: &str) -> Result<Route<'_>, u16> {
         let request = Request {
             method,
-            path: path.to_owned(),
-            query: String::new(),
+            path,
+            query: "",
             host: None,
             fields: Vec::new(),
-            body: Vec::new(),
+            body: (&[]).into(),
             manner: Manner::LAST,
         };
         route(&request).map_err(|answer| answer.status)
@@ -145,17 +179,17 @@ mod tests {
             (
                 Method::Get,
                 "/v1/clients/a%2Fb+",
-                Ok(Route::Location(b"a/b+".to_vec())),
+                Ok(Route::Location(b"a/b+"[..].into())),
             ),
             (
                 Method::Post,
                 "/v1/clients/%FF",
-                Ok(Route::Report(b"\xff".to_vec())),
+                Ok(Route::Report(b"\xff"[..].into())),
             ),
             (
                 Method::Delete,
                 "/v1/clients/a%20b",
-                Ok(Route::Erase(b"a b".to_vec())),
+                Ok(Route::Erase(b"a b"[..].into())),
             ),
             (Method::Put, "/v1/clients/a", Err(405)),
             (Method::Get, "/osmand", Ok(Route::Device(Family::OsmAnd))),

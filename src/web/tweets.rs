@@ -28,7 +28,7 @@ const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// # Errors
 /// What is wrong with it.
 pub fn line(client: &[u8], query: &str) -> Result<Vec<u8>, String> {
-    let (mut radius, mut limit) = (RADIUS_KM.to_vec(), LIMIT.to_vec());
+    let (mut radius, mut limit) = (Cow::Borrowed(RADIUS_KM), Cow::Borrowed(LIMIT));
     for (name, value) in percent::parameters(query) {
         match &*name {
             b"radius" => radius = value,

@@ -56,7 +56,7 @@ impl Family {
     }
 
     /// What a request reports, and how it is answered. `receipt` is the time of points that have none.
-    pub fn read(self, request: &Request, receipt: Timestamp) -> Outcome {
+    pub fn read(self, request: &Request<'_>, receipt: Timestamp) -> Outcome {
         match self {
             Family::OwnTracks => owntracks::read(request, receipt),
             Family::OsmAnd => osmand::read(request, receipt),

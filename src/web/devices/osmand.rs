@@ -4,27 +4,32 @@
 //! A form is one point, and is refused with 400 if anything is wrong. JSON may be a batch, which Traccar Client sends
 //! again until it is answered with 200: a point that is wrong is counted, and must not hold up the rest.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::outcome::{Batch, Outcome, POINTS_MAX, too_many};
-use super::point::{Fault, Point, Value, elements, member, name, object, parameter, quoted, value};
+use super::point::{Fault, Form, Point, Value, elements, name, object, quoted, value};
 use crate::http::Request;
 use crate::time::Timestamp;
 use crate::web::answer::Answer;
-use crate::web::report::Members;
+use crate::web::members::Members;
 
 /// What a request reports, and how it is answered. Its `Content-Type` tells JSON from a form; a body that has none is
 /// a form.
-pub fn read(request: &Request, receipt: Timestamp) -> Outcome {
+pub fn read(request: &Request<'_>, receipt: Timestamp) -> Outcome {
     let media = request.text("content-type").unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim();
     let is = |name: &str| media.eq_ignore_ascii_case(name);
     match std::str::from_utf8(&request.body) {
-        Ok("") => form(&request.query, receipt),
+        Ok("") => form(request.query, receipt),
         Ok(body) if is("application/json") => json(body, receipt),
         Ok(body) if media.is_empty() || is("application/x-www-form-urlencoded") => {
-            let both = format!("{}&{}", request.query, body.trim_ascii());
-            form(&both, receipt)
+            let body = body.trim_ascii();
+            match request.query {
+                "" => form(body, receipt),
+                query => form(&format!("{query}&{body}"), receipt),
+            }
         }
         Ok(_) => {
             let message = "The body is neither a form nor JSON: see its Content-Type.";
@@ -36,18 +41,19 @@ pub fn read(request: &Request, receipt: Timestamp) -> Outcome {
 
 fn form(form: &str, receipt: Timestamp) -> Outcome {
     let mut batch = Batch::default();
+    let form = Form::read(form);
     // No fix, by its own word: there is nothing to take, and sending it again would not help.
-    let valid = parameter(form, "valid").unwrap_or_default();
+    let valid = form.get("valid").unwrap_or_default();
     if valid != b"0" && !valid.eq_ignore_ascii_case(b"false") {
-        batch.push(form_point(form, receipt));
+        batch.push(form_point(&form, receipt));
     }
     let refusal = batch.reason().map(|reason| Answer::error(400, reason));
     batch.answered(refusal.unwrap_or(Answer::empty()))
 }
 
-fn form_point(form: &str, receipt: Timestamp) -> Result<Vec<u8>, Fault> {
-    let text = |name| parameter(form, name).map(|text| String::from_utf8_lossy(&text).into_owned());
-    let client = parameter(form, "id").or_else(|| parameter(form, "deviceid"));
+fn form_point(form: &Form<'_>, receipt: Timestamp) -> Result<Vec<u8>, Fault> {
+    let text = |name| form.get(name).map(String::from_utf8_lossy);
+    let client = form.get("id").or_else(|| form.get("deviceid"));
     let client = client.ok_or_else(|| Fault::client("id is missing or empty"))?;
     let (latitude, longitude) = match (text("lat"), text("lon"), text("location")) {
         (None, None, Some(both)) => {
@@ -58,12 +64,15 @@ fn form_point(form: &str, receipt: Timestamp) -> Result<Vec<u8>, Fault> {
                 let both = quoted(&both);
                 Fault::point(format!("location: {both} is not LATITUDE,LONGITUDE"))
             })?;
-            (Some(latitude.to_owned()), Some(longitude.to_owned()))
+            (
+                Some(latitude.to_owned().into()),
+                Some(longitude.to_owned().into()),
+            )
         }
         (latitude, longitude, _) => (latitude, longitude),
     };
     let point = Point {
-        client: &client,
+        client,
         latitude: ("lat", latitude.map(Value::Form)),
         longitude: ("lon", longitude.map(Value::Form)),
         time: (
@@ -75,9 +84,11 @@ fn form_point(form: &str, receipt: Timestamp) -> Result<Vec<u8>, Fault> {
 }
 
 /// A plus before a zone that came as it is stands for a space in a form: 2012-11-17T02:08:23 0100.
-fn with_plus(time: String) -> String {
+fn with_plus(time: Cow<'_, str>) -> Cow<'_, str> {
     match time.rsplit_once(' ') {
-        Some((moment, zone)) if moment.len() > "2012-11-17".len() => format!("{moment}+{zone}"),
+        Some((moment, zone)) if moment.len() > "2012-11-17".len() => {
+            format!("{moment}+{zone}").into()
+        }
         _ => time,
     }
 }
@@ -91,7 +102,7 @@ fn json(body: &str, receipt: Timestamp) -> Outcome {
     let Some(client) = name(&message, "device_id") else {
         return refused("device_id is missing or empty");
     };
-    let locations = match member(&message, "location") {
+    let locations = match message.get("location") {
         None => return refused("location is missing"),
         Some(one) => elements(one).unwrap_or_else(|| vec![one]),
     };

@@ -6,28 +6,28 @@
 use serde_json::value::RawValue;
 
 use super::outcome::{Batch, Outcome, POINTS_MAX, too_many};
-use super::point::{Fault, Point, Value, elements, member, name, object, parameter, string, value};
+use super::point::{Fault, Point, Value, elements, name, object, parameter, string, value};
 use crate::http::Request;
 use crate::time::Timestamp;
 use crate::web::answer::Answer;
-use crate::web::report::Members;
+use crate::web::members::Members;
 
 /// What a request reports, and how it is answered.
-pub fn read(request: &Request, receipt: Timestamp) -> Outcome {
+pub fn read(request: &Request<'_>, receipt: Timestamp) -> Outcome {
     let refused = |reason: &str| Outcome::refused(Answer::error(400, reason));
     let message: Members<'_> = match serde_json::from_slice(&request.body) {
         Ok(message) => message,
         Err(error) => return refused(&format!("the body is no JSON object: {error}")),
     };
-    let Some(mut features) = member(&message, "locations").and_then(elements) else {
+    let Some(mut features) = message.get("locations").and_then(elements) else {
         return refused("locations is missing or no array");
     };
-    features.extend(member(&message, "current"));
+    features.extend(message.get("current"));
     if features.len() > POINTS_MAX {
         return Outcome::refused(too_many());
     }
     // A way out for points that the app recorded before it was given a device ID.
-    let default = parameter(&request.query, "device_id");
+    let default = parameter(request.query, "device_id");
     let mut batch = Batch::default();
     for feature in features {
         batch.push(point(feature, default.as_deref(), receipt));
@@ -45,18 +45,22 @@ fn point(feature: &RawValue, default: Option<&[u8]>, receipt: Timestamp) -> Resu
     let geometry = object(&feature, "geometry");
     let geometry = geometry.filter(|one| string(one, "type").as_deref() == Some("Point"));
     let geometry = geometry.ok_or_else(|| Fault::point("geometry is no Point"))?;
-    let coordinates = member(&geometry, "coordinates").and_then(elements);
+    let coordinates = geometry.get("coordinates").and_then(elements);
     // A third would be the altitude. More are numbers with decimal commas.
     let (longitude, latitude) = match coordinates.as_deref() {
         Some([longitude, latitude] | [longitude, latitude, _]) => (*longitude, *latitude),
         _ => return Err(Fault::point("coordinates is not [LONGITUDE, LATITUDE]")),
     };
     let properties = object(&feature, "properties").unwrap_or_default();
-    let client = name(&properties, "device_id").map(String::into_bytes);
-    let client = client.as_deref().or(default).ok_or_else(|| {
-        let set = "set a Device ID in the app, or add ?device_id=NAME to its URL";
-        Fault::client(format!("device_id is missing or empty: {set}"))
-    })?;
+    let client = name(&properties, "device_id");
+    let client = client
+        .as_deref()
+        .map(str::as_bytes)
+        .or(default)
+        .ok_or_else(|| {
+            let set = "set a Device ID in the app, or add ?device_id=NAME to its URL";
+            Fault::client(format!("device_id is missing or empty: {set}"))
+        })?;
     let point = Point {
         client,
         latitude: ("latitude", Some(Value::Json(latitude))),

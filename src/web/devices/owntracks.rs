@@ -11,10 +11,10 @@ use crate::http::Request;
 use crate::time::Timestamp;
 use crate::web::access::basic_user;
 use crate::web::answer::Answer;
-use crate::web::report::Members;
+use crate::web::members::Members;
 
 /// What a request reports, and how it is answered.
-pub fn read(request: &Request, receipt: Timestamp) -> Outcome {
+pub fn read(request: &Request<'_>, receipt: Timestamp) -> Outcome {
     let mut batch = Batch::default();
     let body = request.body.trim_ascii();
     match serde_json::from_slice(body).ok() {
@@ -30,7 +30,7 @@ pub fn read(request: &Request, receipt: Timestamp) -> Outcome {
 }
 
 fn location(
-    request: &Request,
+    request: &Request<'_>,
     message: &Members<'_>,
     receipt: Timestamp,
 ) -> Result<Vec<u8>, Fault> {
@@ -49,7 +49,7 @@ fn location(
 
 /// `user/device`, or what is known of both. Of several places the first counts: the URL, which its user wrote; the
 /// fields that the app sends; the topic of MQTT mode, which iOS sends along.
-fn client(request: &Request, message: &Members<'_>) -> Option<Vec<u8>> {
+fn client(request: &Request<'_>, message: &Members<'_>) -> Option<Vec<u8>> {
     let topic = string(message, "topic").unwrap_or_default();
     let topic: Vec<_> = topic.split('/').collect();
     let (topic_user, topic_device) = match topic[..] {
@@ -58,13 +58,13 @@ fn client(request: &Request, message: &Members<'_>) -> Option<Vec<u8>> {
     };
     let field = |name| request.values(name).next().map(<[u8]>::to_vec);
     let user = [
-        parameter(&request.query, "u"),
+        parameter(request.query, "u"),
         field("x-limit-u"),
         basic_user(request),
         Some(topic_user.into()),
     ];
     let device = [
-        parameter(&request.query, "d"),
+        parameter(request.query, "d"),
         field("x-limit-d"),
         Some(topic_device.into()),
     ];

@@ -1,12 +1,14 @@
 //! One point, as the `IAMAT` line that the device would have sent.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use crate::node::fields::is_space;
 use crate::time::Timestamp;
 use crate::web::decimal::{self, Decimal};
-use crate::web::report::{self, Members};
-use crate::web::{moment, percent};
+use crate::web::members::{self, Members};
+use crate::web::{moment, percent, report};
 
 /// Text of a request is quoted in a reason up to so many characters.
 const QUOTED_MAX: usize = 40;
@@ -45,11 +47,11 @@ pub enum Value<'a> {
     /// In JSON.
     Json(&'a RawValue),
     /// In a form, decoded.
-    Form(String),
+    Form(Cow<'a, str>),
 }
 
 impl Value<'_> {
-    fn number(&self) -> Option<Decimal> {
+    fn number(&self) -> Option<Decimal<'_>> {
         match self {
             Value::Json(value) => report::number(value),
             Value::Form(text) => Decimal::parse(text),
@@ -110,7 +112,7 @@ impl Point<'_> {
     }
 }
 
-fn degrees((name, value): &(&str, Option<Value<'_>>)) -> Result<Decimal, Fault> {
+fn degrees<'a>((name, value): &'a (&str, Option<Value<'_>>)) -> Result<Decimal<'a>, Fault> {
     let value = value.as_ref();
     let value = value.ok_or_else(|| Fault::Point(format!("{name} is missing")))?;
     let wrong = || Fault::Point(format!("{name}: {} is no decimal number", value.quoted()));
@@ -124,34 +126,29 @@ pub fn quoted(text: &str) -> String {
     format!("'{shown}{more}'")
 }
 
-/// A member of an object; `None` if there is none or it is `null`.
-pub fn member<'a>(members: &Members<'a>, name: &str) -> Option<&'a RawValue> {
-    let value = members.get(name).copied();
-    value.filter(|value| value.get() != "null")
-}
-
 /// A member that is a number or a time.
 pub fn value<'a>(members: &Members<'a>, name: &str) -> Option<Value<'a>> {
-    member(members, name).map(Value::Json)
+    members.get(name).map(Value::Json)
 }
 
 /// A member that is an object.
 pub fn object<'a>(members: &Members<'a>, name: &str) -> Option<Members<'a>> {
-    member(members, name).and_then(|value| serde_json::from_str(value.get()).ok())
+    let value = members.get(name)?;
+    serde_json::from_str(value.get()).ok()
 }
 
 /// A member that is a string.
-pub fn string(members: &Members<'_>, name: &str) -> Option<String> {
-    member(members, name).and_then(report::text)
+pub fn string<'a>(members: &Members<'a>, name: &str) -> Option<Cow<'a, str>> {
+    members.get(name).and_then(members::string)
 }
 
 /// A member that is a name: a string that is not empty, or a whole number as it is written.
-pub fn name(members: &Members<'_>, name: &str) -> Option<String> {
-    let value = member(members, name)?;
+pub fn name<'a>(members: &Members<'a>, name: &str) -> Option<Cow<'a, str>> {
+    let value = members.get(name)?;
     let is_number = value.get().bytes().all(|byte| byte.is_ascii_digit());
     let text = match is_number {
-        true => Some(value.get().to_owned()),
-        false => report::text(value),
+        true => Some(Cow::Borrowed(value.get())),
+        false => members::string(value),
     };
     text.filter(|text| !text.is_empty())
 }
@@ -161,9 +158,27 @@ pub fn elements(array: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(array.get()).ok()
 }
 
+/// The parameters of a form, decoded once for all that are looked for.
+pub struct Form<'a>(Vec<percent::Parameter<'a>>);
+
+impl<'a> Form<'a> {
+    /// Those of `text`.
+    pub fn read(text: &'a str) -> Form<'a> {
+        Form(percent::parameters(text).collect())
+    }
+
+    /// The value of the first of this name that is not empty.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        let mut values = self
+            .0
+            .iter()
+            .filter(|(other, _)| **other == *name.as_bytes());
+        let (_, value) = values.find(|(_, value)| !value.is_empty())?;
+        Some(value)
+    }
+}
+
 /// The value of the first parameter of this name that is not empty, of a query or a form.
 pub fn parameter(form: &str, name: &str) -> Option<Vec<u8>> {
-    let mut parameters = percent::parameters(form);
-    let is_it = |(other, value): &(Vec<u8>, Vec<u8>)| other == name.as_bytes() && !value.is_empty();
-    parameters.find(is_it).map(|(_, value)| value)
+    Form::read(form).get(name).map(<[u8]>::to_vec)
 }

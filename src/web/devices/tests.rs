@@ -13,21 +13,26 @@ const RECEIPT: Timestamp = Timestamp::new(1_353_118_200, 5);
 
 const AT_RECEIPT: &str = "1353118200.000000005";
 
-fn request(method: Method, query: &str, fields: &[(&str, &str)], body: &str) -> Request {
-    let field = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
+fn request<'a>(
+    method: Method,
+    query: &'a str,
+    fields: &[(&'a str, &'a str)],
+    body: &'a str,
+) -> Request<'a> {
+    let field = |&(name, value): &(&'a str, &'a str)| (name, value.as_bytes());
     Request {
         method,
-        path: "/".to_owned(),
-        query: query.to_owned(),
+        path: "/",
+        query,
         host: None,
         fields: fields.iter().map(field).collect(),
-        body: body.as_bytes().to_vec(),
+        body: body.as_bytes().into(),
         manner: Manner::LAST,
     }
 }
 
 /// Status, body and reports.
-fn read(family: Family, request: &Request) -> (u16, String, Vec<String>) {
+fn read(family: Family, request: &Request<'_>) -> (u16, String, Vec<String>) {
     let outcome = family.read(request, RECEIPT);
     let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
     let reports = outcome.reports.iter().map(text).collect();
@@ -541,7 +546,7 @@ fn what_is_neither_a_form_nor_json_is_refused() {
         assert_eq!((status, reports.len()), (415, 0), "{media}: {answer}");
     }
     let mut binary = request(Method::Post, "id=a&lat=1&lon=2", &[JSON], "");
-    binary.body = b"\x1f\x8b\x08\xff".to_vec();
+    binary.body = b"\x1f\x8b\x08\xff"[..].into();
     for family in [Family::OwnTracks, Family::OsmAnd, Family::Overland] {
         assert_eq!(read(family, &binary).0, 400, "{family:?}");
     }

@@ -5,8 +5,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use herd::http::{BODY_BYTES_MAX, Codec, HEAD_BYTES_MAX, Manner, Method, Request, Response, Step};
-use herd::input::Input;
+use herd::http::{BODY_BYTES_MAX, Codec, Date, HEAD_BYTES_MAX, Method, Request, Response, Step};
 use herd::standin::content;
 use herd::standin::tweets::{Tweet, synthetic};
 use herd::twitter::answer::one_line;
@@ -19,8 +18,6 @@ const DATE: i64 = 1_353_118_103;
 pub fn check(bytes: &[u8]) {
     let whole = requests(bytes, bytes.len().max(1));
     let chopped = requests(bytes, 1 + bytes.len() % 7);
-    let steps =
-        |all: &[(Step, &[u8])]| all.iter().map(|(step, _)| step.clone()).collect::<Vec<_>>();
     assert_eq!(
         steps(&whole),
         steps(&chopped),
@@ -45,35 +42,29 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
+/// Without the bytes.
+fn steps<'a>(all: &[(Step<'a>, &[u8])]) -> Vec<Step<'a>> {
+    all.iter().map(|(step, _)| step.clone()).collect()
+}
+
 /// What comes of `bytes`, `chunk_bytes` at a time; with each request its own bytes, as far as it was read from
 /// them alone.
-fn requests(bytes: &[u8], chunk_bytes: usize) -> Vec<(Step, &[u8])> {
-    let (mut codec, mut input, mut steps) = (Codec::default(), Input::default(), Vec::new());
-    let now = Instant::now();
-    let (mut pushed, mut used) = (0, 0);
-    for chunk in bytes.chunks(chunk_bytes) {
-        input.push(chunk);
-        pushed += chunk.len();
+fn requests(bytes: &[u8], chunk_bytes: usize) -> Vec<(Step<'_>, &[u8])> {
+    let (mut codec, mut steps) = (Codec::default(), Vec::new());
+    let (now, mut handled, mut come) = (Instant::now(), 0, 0);
+    while come < bytes.len() {
+        come = bytes.len().min(come + chunk_bytes);
         loop {
-            let step = codec.next(&mut input, now);
-            assert!(input.len() <= HEAD_BYTES_MAX + 3 * BODY_BYTES_MAX);
+            let mut rest = &bytes[handled..come];
+            assert!(rest.len() <= HEAD_BYTES_MAX + 3 * BODY_BYTES_MAX);
+            let step = codec.next(&mut rest, now);
+            let began = std::mem::replace(&mut handled, come - rest.len());
             match &step {
                 Step::More => break,
-                Step::Request(Request {
-                    manner:
-                        Manner {
-                            keep_alive: false, ..
-                        },
-                    ..
-                }) => {
-                    steps.push((step, &bytes[used..])); // and whatever comes behind it
-                    used = pushed;
+                Step::Request(request) if !request.manner.keep_alive => {
+                    steps.push((step, &bytes[began..])); // and whatever comes behind it
                 }
-                _ => {
-                    let end = pushed - input.len();
-                    steps.push((step, &bytes[used..end]));
-                    used = end;
-                }
+                _ => steps.push((step, &bytes[began..handled])),
             }
         }
     }
@@ -81,7 +72,7 @@ fn requests(bytes: &[u8], chunk_bytes: usize) -> Vec<(Step, &[u8])> {
 }
 
 /// Another reader, who knows nothing but that CRLF ends a line, sees the same request in its bytes.
-fn check_raw(request: &Request, raw: &[u8]) {
+fn check_raw(request: &Request<'_>, raw: &[u8]) {
     let mut raw = raw;
     while let Some(rest) = raw.strip_prefix(b"\r\n") {
         raw = rest;
@@ -118,7 +109,7 @@ fn check_raw(request: &Request, raw: &[u8]) {
         _ => check_chunks(&request.body, behind),
     };
     assert!(request.body.len() <= BODY_BYTES_MAX);
-    assert!(codings > 0 || body == request.body);
+    assert!(codings > 0 || *body == *request.body);
     assert!(is_last || after.is_empty(), "bytes are left over");
 }
 
@@ -159,10 +150,10 @@ fn split_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn check_answer(request: &Request) {
+fn check_answer(request: &Request<'_>) {
     assert!(request.path.starts_with('/') && !request.path.contains('?'));
     let visible = |text: &str| !text.contains(|c: char| c.is_ascii_control() || c == ' ');
-    assert!(visible(&request.path) && visible(&request.query));
+    assert!(visible(request.path) && visible(request.query));
     let (status, json) = content(tweets(), request, || Duration::ZERO);
     assert!((200..600).contains(&status));
     serde_json::from_str::<IgnoredAny>(&json).expect("what is answered is JSON");
@@ -175,14 +166,14 @@ fn check_answer(request: &Request) {
 }
 
 /// Another reader of HTTP finds in the response what was put there.
-fn check_response(request: &Request, status: u16, json: &str) {
+fn check_response(request: &Request<'_>, status: u16, json: &str) {
     let head_only = request.method == Method::Head;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut date) = (Vec::new(), Date::default());
     let response = Response {
         status,
         content_type: "application/json",
         fields: &[],
-        date: DATE,
+        date: date.at(DATE),
     };
     response.write(&mut bytes, json.as_bytes(), request.manner);
     let end = memchr::memmem::find(&bytes, b"\r\n\r\n").expect("a head ends") + 4;
