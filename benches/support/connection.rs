@@ -245,8 +245,8 @@ impl Connection {
             _ => times.record_n(now_ns.saturating_sub(due_ns), count),
         };
         let mut seen = 0;
-        while let Some(end) = memchr::memchr(b'\n', &self.input[seen..self.filled]) {
-            let reply = &self.input[seen..=seen + end];
+        while let Some(reply_len) = self.answer.len(&self.input[seen..self.filled]) {
+            let reply = &self.input[seen..seen + reply_len];
             let slot = self.answered % self.due.len();
             let sent = &self.ring[slot * len..(slot + 1) * len];
             let verdict = match &mut self.questions {
@@ -258,7 +258,7 @@ impl Connection {
                 let (sent, reply) = (sent.escape_ascii(), reply.escape_ascii());
                 return Err(format!("a wrong reply:\n  sent {sent}\n  got  {reply}").into());
             }
-            seen += end + 1;
+            seen += reply_len;
             if verdict == Verdict::Begun {
                 continue;
             }

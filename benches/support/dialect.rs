@@ -2,12 +2,13 @@
 //!
 //! In every dialect a message is a text of fixed length in which the same digits vary: the client,
 //! both fractions of its position and, where it is told, the time. So all systems get the same
-//! points of the same clients in the same order. Every answer is one line.
+//! points of the same clients in the same order. An answer is one line, or a response of HTTP.
 
 use std::ops::Range;
 
 use memchr::memmem;
 
+use super::digits::read_number;
 use super::process::SOLO;
 
 /// A way to say where a client is.
@@ -31,6 +32,10 @@ pub enum Answer {
     Count,
     /// RESP's `+OK`.
     Ok,
+    /// HTTP's 200 with the location that was reported, accepted.
+    Accepted,
+    /// HTTP's 200 with nothing.
+    Empty,
     /// There is none; that the message has arrived is seen elsewhere.
     None,
 }
@@ -45,6 +50,29 @@ pub const HERD: Dialect = Dialect::new(IAMAT, Answer::At(SOLO));
 /// The first of a herd of several.
 pub const HERD_A: Dialect = Dialect::new(IAMAT, Answer::At("A"));
 pub const ECHO: Dialect = Dialect::new(IAMAT, Answer::Echo);
+
+/// herd over HTTP, as a program of one's own reports: JSON.
+pub const HTTP_JSON: Dialect = Dialect::new(
+    b"POST /v1/clients/client-00000000 HTTP/1.1\r\nHost: localhost\r\nUser-Agent: versus/1.0\r\n\
+      Content-Type: application/json\r\nContent-Length: 74\r\n\r\n\
+      {\"latitude\":34.000000,\"longitude\":-118.000000,\"time\":0000000000.000000000}",
+    Answer::Accepted,
+);
+
+/// As OsmAnd reports: a query.
+pub const HTTP_QUERY: Dialect = Dialect::new(
+    b"GET /osmand?id=client-00000000&lat=34.000000&lon=-118.000000&timestamp=0000000000.000000000 \
+      HTTP/1.1\r\nHost: localhost\r\nUser-Agent: versus/1.0\r\n\r\n",
+    Answer::Empty,
+);
+
+/// As Traccar Client reports: a form.
+pub const HTTP_FORM: Dialect = Dialect::new(
+    b"POST /osmand HTTP/1.1\r\nHost: localhost\r\nUser-Agent: versus/1.0\r\n\
+      Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 79\r\n\r\n\
+      id=client-00000000&lat=34.000000&lon=-118.000000&timestamp=0000000000.000000000",
+    Answer::Empty,
+);
 
 /// One sorted set of all clients, by the hash of their positions. The time has no place in it.
 pub const REDIS_GEOADD: Dialect = Dialect::new(
@@ -121,16 +149,43 @@ pub struct Gaps {
 }
 
 impl Answer {
-    /// Whether `reply`, a line with its end, is the right answer to the message `sent`.
+    /// How long the answer is with which `bytes` begin; `None` if its end has not come.
+    pub fn len(self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Answer::Echo | Answer::At(_) | Answer::Count | Answer::Ok | Answer::None => {
+                memchr::memchr(b'\n', bytes).map(|end| end + 1)
+            }
+            Answer::Accepted | Answer::Empty => {
+                let length = b"\r\nContent-Length: ";
+                let head = memmem::find(bytes, b"\r\n\r\n")? + 4;
+                let digits = &bytes[memmem::find(&bytes[..head], length)? + length.len()..];
+                let digits = &digits[..memchr::memchr(b'\r', digits)?];
+                let whole = head + read_number(digits)? as usize;
+                (whole <= bytes.len()).then_some(whole)
+            }
+        }
+    }
+
+    /// Whether `reply`, whole, is the right answer to the message `sent`.
     pub fn is_right(self, sent: &[u8], reply: &[u8]) -> bool {
         match self {
             Answer::Echo => reply == sent,
             Answer::At(server) => is_at(server, reply, &sent[IAMAT_TAIL]),
             Answer::Count => matches!(reply, b":0\r\n" | b":1\r\n"),
             Answer::Ok => reply == b"+OK\r\n",
+            Answer::Accepted => {
+                let time = sent.strip_suffix(b"}").and_then(<[u8]>::last_chunk::<20>);
+                let has_time = time.is_some_and(|time| memmem::find(reply, time).is_some());
+                has_time && is_200(reply) && reply.ends_with(b",\"accepted\":true}")
+            }
+            Answer::Empty => is_200(reply) && reply.ends_with(b"\r\n\r\n"),
             Answer::None => false,
         }
     }
+}
+
+fn is_200(reply: &[u8]) -> bool {
+    reply.starts_with(b"HTTP/1.1 200 ")
 }
 
 /// Whether this is an `AT` line of that server's with that tail.

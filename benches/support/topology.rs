@@ -97,6 +97,22 @@ impl Topology {
         self.home.path().join(format!("{name}.key"))
     }
 
+    /// Lets the clients of `name` come over HTTP too; says where.
+    pub fn serve_http(&self, name: &str) -> Result<SocketAddr> {
+        let path = self.home.path().join("topology.txt");
+        let address = free_address();
+        let mut text = String::new();
+        for line in fs::read_to_string(&path)?.lines() {
+            text += line;
+            if line.split(' ').next() == Some(name) {
+                text += &format!(" http={address}");
+            }
+            text += "\n";
+        }
+        fs::write(path, text)?;
+        Ok(address)
+    }
+
     /// Starts one of them.
     pub fn start(&self, program: &Program, name: &str, core: Option<&str>) -> Result<Server> {
         self.start_with(program, name, core, &[])

@@ -1,7 +1,7 @@
 //! herd beside the reference implementations, a bare echo, Redis and NATS, on the same work in the same run.
 //!
 //! `cargo bench --bench versus` asks all questions, `cargo bench --bench versus -- throughput flood`
-//! those that are named: throughput, latency, mix, memory, growth, catch-up, flood. All of them take
+//! those that are named: throughput, http, latency, mix, memory, growth, catch-up, flood. All of them take
 //! some 20 minutes and 10 GB in the directory for temporary files, which are removed again.
 //! `HERD_BENCH_ROUNDS` sets the number of rounds (5).
 //!
@@ -18,6 +18,7 @@ mod draw;
 mod figures;
 mod flood;
 mod growth;
+mod http;
 mod latency;
 mod line;
 mod memory;
@@ -35,8 +36,9 @@ use report::{Report, Section};
 use setup::Setup;
 use support::{Result, progress};
 
-const SECTIONS: [&Section; 7] = [
+const SECTIONS: [&Section; 8] = [
     &throughput::SECTION,
+    &http::SECTION,
     &latency::SECTION,
     &mix::SECTION,
     &memory::SECTION,
