@@ -169,6 +169,8 @@ pub struct Table {
     free: Vec<u32>,
     /// How many bytes are allocated for lines that do not lie in their records.
     long_bytes: usize,
+    /// The most bytes that long lines, index and feed have taken so far, up to half of the limit.
+    heap_most: usize,
     /// How many bytes the table may take.
     limit: usize,
     /// The limit was once reached.
@@ -393,6 +395,7 @@ impl Table {
             records: Vec::new(),
             free: Vec::new(),
             long_bytes: 0,
+            heap_most: 0,
             limit: usize::MAX,
             is_limited: false,
             slots_used: 0,
@@ -437,6 +440,7 @@ impl Table {
     /// room that have not changed for longest, until the latest is the only one.
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes;
+        self.heap_most = self.heap_most.min(bytes / 2);
     }
 
     /// How many bytes the table may take.
@@ -444,10 +448,24 @@ impl Table {
         self.limit
     }
 
-    /// How many bytes it takes, about.
+    /// How many bytes it takes, about, those included that the allocator keeps: of records it gives back what
+    /// is free, since they are one allocation, and of many small ones hardly anything.
     #[inline]
     pub fn bytes(&self) -> usize {
-        self.records.len() * RECORD_BYTES + self.len() * ENTRY_BYTES + self.long_bytes
+        self.records.len() * RECORD_BYTES + self.heap_bytes().max(self.heap_most)
+    }
+
+    /// Of these what is in use beside the records.
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        self.len() * ENTRY_BYTES + self.long_bytes
+    }
+
+    /// Whether records have to make room. What is beside them may take half of the limit, or long names, which
+    /// come and go, would leave no memory to short ones.
+    #[inline]
+    fn is_too_large(&self) -> bool {
+        self.heap_bytes() > self.limit / 2 || self.bytes() > self.limit
     }
 
     /// What had to make room so far.
@@ -764,7 +782,7 @@ impl Table {
 
     /// Lets records make room, if any have to, whatever time that takes: at a start.
     pub fn settle(&mut self) {
-        if self.bytes() > self.limit {
+        if self.is_too_large() {
             self.make_room(usize::MAX);
         }
     }
@@ -791,9 +809,10 @@ impl Table {
         let allocated = record.line.allocated_bytes();
         self.long_bytes += allocated;
         let number = self.append(slot);
-        if self.bytes() > self.limit {
+        if self.is_too_large() {
             self.make_room(RECORD_BYTES + ENTRY_BYTES + allocated);
         }
+        self.heap_most = self.heap_most.max(self.heap_bytes().min(self.limit / 2));
         number
     }
 
@@ -803,7 +822,7 @@ impl Table {
         self.is_limited = true;
         self.build_index(); // while a snapshot is loaded: once
         let mut looks = bytes / BYTES_A_LOOK;
-        while self.bytes() > self.limit && (self.give_slot_back() || self.evict(&mut looks)) {}
+        while self.is_too_large() && (self.give_slot_back() || self.evict(&mut looks)) {}
     }
 
     /// Forgets the record that has not changed for longest, unless it is the latest, or so many looks at the

@@ -81,8 +81,8 @@ fn nanos(time: Timestamp) -> i128 {
     i128::from(time.seconds()) * oracle::SECOND + i128::from(time.nanos())
 }
 
-/// How many bytes tables may take where they are small: that of three clients, five, ten, or as many as there are.
-const TABLE_LIMITS: [usize; 4] = [500, 900, 1_700, usize::MAX];
+/// How many bytes tables may take where they are small: room for a few clients, for some, or for all.
+const TABLE_LIMITS: [usize; 4] = [700, 1_200, 2_400, usize::MAX];
 
 /// Longer than any clock is off where that is not the matter.
 const NO_SKEW: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
