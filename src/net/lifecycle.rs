@@ -75,6 +75,8 @@ pub(super) struct Lifecycle<R: Role> {
     doomed: Vec<ConnectionId>,
     pub timers: Timers,
     pub idle: Option<Idle<R>>,
+    /// Connections that ended before their TLS handshake did.
+    pub failed_handshakes: u64,
     /// The second of this turn, by which [`Connection::moved`] counts.
     pub second: u32,
     /// Bytes of output that are pending for all connections.
@@ -97,6 +99,7 @@ impl<R: Role> Lifecycle<R> {
             doomed: Vec::new(),
             timers: Timers::default(),
             idle: None,
+            failed_handshakes: 0,
             second: 0,
             pending: 0,
             buffered: 0,
@@ -419,6 +422,7 @@ impl<R: Role> Lifecycle<R> {
             return;
         }
         let made = connection.state != State::Dialling;
+        self.failed_handshakes += u64::from(connection.shaking);
         let role = connection.role;
         let open = connection.counts_as_open();
         self.pending -= connection.pending();

@@ -260,6 +260,11 @@ impl<R: Role, M> Reactor<R, M> {
         self.lifecycle.listeners.open_len(role)
     }
 
+    /// How many connections ended before their TLS handshake did.
+    pub fn failed_handshakes(&self) -> u64 {
+        self.lifecycle.failed_handshakes
+    }
+
     /// How many connections were closed since nothing moved on them.
     pub fn closed_idle(&self) -> u64 {
         self.lifecycle.idle.as_ref().map_or(0, |idle| idle.closed)

@@ -52,8 +52,10 @@ pub struct Questions {
     /// Deadlines in the order of asking, which is their order in time. One whose asker has been
     /// answered is stale and passed over.
     deadlines: VecDeque<(Instant, Asker)>,
-    /// How often a client was turned away, or had to give way, as too many waited.
+    /// How often a client was turned away, as too many waited, ...
     refused: u64,
+    /// ... and how often one that waited for more answers than another had to give way.
+    gave_way: u64,
 }
 
 #[derive(Debug)]
@@ -121,6 +123,16 @@ impl Questions {
     /// How often a client was turned away, or had to give way, as too many waited.
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// How often a client that waited for more answers than another had to give way.
+    pub fn gave_way(&self) -> u64 {
+        self.gave_way
+    }
+
+    /// Counts that a client has to give way.
+    pub fn count_gave_way(&mut self) {
+        self.gave_way += 1;
     }
 
     /// Counts that a client is refused an answer, as too many wait.

@@ -79,6 +79,11 @@ pub fn status(driver: &Driver) -> Status {
             .collect(),
         points_rejected: tally.points_rejected,
         limited: limited(driver),
+        turned_away: vec![
+            ("too_far_ahead", node.table().turned_away().too_far_ahead),
+            ("made_room", node.table().turned_away().evicted),
+        ],
+        failed_handshakes: shell.reactor.failed_handshakes(),
         turns: tally.turns.clone(),
         memory_bytes: resident_bytes(),
         cpu: cpu(),
@@ -90,6 +95,8 @@ fn limited(driver: &Driver) -> Vec<(&'static str, u64)> {
     let timed = [
         ("line_timeout", driver.begun_lines.timed_out),
         ("idle_timeout", driver.shell.reactor.closed_idle()),
+        ("questions", driver.node.questions_refused()),
+        ("questions_gave_way", driver.node.questions_gave_way()),
     ];
     driver.shell.operator.counts().chain(timed).collect()
 }
@@ -124,6 +131,7 @@ fn link(driver: &Driver, neighbour: &ServerName) -> Option<Link> {
         since: condition.since,
         reason: condition.reason.clone(),
         sessions: condition.sessions,
+        refusals: condition.refusals,
         // A client that has moved ten times since is sent once.
         lag_changes: end.saturating_sub(sent).min(records),
         lag,

@@ -81,6 +81,8 @@ pub struct Condition {
     pub reason: String,
     /// How often it has come up.
     pub sessions: u64,
+    /// How often the neighbour has ended a connection with BYE.
+    pub refusals: u64,
 }
 
 impl Condition {
@@ -100,6 +102,7 @@ impl Condition {
             true => LinkState::Refused,
             false => LinkState::Down,
         };
+        self.refusals += u64::from(self.state == LinkState::Refused);
         reason.clone_into(&mut self.reason);
     }
 }
@@ -218,6 +221,7 @@ impl Neighbour {
                 since: Timestamp::system(),
                 reason: "it has not been reached yet".to_owned(),
                 sessions: 0,
+                refusals: 0,
             },
             unreachable: None,
             changes: None,

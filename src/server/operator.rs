@@ -53,12 +53,11 @@ pub enum Matter {
 
 impl Matter {
     /// Those that nobody else counts, with the names that metrics give them.
-    const ALL: [(Matter, &'static str); 6] = [
+    const ALL: [(Matter, &'static str); 5] = [
         (Matter::Descriptors, "descriptors"),
         (Matter::Clients, "connections"),
         (Matter::Output, "output"),
         (Matter::Input, "input"),
-        (Matter::Askers, "questions"),
         (Matter::Refused, "neighbours"),
     ];
 }

@@ -15,8 +15,16 @@ type Labels<'a> = &'a [(&'a str, &'a str)];
 struct Text(String);
 
 impl Text {
-    /// Begins the samples of a metric.
-    fn metric(&mut self, name: &str, kind: &str, help: &str) {
+    /// Begins the samples of a metric. What is counted up has a name that says so.
+    fn metric(&mut self, name: &str, help: &str) {
+        let kind = match name.ends_with("_total") {
+            true => "counter",
+            false => "gauge",
+        };
+        self.metric_of_kind(name, kind, help);
+    }
+
+    fn metric_of_kind(&mut self, name: &str, kind: &str, help: &str) {
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n"); // a string takes it
     }
 
@@ -34,21 +42,36 @@ impl Text {
         let _ = writeln!(self.0, "{end} {value}");
     }
 
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
-        self.metric(name, kind, help);
+    fn one(&mut self, name: &str, help: &str, value: impl Display) {
+        self.metric(name, help);
         self.sample(name, &[], value);
     }
 
+    /// A sample for each value of a label.
     fn each<V: Display>(
         &mut self,
-        (name, kind, help): (&str, &str, &str),
-        label: &str,
+        (name, label): (&str, &str),
+        help: &str,
         values: impl IntoIterator<Item = (impl AsRef<str>, V)>,
     ) {
-        self.metric(name, kind, help);
+        self.metric(name, help);
         for (text, value) in values {
             self.sample(name, &[(label, text.as_ref())], value);
         }
+    }
+
+    /// A sample for each link of which `value` is known.
+    fn links<V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        links: &[Link],
+        value: impl Fn(&Link) -> Option<V>,
+    ) {
+        let values = links
+            .iter()
+            .filter_map(|link| Some((&link.neighbour, value(link)?)));
+        self.each((name, "neighbour"), help, values);
     }
 }
 
@@ -56,13 +79,15 @@ impl Text {
 pub fn text(status: &Status) -> String {
     let mut out = Text::default();
     of_server(status, &mut out);
-    of_links(status, &mut out);
+    of_limits(status, &mut out);
+    of_turns(status, &mut out);
+    of_links(&status.links, &mut out);
     of_disk_and_twitter(status, &mut out);
     out.0
 }
 
 fn of_server(status: &Status, out: &mut Text) {
-    out.metric("herd_info", "gauge", "What runs here.");
+    out.metric("herd_info", "What runs here.");
     let labels = [
         ("server", status.name.as_str()),
         ("version", VERSION),
@@ -70,238 +95,120 @@ fn of_server(status: &Status, out: &mut Text) {
     ];
     out.sample("herd_info", &labels, 1);
     let uptime = status.uptime.as_secs_f64();
-    out.one(
-        "herd_uptime_seconds",
-        "gauge",
-        "Time since the start.",
-        uptime,
-    );
+    out.one("herd_uptime_seconds", "Time since the start.", uptime);
     let ready = u8::from(status.is_ready());
-    out.one(
-        "herd_ready",
-        "gauge",
-        "Whether clients should come here.",
-        ready,
-    );
-    out.one(
-        "herd_locations",
-        "gauge",
-        "Clients whose location is known.",
-        status.locations,
-    );
-    let table = &status.table;
-    let help = "Memory that their locations take, about.";
-    out.one("herd_table_bytes", "gauge", help, table.bytes);
-    let help = "Memory that their locations may take.";
-    out.one("herd_table_limit_bytes", "gauge", help, table.limit_bytes);
-    let help = "Locations that have made room for others.";
-    out.one("herd_evictions_total", "counter", help, table.evictions);
-    let open = (
-        "herd_connections",
-        "gauge",
-        "Open connections, by what they are for.",
-    );
-    out.each(open, "role", status.connections.iter().copied());
-    let made = (
-        "herd_connections_made_total",
-        "counter",
-        "Connections that were made, by what they are for.",
-    );
-    out.each(made, "role", status.connections_made.iter().copied());
+    out.one("herd_ready", "Whether clients should come here.", ready);
+    let help = "Clients whose location is known.";
+    out.one("herd_locations", help, status.locations);
+    let help = "Open connections, by what they are for.";
+    let open = status.connections.iter().copied();
+    out.each(("herd_connections", "role"), help, open);
+    let help = "Connections that were made, by what they are for.";
+    let made = status.connections_made.iter().copied();
+    out.each(("herd_connections_made_total", "role"), help, made);
     let help = "Changes accepted, from clients and neighbours.";
-    out.one("herd_updates_total", "counter", help, status.updates);
-    let messages = (
-        "herd_messages_total",
-        "counter",
-        "Lines and requests of clients, by what they are.",
-    );
-    out.each(messages, "kind", status.messages.iter().copied());
+    out.one("herd_updates_total", help, status.updates);
+    let help = "Lines and requests of clients, by what they are.";
+    let messages = status.messages.iter().copied();
+    out.each(("herd_messages_total", "kind"), help, messages);
     let help = "Reports that came from neighbours, news or not.";
-    out.one(
-        "herd_neighbour_reports_total",
-        "counter",
-        help,
-        status.heard,
-    );
-    let responses = status
-        .responses
-        .iter()
-        .map(|(code, count)| (code.to_string(), *count));
-    let metric = (
-        "herd_http_responses_total",
-        "counter",
-        "HTTP responses, by status.",
-    );
-    out.each(metric, "code", responses);
+    out.one("herd_neighbour_reports_total", help, status.heard);
+    let help = "HTTP responses, by status.";
+    let responses = status.responses.iter();
+    let responses = responses.map(|(code, count)| (code.to_string(), *count));
+    out.each(("herd_http_responses_total", "code"), help, responses);
     let help = "Points of phones that were rejected; the log says why.";
-    out.one(
-        "herd_points_rejected_total",
-        "counter",
-        help,
-        status.points_rejected,
-    );
-    let limits = (
-        "herd_limit_reached_total",
-        "counter",
-        "How often a limit kept somebody out, by its name.",
-    );
-    out.each(limits, "limit", status.limited.iter().copied());
-    let name = "herd_turn_duration_seconds";
-    out.metric(
-        name,
-        "histogram",
-        "How long turns of the event loop took, without waiting.",
-    );
-    for (bound, count) in status.turns.classes() {
-        out.sample(
-            "herd_turn_duration_seconds_bucket",
-            &[("le", &bound)],
-            count,
-        );
-    }
-    let count = status.turns.count();
-    out.sample(
-        "herd_turn_duration_seconds_bucket",
-        &[("le", "+Inf")],
-        count,
-    );
-    let sum = status.turns.sum().as_secs_f64();
-    out.sample("herd_turn_duration_seconds_sum", &[], sum);
-    out.sample("herd_turn_duration_seconds_count", &[], count);
+    out.one("herd_points_rejected_total", help, status.points_rejected);
     if let Some(bytes) = status.memory_bytes {
-        out.one("herd_memory_bytes", "gauge", "Memory in use.", bytes);
+        out.one("herd_memory_bytes", "Memory in use.", bytes);
     }
     if let Some(cpu) = status.cpu {
         let help = "Processor time used.";
-        out.one("herd_cpu_seconds_total", "counter", help, cpu.as_secs_f64());
+        out.one("herd_cpu_seconds_total", help, cpu.as_secs_f64());
     }
 }
 
-fn of_links(status: &Status, out: &mut Text) {
-    let links = || {
-        status
-            .links
-            .iter()
-            .map(|link| (link.neighbour.as_str(), link))
-    };
-    let up = (
-        "herd_link_up",
-        "gauge",
-        "Whether the link to a neighbour is up.",
-    );
-    let is = |state| move |(name, link): (_, &Link)| (name, u8::from(link.state == state));
-    out.each(up, "neighbour", links().map(is(LinkState::Up)));
-    let refused = (
-        "herd_link_refused",
-        "gauge",
-        "Whether a link is down as one side does not accept the other.",
-    );
-    out.each(refused, "neighbour", links().map(is(LinkState::Refused)));
-    let sessions = (
-        "herd_link_sessions_total",
-        "counter",
-        "How often a link has come up.",
-    );
-    out.each(
-        sessions,
-        "neighbour",
-        links().map(|(name, link)| (name, link.sessions)),
-    );
-    let lag = (
-        "herd_link_lag_changes",
-        "gauge",
-        "Changes that the neighbour has not been sent, at most.",
-    );
-    out.each(
-        lag,
-        "neighbour",
-        links().map(|(name, link)| (name, link.lag_changes)),
-    );
-    let lag = (
-        "herd_link_lag_seconds",
-        "gauge",
-        "Since when the oldest of them waits.",
-    );
-    out.each(
-        lag,
-        "neighbour",
-        links().map(|(name, link)| (name, link.lag.as_secs_f64())),
-    );
-    let encrypted = (
-        "herd_link_encrypted",
-        "gauge",
-        "Whether the link speaks TLS.",
-    );
-    out.each(
-        encrypted,
-        "neighbour",
-        links().map(|(name, link)| (name, u8::from(link.is_encrypted))),
-    );
-    let offset = (
-        "herd_link_clock_offset_seconds",
-        "gauge",
-        "How far the neighbour's clock is ahead, if it tells it.",
-    );
-    let offsets = links().filter_map(|(name, link)| Some((name, link.clock_offset?.as_secs_f64())));
-    out.each(offset, "neighbour", offsets);
+/// What keeps strangers from taking everything.
+fn of_limits(status: &Status, out: &mut Text) {
+    let table = &status.table;
+    let help = "Memory that locations take, about.";
+    out.one("herd_table_bytes", help, table.bytes);
+    let help = "Memory that locations may take.";
+    out.one("herd_table_limit_bytes", help, table.limit_bytes);
+    let help = "Locations that have made room for others.";
+    out.one("herd_evictions_total", help, table.evictions);
+    let help = "How often a limit kept somebody out, by its name.";
+    let limits = status.limited.iter().copied();
+    out.each(("herd_limit_reached_total", "limit"), help, limits);
+    let help = "Reports of neighbours that were turned away, by what was wrong with them.";
+    let name = "herd_neighbour_reports_refused_total";
+    out.each((name, "reason"), help, status.turned_away.iter().copied());
+    let help = "Connections that ended before their TLS handshake did.";
+    let failed = status.failed_handshakes;
+    out.one("herd_tls_handshakes_failed_total", help, failed);
+}
+
+fn of_turns(status: &Status, out: &mut Text) {
+    let turns = &status.turns;
+    let help = "How long turns of the event loop took, without waiting.";
+    out.metric_of_kind("herd_turn_duration_seconds", "histogram", help);
+    let bucket = "herd_turn_duration_seconds_bucket";
+    for (bound, count) in turns.classes() {
+        out.sample(bucket, &[("le", &bound)], count);
+    }
+    out.sample(bucket, &[("le", "+Inf")], turns.count());
+    let sum = turns.sum().as_secs_f64();
+    out.sample("herd_turn_duration_seconds_sum", &[], sum);
+    out.sample("herd_turn_duration_seconds_count", &[], turns.count());
+}
+
+fn of_links(links: &[Link], out: &mut Text) {
+    let is = |state| move |link: &Link| Some(u8::from(link.state == state));
+    let help = "Whether the link to a neighbour is up.";
+    out.links("herd_link_up", help, links, is(LinkState::Up));
+    let help = "Whether a link is down as one side does not accept the other.";
+    out.links("herd_link_refused", help, links, is(LinkState::Refused));
+    let help = "How often a neighbour has ended a connection with BYE.";
+    let refusals = |link: &Link| Some(link.refusals);
+    out.links("herd_link_refusals_total", help, links, refusals);
+    let help = "How often a link has come up.";
+    let sessions = |link: &Link| Some(link.sessions);
+    out.links("herd_link_sessions_total", help, links, sessions);
+    let help = "Changes that the neighbour has not been sent, at most.";
+    let lag = |link: &Link| Some(link.lag_changes);
+    out.links("herd_link_lag_changes", help, links, lag);
+    let help = "Since when the oldest of them waits.";
+    let lag = |link: &Link| Some(link.lag.as_secs_f64());
+    out.links("herd_link_lag_seconds", help, links, lag);
+    let help = "Whether the link speaks TLS.";
+    let encrypted = |link: &Link| Some(u8::from(link.is_encrypted));
+    out.links("herd_link_encrypted", help, links, encrypted);
+    let help = "How far the neighbour's clock is ahead, if it tells it.";
+    let offset = |link: &Link| Some(link.clock_offset?.as_secs_f64());
+    out.links("herd_link_clock_offset_seconds", help, links, offset);
 }
 
 fn of_disk_and_twitter(status: &Status, out: &mut Text) {
     let journal = &status.journal;
     let help = "Whether a restart would know what is known now.";
-    out.one("herd_journal_ok", "gauge", help, u8::from(journal.is_ok));
+    out.one("herd_journal_ok", help, u8::from(journal.is_ok));
     let help = "Bytes written to the journal.";
-    out.one(
-        "herd_journal_written_bytes_total",
-        "counter",
-        help,
-        journal.bytes,
-    );
+    out.one("herd_journal_written_bytes_total", help, journal.bytes);
     let help = "Batches written to the journal.";
-    out.one(
-        "herd_journal_batches_total",
-        "counter",
-        help,
-        journal.batches,
-    );
+    out.one("herd_journal_batches_total", help, journal.batches);
     let help = "Syncs of the journal begun.";
-    out.one("herd_journal_syncs_total", "counter", help, journal.syncs);
+    out.one("herd_journal_syncs_total", help, journal.syncs);
     let help = "Snapshots of the journal completed.";
-    out.one(
-        "herd_journal_snapshots_total",
-        "counter",
-        help,
-        journal.snapshots,
-    );
+    out.one("herd_journal_snapshots_total", help, journal.snapshots);
     let is_ok = u8::from(status.log_failure.is_none());
-    out.one(
-        "herd_log_ok",
-        "gauge",
-        "Whether the log can be written.",
-        is_ok,
-    );
+    out.one("herd_log_ok", "Whether the log can be written.", is_ok);
     let twitter = &status.twitter;
     let is_ok = u8::from(twitter.trouble.is_none());
-    out.one(
-        "herd_twitter_ok",
-        "gauge",
-        "Whether Twitter is asked freely.",
-        is_ok,
-    );
+    out.one("herd_twitter_ok", "Whether Twitter is asked freely.", is_ok);
     let help = "Requests sent to Twitter.";
-    out.one(
-        "herd_twitter_requests_total",
-        "counter",
-        help,
-        twitter.asked,
-    );
+    out.one("herd_twitter_requests_total", help, twitter.asked);
     let help = "Questions answered by what Twitter said lately.";
-    out.one("herd_twitter_cached_total", "counter", help, twitter.cached);
+    out.one("herd_twitter_cached_total", help, twitter.cached);
     let help = "Requests to Twitter that brought no answer.";
-    out.one(
-        "herd_twitter_failures_total",
-        "counter",
-        help,
-        twitter.failed,
-    );
+    out.one("herd_twitter_failures_total", help, twitter.failed);
 }

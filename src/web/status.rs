@@ -56,6 +56,10 @@ pub struct Status {
     pub points_rejected: u64,
     /// How often a limit was reached, by its name.
     pub limited: Vec<(&'static str, u64)>,
+    /// Reports of neighbours that were turned away, by what was wrong with them.
+    pub turned_away: Vec<(&'static str, u64)>,
+    /// Connections that ended before their TLS handshake did.
+    pub failed_handshakes: u64,
     /// How long turns of the loop took.
     pub turns: Histogram,
     /// Memory in use, if the system says.
@@ -110,6 +114,8 @@ pub struct Link {
     pub reason: String,
     /// How often it has come up.
     pub sessions: u64,
+    /// How often the neighbour has ended a connection with BYE.
+    pub refusals: u64,
     /// Changes that the neighbour has not been sent, at most.
     pub lag_changes: u64,
     /// Since when the oldest of them waits.
@@ -192,6 +198,8 @@ impl Status {
             "messages": counts(&self.messages),
             "messages_per_second": rounded(self.messages_per_second),
             "limits_reached": counts(&self.limited),
+            "neighbour_reports_refused": counts(&self.turned_away),
+            "tls_handshakes_failed": self.failed_handshakes,
             "links": links,
             "journal": {
                 "state": state(self.journal.is_ok),
