@@ -4,6 +4,8 @@
 //! and each test says so. `HERD_MIXED` is the command of another reference implementation, which then stands
 //! in Twisted's place: `HERD_MIXED="node tests/reference/node/herd.js"`.
 
+#[path = "support/http.rs"]
+mod http;
 mod support;
 #[path = "support/wire.rs"]
 mod wire;
@@ -11,7 +13,9 @@ mod wire;
 mod wired;
 
 use std::env;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use http::Http;
 use rustix::process::Signal;
 use support::reference::{ServerCommand, say};
 use support::{FIVE, Herd, client_of, wait_until};
@@ -40,7 +44,7 @@ fn twisted() -> Option<ServerCommand> {
 /// A herd of which `of_reference` are run by `reference` and the others by herd, none of them
 /// started yet.
 fn mixed(links: &[(&str, &[&str])], of_reference: &[&str], reference: &ServerCommand) -> Herd {
-    let mut herd = Herd::new(links);
+    let mut herd = Herd::with_http(links); // which the others pass over
     for member in &mut herd.members {
         member.server = match of_reference.contains(&member.name.as_str()) {
             true => reference.clone(),
@@ -119,6 +123,55 @@ fn every_link_of_a_herd_may_be_between_two_languages() {
             herd.process(name).signal(Signal::TERM);
             let status = herd.process(name).wait();
             assert_eq!(status.code(), Some(0), "{name}: {status}");
+        }
+    }
+}
+
+#[test]
+fn who_is_erased_is_unknown_to_all_languages_and_late_reports_lose() {
+    let Some(twisted) = twisted() else { return };
+    // Metta's only neighbour is Bryant. Whoever erases, the line crosses both ways between two languages.
+    for (of_reference, erases) in [
+        (&["Blake", "Gasol", "Metta"][..], "Howard"),
+        (&["Bryant", "Howard"], "Metta"),
+    ] {
+        let mut herd = mixed(FIVE, of_reference, &twisted);
+        herd.start_all();
+        let away = of_reference[0];
+        let kiwi = herd.ask("Bryant", "IAMAT kiwi +27.5916+086.5640 1353118103");
+        let moa = herd.ask("Metta", "IAMAT moa +00+000 1");
+        for name in NAMES {
+            herd.wait_for_at(name, "kiwi", &kiwi);
+            herd.wait_for_at(name, "moa", &moa);
+        }
+        let reply = Http::connect(herd.http(erases)).ask("DELETE", "/v1/clients/kiwi", "", b"");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(!reply.text().contains("whose version"), "{}", reply.text());
+        let is_unknown =
+            |herd: &Herd, name: &str| herd.ask(name, "WHATSAT kiwi 10 5") == "? WHATSAT kiwi 10 5";
+        for name in NAMES {
+            wait_until("it is erased", || is_unknown(&herd, name));
+        }
+        // Late reports lose, whoever hears them; the next of another client shows that all is said.
+        for name in NAMES {
+            let at = herd.ask(name, "IAMAT kiwi +01+001 1353118104");
+            assert!(at.starts_with(&format!("AT {name} +")), "{at}");
+            let after = herd.ask(name, &format!("IAMAT after{name} +01+001 1"));
+            for other in NAMES {
+                herd.wait_for_at(other, &format!("after{name}"), &after);
+                assert!(is_unknown(&herd, other), "{other}: what {name} heard");
+            }
+        }
+        // One that comes back with nothing in its memory is told.
+        herd.kill(away);
+        herd.start_all();
+        herd.wait_for_at(away, "moa", &moa);
+        wait_until("it is told again", || is_unknown(&herd, away));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.expect("after 1970").as_secs();
+        let anew = herd.ask(away, &format!("IAMAT kiwi +02+002 {}", now + 1));
+        for name in NAMES {
+            herd.wait_for_at(name, "kiwi", &anew);
         }
     }
 }

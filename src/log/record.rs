@@ -130,10 +130,15 @@ impl Header {
     }
 }
 
+/// Whether a line tells of a client's location or erasure, for `herd restore`.
+fn is_told(line: &[u8]) -> bool {
+    line.starts_with(b"AT ") || line.starts_with(b"ERASED ")
+}
+
 /// Appends a line and ends its record. Of a long one only the beginning and the length are written.
 #[inline]
 pub fn write_line(out: &mut Vec<u8>, line: &[u8], is_plain: bool) {
-    if line.len() > WHOLE_BYTES_MAX && !line.starts_with(b"AT ") {
+    if line.len() > WHOLE_BYTES_MAX && !is_told(line) {
         write_beginning(out, line);
         return write_length(out, line.len() as u64);
     }
@@ -282,6 +287,10 @@ mod tests {
             (
                 "AT ".to_owned() + &z(65_600),
                 "AT ".to_owned() + &z(65_600) + "\n",
+            ),
+            (
+                "ERASED ".to_owned() + &z(65_600),
+                "ERASED ".to_owned() + &z(65_600) + "\n",
             ),
         ] {
             assert_eq!(recorded(line.as_bytes()), want, "a line of {}", line.len());

@@ -100,6 +100,10 @@ public final class Herd {
     static final int DESCRIPTORS_OWN = 32;
     static final int STRANGERS_RESERVED = 8;
 
+    /** Which lines of a link are understood stands before the last 15 digits of a HELLO's serial: with 1 CLOCK, with 2 ERASED. */
+    static final int MINOR = 2;
+    static final long SERIALS_PER_MINOR = 1_000_000_000_000_000L;
+
     private Herd() {}
 
     // ---- lines. Patterns are matched whole: $ and . have notions of line ends that are not ours.
@@ -121,6 +125,8 @@ public final class Herd {
     static final Pattern AT = Pattern.compile("AT (?<server>" + NAME + ") "
             + "(?<difference>[+-](?:0|[1-9]\\d{0,17})\\.\\d{9}) (?<client>[^\\x09-\\x0d ]+) "
             + "(?<location>" + LOCATION + ") (?<time>" + TIME + ")");
+    static final Pattern ERASED = Pattern.compile(
+            "ERASED " + NAME + " " + FIELD + " ((?:0|[1-9]\\d{0,17})\\.\\d{9})");
     static final Pattern HELLO = Pattern.compile("HELLO herd/1 (" + NAME + ") (" + NAME
             + ") ([0-9a-f]{16}) (\\d+) (?:-|([0-9a-f]{16})) (\\d+)");
     static final Pattern IS_HTTP = Pattern.compile(
@@ -242,6 +248,21 @@ public final class Herd {
             return new Report(line, client, time, time.plus(Time.parse(difference)));
         }
 
+        /** The same of a line that says that a client is erased. */
+        static Report parseErased(String line) {
+            Matcher erased = ERASED.matcher(line);
+            if (!erased.matches()
+                    || "IAMAT  +00+000 1".length() + erased.group(1).length() > LINE_BYTES_MAX) {
+                return null;
+            }
+            Time time = Time.parse(erased.group(2));
+            return new Report(line, erased.group(1), time, time);
+        }
+
+        boolean isErasure() {
+            return line.startsWith("ERASED ");
+        }
+
         /** There is a more recent one: what is left in the feed is only the number. */
         void supersede() {
             line = client = null;
@@ -258,10 +279,12 @@ public final class Herd {
         /** Whether this is the more recent: the same answer on every server. */
         boolean isAfter(Report other) {
             int order = effective.compareTo(other.effective);
+            order = order != 0 ? order : Boolean.compare(isErasure(), other.isErasure());
             order = order != 0 ? order : receipt.compareTo(other.receipt);
             String[] fields = order != 0 ? null : line.split(" ");
             String[] others = order != 0 ? null : other.line.split(" ");
-            for (int field : new int[] {1, 4, 5}) { // server, location, the time's digits
+            int[] deciding = isErasure() ? new int[] {1} : new int[] {1, 4, 5}; // server, location, the time's digits
+            for (int field : deciding) {
                 order = order != 0 ? order : fields[field].compareTo(others[field]);
             }
             return order > 0;
@@ -895,7 +918,7 @@ public final class Herd {
                 case "WHATSAT":
                     Matcher bound = BOUND.matcher(third);
                     Report report = server.table.reports.get(name);
-                    if (report == null || !IS_RADIUS.matcher(fields.group(3)).matches()
+                    if (report == null || report.isErasure() || !IS_RADIUS.matcher(fields.group(3)).matches()
                             || !bound.matches() || Integer.parseInt(bound.group(1)) > 100) {
                         return false;
                     }
@@ -1021,7 +1044,10 @@ public final class Herd {
             int space = line.indexOf(' ');
             String word = space < 0 ? line : line.substring(0, space);
             String refused = switch (word) {
-                case "AT" -> presented ? handleAt(line, said) : "the first line must be HELLO";
+                case "AT" -> presented ? handleReport(Report.parse(line), word, said) : "the first line must be HELLO";
+                case "ERASED" -> presented
+                        ? handleReport(Report.parseErased(line), word, said) : "the first line must be HELLO";
+                case "CLOCK" -> presented ? null : "the first line must be HELLO"; // nothing is judged by clocks
                 case "MARK" -> presented ? handleMark(line, said) : "the first line must be HELLO";
                 case "HELLO" -> presented ? "a second HELLO" : handleHello(line, said);
                 case "BYE" -> {
@@ -1029,7 +1055,7 @@ public final class Herd {
                     drop("the neighbour said " + escaped(line), false);
                     yield null;
                 }
-                default -> "a line that is none of HELLO, AT, MARK, BYE";
+                default -> "a line that is none of HELLO, AT, ERASED, MARK, CLOCK, BYE";
             };
             if (refused != null) {
                 server.log.line('<', heardLabel(), said);
@@ -1046,10 +1072,9 @@ public final class Herd {
             return line.substring(0, end);
         }
 
-        private String handleAt(String line, String said) {
-            Report report = Report.parse(line);
+        private String handleReport(Report report, String word, String said) {
             if (report == null) {
-                return "a malformed AT line";
+                return "a malformed " + word + " line";
             }
             server.log.line('<', label(), said);
             server.table.accept(report, link);
@@ -1307,7 +1332,7 @@ public final class Herd {
             String mark = known == null ? "- 0"
                     : known.incarnation + " " + Long.toUnsignedString(known.number);
             to.say("HELLO herd/1 " + server.name + " " + name + " " + server.incarnation + " "
-                    + ++server.hellos + " " + mark);
+                    + (MINOR * SERIALS_PER_MINOR + ++server.hellos) + " " + mark);
         }
 
         void begin(Peer connection, String incarnation, long hello, Mark theirs) {
@@ -1361,8 +1386,10 @@ public final class Herd {
                 return;
             }
             Peer to = peer;
+            boolean knowsErasures = Long.divideUnsigned(serial, SERIALS_PER_MINOR) >= 2;
             server.table.changesAfter(cursor, report -> {
-                if (report.source != this || report.number <= floor) {
+                boolean isUnderstood = knowsErasures || !report.isErasure();
+                if (isUnderstood && (report.source != this || report.number <= floor)) {
                     if (to.owed() + report.line.length() + 1 > OUTPUT_BYTES_MAX) {
                         return false;
                     }

@@ -71,6 +71,7 @@ const BOUND = /^0*(\d{1,3})$/;
 const AT = new RegExp(
   `^AT (${NAME}) ([+-](?:0|[1-9]\\d{0,17})\\.\\d{9}) (${FIELD}) (${LOCATION}) (${TIME})$`,
 );
+const ERASED = new RegExp(`^ERASED (${NAME}) (${FIELD}) ((?:0|[1-9]\\d{0,17})\\.\\d{9})$`);
 const HELLO = new RegExp(
   `^HELLO herd/1 (${NAME}) (${NAME}) ([0-9a-f]{16}) (\\d+) (?:(-)|([0-9a-f]{16})) (\\d+)$`,
 );
@@ -79,6 +80,10 @@ const IS_END_OF_HTTP = new RegExp(`${SPACE}HTTP/1\\.\\d${SPACE}*$`);
 
 const NANOS = 1_000_000_000n;
 const U64_MAX = 2n ** 64n - 1n;
+
+/** Which lines of a link are understood stands before the last 15 digits of a HELLO's serial: with 1 CLOCK, with 2 ERASED. */
+const MINOR = 2n;
+const SERIALS_PER_MINOR = 10n ** 15n;
 
 /**
  * Reads `[sign]seconds[.fraction]` in nanoseconds.
@@ -119,7 +124,7 @@ function plainDecimal(text) {
   return text.startsWith('-') && plain !== '0' ? `-${plain}` : plain;
 }
 
-/** One report of a client's location: the AT line that carries it, and what orders it. */
+/** One report of a client's location, or that it is erased: the line that carries it, and what orders it. */
 class Report {
   /** @param {string} line @param {string} client @param {bigint} time @param {bigint} receipt */
   constructor(line, client, time, receipt) {
@@ -144,6 +149,18 @@ class Report {
     return new Report(line, client, time, time + nanos(difference));
   }
 
+  /** The same of a line that says that a client is erased. @param {string} line @returns {Report | undefined} */
+  static parseErased(line) {
+    const match = ERASED.exec(line);
+    if (!match || 'IAMAT  +00+000 1'.length + match[2].length > LINE_BYTES_MAX) return undefined;
+    const time = nanos(match[3]);
+    return new Report(line, match[2], time, time);
+  }
+
+  get isErasure() {
+    return this.line.startsWith('ERASED ');
+  }
+
   /** There is a more recent one: what is left in the feed is only the number. */
   supersede() {
     this.line = this.client = '';
@@ -160,6 +177,7 @@ class Report {
   /** Whether this is the more recent: the same answer on every server. @param {Report} other */
   isAfter(other) {
     if (this.effective !== other.effective) return this.effective > other.effective;
+    if (this.isErasure !== other.isErasure) return this.isErasure;
     if (this.receipt !== other.receipt) return this.receipt > other.receipt;
     const [fields, others] = [this.line.split(' '), other.line.split(' ')];
     const differs = [1, 4, 5].find((field) => fields[field] !== others[field]); // server, location, digits
@@ -641,7 +659,8 @@ class Client extends Connection {
       return true;
     }
     const bound = Number(BOUND.exec(third)?.[1] ?? Infinity);
-    const report = server.table.reports.get(name);
+    const known = server.table.reports.get(name);
+    const report = known?.isErasure ? undefined : known;
     if (command !== 'WHATSAT' || !IS_RADIUS.test(second) || bound > 100 || !report) return false;
     const at = `${report.line}\n`;
     /** @type {Place} */
@@ -748,11 +767,13 @@ class Peer extends Connection {
     const { link, presented } = this;
     if (presented && link) link.heardAt = mono();
     const word = line.split(' ', 1)[0];
-    if (word === 'AT' && presented) {
-      const report = Report.parse(line);
+    if ((word === 'AT' || word === 'ERASED') && presented) {
+      const report = word === 'AT' ? Report.parse(line) : Report.parseErased(line);
       this.recordHeard(said);
-      if (!report) return this.refuse('a malformed AT line');
+      if (!report) return this.refuse(`a malformed ${word} line`);
       this.server.table.accept(report, link);
+    } else if (word === 'CLOCK' && presented) {
+      // Nothing here is judged by clocks.
     } else if (word === 'MARK' && link && presented) {
       const number = u64(line.slice('MARK '.length));
       if (number === undefined || link.handleMark(number)) this.recordHeard(said);
@@ -768,8 +789,8 @@ class Peer extends Connection {
     } else {
       this.recordHeard(said);
       this.refuse(
-        !['AT', 'MARK', 'HELLO'].includes(word)
-          ? 'a line that is none of HELLO, AT, MARK, BYE'
+        !['AT', 'ERASED', 'MARK', 'CLOCK', 'HELLO'].includes(word)
+          ? 'a line that is none of HELLO, AT, ERASED, MARK, CLOCK, BYE'
           : presented
             ? 'a second HELLO'
             : 'the first line must be HELLO',
@@ -941,7 +962,8 @@ class Link {
   sayHello(peer) {
     const { server, known } = this;
     const mark = known ? `${known.incarnation} ${known.number}` : '- 0';
-    peer.say(`HELLO herd/1 ${server.name} ${this.name} ${server.incarnation} ${++server.hellos} ${mark}`);
+    const serial = MINOR * SERIALS_PER_MINOR + BigInt(++server.hellos);
+    peer.say(`HELLO herd/1 ${server.name} ${this.name} ${server.incarnation} ${serial} ${mark}`);
   }
 
   /** @param {Peer} peer @param {string} incarnation @param {bigint} serial @param {Mark | null} known */
@@ -995,7 +1017,8 @@ class Link {
     if (!peer || !this.isBehind() || !this.hasRoom()) return;
     let room = OUTPUT_BYTES_MAX - peer.owed();
     for (const report of this.server.table.changesAfter(this.cursor)) {
-      if (report.source !== this || report.number <= this.floor) {
+      const isUnderstood = !report.isErasure || this.serial / SERIALS_PER_MINOR >= 2n;
+      if (isUnderstood && (report.source !== this || report.number <= this.floor)) {
         if ((room -= report.line.length + 1) < 0) break;
         peer.say(report.line);
         this.unmarked++;

@@ -20,12 +20,18 @@ NANOS = 10 ** 9
 _NAME = re.compile(br"[A-Za-z0-9_-]{1,64}\Z")
 _POSITION = re.compile(br"([+-][0-9]{2}(?:\.[0-9]+)?)([+-][0-9]{3}(?:\.[0-9]+)?)/?\Z")
 _TIME = re.compile(br"([0-9]{1,18})(?:\.([0-9]{1,9}))?\Z")
+_ERASED_TIME = re.compile(br"(?:0|[1-9][0-9]{0,17})\.[0-9]{9}\Z")
 _DIFFERENCE = re.compile(br"([+-])(0|[1-9][0-9]{0,17})\.([0-9]{9})\Z")
 _RADIUS = re.compile(br"[0-9]+(?:\.[0-9]+)?\Z")
 _BOUND = re.compile(br"0*([0-9]{1,3})\Z")
 _NUMBER = re.compile(br"0*([0-9]{1,20})\Z")
 _INCARNATION = re.compile(br"[0-9a-f]{16}\Z")
 _HTTP = re.compile(br"HTTP/1\.[0-9]\Z")
+
+# Which lines of a link are understood: it stands before the last 15 digits of a HELLO's serial. With 1
+# there is CLOCK, with 2 ERASED.
+MINOR = 2
+SERIALS_PER_MINOR = 10 ** 15
 
 HTTP_END_BYTES = 16  # of a line too long to be kept: enough to see ` HTTP/1.1` and a CR
 
@@ -36,18 +42,23 @@ def decimal(number):
 
 
 class Location(object):
-    """One report of a client's location, as the AT line that carries it."""
+    """One report of a client's location, as the AT line that carries it; or that the client is erased,
+    as an ERASED line."""
 
     __slots__ = ("line", "client", "latitude", "longitude", "recency")
 
     def __init__(self, line, client, degrees, recency):
-        # type: (bytes, bytes, Tuple[bytes, bytes], Tuple[int, int, bytes, bytes, bytes]) -> None
+        # type: (bytes, bytes, Tuple[bytes, bytes], Tuple[int, bool, int, bytes, bytes, bytes]) -> None
         self.line = line
         self.client = client
         self.latitude, self.longitude = degrees
-        # Which of two reports is newer is the order of these, the same on every server: effective
-        # time, receipt, server, location, the time's digits.
+        # Which of two is newer is the order of these, the same on every server: effective time, whether
+        # it is an erasure, receipt, server, location, the time's digits.
         self.recency = recency
+
+    def is_erasure(self):
+        # type: () -> bool
+        return self.recency[1]
 
 
 def _degrees(position):
@@ -78,7 +89,8 @@ def _location(server, difference, client, position, time, line=None):
     if line is None:
         line = b" ".join((b"AT", server, _difference(difference), client, position, time))
     receipt = sent + difference
-    return Location(line, client, degrees, (min(sent, receipt), receipt, server, position, time))
+    return Location(line, client, degrees,
+                    (min(sent, receipt), False, receipt, server, position, time))
 
 
 def _difference(nanos):
@@ -137,6 +149,20 @@ def parse_at(line):
     nanos = int(found.group(2)) * NANOS + int(found.group(3))
     return _location(server, -nanos if found.group(1) == b"-" else nanos,
                      client, position, time, line)
+
+
+def parse_erased(line):
+    # type: (bytes) -> Optional[Location]
+    """The same of an ERASED line."""
+    fields = line.split(b" ")
+    if len(fields) != 4 or fields[0] != b"ERASED":
+        return None
+    _, server, client, time = fields
+    if (not _NAME.match(server) or client.split() != [client] or not _ERASED_TIME.match(time)
+            or len(b"IAMAT  +00+000 1") + len(client) > LINE_BYTES_MAX):
+        return None
+    nanos = _nanos(time) or 0
+    return Location(line, client, (b"", b""), (nanos, True, nanos, server, b"", b""))
 
 
 def plain_decimal(text):

@@ -85,6 +85,15 @@ class Peer(Lines):
                     return self.refuse("a malformed AT line")
                 self.herd.table.accept(location, link)
                 return None
+            if line.startswith(b"ERASED "):
+                self.heard(said)
+                erasure = lines.parse_erased(line)
+                if erasure is None:
+                    return self.refuse("a malformed ERASED line")
+                self.herd.table.accept(erasure, link)
+                return None
+            if line.startswith(b"CLOCK "):
+                return None  # nothing here is judged by clocks
             if line.startswith(b"MARK "):
                 number = lines.parse_number(line[5:])
                 if number is None or link.handle_mark(number):  # heartbeats are not logged
@@ -108,10 +117,10 @@ class Peer(Lines):
             self.lose("the neighbour said BYE " + repr(line[4:]).lstrip("b").strip("'\""))
         elif word == b"HELLO" and self.presented:
             self.refuse("a second HELLO")
-        elif word in (b"AT", b"MARK", b"HELLO"):
+        elif word in (b"AT", b"ERASED", b"MARK", b"CLOCK", b"HELLO"):
             self.refuse("a malformed line" if self.presented else "the first line must be HELLO")
         else:
-            self.refuse("a line that is none of HELLO, AT, MARK, BYE")
+            self.refuse("a line that is none of HELLO, AT, ERASED, MARK, CLOCK, BYE")
         return None
 
     def _judge(self, hello):
@@ -248,8 +257,8 @@ class Link(protocol.ReconnectingClientFactory):
     def hello(self):
         # type: () -> lines.Hello
         self.herd.hellos += 1
-        return lines.Hello(self.herd.name, self.name, self.herd.incarnation, self.herd.hellos,
-                           self._known)
+        serial = lines.MINOR * lines.SERIALS_PER_MINOR + self.herd.hellos
+        return lines.Hello(self.herd.name, self.name, self.herd.incarnation, serial, self._known)
 
     def judge(self, hello):
         # type: (lines.Hello) -> None
@@ -311,10 +320,13 @@ class Link(protocol.ReconnectingClientFactory):
         # type: () -> None
         """Gives the neighbour what it lacks, as far as its transport likes to take it."""
         table = self.herd.table
+        knows_erasures = self._peer[1] // lines.SERIALS_PER_MINOR >= 2
         while self.session is not None and not self.session.full and self._cursor < table.end:
             room, end = ROOM_BYTES, self._cursor
             for end, location, source in table.after(self._cursor):
                 if source is self and end > self._floor:
+                    continue
+                if location.is_erasure() and not knows_erasures:
                     continue
                 self.session.send(location.line)
                 self._unmarked += 1

@@ -1,4 +1,4 @@
-"""The latest location of each client, and the feed: what changed, in which order."""
+"""The latest location of each client, or that it is erased, and the feed: what changed, in which order."""
 
 from bisect import bisect_right
 
@@ -31,7 +31,8 @@ class Table(object):
 
     def __contains__(self, client):
         # type: (bytes) -> bool
-        return client in self._records
+        record = self._records.get(client)
+        return record is not None and not record[1].is_erasure()
 
     def accept(self, location, source):
         # type: (Location, Any) -> bool
