@@ -361,7 +361,7 @@ fn who_asks_twitter_most_gives_way_to_who_asks_little() {
 fn a_line_that_came_in_two_pieces_leaves_nothing_behind() {
     const CLIENTS: u64 = 200;
     const HALF: usize = 30_000;
-    let mut herd = alone_with(&[]);
+    let mut herd = alone_with(&["--log", "off"]); // the log has a queue of its own
     let mut other = herd.client("Ann");
     let mut say_in_two = |herd: &Herd| {
         let mut client = herd.client("Ann");

@@ -136,14 +136,22 @@ impl Wired {
         )
     }
 
-    /// Waits until either has marked all it has said, and the other has heard it.
+    /// Waits until either has marked all it has said, and the other has heard it. Logs are written behind: what has
+    /// crossed must be in them too, else an earlier mark would do.
     pub fn wait_until_marked(&self) {
         for (one, other) in [("Ann", "Bob"), ("Bob", "Ann")] {
             wait_until(&format!("{one}'s changes are marked"), || {
+                let crossed = match one {
+                    "Ann" => self.crossed().0,
+                    _ => self.crossed().1,
+                };
                 let (said, heard) = (self.herd.log(one), self.herd.log(other));
-                let said = link_records(&said, '>', other).pop();
-                let heard = link_records(&heard, '<', one).pop();
-                said.is_some_and(|line| line.starts_with("MARK ")) && said == heard
+                let said = link_records(&said, '>', other);
+                let locations = said.iter().filter(|line| line.starts_with("AT ")).count();
+                let last = said.last();
+                locations as u64 >= crossed
+                    && last.is_some_and(|line| line.starts_with("MARK "))
+                    && last == link_records(&heard, '<', one).last()
             });
         }
     }
