@@ -317,9 +317,11 @@ impl Herd {
 
     /// Takes a host that was in doubt at its word, if that is genuine.
     pub fn take_at_its_word(&mut self, index: usize) {
+        let oldest = self.oldest(index);
         let host = &mut self.hosts[index];
         let node = host.node.as_ref().expect("it is up");
-        host.heard.clear();
+        let is_shown = |client: &[u8]| node.table().location(client).is_some();
+        host.heard.forget_but_expired(oldest, is_shown);
         for change in node.table().changes_after(0) {
             let shown = change.line.escape_ascii();
             assert!(

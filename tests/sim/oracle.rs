@@ -629,9 +629,21 @@ impl Heard {
         }
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.about.clear();
+    /// Forgets everything but what may be there unseen: reports with an effective time before `oldest`, about
+    /// clients of whom nothing is shown. A start that finds the clock set back may show them again.
+    pub fn forget_but_expired(&mut self, oldest: i128, is_shown: impl Fn(&[u8]) -> bool) {
+        self.about.retain(|client, about| {
+            about
+                .reports
+                .retain(|report| report.said.effective() < oldest && !is_shown(client));
+            for report in &mut about.reports {
+                (report.number, report.expired) = (0, true);
+            }
+            about.heard = None;
+            about.may_hold = (0..about.reports.len()).map(Some).collect();
+            about.may_hold.push(None);
+            !about.reports.is_empty()
+        });
     }
 }
 
