@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::answer::Answer;
 use super::percent;
-use crate::http::Request;
+use crate::http::{Method, Request};
 
 /// A shorter token is soon guessed.
 const TOKEN_BYTES_MIN: usize = 8;
@@ -116,7 +116,7 @@ impl Access {
                     let why = "Without --http-tokens this server is asked by a loopback name or address only.";
                     return Err(Answer::error(403, why));
                 }
-                check_origin(request)
+                check_origin(request, ways)
             }
             Access::Tokens(tokens) => {
                 let presented = presented(request, ways);
@@ -125,7 +125,7 @@ impl Access {
                     .and_then(|(token, _)| tokens.owner(token));
                 match (owner, presented) {
                     // A browser sends a password that it has once been given to whatever page asks.
-                    (Some(_), Some((_, By::Basic))) => check_origin(request),
+                    (Some(_), Some((_, By::Basic))) => check_origin(request, ways),
                     (Some(_), _) => Ok(()),
                     (None, _) => {
                         let why = "A token is wanted: Authorization: Bearer TOKEN, or Basic with it as password.";
@@ -139,7 +139,7 @@ impl Access {
     }
 }
 
-fn check_origin(request: &Request<'_>) -> Result<(), Answer> {
+fn check_origin(request: &Request<'_>, ways: Ways) -> Result<(), Answer> {
     let host = request.host.unwrap_or_default();
     let is_own = |origin: &[u8]| {
         let own = ["http://", "https://"].map(|scheme| format!("{scheme}{host}"));
@@ -150,6 +150,15 @@ fn check_origin(request: &Request<'_>) -> Result<(), Answer> {
     let is_navigation = request.path == "/" && request.text("sec-fetch-mode") == Some("navigate");
     let is_of_another = |site: &[u8]| matches!(site, b"cross-site" | b"same-site");
     let is_asked_by_another = request.values("sec-fetch-site").any(is_of_another);
+    // Browsers say nothing of the site to a host that is not loopback and has no TLS (section 2, "potentially
+    // trustworthy"), nor to a GET the origin. Where a GET is a report, such a one is taken for another site's.
+    let may_be_of_another = ways == Ways::HeaderOrQuery
+        && request.method == Method::Get
+        && request.values("sec-fetch-site").next().is_none()
+        && request
+            .text("user-agent")
+            .is_some_and(|agent| agent.starts_with("Mozilla/"));
+    let is_asked_by_another = is_asked_by_another || may_be_of_another;
     match request.values("origin").all(is_own) && (is_navigation || !is_asked_by_another) {
         true => Ok(()),
         false => Err(Answer::error(403, "The page that asks is another site's.")),
@@ -334,6 +343,27 @@ mod tests {
             };
             let got = status(&Access::Loopback, &request, Ways::Header);
             assert_eq!(got, want, "{path} {site} {mode}");
+        }
+    }
+
+    #[test]
+    fn a_browser_that_does_not_say_which_page_asks_reports_nothing_by_get() {
+        let tokens = Tokens::parse("ann secret-1").expect("one");
+        let access = Access::Tokens(tokens);
+        let basic = format!("Basic {}", STANDARD.encode("ann:secret-1"));
+        let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0";
+        let (basic, bearer) = (&basic[..], "Bearer secret-1");
+        for (authorization, agent, query, ways, want) in [
+            (basic, firefox, "", Ways::HeaderOrQuery, 403),
+            (basic, "okhttp/4.12.0", "", Ways::HeaderOrQuery, 200),
+            (bearer, firefox, "", Ways::HeaderOrQuery, 200),
+            ("", firefox, "token=secret-1", Ways::HeaderOrQuery, 200),
+            (basic, firefox, "", Ways::Header, 200), // no report
+        ] {
+            let fields = [("Authorization", authorization), ("User-Agent", agent)];
+            let request = request(Some("10.0.0.7:12790"), &fields, query);
+            let got = status(&access, &request, ways);
+            assert_eq!(got, want, "{authorization} {agent} {query} {ways:?}");
         }
     }
 

@@ -54,7 +54,7 @@ fn form(form: &str, receipt: Timestamp) -> Outcome {
 fn form_point(form: &Form<'_>, receipt: Timestamp) -> Result<Vec<u8>, Fault> {
     let text = |name| form.get(name).map(String::from_utf8_lossy);
     let client = form.get("id").or_else(|| form.get("deviceid"));
-    let client = client.ok_or_else(|| Fault::client("id is missing or empty"))?;
+    let client = client.ok_or_else(|| Fault::anonymous("id is missing or empty"))?;
     let (latitude, longitude) = match (text("lat"), text("lon"), text("location")) {
         (None, None, Some(both)) => {
             // Exactly two: four would be two with decimal commas.
@@ -114,6 +114,7 @@ fn json(body: &str, receipt: Timestamp) -> Outcome {
         batch.push(json_point(location, client.as_bytes(), receipt));
     }
     let answer = match batch.rejected() {
+        _ if batch.is_anonymous() => Answer::error(400, batch.reason().unwrap_or_default()),
         0 => Answer::empty(),
         rejected => Answer::json(format!("{{\"rejected\":{rejected}}}")),
     };

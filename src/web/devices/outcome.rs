@@ -35,8 +35,8 @@ pub struct Batch {
     reports: Vec<Vec<u8>>,
     rejected: usize,
     reasons: Vec<String>,
-    /// Why the first that does not say whose it is does not.
-    anonymous: Option<String>,
+    /// How many of the rejected name no client.
+    anonymous: usize,
 }
 
 impl Batch {
@@ -47,11 +47,9 @@ impl Batch {
             Err(fault) => fault,
         };
         self.rejected += 1;
+        self.anonymous += usize::from(fault.is_anonymous);
         if self.reasons.len() < REASONS_MAX {
-            self.reasons.push(fault.reason().to_owned());
-        }
-        if let Fault::Client(reason) = fault {
-            self.anonymous.get_or_insert(reason);
+            self.reasons.push(fault.reason);
         }
     }
 
@@ -65,13 +63,15 @@ impl Batch {
         self.reasons.first().map(String::as_str)
     }
 
-    /// Ends the batch. If no point is good and one does not say whose it is, the app is not set up: its user is told
-    /// with 400, whatever `answer` says.
+    /// Whether there are points, and none names a client: the app is not set up, and its user is to be told.
+    pub fn is_anonymous(&self) -> bool {
+        self.anonymous > 0 && self.reports.is_empty() && self.anonymous == self.rejected
+    }
+
+    /// Ends the batch.
     pub fn answered(self, answer: Answer) -> Outcome {
-        let anonymous = self.anonymous.filter(|_| self.reports.is_empty());
-        let refusal = anonymous.map(|reason| Answer::error(400, &reason));
         Outcome {
-            answer: refusal.unwrap_or(answer),
+            answer,
             reports: self.reports,
             rejected: self.rejected,
             reasons: self.reasons,

@@ -33,6 +33,7 @@ pub fn read(request: &Request<'_>, receipt: Timestamp) -> Outcome {
         batch.push(point(feature, default.as_deref(), receipt));
     }
     let answer = match batch.rejected() {
+        _ if batch.is_anonymous() => Answer::error(400, batch.reason().unwrap_or_default()),
         0 => Answer::json("{\"result\":\"ok\"}"),
         rejected => Answer::json(format!("{{\"result\":\"ok\",\"rejected\":{rejected}}}")),
     };
@@ -59,7 +60,7 @@ fn point(feature: &RawValue, default: Option<&[u8]>, receipt: Timestamp) -> Resu
         .or(default)
         .ok_or_else(|| {
             let set = "set a Device ID in the app, or add ?device_id=NAME to its URL";
-            Fault::client(format!("device_id is missing or empty: {set}"))
+            Fault::anonymous(format!("device_id is missing or empty: {set}"))
         })?;
     let point = Point {
         client,

@@ -1,7 +1,8 @@
 //! OwnTracks in HTTP mode (owntracks.org/booklet/tech/http): one JSON object a request.
 //!
 //! The app sends a request again for ever unless it is answered with 200 and a JSON array. So what will never be a
-//! location is answered so too: other messages, encrypted ones, points that are wrong.
+//! location is answered so too: other messages, encrypted ones, points that are wrong, also those that name no client.
+//! The log says why.
 
 use serde::de::IgnoredAny;
 
@@ -36,7 +37,7 @@ fn location(
 ) -> Result<Vec<u8>, Fault> {
     let client = client(request, message).ok_or_else(|| {
         let set = "set Username and Device ID in the app, or add ?u=USER&d=DEVICE to its URL";
-        Fault::client(format!("user and device are missing: {set}"))
+        Fault::anonymous(format!("user and device are missing: {set}"))
     })?;
     let point = Point {
         client: &client,

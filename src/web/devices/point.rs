@@ -15,28 +15,31 @@ const QUOTED_MAX: usize = 40;
 
 /// Why a point is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It does not say whose it is: the app must be set up.
-    Client(String),
-    /// It is no location at a time.
-    Point(String),
+pub struct Fault {
+    /// What is wrong.
+    pub reason: String,
+    /// Whether the point names no client, or a name that none can have: then the app must be set up.
+    pub is_anonymous: bool,
 }
 
 impl Fault {
-    /// That it does not say whose it is.
-    pub fn client(reason: impl Into<String>) -> Fault {
-        Fault::Client(reason.into())
+    /// The point names no client.
+    pub fn anonymous(reason: impl Into<String>) -> Fault {
+        let reason = reason.into();
+        let is_anonymous = true;
+        Fault {
+            reason,
+            is_anonymous,
+        }
     }
 
-    /// That it is no location at a time.
+    /// The point is no location of a client at a time.
     pub fn point(reason: impl Into<String>) -> Fault {
-        Fault::Point(reason.into())
-    }
-
-    /// What is wrong.
-    pub fn reason(&self) -> &str {
-        match self {
-            Fault::Client(reason) | Fault::Point(reason) => reason,
+        let reason = reason.into();
+        let is_anonymous = false;
+        Fault {
+            reason,
+            is_anonymous,
         }
     }
 }
@@ -96,7 +99,7 @@ impl Point<'_> {
             let name = quoted(&String::from_utf8_lossy(self.client));
             let reason =
                 format!("{name} is no name of a client: it is empty or has white space in it");
-            return Err(Fault::Client(reason));
+            return Err(Fault::anonymous(reason));
         }
         let position = decimal::position(&degrees(&self.latitude)?, &degrees(&self.longitude)?);
         let (name, time) = &self.time;
@@ -106,16 +109,16 @@ impl Point<'_> {
         };
         let time = time.ok_or_else(|| {
             let value = self.time.1.as_ref().map(Value::quoted).unwrap_or_default();
-            Fault::Point(format!("{name}: {value} is no time since 1970"))
+            Fault::point(format!("{name}: {value} is no time since 1970"))
         })?;
-        report::line(self.client, &position, &time).map_err(Fault::Point)
+        report::line(self.client, &position, &time).map_err(Fault::point)
     }
 }
 
 fn degrees<'a>((name, value): &'a (&str, Option<Value<'_>>)) -> Result<Decimal<'a>, Fault> {
     let value = value.as_ref();
-    let value = value.ok_or_else(|| Fault::Point(format!("{name} is missing")))?;
-    let wrong = || Fault::Point(format!("{name}: {} is no decimal number", value.quoted()));
+    let value = value.ok_or_else(|| Fault::point(format!("{name} is missing")))?;
+    let wrong = || Fault::point(format!("{name}: {} is no decimal number", value.quoted()));
     value.number().ok_or_else(wrong)
 }
 

@@ -159,8 +159,26 @@ fn a_location_of_owntracks_that_is_none_holds_up_nothing() {
 }
 
 #[test]
+fn a_location_of_owntracks_without_a_client_holds_up_nothing() {
+    let body = r#"{"_type":"location","lat":1,"lon":2,"tid":"ki"}"#;
+    for (query, words) in [
+        ("", "user and device are missing"),
+        ("u=my+name", "white space"),
+        ("u=a%0ab", "'a\nb' is no name"),
+    ] {
+        let outcome = Family::OwnTracks.read(&request(Method::Post, query, &[JSON], body), RECEIPT);
+        assert_eq!(outcome.answer, Answer::json("[]"), "{query}");
+        assert_eq!((outcome.reports.len(), outcome.rejected), (0, 1), "{query}");
+        assert!(
+            outcome.reasons[0].contains(words),
+            "{query}: {:?}",
+            outcome.reasons
+        );
+    }
+}
+
+#[test]
 fn whoever_does_not_say_who_he_is_is_told() {
-    let owntracks = r#"{"_type":"location","lat":1,"lon":2,"tid":"ki"}"#;
     let traccar =
         |id: &str| format!(r#"{{"location":{{"coords":{{"latitude":1,"longitude":2}}}}{id}}}"#);
     let overland = |id: &str| {
@@ -170,24 +188,6 @@ fn whoever_does_not_say_who_he_is_is_told() {
         format!(r#"{{"locations":[{feature},{feature}]}}"#)
     };
     for (family, query, body, words) in [
-        (
-            Family::OwnTracks,
-            "",
-            owntracks.to_owned(),
-            "user and device are missing",
-        ),
-        (
-            Family::OwnTracks,
-            "u=my+name",
-            owntracks.to_owned(),
-            "white space",
-        ),
-        (
-            Family::OwnTracks,
-            "u=a%0ab",
-            owntracks.to_owned(),
-            "'a\\nb' is no name",
-        ),
         (Family::OsmAnd, "", traccar(""), "device_id is missing"),
         (
             Family::OsmAnd,
@@ -476,7 +476,16 @@ fn overland() {
         )
     );
 
+    // A batch is not refused for the points that name no client, if others are wrong for other reasons.
     let anonymous = feature("1,2", "2015-10-01T15:00:02Z", "");
+    let outside = feature("1,91", "2015-10-01T15:00:02Z", "kiwi");
+    let body = format!("{{\"locations\":[{anonymous},{outside}]}}");
+    let got = read(Family::Overland, &request(Method::Post, "", &[JSON], &body));
+    assert_eq!(
+        got,
+        (200, "{\"result\":\"ok\",\"rejected\":2}".into(), vec![])
+    );
+
     let body = format!("{{\"locations\":[{anonymous}]}}");
     let got = read(
         Family::Overland,
