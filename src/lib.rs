@@ -35,7 +35,7 @@ pub mod lines;
 pub mod log;
 pub mod net;
 pub mod node;
-mod private_file;
+pub mod private_file;
 pub mod random;
 pub mod server;
 pub mod standin;

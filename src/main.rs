@@ -16,6 +16,7 @@ use herd::cli::{check, erase, keygen, restore, status};
 use herd::journal::{Fsync, State};
 use herd::log::Filter;
 use herd::node::table::TABLE_BYTES_MIN;
+use herd::private_file;
 use herd::server::{KeyFiles, Options, Server, one_line};
 use herd::standin::faults::{Fault, Faults};
 use herd::standin::{StandIn, import, tweets};
@@ -290,14 +291,14 @@ fn main() -> ExitCode {
             http_tokens,
             ca,
         } => {
-            let wishes = status::Wishes {
+            let options = status::Options {
                 json,
                 watch,
                 tokens: http_tokens.as_deref(),
                 ca: ca.as_deref(),
             };
             let topology = Topology::read(&topology).map_err(Failure::Start);
-            topology.and_then(|topology| status(&topology, wishes))
+            topology.and_then(|topology| status(&topology, options))
         }
         Command::Erase {
             client,
@@ -380,8 +381,8 @@ enum Failure {
     Unknown,
 }
 
-fn status(topology: &Topology, wishes: status::Wishes<'_>) -> Result<(), Failure> {
-    match status::print(topology, wishes) {
+fn status(topology: &Topology, options: status::Options<'_>) -> Result<(), Failure> {
+    match status::print(topology, options) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::NotWell),
         Err(message) => Err(Failure::Start(message)),
@@ -398,14 +399,10 @@ fn erase(topology: &Topology, client: &[u8], wishes: erase::Wishes<'_>) -> Resul
 
 fn serve(arguments: Serve) -> Result<(), Failure> {
     let name = &arguments.name;
-    let shown = arguments.topology.display().to_string();
-    let shown = shown.escape_debug(); // one line, whatever the name
+    let shown = private_file::shown(&arguments.topology);
     let topology = Topology::read(&arguments.topology).map_err(Failure::Start)?;
     let member = topology.member(name).ok_or_else(|| {
         let names: Vec<_> = topology.members().iter().map(|m| m.name.as_str()).collect();
-        if names.is_empty() {
-            return Failure::Start(format!("{shown} names no server"));
-        }
         let names = names.join(", ");
         let name = name.escape_debug();
         Failure::Start(format!("{shown} has no server '{name}', only: {names}"))
@@ -487,8 +484,7 @@ fn twitter(listen: &str, file: Option<&Path>, faults: Vec<Fault>) -> Result<(), 
     let tweets = match file {
         None => tweets::synthetic(),
         Some(path) => {
-            let shown = path.display().to_string();
-            let shown = shown.escape_debug();
+            let shown = private_file::shown(path);
             let text = fs::read(path).map_err(|error| {
                 Failure::Start(format!("cannot read the tweets {shown}: {error}"))
             })?;

@@ -10,6 +10,11 @@ use std::path::Path;
 /// No such file is longer, in bytes.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024;
 
+/// A path as messages name it: on one line, whatever bytes are in it.
+pub fn shown(path: &Path) -> String {
+    path.display().to_string().escape_debug().to_string()
+}
+
 /// The text of a file that anybody may read.
 ///
 /// # Errors

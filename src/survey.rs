@@ -3,7 +3,6 @@
 //! `server::herd_view` does the first for `/v1/herd` on a thread of its own, `cli::status` for `herd status`; `cli::erase`
 //! does the other. It blocks, within limits.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -17,6 +16,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, RequestBuilder};
 
+use crate::private_file;
 use crate::topology::Topology;
 
 /// A server must have answered within this time.
@@ -59,11 +59,11 @@ type Roots = Arc<Vec<Certificate<'static>>>;
 /// # Errors
 /// What is wrong with the file.
 pub fn roots(path: &Path) -> Result<Roots, String> {
-    let shown = path.display().to_string();
-    let refused = |why: &str| format!("{} {why}", shown.escape_debug());
-    let pem = fs::read(path).map_err(|error| refused(&format!("cannot be read: {error}")))?;
+    let shown = private_file::shown(path);
+    let refused = |why: &str| format!("{shown} {why}");
+    let pem = private_file::public_text(path).map_err(|error| refused(&error))?;
     let mut roots = Vec::new();
-    for item in parse_pem(&pem) {
+    for item in parse_pem(pem.as_bytes()) {
         match item {
             Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
             Ok(_) => {}

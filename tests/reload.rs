@@ -156,7 +156,7 @@ fn a_file_with_a_mistake_changes_nothing() {
         ),
         (half, "Ann cannot listen for servers on 192.0.2.1:1"),
         (in_use, "Address already in use"),
-        (String::new(), "has no server Ann any longer"),
+        (String::new(), "topology.txt names no server"),
     ] {
         write(&herd.topology(), &text);
         let said = reload(&mut herd, "Ann");

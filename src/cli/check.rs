@@ -6,17 +6,18 @@
 use std::path::{Path, PathBuf};
 
 use crate::keys::OwnKey;
+use crate::private_file;
 use crate::topology::Topology;
 
 /// What is wrong with a topology and with keys that belong to it, one line for each.
 pub fn check(topology: &Path, keys: &[PathBuf]) -> Vec<String> {
-    let shown = name(topology);
+    let shown = private_file::shown(topology);
     let (topology, mut wrong) = match Topology::read(topology) {
         Ok(topology) => (Some(topology), Vec::new()),
         Err(why) => (None, vec![why]),
     };
     for path in keys {
-        let of = name(path);
+        let of = private_file::shown(path);
         match OwnKey::read(path) {
             Err(error) => wrong.push(format!("{of} {error}")),
             Ok(key) => {
@@ -45,8 +46,4 @@ fn half_keyed(topology: &Topology) -> impl Iterator<Item = String> {
             format!("no link between {one} and {other}: {one} has a key=, and {other} has none")
         })
     })
-}
-
-fn name(path: &Path) -> String {
-    path.display().to_string().escape_debug().to_string()
 }

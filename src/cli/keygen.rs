@@ -13,8 +13,7 @@ use crate::topology::Fingerprint;
 /// # Errors
 /// Why the file cannot be made; that something of its name is there.
 pub fn keygen(out: &Path) -> Result<Fingerprint, String> {
-    let shown = out.display().to_string();
-    let shown = shown.escape_debug();
+    let shown = private_file::shown(out);
     let (key, text) = OwnKey::generate().map_err(|error| format!("cannot make a key: {error}"))?;
     private_file::write_new(out, &text).map_err(|error| format!("{shown} {error}"))?;
     Ok(key.fingerprint)

@@ -16,6 +16,7 @@ use crate::journal::files::Files;
 use crate::journal::{Fsync, Journal, Options};
 use crate::node::protocol::{LINK_LINE_BYTES_MAX, parse_update};
 use crate::node::{Node, Seeds};
+use crate::private_file;
 use crate::random;
 use crate::time::Now;
 use crate::topology::{ServerName, Topology};
@@ -84,7 +85,7 @@ pub fn restore(
     let now = Now::read();
     let mut node = node(&name, now);
     let read = read_logs(logs, &mut node, now, &mut progress)?;
-    let (folder_shown, clients) = (shown(&folder), node.table().locations());
+    let (folder_shown, clients) = (private_file::shown(&folder), node.table().locations());
     progress(&format!("writing {clients} clients to {folder_shown}"));
     write_journal(&mut node, &folder, now)?;
     Ok(Restored {
@@ -94,14 +95,9 @@ pub fn restore(
     })
 }
 
-/// A path as it is told, on one line.
-fn shown(path: &Path) -> String {
-    path.display().to_string().escape_debug().to_string()
-}
-
 /// A folder may be there, even locked before: but nobody's journal, and nothing else.
 fn refuse_unless_empty(folder: &Path) -> Result<(), String> {
-    let shown = shown(folder);
+    let shown = private_file::shown(folder);
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(format!("cannot use {shown}: {error}")),
@@ -134,7 +130,8 @@ fn read_logs(
     now: Now,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Tally, String> {
-    let cannot = |log: &Path, error| format!("cannot read the log {}: {error}", shown(log));
+    let cannot =
+        |log: &Path, error| format!("cannot read the log {}: {error}", private_file::shown(log));
     let mut files = Vec::new();
     for log in logs {
         let file = File::open(log).map_err(|error| cannot(log, error))?;
@@ -153,7 +150,7 @@ fn read_logs(
             number += 1;
             if !take_in(&line, node, now) {
                 tally.skipped += 1;
-                let first = || format!("{}:{number}", shown(log));
+                let first = || format!("{}:{number}", private_file::shown(log));
                 tally.first_skipped.get_or_insert_with(first);
             }
             if told_at.elapsed() >= PROGRESS_EVERY {
@@ -213,7 +210,7 @@ fn write_journal(node: &mut Node, folder: &Path, now: Now) -> Result<(), String>
         fsync: Fsync::Always,
         may_fail: false,
     };
-    let shown = shown(folder);
+    let shown = private_file::shown(folder);
     let files = Files::new(folder.to_owned(), false, post);
     let files = files.map_err(|error| format!("cannot use {shown}: {error}"))?;
     refuse_unless_empty(folder)?; // now that nobody else writes there

@@ -32,9 +32,9 @@ const HEADS: [&str; 7] = [
 /// The columns of [`HEADS`] that hold numbers.
 const NUMBERS: std::ops::Range<usize> = 2..6;
 
-/// How the command line wants it.
+/// What the command line asks for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wishes<'a> {
+pub struct Options<'a> {
     /// JSON, as `/v1/herd` gives it.
     pub json: bool,
     /// Again and again, until the process is ended.
@@ -51,35 +51,35 @@ pub struct Wishes<'a> {
 /// One line that says what is wrong with the file of tokens or of certificates.
 pub fn status(
     topology: &Topology,
-    wishes: Wishes<'_>,
+    options: Options<'_>,
     out: &mut impl Write,
 ) -> Result<bool, String> {
-    wishes.ca.map(survey::roots).transpose()?;
+    options.ca.map(survey::roots).transpose()?;
     let manner = Manner {
-        authorization: wishes.tokens.map(authorization).transpose()?,
-        certificates: wishes.ca.map(Path::to_owned),
+        authorization: options.tokens.map(authorization).transpose()?,
+        certificates: options.ca.map(Path::to_owned),
     };
     let targets = survey::targets(topology);
     loop {
-        let (text, is_well) = round(&targets, &manner, wishes);
+        let (text, is_well) = round(&targets, &manner, options);
         // Who has closed standard output wants no more of it.
         let is_written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        if !wishes.watch || is_written.is_err() {
+        if !options.watch || is_written.is_err() {
             return Ok(is_well);
         }
         thread::sleep(WATCH_EVERY);
     }
 }
 
-fn round(targets: &[Target], manner: &Manner, wishes: Wishes<'_>) -> (String, bool) {
+fn round(targets: &[Target], manner: &Manner, options: Options<'_>) -> (String, bool) {
     let answers = survey::ask(targets, manner);
     let rows: Vec<_> = answers.iter().map(Row::of).collect();
     let is_well = rows.iter().all(|row| row.is_well);
-    let text = match wishes.json {
+    let text = match options.json {
         true => survey::json(&answers) + "\n",
         false => table(&rows),
     };
-    let top = if wishes.watch && !wishes.json {
+    let top = if options.watch && !options.json {
         TOP
     } else {
         ""
@@ -219,8 +219,8 @@ fn listed(reasons: &Value) -> String {
 ///
 /// # Errors
 /// Those of [`status`].
-pub fn print(topology: &Topology, wishes: Wishes<'_>) -> Result<bool, String> {
-    status(topology, wishes, &mut io::stdout())
+pub fn print(topology: &Topology, options: Options<'_>) -> Result<bool, String> {
+    status(topology, options, &mut io::stdout())
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@ use crate::web::access::Tokens;
 /// # Errors
 /// One line that says what is wrong with the file.
 pub fn authorization(path: &Path) -> Result<String, String> {
-    let shown = path.display().to_string();
-    let shown = shown.escape_debug(); // one line, whatever the name
+    let shown = private_file::shown(path);
     let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
     let tokens = Tokens::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
     Ok(format!(

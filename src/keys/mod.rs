@@ -121,8 +121,8 @@ pub struct ForClients {
 /// # Errors
 /// What is wrong, with the name of the file.
 pub fn for_clients(certificates: &Path, key: &Path) -> Result<ForClients, String> {
-    let of = |path: &Path| path.display().to_string().escape_debug().to_string();
-    let (certificates_file, key_file) = (of(certificates), of(key));
+    let certificates_file = private_file::shown(certificates);
+    let key_file = private_file::shown(key);
     let text = private_file::public_text(certificates)
         .map_err(|error| format!("{certificates_file} {error}"))?;
     let chain = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();

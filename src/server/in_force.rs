@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::security::KeyFiles;
+use crate::private_file;
 use crate::topology::{Member, ServerName, Topology};
 
 /// What of the operator's files is in force, and where the files are.
@@ -28,7 +29,7 @@ impl InForce {
         let own = &self.member.name;
         let member = topology.member(own.as_str())?;
         let is_named = topology.neighbours(member).any(|other| other.name == *name);
-        let path = self.path.display();
+        let path = private_file::shown(&self.path);
         is_named.then(|| format!("{path} names it by now: reload {own} (SIGHUP)"))
     }
 }

@@ -9,6 +9,7 @@ use super::security::Security;
 use super::shell::Shell;
 use super::start;
 use crate::node::Node;
+use crate::private_file;
 use crate::topology::{Member, ServerName, Topology};
 
 /// Applies what the files say now. Gives what has changed, in words.
@@ -17,7 +18,8 @@ use crate::topology::{Member, ServerName, Topology};
 /// One line that says what is wrong; then all is as before.
 pub fn reload(node: &mut Node, shell: &mut Shell) -> Result<String, String> {
     let in_force = &shell.in_force;
-    let (path, own) = (in_force.path.display().to_string(), &in_force.member.name);
+    let path = private_file::shown(&in_force.path);
+    let own = &in_force.member.name;
     let topology = Topology::read(&in_force.path)?;
     let member = topology.member(own.as_str()).cloned();
     let member = member.ok_or_else(|| {

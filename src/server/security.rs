@@ -13,6 +13,7 @@ use rustls::ClientConfig;
 
 use crate::keys::{self, ForClients, OwnKey};
 use crate::net::transport::Offer;
+use crate::private_file;
 use crate::topology::{Fingerprint, Member};
 
 /// What the operator says of keys.
@@ -64,7 +65,7 @@ impl Security {
             let shown = key.fingerprint;
             return Err(format!(
                 "{} is not a key of {name}: add key={shown} to its line of the topology, everywhere",
-                file_name(path)
+                private_file::shown(path)
             ));
         }
         if own.is_none() && !member.keys.is_empty() && !allow_plain {
@@ -183,11 +184,7 @@ impl Security {
 }
 
 fn own_key(path: &Path) -> Result<OwnKey, String> {
-    OwnKey::read(path).map_err(|error| format!("the key {} {error}", file_name(path)))
-}
-
-fn file_name(path: &Path) -> String {
-    path.display().to_string().escape_debug().to_string()
+    OwnKey::read(path).map_err(|error| format!("the key {} {error}", private_file::shown(path)))
 }
 
 #[cfg(test)]

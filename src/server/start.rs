@@ -55,8 +55,7 @@ pub fn read_tokens(file: Option<&Path>) -> Result<Access, String> {
     let Some(path) = file else {
         return Ok(Access::Loopback);
     };
-    let shown = path.display().to_string();
-    let shown = shown.escape_debug(); // one line, whatever the name
+    let shown = private_file::shown(path);
     let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
     let tokens = Tokens::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
     Ok(Access::Tokens(tokens))
@@ -98,7 +97,7 @@ pub fn open_journal(
 ) -> Result<Journal<Files>, StartError> {
     let name = operator.server();
     let folder = options.data_dir.join(name.as_str());
-    let shown = folder.display().to_string();
+    let shown = private_file::shown(&folder);
     let mailbox = reactor.mailbox();
     let post = move |ticket, outcome| mailbox.post(Mail::Done(ticket, outcome));
     let journal_options = journal::Options {
@@ -133,7 +132,8 @@ pub fn open_journal(
             .metadata()
             .is_ok_and(|log| log.is_file() && log.len() > 0)
     {
-        let (data_dir, log) = (options.data_dir.display(), log.path.display());
+        let data_dir = private_file::shown(&options.data_dir);
+        let log = private_file::shown(&log.path);
         operator.say(&format!(
             "begins a new journal in {shown}. To begin with the locations of {log}: stop {name}, delete {shown}, \
              herd restore {log} --name {name} --data-dir {data_dir}"

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::private_file;
+
 pub use self::fingerprint::Fingerprint;
 pub use self::names::{Address, NAME_BYTES_MAX, ServerName};
 
@@ -53,10 +55,14 @@ impl Topology {
     /// # Errors
     /// One line that names the file, and says what is wrong with it and where.
     pub fn read(path: &Path) -> Result<Topology, String> {
-        let shown = path.display().to_string();
-        let shown = shown.escape_debug(); // one line, whatever the name
+        let shown = private_file::shown(path);
         let text = fs::read(path).map_err(|e| format!("cannot read the topology {shown}: {e}"))?;
-        Topology::parse(&text).map_err(|e| format!("{shown}:{}: {}", e.line, e.message))
+        let topology = Topology::parse(&text);
+        let topology = topology.map_err(|e| format!("{shown}:{}: {}", e.line, e.message))?;
+        match topology.members.is_empty() {
+            true => Err(format!("{shown} names no server")),
+            false => Ok(topology),
+        }
     }
 
     /// Reads the text of a topology file.

@@ -70,8 +70,7 @@ impl Credentials {
                 format!("set {TOKEN}, or {KEY} and {SECRET}, or give --twitter-credentials FILE")
             });
         };
-        let shown = path.display().to_string();
-        let shown = shown.escape_debug(); // one line, whatever the name
+        let shown = private_file::shown(path);
         let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
         let found = parse(&text).map_err(|error| format!("{shown}: {error}"))?;
         found.ok_or_else(|| {

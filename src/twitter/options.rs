@@ -14,6 +14,7 @@ use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use super::api::{Api, URL_BYTES_MAX};
 use super::credentials::Credentials;
+use crate::private_file;
 
 /// Where `herd twitter` listens unless told otherwise.
 pub const STAND_IN_ADDRESS: &str = "127.0.0.1:12599";
@@ -135,8 +136,8 @@ fn roots() -> Result<Option<Arc<Vec<Certificate<'static>>>>, String> {
     let Some(path) = std::env::var_os(ROOTS_VARIABLE).filter(|path| !path.is_empty()) else {
         return Ok(None);
     };
-    let shown = Path::new(&path).display().to_string();
-    let refused = |why: &str| format!("{ROOTS_VARIABLE} {}: {why}", shown.escape_debug());
+    let shown = private_file::shown(Path::new(&path));
+    let refused = |why: &str| format!("{ROOTS_VARIABLE} {shown}: {why}");
     let pem = fs::read(&path).map_err(|error| refused(&error.to_string()))?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {
