@@ -113,7 +113,7 @@ reload_herd() {
     return "$result"
 }
 
-reloads_of() { grep -aE '^[^ ]+: (not )?reloaded' -- "$LOG_DIR/$1.err" || true; }
+reloads_of() { grep -aE '^([^ ]+ )?[^ ]+: (not )?reloaded' -- "$LOG_DIR/$1.err" || true; }
 
 # Shows one line a process; returns 1 unless all run.
 show_status() {
@@ -359,7 +359,8 @@ left_after() {
 
 # Prints what a process says is up: its neighbours, and '.' once it serves.
 says_up() {
-    awk '$2 == "link" && $3 == "to" && $5 == "is" { up[$4] = $6 == "up" }
+    awk '{ sub(/^[0-9T:.-]+Z /, "") } # the time
+        $2 == "link" && $3 == "to" && $5 == "is" { up[$4] = $6 == "up" }
         $2 == "ready:" || $2 == "listening" { up["."] = 1 }
         END { for (who in up) if (up[who]) printf " %s", who; print " " }' "$LOG_DIR/$1.err" 2>/dev/null || true
 }

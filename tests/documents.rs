@@ -6,6 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "support/messages.rs"]
+mod messages;
+
 const PAGE: &str = include_str!("../docs/CONFIGURATION.md");
 
 fn help(command: &str) -> String {
@@ -157,4 +160,59 @@ fn links_lead_somewhere() {
         }
     }
     assert!(links_seen > 20, "only {links_seen} links were found");
+}
+
+/// All sources in one text, strings that go on in the next line put together.
+fn sources(directory: &Path, into: &mut String) {
+    for entry in fs::read_dir(directory).expect("the sources are there") {
+        let path = entry.expect("the sources are there").path();
+        match path.is_dir() {
+            true => sources(&path, into),
+            false => into.push_str(&fs::read_to_string(path).unwrap_or_default()),
+        }
+    }
+}
+
+#[test]
+fn every_message_that_is_explained_is_one_that_a_server_says() {
+    let mut text = String::new();
+    sources(
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")),
+        &mut text,
+    );
+    let pieces: Vec<_> = text.split("\\\n").map(str::trim_start).collect();
+    let text = pieces.concat();
+    let messages = messages::messages();
+    assert!(messages.len() > 30, "{} messages", messages.len());
+    for parts in messages {
+        for part in parts
+            .iter()
+            .map(|part| part.trim())
+            .filter(|part| part.len() > 3)
+        {
+            assert!(text.contains(part), "no server says '{part}' of {parts:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_message_is_not_taken_for_one() {
+    for line in [
+        "link to Bob is down: the neighbour closed the connection",
+        "link to Bob is up",
+        "clients on 127.0.0.1:1, servers on 127.0.0.1:2",
+        "stopped",
+        "Bob was refused at the server port: no HELLO within 5 s",
+    ] {
+        assert!(messages::is_explained(line), "{line}");
+    }
+    for line in [
+        "",
+        "anything else",
+        "link to Bob is sideways",
+        "stopped?",
+        "not ready",
+    ] {
+        assert!(!messages::is_explained(line), "{line}");
+    }
 }

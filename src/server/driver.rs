@@ -205,8 +205,9 @@ impl Driver {
                 shell.reactor.send(id, &[&json, b"\n"]);
                 shell.reactor.lose(id, "refused: too many clients");
             }
-            let text = format!("clients are refused: {most} are connected, all that may be");
-            let text = format!("{text} (--max-connections)");
+            let text = format!(
+                "clients are refused: {most} are connected, all that may be (--max-connections)"
+            );
             shell.say_now_and_then(Matter::Clients, &text);
         }
     }

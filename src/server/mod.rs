@@ -65,8 +65,8 @@ use self::herd_view::HerdView;
 use self::in_force::InForce;
 use self::mail::Mail;
 use self::neighbours::Neighbours;
-use self::operator::Operator;
 pub use self::operator::one_line;
+use self::operator::{Operator, Stamps};
 pub use self::options::Options;
 use self::places::Place;
 use self::read_batch::ReadBatch;
@@ -106,7 +106,7 @@ impl Server {
         let now = Now::read();
         let name = member.name.clone();
         let fail = |what: &str, error: io::Error| StartError(format!("{name} {what}: {error}"));
-        let operator = Operator::new(name.clone(), io::stderr());
+        let operator = Operator::new(name.clone(), Stamps::of_stderr(), io::stderr());
         let operator = operator.map_err(|e| fail("gets no threads", e))?;
         let security = Security::read(&options.keys, member).map_err(StartError)?;
         let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;

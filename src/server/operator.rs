@@ -1,4 +1,4 @@
-//! What the operator is told, on standard error: one line each, with the server's name.
+//! What the operator is told, on standard error: one line each, with the time and the server's name.
 //!
 //! `start` tells what stands in its way, `Driver` what happens. A thread writes it: whoever reads
 //! standard error may be stuck, and the loop must not be stuck with him. (To make it non-blocking is no
@@ -6,12 +6,17 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::node::effects::LinkId;
 use crate::topology::ServerName;
@@ -96,9 +101,43 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
+/// Whether lines begin with the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamps {
+    /// `2012-11-17T02:08:23.672Z`.
+    Utc,
+    /// Whoever takes the lines notes the time.
+    None,
+}
+
+impl Stamps {
+    /// What standard error wants: systemd's journal has a time of its own. `JOURNAL_STREAM` names the device and the
+    /// inode of the journal's socket (systemd.exec(5)); a process further down may have another standard error.
+    pub fn of_stderr() -> Stamps {
+        let journal = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+        let own = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+        let own = own.and_then(|own| own.metadata());
+        match own.is_ok_and(|own| journal == format!("{}:{}", own.dev(), own.ino())) {
+            true => Stamps::None,
+            false => Stamps::Utc,
+        }
+    }
+
+    fn now(self) -> String {
+        match self {
+            Stamps::Utc => {
+                let now = DateTime::<Utc>::from(SystemTime::now());
+                now.to_rfc3339_opts(SecondsFormat::Millis, true) + " "
+            }
+            Stamps::None => String::new(),
+        }
+    }
+}
+
 /// Who watches over a server. The end of it waits until all is written, within limits.
 pub struct Operator {
     name: ServerName,
+    stamps: Stamps,
     said: Sender<Said>,
     unwritten: Unwritten,
     /// Lines that were lost after the last that was not.
@@ -112,7 +151,11 @@ impl Operator {
     ///
     /// # Errors
     /// The system's, if it gives no thread.
-    pub fn new(name: ServerName, stderr: impl Write + Send + 'static) -> io::Result<Operator> {
+    pub fn new(
+        name: ServerName,
+        stamps: Stamps,
+        stderr: impl Write + Send + 'static,
+    ) -> io::Result<Operator> {
         let (said, to_write) = channel();
         let unwritten = Unwritten::default();
         let (left, whose) = (unwritten.clone(), name.clone());
@@ -121,6 +164,7 @@ impl Operator {
             .spawn(move || write_all(&to_write, &left, &whose, stderr))?;
         Ok(Operator {
             name,
+            stamps,
             said,
             unwritten,
             lost: Cell::new(0),
@@ -135,7 +179,7 @@ impl Operator {
 
     /// Tells something, and waits for nobody.
     pub fn say(&self, text: &str) {
-        let line = format!("{}: {}\n", self.name, one_line(text));
+        let line = format!("{}{}: {}\n", self.stamps.now(), self.name, one_line(text));
         let Unwritten(unwritten) = &self.unwritten;
         let bytes = line.len();
         if unwritten.load(Ordering::Acquire) + bytes > UNWRITTEN_BYTES_MAX {
@@ -241,7 +285,8 @@ mod tests {
         let name = ServerName::parse(b"Ann").expect("a valid name");
         let (go, let_go) = channel();
         let (written, read) = channel();
-        let operator = Operator::new(name, Slow { let_go, written }).expect("a thread");
+        let operator =
+            Operator::new(name, Stamps::None, Slow { let_go, written }).expect("a thread");
         let long = "x".repeat(100_000);
         let fit = UNWRITTEN_BYTES_MAX / (long.len() + 10);
         for number in 0..fit + 5 {
@@ -269,7 +314,8 @@ mod tests {
         let name = ServerName::parse(b"Ann").expect("a valid name");
         let (go, let_go) = channel();
         let (written, read) = channel();
-        let operator = Operator::new(name, Slow { let_go, written }).expect("a thread");
+        let operator =
+            Operator::new(name, Stamps::None, Slow { let_go, written }).expect("a thread");
         operator.say("stopped");
         drop(operator); // its thread is stuck: the test ends nevertheless
         assert!(read.try_recv().is_err());

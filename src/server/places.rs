@@ -95,9 +95,9 @@ pub fn tell_of_few_descriptors(places: &[Place], wanted: Option<usize>, operator
     let clients = places.iter().find(|place| place.role == Role::Client);
     let most = clients.map_or(0, |place| place.limits.all);
     if let Some(wanted) = wanted.filter(|&wanted| wanted > most) {
-        let missing = "the limit of files (ulimit -n) allows";
-        let text = format!("{wanted} clients may connect, but {missing} only {most} at once");
-        operator.say(&text);
+        operator.say(&format!(
+            "{wanted} clients may connect, but the limit of files (ulimit -n) allows only {most} at once"
+        ));
     }
 }
 

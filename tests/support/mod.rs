@@ -5,6 +5,7 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod messages;
 pub mod ports;
 pub mod reference;
 
@@ -105,6 +106,15 @@ pub struct Process {
     pub stderr: PathBuf,
 }
 
+/// Whether this is a time as a server's lines begin with: `2012-11-17T02:08:23.672Z`.
+pub fn is_time(text: &str) -> bool {
+    let shape: String = text
+        .chars()
+        .map(|char| if char.is_ascii_digit() { '0' } else { char })
+        .collect();
+    shape == "0000-00-00T00:00:00.000Z"
+}
+
 impl Process {
     /// Starts `command` with its standard error in `stderr`.
     pub fn start(mut command: Command, stderr: PathBuf) -> Process {
@@ -150,9 +160,33 @@ impl Process {
         status.expect("waited for")
     }
 
-    /// What it has said on standard error so far.
+    /// What it has said on standard error so far, without the times that a server's lines begin with.
     pub fn said(&self) -> String {
-        fs::read_to_string(&self.stderr).unwrap_or_default()
+        let said = fs::read_to_string(&self.stderr).unwrap_or_default();
+        let without_time = |line| match str::split_once(line, ' ') {
+            Some((time, rest)) if is_time(time) => rest,
+            _ => line,
+        };
+        said.split_inclusive('\n').map(without_time).collect()
+    }
+
+    /// What a server tells its operator is explained to him.
+    fn check_messages(&self) {
+        if !self.stderr.is_file() {
+            return; // a pipe would have to be read by somebody else
+        }
+        let said = fs::read(&self.stderr).unwrap_or_default();
+        for line in String::from_utf8_lossy(&said).lines() {
+            let Some((time, message)) = line.split_once(' ').filter(|(time, _)| is_time(time))
+            else {
+                continue; // no server of ours says that
+            };
+            let (_, message) = message.split_once(": ").expect("a server says its name");
+            assert!(
+                messages::is_explained(message),
+                "docs/MESSAGES.md does not explain this, of {time}: {message}"
+            );
+        }
     }
 
     /// Its resident memory in bytes.
@@ -170,6 +204,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+        if !thread::panicking() {
+            self.check_messages();
+        }
     }
 }
 
