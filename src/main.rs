@@ -306,12 +306,12 @@ fn main() -> ExitCode {
             http_tokens,
             ca,
         } => {
-            let wishes = erase::Wishes {
+            let options = erase::Options {
                 tokens: http_tokens.as_deref(),
                 ca: ca.as_deref(),
             };
             let topology = Topology::read(&topology).map_err(Failure::Start);
-            topology.and_then(|topology| erase(&topology, client.as_bytes(), wishes))
+            topology.and_then(|topology| erase(&topology, client.as_bytes(), options))
         }
         Command::Restore {
             logs,
@@ -389,8 +389,8 @@ fn status(topology: &Topology, options: status::Options<'_>) -> Result<(), Failu
     }
 }
 
-fn erase(topology: &Topology, client: &[u8], wishes: erase::Wishes<'_>) -> Result<(), Failure> {
-    match erase::erase(topology, client, wishes, &mut io::stdout()) {
+fn erase(topology: &Topology, client: &[u8], options: erase::Options<'_>) -> Result<(), Failure> {
+    match erase::erase(topology, client, options, &mut io::stdout()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::Unknown),
         Err(message) => Err(Failure::Start(message)),

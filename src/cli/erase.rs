@@ -14,7 +14,7 @@ use crate::web::percent;
 
 /// How servers are asked, as the command line wants it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wishes<'a> {
+pub struct Options<'a> {
     /// A file of tokens, of which the first is shown to the servers.
     pub tokens: Option<&'a Path>,
     /// A file of certificates: the servers are asked by HTTPS, and trusted if one of these has issued theirs.
@@ -29,13 +29,13 @@ pub struct Wishes<'a> {
 pub fn erase(
     topology: &Topology,
     client: &[u8],
-    wishes: Wishes<'_>,
+    options: Options<'_>,
     out: &mut impl Write,
 ) -> Result<bool, String> {
-    wishes.ca.map(survey::roots).transpose()?;
+    options.ca.map(survey::roots).transpose()?;
     let manner = Manner {
-        authorization: wishes.tokens.map(authorization).transpose()?,
-        certificates: wishes.ca.map(Path::to_owned),
+        authorization: options.tokens.map(authorization).transpose()?,
+        certificates: options.ca.map(Path::to_owned),
     };
     let shown = client.escape_ascii();
     let path = format!("/v1/clients/{}", percent::encode(client));
