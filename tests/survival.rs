@@ -792,18 +792,9 @@ fn a_start_with_a_journal_or_without_has_nothing_to_say_about_it() {
         herd.start("Ann");
         herd.ask("Ann", "IAMAT kiwi +00+000 1");
         let said = herd.process("Ann").said();
-        let ready = "Ann: ready: clients are served\n";
-        let (limit, said) = said.split_once('\n').expect("a line");
-        assert!(
-            limit.starts_with("Ann: keeps clients' locations in "),
-            "{limit}"
-        );
-        let (listens, rest) = said.split_once('\n').expect("a line");
-        assert!(
-            listens.starts_with("Ann: clients on "),
-            "where it listens: {said}"
-        );
-        assert!(rest.is_empty() || rest == ready, "{said}");
+        let known = ["clients on ", "keeps clients' locations in ", "ready: "];
+        let is_known = |line: &str| known.iter().any(|words| line[5..].starts_with(words));
+        assert!(said.lines().all(is_known), "{said}");
         herd.kill("Ann");
     }
 }

@@ -129,11 +129,12 @@ impl Server {
             reactor.close_idle(Role::Client, limit);
         }
         let mut node = Node::new(member, topology, Seeds::new(random::unforeseen), now);
-        start::limit_table(options, &mut node, &operator);
+        // A start that fails says why, and nothing else.
+        let mut told = vec![start::limit_table(options, &mut node)];
         node.allow_clock_skew(options.clock_skew, options.trust_clock);
         if let Some(after) = options.forget_after {
             node.forget_after(after, now);
-            operator.say(&format!("forgets after {}", span_text(after)));
+            told.push(format!("forgets after {}", span_text(after)));
         }
         let log_options = log::Options {
             path: options.log_dir.join(format!("{name}.log")),
@@ -157,9 +158,10 @@ impl Server {
         neighbours.update(topology.neighbours(member), link, now.mono);
         let mailbox = reactor.mailbox();
         let post_view = move |found| mailbox.post(Mail::HerdView(found));
-        operator.say(&listens);
-        for warning in security.warnings(topology.neighbours(member)) {
-            operator.say(&warning);
+        told.insert(0, listens);
+        told.extend(security.warnings(topology.neighbours(member)));
+        for text in &told {
+            operator.say(text);
         }
         let shell = Shell {
             reactor,

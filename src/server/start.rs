@@ -61,8 +61,9 @@ pub fn read_tokens(file: Option<&Path>) -> Result<Access, String> {
     Ok(Access::Tokens(tokens))
 }
 
-/// Limits the memory of the table of clients as the operator says, or to half of what there is, and says so.
-pub fn limit_table(options: &Options, node: &mut Node, operator: &Operator) {
+/// Limits the memory of the table of clients as the operator says, or to half of what there is. Gives what he is
+/// to be told of it.
+pub fn limit_table(options: &Options, node: &mut Node) -> String {
     let (limit, whose) = match (options.max_table_bytes, memory::available_bytes()) {
         (Some(limit), _) => (limit, "--max-table-bytes"),
         (None, Some(bytes)) => (
@@ -77,9 +78,7 @@ pub fn limit_table(options: &Options, node: &mut Node, operator: &Operator) {
     let limit = limit.max(TABLE_BYTES_MIN);
     node.limit_table(limit);
     let shown = memory::bytes_text(limit as u64);
-    operator.say(&format!(
-        "keeps clients' locations in {shown} at most ({whose})"
-    ));
+    format!("keeps clients' locations in {shown} at most ({whose})")
 }
 
 /// Opens the journal of a server and gives its node what it holds. A disk that is full is no reason not
