@@ -78,12 +78,20 @@ fn owntracks_reports_and_is_answered_with_an_empty_array() {
         assert!(log.contains(words), "no {words} in {log}");
     }
     assert_eq!(post("{").status, 400);
+    // The app would send again for ever what is refused: the log alone says why it is not taken.
     let mut stranger = Http::connect(herd.http("Blake"));
-    let reply = stranger.ask("POST", "/owntracks", JSON, location.as_bytes());
-    assert_eq!(reply.status, 400);
-    assert!(reply.text().contains("user and device are missing"));
-    let reply = stranger.ask("POST", "/owntracks?u=my+name", JSON, location.as_bytes());
-    assert_eq!(reply.status, 400, "white space in a name is not altered");
+    for (path, why) in [
+        ("/owntracks", "rejected: user and device are missing"),
+        (
+            "/owntracks?u=my+name",
+            "rejected: 'my name' is no name of a client",
+        ),
+    ] {
+        let reply = stranger.ask("POST", path, JSON, location.as_bytes());
+        assert_eq!(answer(&reply), ok("[]"), "{path}");
+        assert!(herd.settled_log("Blake").contains(why), "{path}");
+    }
+    assert_eq!(herd.at("Blake", "my"), None);
     assert_eq!(stranger.get("/owntracks").status, 405);
 }
 
