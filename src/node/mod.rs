@@ -35,6 +35,7 @@ mod index;
 mod link;
 mod links;
 mod peers;
+mod record;
 mod session;
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! What the table holds, shows, forgets and gives back.
 
 use super::*;
+use crate::node::effects::LinkId;
+use crate::node::protocol::parse_at;
+use crate::node::record::{Text, client_at};
 use proptest::prelude::*;
 
 fn accept(table: &mut Table, line: &str, source: Source) -> bool {
