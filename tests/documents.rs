@@ -135,7 +135,7 @@ fn links_lead_somewhere() {
     for folder in ["docs", "tests", "benches", "src"] {
         documents(&root.join(folder), &mut found);
     }
-    found.push(root.join("README.md"));
+    found.extend(["README.md", "CHANGELOG.md"].map(|name| root.join(name)));
     let mut links_seen = 0;
     for document in found {
         let text = fs::read_to_string(&document).expect("a document is text");
@@ -160,6 +160,14 @@ fn links_lead_somewhere() {
         }
     }
     assert!(links_seen > 20, "only {links_seen} links were found");
+}
+
+#[test]
+fn the_changelog_begins_with_this_version() {
+    let text = include_str!("../CHANGELOG.md");
+    let heading = text.lines().find(|line| line.starts_with("## "));
+    let version = heading.and_then(|heading| heading.split(' ').nth(1));
+    assert_eq!(version, Some(env!("CARGO_PKG_VERSION")));
 }
 
 /// All sources in one text, strings that go on in the next line put together.
