@@ -5,6 +5,7 @@
 //! the floors below its own.
 //!
 //! ```text
+//! 5  arguments   what the command line may say
 //! 4  server      where the floors meet: the turn            standin   Twitter's stand-in
 //!    cli         what is no server: restore
 //! 3  journal     the memory, on the disk                    log       the text for people
@@ -25,6 +26,7 @@
 //!      +---- changes, replies, dials <----------+------------+---------+---------+   (Effects)
 //! ```
 
+pub mod arguments;
 pub mod cli;
 pub mod connection_id;
 pub mod http;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by floor, the lowest first. A module uses only those below.
-const FLOORS: [&[&str]; 5] = [
+const FLOORS: [&[&str]; 6] = [
     &[
         "connection_id",
         "input",
@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 5] = [
     &["node"],
     &["journal", "log", "net", "survey", "twitter", "web"],
     &["cli", "server", "standin"],
+    &["arguments"],
 ];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {

@@ -1,0 +1,289 @@
+//! What the command line may say: every command and option, its default, and its help.
+//!
+//! `main` reads it; `tests/documents.rs` makes the manual pages and completions of it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+
+use crate::node::table::TABLE_BYTES_MIN;
+use crate::standin::faults::Fault;
+use crate::time::parse_span;
+use crate::twitter::{STAND_IN_ADDRESS, api::Api};
+
+/// Servers that tell each other where their clients are.
+#[derive(Parser)]
+#[command(name = "herd", version, about, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    /// What to do.
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run one server of the herd, in the foreground.
+    ///
+    /// SIGTERM and SIGINT stop: replies under way leave and neighbours are sent everything first; exit status 1
+    /// says that acknowledged reports are in no journal. SIGHUP reloads: it reads the topology anew and applies what
+    /// has changed, or says what is wrong and changes nothing; and it reopens the log after it has been moved
+    /// away. Options are fixed until a restart.
+    Serve(Box<Serve>),
+    /// Ask all servers of the topology how they are, and show it as a table.
+    ///
+    /// Exit status 0 says that all are up and ready, 1 that one is not, 2 that a file is wrong. A server whose line has
+    /// no http= cannot be asked, and counts as down.
+    Status {
+        /// The file that says who is in the herd, and where each serves HTTP.
+        #[arg(long, value_name = "FILE", default_value = "topology.txt")]
+        topology: PathBuf,
+        /// Show it again every 2 seconds, on the whole screen.
+        #[arg(long)]
+        watch: bool,
+        /// Write JSON, as GET /v1/herd has it.
+        #[arg(long)]
+        json: bool,
+        /// Show the servers the first token of this file: the one that they were started with.
+        #[arg(long, value_name = "FILE")]
+        http_tokens: Option<PathBuf>,
+        /// Ask by HTTPS. The file has the servers' certificate, or that of whoever issued it (PEM).
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+    },
+    /// Erase a client: have all servers forget it, until it reports anew.
+    ///
+    /// Asks one server after the other until one knows the client; that one tells the others, also those that are
+    /// away when they are back. Writes what may still hold what was known. Exit status 0 says that the client is
+    /// erased, 1 that no server that answers knows it, 2 that a file is wrong or no server answers.
+    Erase {
+        /// The client-id.
+        #[arg(value_name = "ID")]
+        client: OsString,
+        /// The file that says who is in the herd, and where each serves HTTP.
+        #[arg(long, value_name = "FILE", default_value = "topology.txt")]
+        topology: PathBuf,
+        /// Show the servers the first token of this file: the one that they were started with.
+        #[arg(long, value_name = "FILE")]
+        http_tokens: Option<PathBuf>,
+        /// Ask by HTTPS. The file has the servers' certificate, or that of whoever issued it (PEM).
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+    },
+    /// Make the journal of a server from text logs, when its own is lost and no neighbour has the locations.
+    ///
+    /// Takes the AT lines that the server sent or had from neighbours, also from logs of several servers, in
+    /// any order; of each client the most recent location counts, unless an ERASED line is later. Lines that are no records are skipped,
+    /// and it is said how many. For compressed logs: zcat LOG.gz | herd restore /dev/stdin --name NAME.
+    Restore {
+        /// The logs, rotated ones included.
+        #[arg(value_name = "LOG", required = true)]
+        logs: Vec<PathBuf>,
+        /// Whose journal to make.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// Where the journal goes, to a folder NAME, which must be empty or not there.
+        #[arg(long, value_name = "DIRECTORY", default_value = "data")]
+        data_dir: PathBuf,
+    },
+    /// Make a key for a server, by which its neighbours know it, and print the key= for its topology line.
+    Keygen {
+        /// Where the private key goes: a new file, that its owner alone can read.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Say what is wrong with a topology and with keys, if anything is; exit status 2 then.
+    Check {
+        /// The file that says who is in the herd and who talks with whom.
+        #[arg(long, value_name = "FILE", default_value = "topology.txt")]
+        topology: PathBuf,
+        /// A server's private key. May be given more than once.
+        #[arg(long, value_name = "FILE")]
+        key: Vec<PathBuf>,
+    },
+    /// Run the stand-in for Twitter, with synthetic tweets: the searches of its APIs 1.0, 1.1 and 2.
+    ///
+    /// 1.1 and 2 want a bearer token; any that begins with "stand-in" will do.
+    Twitter {
+        /// Where to listen.
+        #[arg(long, value_name = "HOST:PORT", default_value = STAND_IN_ADDRESS)]
+        listen: String,
+        /// Tweets of your own, a line of JSON each, with text and latitude and longitude, or as Twitter
+        /// gives them. Lines without text or position are skipped, and standard error says how many.
+        #[arg(long, value_name = "FILE")]
+        tweets: Option<PathBuf>,
+        /// What goes wrong with every answer: delay=SECONDS, status=CODE, limit=COUNT/SECONDS,
+        /// reset, garbage, truncated, huge, drip=SECONDS. May be given more than once.
+        #[arg(long, value_name = "FAULT")]
+        fault: Vec<Fault>,
+    },
+}
+
+/// How a server is run.
+#[derive(Args)]
+pub struct Serve {
+    /// Which server of the topology to run.
+    pub name: String,
+    /// The file that says who is in the herd and who talks with whom.
+    #[arg(long, value_name = "FILE", default_value = "topology.txt")]
+    pub topology: PathBuf,
+    /// Where the journal is, in a folder NAME: the memory, which a restart reads.
+    #[arg(long, value_name = "DIRECTORY", default_value = "data")]
+    pub data_dir: PathBuf,
+    /// When the journal is made to survive a power failure: before each reply, within a second,
+    /// or when the system thinks fit.
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    pub fsync: Sync,
+    /// Start though the journal cannot be written; it is tried again each second.
+    #[arg(long)]
+    pub allow_no_journal: bool,
+    /// Where the log goes, as NAME.log: text, for people.
+    #[arg(long, value_name = "DIRECTORY", default_value = "logs")]
+    pub log_dir: PathBuf,
+    /// What goes into the log: every line, all but the lines of clients, or nothing.
+    #[arg(long, value_name = "WHAT", default_value = "all")]
+    pub log: LogFilter,
+    /// Rotate the log before it is longer than this: with K, M or G at the end, times 1024, 1024² or
+    /// 1024³.
+    #[arg(long, allow_hyphen_values = true, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes)]
+    pub log_max_bytes: u64,
+    /// How many rotated logs to keep: NAME.log.1 is the newest.
+    #[arg(long, allow_hyphen_values = true, value_name = "COUNT", default_value_t = 4, value_parser = parse_log_keep)]
+    pub log_keep: u32,
+    /// The most clients to serve at once; others are told so and closed [default: as many as
+    /// the limit of open files allows].
+    #[arg(long, allow_hyphen_values = true, value_name = "N", value_parser = parse_max_connections)]
+    pub max_connections: Option<usize>,
+    /// The most memory for clients' locations. Beyond it the location that has not changed for longest makes
+    /// room, and is unknown [default: half of the memory of the machine, or of its control group].
+    #[arg(long, allow_hyphen_values = true, value_name = "BYTES", value_parser = parse_table_bytes)]
+    pub max_table_bytes: Option<usize>,
+    /// Close clients that are silent for longer, as 90s, 5m, 2h or 7d [default: never].
+    #[arg(long, allow_hyphen_values = true, value_name = "SPAN", value_parser = parse_span)]
+    pub idle_timeout: Option<Duration>,
+    /// Close clients of which a line takes longer from its first byte to its end.
+    #[arg(long, allow_hyphen_values = true, value_name = "SPAN", default_value = "60s", value_parser = parse_span)]
+    pub line_timeout: Duration,
+    /// A stop may take this long until replies under way have left and neighbours have been sent everything.
+    #[arg(long, allow_hyphen_values = true, value_name = "SPAN", default_value = "5s", value_parser = parse_span)]
+    pub drain: Duration,
+    /// Forget a location when its time, or that of its receipt if earlier, is longer ago. Give
+    /// it to all servers [default: never].
+    #[arg(long, allow_hyphen_values = true, value_name = "SPAN", value_parser = parse_span)]
+    pub forget_after: Option<Duration>,
+    /// Serve HTTP, all but health, only to who shows a token of this file: a line NAME TOKEN each, mode
+    /// 0600. Without it http= in the topology must be a loopback address.
+    #[arg(long, value_name = "FILE")]
+    pub http_tokens: Option<PathBuf>,
+    /// How far this server's clock may be from its neighbours', and a neighbour's report ahead of it. A
+    /// report that is further ahead is refused; a server that is further off than half of its
+    /// neighbours is not ready, and refuses nothing.
+    #[arg(long, allow_hyphen_values = true, value_name = "SPAN", default_value = "10m", value_parser = parse_span)]
+    pub clock_skew: Duration,
+    /// Trust this server's clock whatever its neighbours' show: for one that has nobody to ask, or of
+    /// whose neighbours half are wrong.
+    #[arg(long)]
+    pub trust_clock: bool,
+    /// The private key by which neighbours know this server, as herd keygen makes it. Its key= stands in the
+    /// server's line of the topology. Links are then encrypted.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Link with neighbours without encryption where one side has no key yet: for the hour of changing over.
+    #[arg(long)]
+    pub allow_plain_links: bool,
+    /// The certificate that clients are shown, or a chain of them, in PEM: for the tls= of the server's line,
+    /// and for HTTP, which becomes HTTPS.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, in PEM, that nobody else can read.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// How Twitter is asked.
+    #[command(flatten)]
+    pub twitter: TwitterArguments,
+}
+
+/// When the journal is synced.
+#[derive(Clone, Copy, clap::ValueEnum)]
+#[allow(missing_docs)] // a text here would be in the help of each value
+pub enum Sync {
+    Always,
+    Second,
+    Never,
+}
+
+/// What goes into the log.
+#[derive(Clone, Copy, clap::ValueEnum)]
+#[allow(missing_docs)] // as above
+pub enum LogFilter {
+    All,
+    Links,
+    Off,
+}
+
+/// A number of bytes, with a unit or without.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix(['K', 'M', 'G', 'k', 'm', 'g']) {
+        None => (text, 1),
+        Some(digits) => match text.as_bytes()[digits.len()].to_ascii_uppercase() {
+            b'K' => (digits, 1 << 10),
+            b'M' => (digits, 1 << 20),
+            _ => (digits, 1 << 30),
+        },
+    };
+    let number = digits.parse::<u64>().ok();
+    let bytes = number.and_then(|number| number.checked_mul(unit));
+    bytes.ok_or_else(|| "not a number of bytes, such as 1000000 or 64M".to_owned())
+}
+
+fn parse_table_bytes(text: &str) -> Result<usize, String> {
+    let bytes = usize::try_from(parse_bytes(text)?).unwrap_or(usize::MAX);
+    match bytes {
+        TABLE_BYTES_MIN.. => Ok(bytes),
+        _ => Err(format!("{TABLE_BYTES_MIN} bytes are the least")),
+    }
+}
+
+/// How Twitter is asked.
+#[derive(Args)]
+pub struct TwitterArguments {
+    /// Twitter's search address, to which the query is added. Default: the stand-in's,
+    /// http://127.0.0.1:12599/search.json for API 1.0.
+    #[arg(long, value_name = "URL")]
+    pub twitter_url: Option<String>,
+    /// Which of Twitter's APIs is spoken there. 1.1 and 2 want credentials: TWITTER_BEARER_TOKEN,
+    /// or TWITTER_KEY and TWITTER_SECRET, in the environment or in a file.
+    #[arg(long, value_name = "API", default_value = Api::V1_0.name(), value_parser = api())]
+    pub twitter_api: Api,
+    /// A file of such credentials, NAME=VALUE on each line, that nobody else can read.
+    #[arg(long, value_name = "FILE")]
+    pub twitter_credentials: Option<PathBuf>,
+    /// For how many seconds an answer serves others who ask the same, up to a day; 0: not at all.
+    #[arg(long, allow_hyphen_values = true, value_name = "SECONDS", default_value_t = 0, value_parser = parse_cache_seconds)]
+    pub twitter_cache: u32,
+}
+
+fn parse_cache_seconds(text: &str) -> Result<u32, String> {
+    let seconds = text.parse().ok();
+    let seconds = seconds.filter(|seconds| *seconds <= 24 * 60 * 60);
+    seconds.ok_or_else(|| "seconds are wanted, a whole number up to 86400".to_owned())
+}
+
+fn api() -> impl TypedValueParser<Value = Api> {
+    PossibleValuesParser::new(Api::NAMES).try_map(|name| name.parse::<Api>())
+}
+
+fn parse_log_keep(text: &str) -> Result<u32, String> {
+    let count = text.parse().ok();
+    count.ok_or_else(|| "a whole number is wanted, 0 or more".to_owned())
+}
+
+fn parse_max_connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 on is wanted".to_owned()),
+        Ok(most) => Ok(most),
+    }
+}
