@@ -1,10 +1,16 @@
 //! The documents agree with the program and with each other: every option is in docs/CONFIGURATION.md
-//! with its default, and every link leads to a file, or to a heading of it.
+//! with its default, and every link leads to a file, or to a heading of it. The manual pages (docs/man) and completions
+//! (docs/completions) are what clap makes of the command line. `HERD_WRITE=1 cargo test --test documents` writes them anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_mangen::Man;
+use herd::arguments::Arguments;
 
 #[path = "support/messages.rs"]
 mod messages;
@@ -162,12 +168,79 @@ fn links_lead_somewhere() {
     assert!(links_seen > 20, "only {links_seen} links were found");
 }
 
+/// The newest version of the changelog, and its day.
+fn released() -> (&'static str, &'static str) {
+    let mut lines = include_str!("../CHANGELOG.md").lines();
+    let heading = lines.find_map(|line| line.strip_prefix("## "));
+    let heading = heading.expect("a version is a heading");
+    heading.split_once(" - ").expect("a version has a day")
+}
+
 #[test]
 fn the_changelog_begins_with_this_version() {
-    let text = include_str!("../CHANGELOG.md");
-    let heading = text.lines().find(|line| line.starts_with("## "));
-    let version = heading.and_then(|heading| heading.split(' ').nth(1));
-    assert_eq!(version, Some(env!("CARGO_PKG_VERSION")));
+    assert_eq!(released().0, env!("CARGO_PKG_VERSION"));
+}
+
+/// The files of a folder, by name. None if there is no folder.
+fn files(folder: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("a folder can be read").path());
+    paths
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a page is text");
+            let name = path.file_name().unwrap_or_default();
+            (name.to_string_lossy().into_owned(), text)
+        })
+        .collect()
+}
+
+#[test]
+fn manual_pages_and_completions_are_those_of_the_command_line() {
+    let made = tempfile::tempdir().expect("a folder for what is made");
+    let folder = |name: &str| {
+        let folder = made.path().join(name);
+        fs::create_dir(&folder).expect("the folder is ours");
+        folder
+    };
+    let pages = folder("man");
+    let mut command = Arguments::command().disable_help_subcommand(true);
+    command.build();
+    for command in std::iter::once(&command).chain(command.get_subcommands()) {
+        let name = command
+            .get_display_name()
+            .unwrap_or_else(|| command.get_name());
+        let page = Man::new(command.clone()).title(name).manual("herd");
+        let page = page.source(concat!("herd ", env!("CARGO_PKG_VERSION")));
+        let page = page.date(released().1);
+        page.generate_to(&pages).expect("a page is written");
+    }
+    let completions = folder("completions");
+    for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+        clap_complete::generate_to(shell, &mut Arguments::command(), "herd", &completions)
+            .expect("completions are written");
+    }
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    for (name, least) in [("man", 1 + commands().len()), ("completions", 3)] {
+        let (wanted, ours) = (files(&made.path().join(name)), docs.join(name));
+        assert_eq!(wanted.len(), least, "{:?}", wanted.keys());
+        if std::env::var_os("HERD_WRITE").is_some() {
+            let _ = fs::remove_dir_all(&ours);
+            fs::create_dir(&ours).expect("docs can be written");
+            for (file, text) in &wanted {
+                fs::write(ours.join(file), text).expect("docs can be written");
+            }
+        }
+        let found = files(&ours);
+        let names = |files: &BTreeMap<String, String>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&found), names(&wanted), "docs/{name}");
+        for (file, text) in wanted {
+            let is_same = found[&file] == text;
+            assert!(
+                is_same,
+                "docs/{name}/{file} is old: HERD_WRITE=1 cargo test --test documents"
+            );
+        }
+    }
 }
 
 /// All sources in one text, strings that go on in the next line put together.
