@@ -1,0 +1,175 @@
+//! Herds of two versions: any server may be of the last release, and one after the other may be upgraded.
+//!
+//! `HERD_BEFORE` names the program of the last release, 0.1.0; without it each test says that it is skipped. It knows
+//! neither `CLOCK` nor `ERASED`, and its topology has no attributes.
+
+#[path = "support/http.rs"]
+mod http;
+mod support;
+#[path = "support/wire.rs"]
+mod wire;
+#[path = "support/wired.rs"]
+mod wired;
+
+use std::env;
+
+use http::Http;
+use rustix::process::Signal;
+use support::reference::{ServerCommand, say};
+use support::{FIVE, Herd, free_addresses, wait_until};
+use wired::{PAIR, Wired, floods, link_records, report};
+
+const NAMES: [&str; 5] = ["Blake", "Bryant", "Gasol", "Howard", "Metta"];
+
+/// The program of the last release, if there is one here.
+fn before() -> Option<ServerCommand> {
+    let program = env::var("HERD_BEFORE").unwrap_or_default();
+    if program.trim().is_empty() {
+        say(
+            "skipped: HERD_BEFORE does not name the program of the last release. To have one: git worktree add \
+             DIR v0.1.0 && (cd DIR && cargo build) && HERD_BEFORE=DIR/target/debug/herd cargo test --test versions",
+        );
+        return None;
+    }
+    Some(ServerCommand::parse(&program))
+}
+
+/// A herd of which `older` are run by the last release, none of them started yet.
+fn herd_of(links: &[(&str, &[&str])], older: &[&str], before: &ServerCommand) -> Herd {
+    let mut herd = Herd::new(links);
+    for member in &mut herd.members {
+        member.server = match older.contains(&member.name.as_str()) {
+            true => before.clone(),
+            false => ServerCommand::herd(),
+        };
+    }
+    herd
+}
+
+#[test]
+fn an_update_floods_over_links_between_versions() {
+    let Some(before) = before() else { return };
+    // The links of the five have two sides.
+    for older in [&["Blake", "Gasol", "Metta"][..], &["Bryant", "Howard"]] {
+        let mut herd = herd_of(FIVE, older, &before);
+        herd.start_all();
+        for round in 1..=5 {
+            let at = herd.ask(NAMES[round % 5], &format!("IAMAT kiwi +00+000 {round}"));
+            for name in NAMES {
+                herd.wait_for_at(name, "kiwi", &at);
+            }
+            wait_until("six messages each were sent and heard", || {
+                floods(&herd, '>') >= 6 * round && floods(&herd, '<') >= 6 * round
+            });
+            let flooded = (floods(&herd, '>'), floods(&herd, '<'));
+            assert_eq!(flooded, (6 * round, 6 * round), "{older:?}");
+        }
+    }
+}
+
+#[test]
+fn after_a_cut_between_versions_only_what_changed_is_sent() {
+    let Some(before) = before() else { return };
+    for older in ["Ann", "Bob"] {
+        let wired = Wired::between(herd_of(PAIR, &[older], &before));
+        wired.heal();
+        wired.wait_until_up();
+        for name in ["Ann", "Bob"] {
+            let line = |n| format!("IAMAT {name}{n} +00+000 1");
+            report(&wired.herd, name, &(0..300).map(line).collect::<Vec<_>>());
+        }
+        wait_until("both tables have crossed", || wired.crossed() == (300, 300));
+        wired.wait_until_marked();
+        let crossed = wired.crossed();
+        wired.cut();
+        let moved = wired.move_some(2);
+        wired.heal_and_settle(&moved);
+        let after = wired.crossed();
+        let crossed = (after.0 - crossed.0, after.1 - crossed.1);
+        assert_eq!(crossed, (20, 20), "{older} is older: of 300 each");
+    }
+}
+
+#[test]
+fn one_after_the_other_is_upgraded_and_knows_what_its_journal_has() {
+    let Some(before) = before() else { return };
+    let mut herd = herd_of(FIVE, &NAMES, &before);
+    herd.start_all();
+    let mut reported = Vec::new();
+    for (round, name) in NAMES.into_iter().enumerate() {
+        let at = herd.ask(name, &format!("IAMAT of-{name} +00+000 1"));
+        reported.push((format!("of-{name}"), at));
+        herd.wait_for_all(
+            &NAMES,
+            &reported
+                .iter()
+                .map(|(_, at)| at.clone())
+                .collect::<Vec<_>>(),
+        );
+        let signal = [Signal::TERM, Signal::KILL][round % 2];
+        herd.process(name).signal(signal);
+        herd.process(name).wait();
+        let other = NAMES[(round + 1) % 5];
+        let at = herd.ask(other, &format!("IAMAT without-{name} +00+000 1"));
+        reported.push((format!("without-{name}"), at));
+        herd.member_mut(name).server = ServerCommand::herd();
+        herd.member_mut(name).process = None;
+        herd.start_all();
+        for (client, at) in &reported {
+            for name in NAMES {
+                herd.wait_for_at(name, client, at);
+            }
+        }
+    }
+    // All at once, from their journals alone: some begun by the release before.
+    for name in NAMES {
+        herd.kill(name);
+    }
+    herd.start_all();
+    for (client, at) in &reported {
+        for name in NAMES {
+            herd.wait_for_at(name, client, at);
+        }
+    }
+}
+
+#[test]
+fn an_older_neighbour_is_told_of_no_erasure_and_stays_linked() {
+    let Some(before) = before() else { return };
+    let mut herd = herd_of(PAIR, &["Bob"], &before);
+    let [http] = free_addresses(1)[..] else {
+        unreachable!("one was asked for")
+    };
+    // The older program knows no attribute: each has a topology of its own.
+    let with_http = herd
+        .topology_text()
+        .replacen(" Bob\n", &format!(" Bob http={http}\n"), 1);
+    assert!(with_http.contains("http="), "{with_http}");
+    wired::start_with_topology(&mut herd, "Ann", &with_http);
+    let text = herd.topology_text();
+    wired::start_with_topology(&mut herd, "Bob", &text);
+    herd.wait_for_link("Ann", "Bob");
+    herd.wait_for_link("Bob", "Ann");
+    let at = herd.ask("Ann", "IAMAT kiwi +27.5916+086.5640 1");
+    herd.wait_for_at("Bob", "kiwi", &at);
+    let erased = Http::connect(http).ask("DELETE", "/v1/clients/kiwi", "", b"");
+    assert_eq!(erased.status, 200, "{}", erased.text());
+    assert!(
+        erased.text().contains("Bob"),
+        "he may still hold it: {}",
+        erased.text()
+    );
+    assert_eq!(herd.at("Ann", "kiwi"), None);
+    let at = herd.ask("Ann", "IAMAT later +00+000 1");
+    herd.wait_for_at("Bob", "later", &at);
+    let said = link_records(&herd.log("Ann"), '>', "Bob").join("\n");
+    assert!(!said.contains("ERASED"), "{said}");
+    assert!(!herd.process("Bob").said().contains("link to Ann is down"));
+    // It is erased there too once it is upgraded.
+    herd.kill("Bob");
+    herd.member_mut("Bob").server = ServerCommand::herd();
+    wired::start_with_topology(&mut herd, "Bob", &text);
+    wait_until("Bob hears of the erasure", || {
+        herd.at("Bob", "kiwi").is_none()
+    });
+}
