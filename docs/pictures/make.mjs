@@ -1,4 +1,4 @@
-// Makes the pictures of the live page: light.png, dark.png and telephone.png, beside this file.
+// Makes the pictures of the live page: light.png, dark.png, telephone.png and owntracks.png, beside this file.
 //
 //   cargo build --release
 //   npm install --prefix target/reference/browser playwright-core@1.65.1
@@ -118,11 +118,25 @@ async function picture(browser, file, options, before) {
   await page.context().close();
 }
 
+/** A ride through Westwood, as OwnTracks reports it: a point every ten seconds. */
+async function ride(points) {
+  const body = (i) => ({ _type: "location", tid: "jp", acc: 5, batt: 86, vel: 4, tst: Math.floor(Date.now() / 1000) - 10 * (points - i),
+    lat: +(34.0595 + 0.0011 * i).toFixed(5), lon: +(-118.4459 + 0.0009 * i + 0.006 * Math.sin(i / 9)).toFixed(5) });
+  for (let i = 0; i < points; i++) {
+    const headers = { "Content-Type": "application/json", "X-Limit-U": "jane", "X-Limit-D": "phone" };
+    const answer = await fetch(`http://127.0.0.1:${ports[1][2]}/owntracks`, { method: "POST", headers, body: JSON.stringify(body(i)) });
+    if ((await answer.text()) !== "[]") throw new Error("OwnTracks is to hear []");
+    await sleep(60);
+  }
+}
+
 let browser = null;
 try {
   processes.twitter = spawn(program, ["twitter", "--listen", `127.0.0.1:${twitter}`], { stdio: "ignore" });
   for (const name of NAMES) await start(name);
-  await sleep(2000);
+  for (const [, , http] of ports) {
+    while (!(await fetch(`http://127.0.0.1:${http}/readyz`).catch(() => null))?.ok) await sleep(50);
+  }
   const clients = new Clients(ports.map(([port]) => port));
   for (const client of clients.all) clients.say(client, 0);
   browser = await chromium.launch({ executablePath: process.env.HERD_CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
@@ -131,6 +145,14 @@ try {
   await picture(browser, "telephone.png", { viewport: { width: 390, height: 780 }, deviceScaleFactor: 1.5, isMobile: true, hasTouch: true }, async (page) => {
     await page.evaluate("herd.map.fly(0.51, 0.335, 2600)");
     await clients.drive(25, 120);
+  });
+  await picture(browser, "owntracks.png", { viewport: { width: 760, height: 480 } }, async (page) => {
+    await ride(1);
+    await page.waitForFunction("herd.map.clients.count > 900");
+    await page.fill("#query", "jane/phone");
+    await page.press("#query", "Enter");
+    await ride(60);
+    await sleep(1500);
   });
   await picture(browser, "dark.png", { ...desk, colorScheme: "dark" }, async (page) => {
     await page.evaluate("herd.map.fly(0.1705, 0.398, 22000)");
