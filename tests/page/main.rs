@@ -18,7 +18,7 @@ use browser::Browser;
 use http::Http;
 use serde_json::json;
 use support::reference::say;
-use support::{Client, FIVE, Herd};
+use support::{Client, FIVE, Herd, wait_until};
 
 /// A killed neighbour is shown within this time.
 const SHOWN_WITHIN: Duration = Duration::from_secs(3);
@@ -150,9 +150,11 @@ fn a_client_is_shown_moves_and_is_found() {
     // It moves, and leaves a track.
     report(&herd, "Howard", "kiwi.cs.ucla.edu", "+40.7128-074.0060", 2);
     browser.wait_for(&position_is("kiwi.cs.ucla.edu", "+40.7128-074.0060"));
+    // Until the next frame there is a dot at the old place.
+    wait_until("it is drawn where it is now", || {
+        point(&mut browser, "kiwi.cs.ucla.edu").0 > before.0 + 30.0
+    });
     browser.wait_for(&is_drawn("kiwi.cs.ucla.edu"));
-    let after = point(&mut browser, "kiwi.cs.ucla.edu");
-    assert!(after.0 > before.0 + 30.0, "{before:?} {after:?}");
     let length = browser.eval("herd.clients.trackLength[herd.clients.rowOf('kiwi.cs.ucla.edu')]");
     assert_eq!(length, json!(1));
 
