@@ -44,7 +44,7 @@ pub fn erase(
         match survey::erase(&target, &path, &manner) {
             Ok(Some(answer)) => {
                 let _ = out.write_all(told(client, &target.name, &answer).as_bytes());
-                return Ok(true); // be it that nobody reads it
+                return Ok(true); // also where nobody reads it
             }
             Ok(None) => asked.push(target.name),
             Err(why) => failures.push(format!("{}: {why}", target.name)),

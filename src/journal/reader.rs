@@ -16,7 +16,7 @@ const BUFFER_BYTES: usize = 2 * (HEADER_BYTES + BODY_BYTES_MAX);
 pub enum Next<'a> {
     /// A batch: its header and its body.
     Batch(Header, &'a [u8]),
-    /// No whole batch: the file ends here, be it before a batch or in the middle of one.
+    /// No whole batch: the file ends here, before a batch or in the middle of one.
     End,
     /// No batch.
     Damaged,

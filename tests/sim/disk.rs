@@ -576,9 +576,8 @@ impl Disk {
 /// The name of some file. None that is quarantined: whoever gives that the journal's name puts an older copy back,
 /// of which it is not known here what it holds.
 fn some(contents: &Contents, dice: &mut SplitMix64) -> Option<String> {
-    let names = contents
-        .keys()
-        .filter(|name| !name.ends_with(".quarantined"));
-    let at = dice.below(names.clone().count().max(1) as u64) as usize;
-    names.cloned().nth(at)
+    let is_in_use = |name: &&String| !name.ends_with(".quarantined");
+    let names: Vec<_> = contents.keys().filter(is_in_use).collect();
+    let at = dice.below(names.len().max(1) as u64) as usize;
+    names.get(at).copied().cloned()
 }
