@@ -2,18 +2,29 @@
 //! so that a herd works with no network and no account.
 //!
 //! `main` makes one and runs it. It turns on the same reactor as the servers do, and speaks the same
-//! HTTP; `query` knows what is asked, `search`, `search_1_1` and `search_2` what each API answers, `account` who may ask, `tweets` and `import`
-//! what there is to be found, `faults` what is to go wrong.
+//! HTTP.
+//!
+//! | File | What |
+//! |---|---|
+//! | `query` | what is asked |
+//! | `search`, `search_1_1`, `search_2` | what each API answers |
+//! | `json` | how Twitter wrote JSON |
+//! | `account` | who may ask |
+//! | `tweets`, `places`, `words` | what is found: tweets, invented; where; in which words |
+//! | `import` | tweets that are given instead |
+//! | `faults` | what is to go wrong |
 
 pub mod account;
 pub mod faults;
 pub mod import;
 mod json;
+mod places;
 pub mod query;
 pub mod search;
 pub mod search_1_1;
 pub mod search_2;
 pub mod tweets;
+mod words;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
