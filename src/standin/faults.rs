@@ -73,7 +73,7 @@ impl FromStr for Fault {
 
 /// A time in plain decimal, above zero.
 fn seconds(text: &str) -> Option<Duration> {
-    let seconds = super::query::decimal(text)?;
+    let seconds = super::form::decimal(text)?;
     (seconds > 0.0 && seconds <= SECONDS_MAX).then(|| Duration::from_secs_f64(seconds))
 }
 

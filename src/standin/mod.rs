@@ -6,7 +6,7 @@
 //!
 //! | File | What |
 //! |---|---|
-//! | `query` | what is asked |
+//! | `query`, `terms`, `form` | what is asked; its words; how a URL has it |
 //! | `search`, `search_1_1`, `search_2` | what each API answers |
 //! | `json` | how Twitter wrote JSON |
 //! | `account` | who may ask |
@@ -16,6 +16,7 @@
 
 pub mod account;
 pub mod faults;
+mod form;
 pub mod import;
 mod json;
 mod places;
@@ -23,6 +24,7 @@ pub mod query;
 pub mod search;
 pub mod search_1_1;
 pub mod search_2;
+mod terms;
 pub mod tweets;
 mod words;
 

@@ -1,16 +1,18 @@
 //! A question to Twitter's search: read from a query string, and put to single tweets.
 //!
 //! `search` and the rooms of the later APIs are the callers, for `standin::mod`, the stand-in's event
-//! loop; `faults` has its numbers read here. This room knows no socket and no clock, and nothing of
-//! what an answer looks like.
+//! loop. `terms` reads what `q` says, `form` how a URL has it. This room knows no socket and no clock, and
+//! nothing of what an answer looks like.
 //!
 //! The API was withdrawn in 2013. What is known of its parameters, limits and errors comes from
 //! its documentation ("GET search", 2012) and from answers that programs of the time kept.
 
 use std::time::Duration;
 
+use super::form::{decimal, number, parameters};
+use super::terms::{Term, terms};
 use super::tweets::{EARTH_RADIUS_KILOMETRES, OLDEST_ID, Tweet};
-use crate::twitter::api::{KILOMETRES_PER_MILE, percent_encoded};
+use crate::twitter::api::KILOMETRES_PER_MILE;
 
 /// Results on a page unless `rpp` says otherwise.
 pub const RESULTS_PER_PAGE: u64 = 15;
@@ -90,21 +92,6 @@ pub(super) struct Geocode {
     pub(super) radius: f64,
     /// `km` or `mi`.
     pub(super) unit: &'static str,
-}
-
-/// One condition on a tweet's words or users.
-#[derive(Clone, Debug, PartialEq)]
-struct Term {
-    is_negated: bool,
-    kind: TermKind,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum TermKind {
-    /// A word, tag, mention or phrase, in lower case.
-    Words(String),
-    From(String),
-    To(String),
 }
 
 /// A question, read from the query string of a request.
@@ -309,21 +296,6 @@ impl Geocode {
     }
 }
 
-impl Term {
-    /// `text` is the tweet's in lower case.
-    fn is_met_by(&self, tweet: &Tweet, text: &str) -> bool {
-        let is_met = match &self.kind {
-            TermKind::Words(words) => contains_words(text, words),
-            TermKind::From(user) => tweet.from_user.eq_ignore_ascii_case(user),
-            TermKind::To(user) => tweet
-                .to_user
-                .as_ref()
-                .is_some_and(|(name, _)| name.eq_ignore_ascii_case(user)),
-        };
-        is_met != self.is_negated
-    }
-}
-
 /// The great-circle distance of two points, each latitude and longitude in degrees.
 ///
 /// By the haversine formula, which is exact to rounding for near points and needs no care at the
@@ -345,20 +317,6 @@ fn result_type(value: &str) -> Result<ResultType, Refusal> {
             "Invalid result_type: must be mixed, recent or popular.",
         )),
     }
-}
-
-/// The parameters of a query string, decoded.
-pub(super) fn parameters(query_string: &str) -> impl Iterator<Item = (String, String)> {
-    query_string.split('&').map(|parameter| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        (decode(name), decode(value))
-    })
-}
-
-/// Digits only; more than 64 bits hold are as good as the greatest number they do hold.
-pub(super) fn number(value: &str) -> Option<u64> {
-    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| value.parse().unwrap_or(u64::MAX))
 }
 
 fn geocode(value: &str) -> Result<Geocode, Refusal> {
@@ -393,98 +351,10 @@ fn geocode(value: &str) -> Result<Geocode, Refusal> {
     Ok(area)
 }
 
-/// A finite number in plain decimal: Rust would also read `inf`, `nan` and `1e3`.
-pub(super) fn decimal(text: &str) -> Option<f64> {
-    let is_plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.');
-    let number: f64 = text.bytes().all(is_plain).then(|| text.parse().ok())??;
-    number.is_finite().then_some(number)
-}
-
-/// Reads `q`. A quotation mark without its partner reaches to the end.
-fn terms(text: &str) -> Vec<Term> {
-    let mut terms = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let unsigned = rest.strip_prefix('-');
-        let is_negated = unsigned.is_some();
-        let start = unsigned.unwrap_or(rest);
-        let (word, left, is_phrase) = match start.strip_prefix('"') {
-            Some(phrase) => {
-                let (phrase, left) = phrase.split_once('"').unwrap_or((phrase, ""));
-                (phrase, left, true)
-            }
-            None => {
-                let (word, left) =
-                    start.split_at(start.find(char::is_whitespace).unwrap_or(start.len()));
-                (word, left, false)
-            }
-        };
-        rest = left.trim_start();
-        let folded = word.to_lowercase();
-        let folded = folded.split_whitespace().collect::<Vec<_>>().join(" ");
-        let user = |name: &str| name.strip_prefix('@').unwrap_or(name).to_owned();
-        let kind = match folded.split_once(':') {
-            Some(("from", name)) if !is_phrase => TermKind::From(user(name)),
-            Some(("to", name)) if !is_phrase => TermKind::To(user(name)),
-            _ if folded.is_empty() => continue,
-            _ => TermKind::Words(folded),
-        };
-        terms.push(Term { is_negated, kind });
-    }
-    terms
-}
-
-/// Whether `words` stand in `text` as whole words: `art` is not in `party`, but is in `#art`.
-fn contains_words(text: &str, words: &str) -> bool {
-    text.match_indices(words).any(|(start, found)| {
-        let end = start + found.len();
-        !continues(text[..start].chars().next_back(), found.chars().next())
-            && !continues(found.chars().next_back(), text[end..].chars().next())
-    })
-}
-
-/// Whether a word goes on from one character to the next. Chinese, Japanese and Thai put no
-/// spaces between words, so there any place may be the end of one.
-fn continues(left: Option<char>, right: Option<char>) -> bool {
-    let is_spaced = |character: char| {
-        (character.is_alphanumeric() || character == '_')
-            && !matches!(character, '\u{e00}'..='\u{e7f}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}')
-    };
-    left.is_some_and(is_spaced) && right.is_some_and(is_spaced)
-}
-
-/// Undoes `application/x-www-form-urlencoded`. A `%` without two hexadecimal digits is itself, and
-/// what is not UTF-8 becomes U+FFFD, which no tweet has.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, left @ ..] = rest {
-        rest = left;
-        let digit = |index: usize| {
-            left.get(index)
-                .and_then(|byte| char::from(*byte).to_digit(16))
-        };
-        bytes.push(match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                rest = &left[2..];
-                u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte")
-            }
-            (b'+', ..) => b' ',
-            _ => *first,
-        });
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The inverse of [`decode`]: a form has a plus for a space, and encodes `~` too.
-pub(super) fn encode(text: &str) -> String {
-    let encoded = percent_encoded(text);
-    encoded.replace("%20", "+").replace('~', "%7E")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::standin::form::encode;
     use crate::standin::tweets::synthetic;
     use proptest::prelude::*;
     use std::sync::LazyLock;
@@ -573,14 +443,6 @@ mod tests {
         let area = query.geocode.as_ref().expect("given");
         assert_eq!((area.latitude, area.longitude), (27.5, 86.0));
         assert_eq!((area.radius, area.unit), (0.5, "mi"));
-        for (encoded, want) in [
-            ("%", "%"),
-            ("%4", "%4"),
-            ("%zz1", "%zz1"),
-            ("%ff", "\u{fffd}"),
-        ] {
-            assert_eq!(decode(encoded), want);
-        }
     }
 
     #[test]
@@ -621,11 +483,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_asked_is_echoed_as_a_form_has_it() {
-        assert_eq!(encode("a_b-c. ~+%ü"), "a_b-c.+%7E%2B%25%C3%BC");
-    }
-
     proptest! {
         #[test]
         fn the_latitude_band_drops_nobody(
@@ -639,11 +496,6 @@ mod tests {
                 let distance = distance_kilometres((latitude, longitude), to);
                 prop_assert_eq!(area.holds(tweet), distance <= radius, "{:?}", tweet);
             }
-        }
-
-        #[test]
-        fn what_is_encoded_is_decoded(text in ".*") {
-            prop_assert_eq!(decode(&encode(&text)), text);
         }
     }
 }

@@ -9,8 +9,9 @@
 //! popular tweets. Text outside ASCII stays UTF-8 (Twitter escaped it), which JSON allows and
 //! which asks more of those who pass it on.
 
+use super::form::encode;
 use super::json::{Object, date, html_escaped, json_string, normalised};
-use super::query::{Page, Query, ResultType, Search, encode};
+use super::query::{Page, Query, ResultType, Search};
 use super::tweets::Tweet;
 
 /// Answers a search: the HTTP status, and the body on one line.

@@ -4,8 +4,9 @@
 //! the name of one parameter. The answer has the members of Twitter's documented example as far as
 //! our tweets have something to say there.
 
+use super::form::encode;
 use super::json::{Object, date, html_escaped, json_string, normalised};
-use super::query::{Page, Query, RESULTS_PER_PAGE, ResultType, Search, encode};
+use super::query::{Page, Query, RESULTS_PER_PAGE, ResultType, Search};
 use super::tweets::Tweet;
 
 /// Answers a search: the HTTP status, and the body on one line.

@@ -4,8 +4,9 @@
 //! asked for by `tweet.fields`; authors and places stand aside, in `includes`, and only those that
 //! `expansions` names; ids are texts; and where nothing is found there is no `data`.
 
+use super::form::{decimal, number, parameters};
 use super::json::{Object, date, html_escaped};
-use super::query::{Geocode, Page, Query, RESULTS_PER_PAGE_MAX, decimal, number, parameters};
+use super::query::{Geocode, Page, Query, RESULTS_PER_PAGE_MAX};
 use super::tweets::Tweet;
 use crate::twitter::api::{KILOMETRES_PER_MILE, RADIUS_MILES_LIMIT_2};
 
@@ -260,7 +261,7 @@ fn names(list: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::standin::query::encode;
+    use crate::standin::form::encode;
     use crate::standin::tweets::synthetic;
     use serde_json::{Value, json};
 
