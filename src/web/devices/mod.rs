@@ -18,6 +18,12 @@ mod owntracks;
 mod point;
 
 #[cfg(test)]
+mod osmand_tests;
+#[cfg(test)]
+mod overland_tests;
+#[cfg(test)]
+mod owntracks_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::http::{Method, Request};
