@@ -20,7 +20,7 @@ pub enum Step<F> {
     Rename(String, String),
     /// Waits until the names in the folder survive a power failure.
     SyncNames,
-    /// Deletes a file. That it is not there, or cannot go, is no failure: who deletes it comes again.
+    /// Deletes a file. That it is not there is no failure.
     Remove(String),
 }
 

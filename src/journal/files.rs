@@ -110,10 +110,10 @@ fn run(folder: &Path, job: Job) -> io::Result<()> {
         Step::Sync(file) => file.sync_data(),
         Step::Rename(from, to) => fs::rename(folder.join(from), folder.join(to)),
         Step::SyncNames => sync_names(folder),
-        Step::Remove(name) => {
-            let _ = fs::remove_file(folder.join(name));
-            Ok(())
-        }
+        Step::Remove(name) => match fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome,
+        },
     })
 }
 

@@ -185,7 +185,8 @@ impl State {
                 self.renames.clear();
             }
             Step::Remove(name) => {
-                if self.call().is_ok() && self.names.contains_key(name) {
+                self.call()?;
+                if self.names.contains_key(name) {
                     self.rename(vec![(name.clone(), None)]);
                 }
             }
