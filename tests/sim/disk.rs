@@ -265,6 +265,9 @@ impl Disk {
                 if is_written {
                     // Perhaps it is noted that the incarnation has begun; or all is written anew.
                     self.states.refuse(incarnation);
+                    for states in &mut self.before {
+                        states.refuse(incarnation);
+                    }
                     let mut anew = States::at_birth();
                     anew.begin_anew(node.table().end());
                     anew.begin(incarnation);
@@ -306,12 +309,13 @@ impl Disk {
         };
         self.may_doubt = !recovered.is_sure;
         (self.is_damaged, self.is_older, self.is_unknown) = (false, false, false);
-        self.held_from = None;
         (self.snapshots, self.writes) = (0, 0);
         self.is_going_on = false;
         self.unwell = self.unwell.max(at); // what was written before is synced now
         self.journal = Some(journal);
         self.states.end_turn(at, wall);
+        // Replies wait for what was written by now: what the first turn adds is no reply's.
+        self.held_from = self.holds_replies().then_some(self.states.last());
         self.note(at, wall);
         start
     }
@@ -329,7 +333,10 @@ impl Disk {
             self.before.insert(0, States::at_birth());
         }
         let before = self.before.iter().enumerate().rev();
-        let found = before.filter_map(|(at, states)| Some((at, states.find(node, 0)?)));
+        let found = before.filter_map(|(at, states)| {
+            let place = states.find(node, 0)?;
+            states.has_begun(node, place).then_some((at, place))
+        });
         let Some((at, place)) = found.take(1).next() else {
             panic!(
                 "never was what it found, {}",

@@ -248,6 +248,19 @@ impl States {
         Some(next.map_or(self.end, |(.., begun_at)| *begun_at))
     }
 
+    /// Whether the incarnations that a node knows which has just recovered, but for its own, are those that had
+    /// begun in the state at this place.
+    pub fn has_begun(&self, node: &Node, place: usize) -> bool {
+        let known = node.incarnations().map(|(name, _)| name.0);
+        let mut known: Vec<_> = known.collect();
+        known.pop(); // its own
+        known.retain(|name| !self.refused.contains(name));
+        let begun = self.incarnations.iter();
+        let begun = begun.filter(|(since, ..)| *since <= place);
+        let begun: Vec<_> = begun.map(|(_, name, _)| *name).collect();
+        begun.ends_with(&known)
+    }
+
     /// A node knows exactly the incarnations that there have been, its own included.
     pub fn check_incarnations(&self, node: &Node) {
         let found = node
