@@ -7,6 +7,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 /// No such file is longer, in bytes.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -62,11 +64,17 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), String> {
     })
 }
 
+/// Opens a regular file. A FIFO is opened without waiting for whoever writes to it: a server that reloads must
+/// not stand still.
 fn open(path: &Path) -> Result<File, String> {
-    let file = File::open(path).map_err(cannot)?;
-    match file.metadata().map_err(cannot)?.is_dir() {
-        true => Err("is a directory".to_owned()),
-        false => Ok(file),
+    let mut options = File::options();
+    options.custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let file = options.read(true).open(path).map_err(cannot)?;
+    let kind = file.metadata().map_err(cannot)?.file_type();
+    match (kind.is_file(), kind.is_dir()) {
+        (true, _) => Ok(file),
+        (false, true) => Err("is a directory".to_owned()),
+        (false, false) => Err("is no regular file".to_owned()),
     }
 }
 
@@ -86,7 +94,30 @@ fn cannot(error: std::io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().expect("a directory");
+        assert_eq!(text(folder.path()), Err("is a directory".to_owned()));
+        let pipe = folder.path().join("pipe");
+        let private = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, &pipe, FileType::Fifo, private, 0).expect("a FIFO");
+        for read in [text, public_text] {
+            let (tell, told) = channel();
+            let pipe = pipe.clone();
+            thread::spawn(move || tell.send(read(&pipe)));
+            let read = told.recv_timeout(Duration::from_secs(30));
+            let read = read.expect("it does not wait for somebody to write");
+            assert_eq!(read, Err("is no regular file".to_owned()));
+        }
+    }
 
     #[test]
     fn what_was_written_is_secret_and_stays() {

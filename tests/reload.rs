@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
 mod support;
@@ -173,6 +174,11 @@ fn a_file_with_a_mistake_changes_nothing() {
     fs::remove_file(herd.topology()).expect("it is there");
     let said = reload(&mut herd, "Ann");
     assert!(said.contains("cannot read the topology"), "{said}");
+    // A FIFO that nobody writes to.
+    let private = Mode::RUSR | Mode::WUSR;
+    mknodat(CWD, herd.topology(), FileType::Fifo, private, 0).expect("the directory is ours");
+    let said = reload(&mut herd, "Ann");
+    assert!(said.contains("it is no regular file"), "{said}");
     assert!(!herd.process("Ann").said().contains("link to Bob is down"));
 }
 

@@ -7,8 +7,8 @@ mod fingerprint;
 mod names;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 pub use self::fingerprint::Fingerprint;
 pub use self::names::{Address, NAME_BYTES_MAX, ServerName};
@@ -55,7 +55,13 @@ impl Topology {
     pub fn read(path: &Path) -> Result<Topology, String> {
         let shown = path.display().to_string();
         let shown = shown.escape_debug(); // one line, whatever the name
-        let text = fs::read(path).map_err(|e| format!("cannot read the topology {shown}: {e}"))?;
+        let cannot = |e: io::Error| format!("cannot read the topology {shown}: {e}");
+        // To open a FIFO waits for whoever writes to it, and a server that reloads must not stand still.
+        let kind = fs::metadata(path).map_err(cannot)?.file_type();
+        if !kind.is_file() && !kind.is_dir() {
+            return Err(cannot(io::Error::other("it is no regular file")));
+        }
+        let text = fs::read(path).map_err(cannot)?;
         let topology = Topology::parse(&text);
         let topology = topology.map_err(|e| format!("{shown}:{}: {}", e.line, e.message))?;
         match topology.members.is_empty() {
