@@ -87,10 +87,32 @@ fn a_neighbour_is_its_key_and_its_name() {
         said.contains("Bob from 127.0.0.1:")
             && said.contains("was refused at the server port: the key")
     });
+    let said = herd.process("Ann").said();
+    assert!(
+        !said.contains("by now: reload"),
+        "that would not help: {said}"
+    );
     let said = answer(&herd, &bob, "Bob");
     assert!(said.starts_with("HELLO herd/1 Ann Bob "), "{said}");
     let said = answer(&herd, &bob, "Nobody");
     assert!(said.starts_with("BYE a HELLO from no neighbour"), "{said}");
+}
+
+#[test]
+fn who_shows_a_key_that_waits_for_a_reload_is_told_of() {
+    let (mut herd, _) = ann_alone();
+    let new = new_key();
+    herd.member_mut("Bob").attributes = vec![format!("key={}", new.fingerprint)];
+    herd.write_topology();
+    let said = answer(&herd, &new, "Bob");
+    assert!(said.starts_with("BYE the key shown is "), "{said}");
+    wait_until("Ann says what to do", || {
+        let said = herd.process("Ann").said();
+        said.contains("has other keys for it by now: reload Ann (SIGHUP)")
+    });
+    reload(&mut herd, "Ann");
+    let said = answer(&herd, &new, "Bob");
+    assert!(said.starts_with("HELLO herd/1 Ann Bob "), "{said}");
 }
 
 #[test]

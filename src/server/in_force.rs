@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::security::KeyFiles;
 use crate::private_file;
-use crate::topology::{Member, ServerName, Topology};
+use crate::topology::{Fingerprint, Member, ServerName, Topology};
 
 /// What of the operator's files is in force, and where the files are.
 pub struct InForce {
@@ -23,13 +23,29 @@ pub struct InForce {
 }
 
 impl InForce {
-    /// What to do about a server that is no neighbour, where the file names it as one by now.
+    /// What to do about a server that was refused, where the file has it as a neighbour by now, or has other keys
+    /// for it.
     pub fn hint(&self, name: &ServerName) -> Option<String> {
         let topology = Topology::read(&self.path).ok()?;
         let own = &self.member.name;
-        let member = topology.member(own.as_str())?;
-        let is_named = topology.neighbours(member).any(|other| other.name == *name);
-        let path = private_file::shown(&self.path);
-        is_named.then(|| format!("{path} names it by now: reload {own} (SIGHUP)"))
+        let (path, by_now) = (private_file::shown(&self.path), keys(&topology, own, name)?);
+        let what = match keys(&self.topology, own, name) {
+            None => "names it",
+            Some(in_force) if in_force != by_now => "has other keys for it",
+            Some(_) => return None,
+        };
+        Some(format!("{path} {what} by now: reload {own} (SIGHUP)"))
     }
+}
+
+/// The keys of a neighbour of `own`.
+fn keys<'a>(
+    topology: &'a Topology,
+    own: &ServerName,
+    name: &ServerName,
+) -> Option<&'a [Fingerprint]> {
+    let member = topology.member(own.as_str())?;
+    let mut neighbours = topology.neighbours(member);
+    let neighbour = neighbours.find(|other| other.name == *name)?;
+    Some(&neighbour.keys)
 }
