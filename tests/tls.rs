@@ -10,7 +10,7 @@ mod wire;
 mod wired;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -19,6 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use herd::keys::OwnKey;
+use rustix::net::sockopt;
 use rustix::process::Signal;
 
 use keys::{TlsPeer, give_key, key_file, keygen, with_keys};
@@ -267,6 +268,28 @@ fn a_key_changes_without_a_stop() {
         said.contains("not reloaded, nothing has changed: ") && said.contains("is not a key of Ann")
     });
     assert!(herd.link_is_up("Ann", "Bob"));
+}
+
+#[test]
+fn who_has_an_old_key_is_cut_off_though_it_does_not_read() {
+    let (mut herd, bob) = ann_alone();
+    let name = "x".repeat(60_000);
+    for n in 0..140 {
+        report(&herd, "Ann", &[format!("IAMAT {name}{n} +00+000 1")]);
+    }
+    let mut peer = TlsPeer::connect(herd.member("Ann").servers, &bob);
+    sockopt::set_socket_recv_buffer_size(peer.socket(), 4096).expect("it is a socket");
+    peer.hello("Bob", "Ann", 1);
+    herd.wait_for_link("Ann", "Bob");
+    herd.member_mut("Bob").attributes = vec![format!("key={}", new_key().fingerprint)];
+    herd.write_topology();
+    reload(&mut herd, "Ann");
+    // It is sent more than the kernel takes for it. That does not keep it.
+    herd.wait_for_record("Ann", "refused: the key shown is ");
+    let mut socket = peer.socket();
+    let read = std::io::copy(&mut socket, &mut std::io::sink());
+    let error = read.expect_err("what has not arrived by then never does");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
 // ---- what may be wrong with a connection

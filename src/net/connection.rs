@@ -71,6 +71,8 @@ pub(super) struct Connection<R: Role> {
     pub counted: u32,
     /// When it will be closed unless something moves.
     pub deadline: Option<Instant>,
+    /// It is reset by then, whatever moves.
+    pub cut_at: Option<Instant>,
 }
 
 impl<R: Role> Connection<R> {
@@ -100,6 +102,7 @@ impl<R: Role> Connection<R> {
             moved: 0,
             counted: 0,
             deadline: None,
+            cut_at: None,
         }
     }
 

@@ -38,6 +38,9 @@ pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// How long to wait for the peer's end after our own.
 const LINGER: Duration = Duration::from_millis(250);
 
+/// How long a peer that is cut off has to take what is queued, and to end.
+const CUT_MAX: Duration = Duration::from_secs(1);
+
 /// What happened.
 #[derive(Debug)]
 pub enum Event<R> {
@@ -370,6 +373,20 @@ impl<R: Role> Lifecycle<R> {
         }
     }
 
+    /// The same, but resets the connection if that has not come to its end soon: a peer must not stay by reading
+    /// slowly, or not at all.
+    pub fn cut(&mut self, id: ConnectionId, reason: &str) {
+        self.lose(id, reason);
+        if let Some(connection) = self.connections.get_mut(id)
+            && matches!(connection.state, State::Losing(_))
+        {
+            let at = Instant::now() + CUT_MAX;
+            let at = connection.deadline.map_or(at, |deadline| deadline.min(at));
+            connection.cut_at = Some(at);
+            self.set_deadline(id, Some(at));
+        }
+    }
+
     /// Closes those whose deadline has come.
     pub fn expire(&mut self, now: Instant) {
         while let Some(id) = self.timers.due(now) {
@@ -377,8 +394,12 @@ impl<R: Role> Lifecycle<R> {
                 continue;
             };
             connection.deadline = None;
+            if connection.cut_at.is_some() {
+                connection.transport.set_reset();
+            }
             let reason = match &connection.state {
                 State::Lingering(reason) => reason.clone(),
+                State::Losing(reason) if connection.cut_at.is_some() => reason.clone(),
                 _ if connection.shaking => {
                     format!(
                         "no TLS handshake within {} seconds",
@@ -414,6 +435,9 @@ impl<R: Role> Lifecycle<R> {
 
     /// The one place where a connection's end is settled; it is freed before the next poll.
     pub fn doom(&mut self, id: ConnectionId, reason: String) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.cut_at = None;
+        }
         self.set_deadline(id, None);
         let Some(connection) = self.connections.get_mut(id) else {
             return;
@@ -457,6 +481,7 @@ impl<R: Role> Lifecycle<R> {
 
     fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
         if let Some(connection) = self.connections.get_mut(id) {
+            let deadline = connection.cut_at.or(deadline);
             self.timers.set(id, connection.deadline, deadline);
             connection.deadline = deadline;
         }

@@ -548,6 +548,11 @@ impl<R: Role, M> Reactor<R, M> {
         self.lifecycle.lose(id, reason);
     }
 
+    /// The same, but resets the connection if that takes more than a second.
+    pub fn cut(&mut self, id: ConnectionId, reason: &str) {
+        self.lifecycle.cut(id, reason);
+    }
+
     /// Closes without waiting.
     pub fn abort(&mut self, id: ConnectionId, reason: &str) {
         self.lifecycle.doom(id, reason.to_owned());

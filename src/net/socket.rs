@@ -188,6 +188,11 @@ impl Socket {
         &mut self.stream
     }
 
+    /// Has the kernel end the connection with a reset when it is closed, and forget what has not arrived.
+    pub fn set_reset(&self) {
+        let _ = sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+    }
+
     /// Tells the peer that no more will come.
     pub fn end_output(&self) {
         // It fails only if the connection has gone already, which the next read or event tells.

@@ -235,6 +235,11 @@ impl Transport {
         true
     }
 
+    /// Has the kernel end the connection with a reset when it is closed, and forget what has not arrived.
+    pub fn set_reset(&self) {
+        self.socket.set_reset();
+    }
+
     /// Whether what is said on it is encrypted.
     pub fn is_encrypted(&self) -> bool {
         matches!(self.layer, Layer::Tls(_))

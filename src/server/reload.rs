@@ -60,7 +60,7 @@ pub fn reload(node: &mut Node, shell: &mut Shell) -> Result<String, String> {
         // Whoever has a token still comes back, and resumes.
         for (id, last) in shell.web.followers.end() {
             shell.reactor.send(id, &[&last]);
-            shell.reactor.lose(id, "the tokens have changed");
+            shell.reactor.cut(id, "the tokens have changed");
         }
         changes.push("other tokens".to_owned());
     }

@@ -132,7 +132,11 @@ impl Effects for Shell {
     }
 
     fn lose(&mut self, connection: ConnectionId, reason: &str) {
-        self.reactor.lose(connection, reason);
+        match self.reactor.role(connection) {
+            // Who is no neighbour, or none any longer, is gone within a second, whether it reads or not.
+            Some(Role::Accepted | Role::Dialled) => self.reactor.cut(connection, reason),
+            Some(Role::Client | Role::Http) | None => self.reactor.lose(connection, reason),
+        }
     }
 
     fn abort(&mut self, connection: ConnectionId, reason: &str) {
