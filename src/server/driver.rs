@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
 use super::begun_lines::BegunLines;
+use super::ending::{self, Phase};
 use super::mail::Mail;
 use super::operator::Matter;
 use super::overlong::OverlongLines;
@@ -32,24 +33,10 @@ use crate::node::table::Key;
 use crate::time::{Now, span_text};
 use crate::twitter::Answer;
 
-/// When the time for a stop (`--drain`) is over, those who are still there have this long to hear of it.
-const LAST_WORD_MAX: Duration = Duration::from_millis(500);
-
 /// Where records expire, a clock that is set back by this much or less is taken to stand still until it
 /// has caught up. There is always something that has just expired: so each such step, of which virtual
 /// machines make many, would end all links and have everything sent again.
 const STEP_BACK_MAX: Duration = Duration::from_secs(1);
-
-/// Whether lines are handled.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// They are.
-    Serving,
-    /// Told to stop: replies under way still leave, until then.
-    Draining(Instant),
-    /// Nobody is waited for any longer: what is queued still leaves, until then.
-    Ending(Instant),
-}
 
 /// A node, and all that acts for it.
 pub struct Driver {
@@ -551,49 +538,9 @@ impl Driver {
         }
     }
 
-    /// Told to stop, closes the clients once they have what they are owed; then the links, once neighbours have
-    /// been sent everything; or all when the time is over.
+    /// Told to stop, closes what has had its due: see [`ending::drain`].
     pub fn drain(&mut self) {
-        let Driver { node, shell, .. } = self;
-        match self.phase {
-            Phase::Serving => return,
-            Phase::Draining(until) if until <= shell.now.mono => {
-                self.phase = Phase::Ending(shell.now.after(LAST_WORD_MAX));
-                node.give_up_questions("the server stops", shell);
-            }
-            Phase::Ending(until) if until <= shell.now.mono => {
-                for id in Role::ALL.map(|role| shell.reactor.ids(role)).concat() {
-                    shell
-                        .reactor
-                        .abort(id, "the server stops, and it took nothing more");
-                }
-            }
-            Phase::Draining(_) | Phase::Ending(_) => {}
-        }
-        let clients = shell.reactor.ids(Role::Client);
-        for &id in &clients {
-            shell.reactor.lose(id, "the server stops");
-        }
-        let asked = shell.reactor.ids(Role::Http);
-        let is_asking = asked.iter().any(|&id| node.waits_for(id) > 0);
-        let is_over = clients.is_empty() && !is_asking && node.has_told_all();
-        let is_over = is_over || matches!(self.phase, Phase::Ending(_));
-        if !is_over {
-            return;
-        }
-        let mut links = [Role::Accepted, Role::Dialled].map(|role| shell.reactor.ids(role));
-        for id in links.iter().flatten() {
-            shell.reactor.lose(*id, "the server stops");
-        }
-        if links.iter_mut().all(|links| links.is_empty()) {
-            shell.reactor.stop_listening(Role::Http);
-            for (id, last) in shell.web.followers.end() {
-                shell.reactor.send(id, &[&last]);
-            }
-            for id in asked {
-                shell.reactor.lose(id, "the server stops");
-            }
-        }
+        ending::drain(&mut self.phase, &mut self.node, &mut self.shell);
     }
 
     /// Whether all has been done, or as much as there was time for.
@@ -603,18 +550,6 @@ impl Driver {
 
     /// Ends journal and log, and says whether a restart will know everything.
     pub fn close(&mut self) -> State {
-        let shell = &mut self.shell;
-        let state = shell.journal.close();
-        if state == State::Degraded {
-            let text = "the journal could not be written to the end: a restart does not know the latest \
-                        reports, unless a neighbour sends them";
-            shell.say(text);
-        }
-        shell.note("stopped");
-        shell.tell_of_the_disk();
-        shell.log.close();
-        shell.tell_of_the_disk();
-        shell.operator.say("stopped");
-        state
+        ending::close(&mut self.shell)
     }
 }

@@ -24,6 +24,7 @@
 //! | `memory` | how much there is for this process |
 //! | `gather`, `tally` | how the server is: read from all rooms; what is counted here |
 //! | `driver` | what happens becomes an input of the node |
+//! | `ending` | who is closed when, once the server is told to stop |
 //! | `shell` | the node's effects, carried out |
 //! | `mail` | what other threads tell the loop |
 //! | `neighbours`, `resolver` | where neighbours are; host names, looked up |
@@ -34,6 +35,7 @@
 
 mod begun_lines;
 mod driver;
+mod ending;
 mod gather;
 mod herd_view;
 mod in_force;
