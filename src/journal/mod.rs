@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use self::disk::{Disk, OpenError, Step, Ticket, is_full};
 use self::format::{BEGAN, Batch, CHANGE, KNOWN, MARKED, VERSION, name, parse_name};
-use self::recovery::Position;
+use self::recovery::{Position, QUARANTINED};
 use self::snapshot::{NEW, SLICE_BYTES, Snapshot, began_numbers, began_text, known_numbers};
 pub use self::syncs::Fsync;
 use self::syncs::Syncs;
@@ -60,9 +60,6 @@ const ERASED_WAIT: Duration = Duration::from_secs(1);
 /// limit: who erases one client after the other must not keep the disk busy.
 const REST_SHARE: u32 = 4;
 const REST_MAX: Duration = Duration::from_secs(30);
-
-/// The ending of a file that could not be read to its end.
-const QUARANTINED: &str = ".quarantined";
 
 /// How a journal is to be kept.
 #[derive(Clone, Copy, Debug, Default)]
@@ -183,7 +180,12 @@ impl<D: Disk> Journal<D> {
         let (is_sure, mut unread, mut notices) = (recovered.is_ok(), Vec::new(), VecDeque::new());
         let position = recovered.unwrap_or_else(|why| {
             unread = recovery::salvage(&mut disk, &files, &mut recovery);
-            notices.push_back(doubt_text(&disk, &why, recovery.locations(), &unread));
+            notices.push_back(recovery::doubt_text(
+                &disk,
+                &why,
+                recovery.locations(),
+                &unread,
+            ));
             None
         });
         let locations = recovery.locations();
@@ -586,19 +588,4 @@ impl<D: Disk> Journal<D> {
         }
         self.state()
     }
-}
-
-fn doubt_text<D: Disk>(disk: &D, why: &str, locations: usize, unread: &[u64]) -> String {
-    let mut text = format!(
-        "The journal {} cannot be relied on: {why}. Serving with the {locations} locations that could be read; \
-         the neighbours are asked for everything, and it is written anew.",
-        disk.path("")
-    );
-    for sequence in unread {
-        let kept = disk.path(&format!("{}{QUARANTINED}", name(*sequence)));
-        text.push_str(&format!(
-            " What could not be read is kept as {kept}: delete it when you have looked."
-        ));
-    }
-    text
 }

@@ -21,6 +21,9 @@ use crate::node::table::{PREFETCH_MAX, Stored};
 use crate::time::{Now, Timestamp, rough_span};
 use crate::topology::ServerName;
 
+/// The ending of a file that could not be read to its end.
+pub const QUARANTINED: &str = ".quarantined";
+
 /// A clock may be behind the last time in the journal by so much.
 const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
@@ -293,4 +296,20 @@ impl Found {
             }
         }
     }
+}
+
+/// What the operator is told of a journal that is in doubt.
+pub fn doubt_text<D: Disk>(disk: &D, why: &str, locations: usize, unread: &[u64]) -> String {
+    let mut text = format!(
+        "The journal {} cannot be relied on: {why}. Serving with the {locations} locations that could be read; \
+         the neighbours are asked for everything, and it is written anew.",
+        disk.path("")
+    );
+    for sequence in unread {
+        let kept = disk.path(&format!("{}{QUARANTINED}", name(*sequence)));
+        text.push_str(&format!(
+            " What could not be read is kept as {kept}: delete it when you have looked."
+        ));
+    }
+    text
 }
