@@ -28,15 +28,19 @@ pub mod table;
 
 #[cfg(test)]
 mod erasure_tests;
+mod evicted;
 mod expiry;
 mod feed;
+mod following;
 mod history;
 mod index;
 mod link;
 mod links;
+mod loading;
 mod peers;
 mod record;
 mod session;
+mod slots;
 
 #[cfg(test)]
 mod eviction_tests;

@@ -18,57 +18,29 @@ mod tests;
 
 use std::cmp::Ordering;
 
+use super::evicted::BYTES_A_LOOK;
 use super::feed::Feed;
 use super::index::Index;
 use super::location::{Erasure, Location, Update};
-use super::protocol::{is_erased, parse_update};
+use super::protocol::parse_update;
 use super::record::{RECORD_BYTES, Record};
+use super::slots::Slots;
 use crate::time::Timestamp;
 
-pub use super::feed::SEGMENT_ENTRIES_MAX as SLICE_ENTRIES_MAX;
+pub use super::evicted::Evicted;
+pub use super::feed::{ENTRIES_MAX, SEGMENT_ENTRIES_MAX as SLICE_ENTRIES_MAX};
 pub use super::index::{HashKeys, Key};
 pub use super::record::{Change, Source, Stored};
 
 /// What one that is held takes of index and feed, about: 9 to 18 bytes and 8 to 18.
-const ENTRY_BYTES: usize = 32;
+pub(super) const ENTRY_BYTES: usize = 32;
 
 /// A table of fewer bytes is not worth having: the longest line would leave little room for others.
 pub const TABLE_BYTES_MIN: usize = 1024 * 1024;
 
-/// For so many bytes that a change brings, one entry of the feed is looked at for a record that may make
-/// room. So a change that has to pass many stale entries leaves some to the next, and none is long; what
-/// the memory then is above the limit is less than the feed takes.
-const BYTES_A_LOOK: usize = 8;
-
 /// The most records that are brought near at a time: enough to keep as many loads under way as a
 /// processor can, and few enough that all are still near when the last of them is asked for.
 pub const PREFETCH_MAX: usize = 32;
-
-/// The most entries of the feed that one look passes, those included that have changed again since, or
-/// expired.
-///
-/// Where all have changed again it takes 2 ms. What has expired is forgotten on the way: where that is
-/// all of them it takes 50 ms, but only once, since whoever looks next, another link or the sweep,
-/// finds nothing left of it. So in the long run a turn forgets no more than comes in one, and that
-/// costs less than to take it in.
-///
-/// Who looks once a turn gets ahead, as fewer come in a turn: one reads 2 MiB, or 256 bytes of each
-/// connection that is ready, and no report is shorter than 18 bytes, nor one that has not expired
-/// shorter than 27. So 27,000 connections would have to be at it at once.
-pub const ENTRIES_MAX: usize = 256 * 1024;
-
-/// What was forgotten though it had not expired, to make room for others.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Evicted {
-    /// How many records.
-    pub count: u64,
-    /// All numbers of the feed up to this one are stale, or were evicted.
-    through: u64,
-    /// No report with this effective time or an earlier one is taken in from a neighbour if its client is
-    /// unknown: it may be one that was evicted. Else those whose tables have no room for each other's
-    /// records would send them round in a ring for ever.
-    pub until: Option<Timestamp>,
-}
 
 /// How many reports were not taken in, though they are more recent than what is held.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,37 +51,26 @@ pub struct TurnedAway {
     pub too_far_ahead: u64,
 }
 
-/// Stands where a slot was given back of which the feed still has a stale entry.
-static NOBODY: Record = Record::empty();
-
 /// One record for each client.
 #[derive(Debug)]
 pub struct Table {
-    records: Vec<Record>,
-    /// Slots of records that were forgotten, to be used again. The record of each says where it is in here.
-    free: Vec<u32>,
-    /// How many bytes are allocated for lines that do not lie in their records.
-    long_bytes: usize,
+    pub(super) slots: Slots,
     /// The most bytes that long lines, index and feed have taken so far, up to half of the limit.
     heap_most: usize,
     /// How many bytes the table may take.
-    limit: usize,
+    pub(super) limit: usize,
     /// The limit was once reached.
-    is_limited: bool,
-    /// So many slots have been written to since memory was last given back: the system counts them.
-    slots_used: usize,
+    pub(super) is_limited: bool,
     evicted: Evicted,
     turned_away: TurnedAway,
-    index: Index,
-    feed: Feed,
+    pub(super) index: Index,
+    pub(super) feed: Feed,
     /// Records whose effective time is before this one have expired.
-    oldest: Timestamp,
+    pub(super) oldest: Timestamp,
     /// Tombstones whose time is before this one have expired, also where records never do.
-    oldest_erased: Timestamp,
-    /// How many records are tombstones.
-    tombstones: usize,
+    pub(super) oldest_erased: Timestamp,
     /// The latest effective time of what was given up or not taken in, since it had expired.
-    lost: Timestamp,
+    pub(super) lost: Timestamp,
     /// What has an effective time after this one is too far ahead to be true: it is not taken in from a
     /// neighbour, and where it is held it is not shown, and loses to what is not too far ahead.
     newest: Timestamp,
@@ -122,7 +83,7 @@ pub struct Table {
     refused: Option<Timestamp>,
     gave_way: Option<Timestamp>,
     /// Records were loaded that the index does not know yet.
-    is_loading: bool,
+    pub(super) is_loading: bool,
 }
 
 /// The earlier of two times, if there are two.
@@ -134,20 +95,16 @@ impl Table {
     /// An empty table.
     pub fn new(keys: HashKeys) -> Table {
         Table {
-            records: Vec::new(),
-            free: Vec::new(),
-            long_bytes: 0,
+            slots: Slots::default(),
             heap_most: 0,
             limit: usize::MAX,
             is_limited: false,
-            slots_used: 0,
             evicted: Evicted::default(),
             turned_away: TurnedAway::default(),
             index: Index::new(keys),
             feed: Feed::default(),
             oldest: Timestamp::MIN,
             oldest_erased: Timestamp::MIN,
-            tombstones: 0,
             lost: Timestamp::MIN,
             newest: Timestamp::MAX,
             newest_before: Timestamp::MAX,
@@ -160,17 +117,17 @@ impl Table {
 
     /// How many records are held, those included that have expired and were not swept yet.
     pub fn len(&self) -> usize {
-        self.records.len() - self.free.len()
+        self.slots.held()
     }
 
     /// How many of them are locations, not tombstones.
     pub fn locations(&self) -> usize {
-        self.len() - self.tombstones
+        self.len() - self.slots.tombstones()
     }
 
     /// How many of them are tombstones.
     pub fn tombstones(&self) -> usize {
-        self.tombstones
+        self.slots.tombstones()
     }
 
     /// Whether no record is held.
@@ -194,19 +151,19 @@ impl Table {
     /// is free, since they are one allocation, and of many small ones hardly anything.
     #[inline]
     pub fn bytes(&self) -> usize {
-        self.records.len() * RECORD_BYTES + self.heap_bytes().max(self.heap_most)
+        self.slots.bytes() + self.heap_bytes().max(self.heap_most)
     }
 
     /// Of these what is in use beside the records.
     #[inline]
     fn heap_bytes(&self) -> usize {
-        self.len() * ENTRY_BYTES + self.long_bytes
+        self.len() * ENTRY_BYTES + self.slots.long_bytes()
     }
 
     /// Whether records have to make room. What is beside them may take half of the limit, or long names, which
     /// come and go, would leave no memory to short ones.
     #[inline]
-    fn is_too_large(&self) -> bool {
+    pub(super) fn is_too_large(&self) -> bool {
         self.heap_bytes() > self.limit / 2 || self.bytes() > self.limit
     }
 
@@ -261,7 +218,7 @@ impl Table {
         if self.newest >= newest_before || self.latest <= self.newest {
             return false;
         }
-        let mut held = self.records.iter().filter(|record| record.number > 0);
+        let mut held = self.slots.iter().filter(|record| record.number > 0);
         held.any(|record| record.effective() > self.newest)
     }
 
@@ -276,7 +233,7 @@ impl Table {
     }
 
     /// Whether a record with this effective time is shown.
-    fn shows(&self, effective: Timestamp) -> bool {
+    pub(super) fn shows(&self, effective: Timestamp) -> bool {
         effective >= self.oldest && effective <= self.newest
     }
 
@@ -308,64 +265,19 @@ impl Table {
         };
     }
 
-    /// Makes room for so many records.
-    pub fn expect(&mut self, records: usize) {
-        let records = records.min(self.limit / (RECORD_BYTES + ENTRY_BYTES));
-        self.records.reserve(records);
-        self.index.reserve(records);
-    }
-
-    /// Takes in what a snapshot kept, with its number, unless it has expired. `false`, and nothing is done,
-    /// if the numbers do not rise, or the line does not reach to the end of the client's name.
-    ///
-    /// It is not looked for: in a snapshot almost all records are of different clients, and of millions
-    /// each look-up is memory to wait for. Here records are only written one after the other. Before
-    /// anything is looked for, [`Table::build_index`] must be called.
-    pub fn load(&mut self, stored: &Stored<'_>) -> bool {
-        let Some(client) = stored.client() else {
-            return false;
-        };
-        let before = stored.number.checked_sub(1);
-        if !before.is_some_and(|before| self.feed.advance(before)) {
-            return false;
-        }
-        // A tombstone is taken in though it has expired: what it erased may stand before it.
-        let is_tombstone = is_erased(stored.line);
-        if stored.effective < self.oldest && !is_tombstone {
-            return self.feed.advance(stored.number);
-        }
-        let key = self.key(client);
-        if self.is_limited {
-            let slot = self.find(key, client).unwrap_or_else(|| self.new_slot(key));
-            self.put(slot, stored, Source::Own);
-            return true;
-        }
-        self.is_loading = true;
-        let slot = self.free_slot();
-        self.index.load(key, slot);
-        self.put(slot, stored, Source::Own);
-        true
-    }
-
     /// Lets what was loaded be found. Of each client what was loaded last stays.
     pub fn build_index(&mut self) {
         if !std::mem::take(&mut self.is_loading) {
             return;
         }
-        let records = &self.records;
-        let client = |slot: u32| records[slot as usize].client();
+        let slots = &self.slots;
+        let client = |slot: u32| slots.record(slot).client();
         let superseded = self.index.build(|a, b| client(a) == client(b));
         if superseded.is_empty() {
             return;
         }
         for slot in superseded {
-            self.tombstones -= usize::from(self.records[slot as usize].is_tombstone());
-            release(
-                &mut self.records,
-                &mut self.free,
-                &mut self.long_bytes,
-                slot,
-            );
+            self.slots.release(slot);
         }
         self.sweep_all(); // more than half of the feed may be of them
     }
@@ -376,24 +288,6 @@ impl Table {
         while let Some(reached) = self.sweep(cursor) {
             cursor = reached;
         }
-    }
-
-    /// Takes in a change that a journal recorded, as the next of the feed. It was decided when it was
-    /// written that it is one, so nothing is decided again: only what has expired is left out, and its
-    /// number is used up. But a tombstone is not left out: what it erased was taken in before it.
-    pub fn replay(&mut self, key: Key, update: &Update<'_>) {
-        let stored = match update {
-            Update::Report(location) => Stored::of(location, location.effective()),
-            Update::Erasure(erasure) => Stored::of_erasure(erasure),
-        };
-        if stored.effective < self.oldest && !is_erased(stored.line) {
-            let next = self.feed.end() + 1;
-            self.feed.advance(next);
-            return;
-        }
-        let found = self.find(key, update.client());
-        let slot = found.unwrap_or_else(|| self.new_slot(key));
-        self.put(slot, &stored, Source::Own);
     }
 
     /// Lets the feed go on after `number`, which no entry need have. `false`, and nothing is done,
@@ -424,7 +318,7 @@ impl Table {
             key.likely = self.index.likely(**key);
         }
         for key in near.iter().flatten() {
-            if let Some(record) = self.records.get(key.likely as usize) {
+            if let Some(record) = self.slots.get(key.likely) {
                 bits ^= record.touch();
             }
         }
@@ -434,7 +328,7 @@ impl Table {
     /// What is held of `client`: its latest location, or that it is erased.
     pub fn update(&self, client: &[u8]) -> Option<Update<'_>> {
         let slot = self.find(self.key(client), client)?;
-        let record = &self.records[slot as usize];
+        let record = self.slots.record(slot);
         self.shows(record.effective())
             .then(|| parse_update(record.line.as_bytes()))?
     }
@@ -447,7 +341,7 @@ impl Table {
     /// The same for who knows where to look.
     pub fn location_at(&self, key: Key, client: &[u8]) -> Option<Location<'_>> {
         let slot = self.find(key, client)?;
-        let record = &self.records[slot as usize];
+        let record = self.slots.record(slot);
         self.shows(record.effective()).then(|| record.location())?
     }
 
@@ -455,7 +349,7 @@ impl Table {
     /// has expired.
     pub fn reported(&self, client: &[u8]) -> Option<Timestamp> {
         let slot = self.find(self.key(client), client)?;
-        let record = &self.records[slot as usize];
+        let record = self.slots.record(slot);
         let is_there = record.effective() >= self.oldest && !record.is_tombstone();
         is_there.then(|| record.effective())
     }
@@ -503,7 +397,7 @@ impl Table {
         }
         let slot = match self.find(key, client) {
             Some(slot) => {
-                let held = &self.records[slot as usize];
+                let held = self.slots.record(slot);
                 if recency(held) != Ordering::Greater {
                     let held = held.effective();
                     (held > self.newest).then_some(())?;
@@ -522,34 +416,11 @@ impl Table {
         Some(self.put(slot, stored, source))
     }
 
-    /// Lets records make room, if any have to, whatever time that takes: at a start.
-    pub fn settle(&mut self) {
-        if self.is_too_large() {
-            self.make_room(usize::MAX);
-        }
-    }
-
-    /// Notes that a report was read once more of which nobody knows when it came: of the client's it is the
-    /// latest to make room, if it is what is held.
-    pub fn read_again(&mut self, key: Key, update: &Update<'_>) {
-        if let Some(slot) = self.find(key, update.client())
-            && self.records[slot as usize].line.as_bytes() == update.line()
-        {
-            self.append(slot);
-        }
-    }
-
     /// Writes a record to its slot, and gives the number of the change.
     #[inline]
-    fn put(&mut self, slot: u32, stored: &Stored<'_>, source: Source) -> u64 {
+    pub(super) fn put(&mut self, slot: u32, stored: &Stored<'_>, source: Source) -> u64 {
         self.latest = self.latest.max(stored.effective);
-        let record = &mut self.records[slot as usize];
-        self.long_bytes -= record.line.allocated_bytes();
-        self.tombstones += usize::from(is_erased(stored.line));
-        self.tombstones -= usize::from(record.is_tombstone());
-        record.set_stored(stored, source);
-        let allocated = record.line.allocated_bytes();
-        self.long_bytes += allocated;
+        let allocated = self.slots.put(slot, stored, source);
         let number = self.append(slot);
         if self.is_too_large() {
             self.make_room(RECORD_BYTES + ENTRY_BYTES + allocated);
@@ -560,110 +431,47 @@ impl Table {
 
     /// Lets records make room for the latest change, which has brought so many bytes.
     #[cold]
-    fn make_room(&mut self, bytes: usize) {
+    pub(super) fn make_room(&mut self, bytes: usize) {
         self.is_limited = true;
         self.build_index(); // while a snapshot is loaded: once
         let mut looks = bytes / BYTES_A_LOOK;
         while self.is_too_large() && (self.give_slot_back() || self.evict(&mut looks)) {}
     }
 
-    /// Forgets the record that has not changed for longest, unless it is the latest, or so many looks at the
-    /// feed do not find it. Says whether it has.
+    /// Forgets the record that has not changed for longest: see [`Evicted::evict`].
     fn evict(&mut self, looks: &mut usize) -> bool {
-        let mut through = self.evicted.through;
-        let mut entries = self.feed.after(through);
-        let oldest = loop {
-            if *looks == 0 {
-                break None;
-            }
-            *looks -= 1;
-            match entries.next() {
-                Some((number, slot)) if number < self.feed.end() => {
-                    through = number;
-                    if self.number_at(slot) == number {
-                        break Some(slot);
-                    }
-                }
-                Some(_) | None => break None,
-            }
-        };
-        drop(entries);
-        self.evicted.through = through;
-        if let Some(slot) = oldest {
-            let effective = self.records[slot as usize].effective();
-            if effective <= self.newest {
-                self.evicted.until = self.evicted.until.max(Some(effective));
-            }
-            self.forget(slot);
-            self.evicted.count += 1;
-        }
-        self.feed.drop_through(through);
+        let has = self.evicted.evict(
+            &mut self.slots,
+            &mut self.index,
+            &mut self.feed,
+            self.newest,
+            looks,
+        );
         // The feed is to shrink as the table does.
-        if oldest.is_some() && Feed::is_sweep_due(self.evicted.count) {
+        if has && Feed::is_sweep_due(self.evicted.count) {
             self.sweep_feed();
         }
-        oldest.is_some()
+        has
     }
 
-    /// Gives the memory of a free slot back, if there is one: the last record moves there. `false` if there
-    /// is none.
+    /// Gives the memory of a free slot back: see [`Slots::give_back`].
     fn give_slot_back(&mut self) -> bool {
-        let Some(&slot) = self.free.last() else {
-            return false;
-        };
-        let last = self.records.len() - 1;
-        let record = self.records.pop().expect("a free slot is one");
-        if record.number == 0 {
-            let place = record.effective_seconds as usize;
-            self.free.swap_remove(place);
-            if let Some(&moved) = self.free.get(place) {
-                self.records[moved as usize].effective_seconds = place as i64;
-            }
-        } else {
-            self.free.pop();
-            let key = self.index.key(record.client());
-            self.index.replace(key, last as u32, slot);
-            self.feed.set_slot(record.number, slot);
-            self.records[slot as usize] = record;
-        }
-        // Not each time, as it is a call to the system.
-        let len = self.records.len();
-        if len < self.slots_used - self.slots_used / 16 {
-            self.records.shrink_to(len);
-            self.slots_used = len;
-        }
-        true
-    }
-
-    /// The number of the record in a slot, 0 if there is none.
-    fn number_at(&self, slot: u32) -> u64 {
-        number_at(&self.records, slot)
-    }
-
-    fn forget(&mut self, slot: u32) {
-        self.tombstones -= usize::from(self.records[slot as usize].is_tombstone());
-        forget(
-            &mut self.records,
-            &mut self.index,
-            &mut self.free,
-            &mut self.long_bytes,
-            slot,
-        );
+        self.slots.give_back(&mut self.index, &mut self.feed)
     }
 
     /// A slot for the client of this key.
     #[cold]
-    fn new_slot(&mut self, key: Key) -> u32 {
-        let slot = self.free_slot();
+    pub(super) fn new_slot(&mut self, key: Key) -> u32 {
+        let slot = self.slots.free_slot();
         self.index.insert(key, slot);
         slot
     }
 
     /// Appends to the feed that the record in `slot` has changed, and gives the change's number.
     #[inline]
-    fn append(&mut self, slot: u32) -> u64 {
+    pub(super) fn append(&mut self, slot: u32) -> u64 {
         let number = self.feed.append(slot);
-        self.records[slot as usize].number = number;
+        self.slots.set_number(slot, number);
         if Feed::is_sweep_due(number) {
             self.sweep_feed();
         }
@@ -672,35 +480,19 @@ impl Table {
 
     fn sweep_feed(&mut self) {
         let held = self.len();
-        let records = &self.records;
-        self.feed.sweep(held, |slot| number_at(records, slot));
+        let slots = &self.slots;
+        self.feed.sweep(held, |slot| slots.number_at(slot));
     }
 
     /// What always holds, at the price of a look at everything.
     pub fn check_invariants(&self) {
         assert!(!self.is_loading, "what was loaded is not found");
-        let latest = |slot: u32| self.number_at(slot);
+        let latest = |slot: u32| self.slots.number_at(slot);
         self.feed.check_invariants(self.len(), latest);
-        let allocated = self
-            .records
-            .iter()
-            .map(|record| record.line.allocated_bytes());
-        let allocated: usize = allocated.sum();
-        assert_eq!(allocated, self.long_bytes, "long lines are miscounted");
-        for (place, &slot) in self.free.iter().enumerate() {
-            let record = &self.records[slot as usize];
-            let found = (record.number, record.effective_seconds);
-            assert_eq!(found, (0, place as i64), "a free slot is not where it says");
-        }
+        self.slots.check_invariants();
         let indexed = self.index.len();
         assert_eq!(indexed, self.len(), "a record is not in the index once");
-        let tombstones = self.records.iter().filter(|record| record.is_tombstone());
-        assert_eq!(
-            tombstones.count(),
-            self.tombstones,
-            "tombstones are miscounted"
-        );
-        for (slot, record) in self.records.iter().enumerate() {
+        for (slot, record) in self.slots.iter().enumerate() {
             if record.number == 0 {
                 continue; // free
             }
@@ -715,112 +507,14 @@ impl Table {
     }
 
     #[inline(always)]
-    fn find(&self, key: Key, client: &[u8]) -> Option<u32> {
+    pub(super) fn find(&self, key: Key, client: &[u8]) -> Option<u32> {
         debug_assert!(!self.is_loading, "what was loaded is not found");
-        let likely = self.records.get(key.likely as usize);
+        let likely = self.slots.get(key.likely);
         if likely.is_some_and(|record| record.client() == client) {
             return Some(key.likely);
         }
-        let is_right = |slot: u32| self.records[slot as usize].client() == client;
+        let is_right = |slot: u32| self.slots.record(slot).client() == client;
         self.index.find(key, is_right)
-    }
-
-    fn free_slot(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            self.records.push(Record::empty());
-            let last = self.records.len() - 1;
-            self.slots_used = self.slots_used.max(self.records.len());
-            u32::try_from(last).expect("memory ends long before 2^32 records")
-        })
-    }
-
-    /// The entries of the feed after `cursor`, each with its slot and the record that is there now:
-    /// of records anywhere in memory some are always brought near ahead.
-    fn walk(&self, cursor: u64) -> impl Iterator<Item = (u64, u32, &Record)> {
-        let mut entries = self.feed.after(cursor);
-        let mut near = [(0, 0); PREFETCH_MAX];
-        let (mut at, mut end) = (0, 0);
-        std::iter::from_fn(move || {
-            if at == end {
-                (at, end) = (0, 0);
-                for (place, entry) in near.iter_mut().zip(&mut entries) {
-                    *place = entry;
-                    end += 1;
-                }
-                let touched = near[..end]
-                    .iter()
-                    .map(|&(_, slot)| self.record_at(slot).touch());
-                std::hint::black_box(touched.fold(0, |bits, more| bits ^ more));
-            }
-            let &(number, slot) = near[..end].get(at)?;
-            at += 1;
-            Some((number, slot, self.record_at(slot)))
-        })
-    }
-
-    /// The record in a slot of which the feed tells.
-    fn record_at(&self, slot: u32) -> &Record {
-        self.records.get(slot as usize).unwrap_or(&NOBODY)
-    }
-
-    /// What changed after `cursor`, oldest change first, each record once, if it is shown: has not
-    /// expired, nor is too far ahead.
-    pub fn changes_after(&self, cursor: u64) -> impl Iterator<Item = Change<'_>> {
-        self.entries_after(cursor).filter_map(|(_, change)| change)
-    }
-
-    /// The numbers of the feed after `cursor`, each with what changed then, unless that has changed
-    /// again since or has expired: for who must not pass over too many of those at once.
-    pub fn entries_after(&self, cursor: u64) -> impl Iterator<Item = (u64, Option<Change<'_>>)> {
-        self.walk(cursor).map(|(number, _, record)| {
-            let is_shown = record.number == number && self.shows(record.effective());
-            (number, is_shown.then(|| record.change()))
-        })
-    }
-
-    /// The numbers of the feed after `cursor`, each with the record that changed then, unless it has
-    /// changed again since: for a snapshot, which keeps all that is held, expired or not.
-    pub fn stored_after(&self, cursor: u64) -> impl Iterator<Item = (u64, Option<Stored<'_>>)> {
-        self.walk(cursor).map(|(number, _, record)| {
-            let is_latest = record.number == number;
-            (number, is_latest.then(|| record.stored()))
-        })
-    }
-
-    /// Gives `take` what changed after `cursor`, in that order, until it says that it wants no
-    /// more. Gives the number up to which nothing need be looked at again.
-    ///
-    /// What has expired is passed over, and forgotten there and then: were a clock set back, a
-    /// record that was held back from one neighbour must not come to life again for others. No
-    /// call looks at more than [`ENTRIES_MAX`] entries.
-    pub fn take_after(&mut self, cursor: u64, mut take: impl FnMut(Change<'_>) -> bool) -> u64 {
-        let (mut reached, mut expired) = (cursor, Vec::new());
-        let mut ended = true;
-        for (entries, (number, slot, record)) in self.walk(cursor).enumerate() {
-            if entries == ENTRIES_MAX {
-                ended = false;
-                break;
-            }
-            if record.number != number {
-                // It has changed again since.
-            } else if record.has_expired(self.oldest, self.oldest_erased) {
-                expired.push(slot);
-            } else if !take(record.change()) {
-                ended = false;
-                break;
-            }
-            reached = number;
-        }
-        self.forget_expired(expired);
-        if ended { self.feed.end() } else { reached }
-    }
-
-    fn forget_expired(&mut self, expired: Vec<u32>) {
-        for slot in expired {
-            let effective = self.records[slot as usize].effective();
-            self.lost = self.lost.max(effective);
-            self.forget(slot);
-        }
     }
 
     /// How many slices a sweep takes.
@@ -831,46 +525,17 @@ impl Table {
     /// Gives back the memory of what has expired in a slice of the feed after `cursor`. Gives the
     /// cursor of the next slice, `None` at the end.
     pub fn sweep(&mut self, cursor: u64) -> Option<u64> {
-        let (records, index, free) = (&mut self.records, &mut self.index, &mut self.free);
+        let (slots, index, lost) = (&mut self.slots, &mut self.index, &mut self.lost);
         let (oldest, oldest_erased) = (self.oldest, self.oldest_erased);
-        let (lost, long_bytes) = (&mut self.lost, &mut self.long_bytes);
-        let tombstones = &mut self.tombstones;
         self.feed.retain_slice(cursor, |number, slot| {
-            let Some(record) = records.get(slot as usize) else {
+            let Some(record) = slots.get(slot) else {
                 return false;
             };
             if record.number == number && record.has_expired(oldest, oldest_erased) {
                 *lost = record.effective().max(*lost);
-                *tombstones -= usize::from(record.is_tombstone());
-                forget(records, index, free, long_bytes, slot);
+                slots.forget(index, slot);
             }
-            records[slot as usize].number == number
+            slots.number_at(slot) == number
         })
     }
-}
-
-/// The number of the record in a slot, 0 if there is none.
-fn number_at(records: &[Record], slot: u32) -> u64 {
-    records.get(slot as usize).map_or(0, |record| record.number)
-}
-
-/// Forgets the record in a slot.
-fn forget(
-    records: &mut [Record],
-    index: &mut Index,
-    free: &mut Vec<u32>,
-    long_bytes: &mut usize,
-    slot: u32,
-) {
-    let key = index.key(records[slot as usize].client());
-    index.remove(key, slot);
-    release(records, free, long_bytes, slot);
-}
-
-/// Gives back what a record holds that is in no index, and lets its slot be used again.
-fn release(records: &mut [Record], free: &mut Vec<u32>, long_bytes: &mut usize, slot: u32) {
-    let record = &mut records[slot as usize];
-    *long_bytes -= record.line.allocated_bytes();
-    record.clear(free.len());
-    free.push(slot);
 }

@@ -1,0 +1,95 @@
+//! Reading the feed of what changed, from any number on, with the records that are there now.
+//!
+//! Links, followers and snapshots read through it; each keeps the number that it has come to, and nothing is kept for
+//! it here. What has expired or is too far ahead is not shown to them. How a record came to be held this room does
+//! not know.
+
+use super::feed::ENTRIES_MAX;
+use super::record::{Change, Record, Stored};
+use super::table::{PREFETCH_MAX, Table};
+
+impl Table {
+    /// What changed after `cursor`, oldest change first, each record once, if it is shown: has not
+    /// expired, nor is too far ahead.
+    pub fn changes_after(&self, cursor: u64) -> impl Iterator<Item = Change<'_>> {
+        self.entries_after(cursor).filter_map(|(_, change)| change)
+    }
+
+    /// The numbers of the feed after `cursor`, each with what changed then, unless that has changed
+    /// again since or has expired: for who must not pass over too many of those at once.
+    pub fn entries_after(&self, cursor: u64) -> impl Iterator<Item = (u64, Option<Change<'_>>)> {
+        self.walk(cursor).map(|(number, _, record)| {
+            let is_shown = record.number == number && self.shows(record.effective());
+            (number, is_shown.then(|| record.change()))
+        })
+    }
+
+    /// The numbers of the feed after `cursor`, each with the record that changed then, unless it has
+    /// changed again since: for a snapshot, which keeps all that is held, expired or not.
+    pub fn stored_after(&self, cursor: u64) -> impl Iterator<Item = (u64, Option<Stored<'_>>)> {
+        self.walk(cursor).map(|(number, _, record)| {
+            let is_latest = record.number == number;
+            (number, is_latest.then(|| record.stored()))
+        })
+    }
+
+    /// Gives `take` what changed after `cursor`, in that order, until it says that it wants no
+    /// more. Gives the number up to which nothing need be looked at again.
+    ///
+    /// What has expired is passed over, and forgotten there and then: were a clock set back, a
+    /// record that was held back from one neighbour must not come to life again for others. No
+    /// call looks at more than [`ENTRIES_MAX`] entries.
+    pub fn take_after(&mut self, cursor: u64, mut take: impl FnMut(Change<'_>) -> bool) -> u64 {
+        let (mut reached, mut expired) = (cursor, Vec::new());
+        let mut ended = true;
+        for (entries, (number, slot, record)) in self.walk(cursor).enumerate() {
+            if entries == ENTRIES_MAX {
+                ended = false;
+                break;
+            }
+            if record.number != number {
+                // It has changed again since.
+            } else if record.has_expired(self.oldest, self.oldest_erased) {
+                expired.push(slot);
+            } else if !take(record.change()) {
+                ended = false;
+                break;
+            }
+            reached = number;
+        }
+        self.forget_expired(expired);
+        if ended { self.feed.end() } else { reached }
+    }
+
+    fn forget_expired(&mut self, expired: Vec<u32>) {
+        for slot in expired {
+            let effective = self.slots.record(slot).effective();
+            self.lost = self.lost.max(effective);
+            self.slots.forget(&mut self.index, slot);
+        }
+    }
+
+    /// The entries of the feed after `cursor`, each with its slot and the record that is there now:
+    /// of records anywhere in memory some are always brought near ahead.
+    fn walk(&self, cursor: u64) -> impl Iterator<Item = (u64, u32, &Record)> {
+        let mut entries = self.feed.after(cursor);
+        let mut near = [(0, 0); PREFETCH_MAX];
+        let (mut at, mut end) = (0, 0);
+        std::iter::from_fn(move || {
+            if at == end {
+                (at, end) = (0, 0);
+                for (place, entry) in near.iter_mut().zip(&mut entries) {
+                    *place = entry;
+                    end += 1;
+                }
+                let touched = near[..end]
+                    .iter()
+                    .map(|&(_, slot)| self.slots.record_or_nobody(slot).touch());
+                std::hint::black_box(touched.fold(0, |bits, more| bits ^ more));
+            }
+            let &(number, slot) = near[..end].get(at)?;
+            at += 1;
+            Some((number, slot, self.slots.record_or_nobody(slot)))
+        })
+    }
+}
