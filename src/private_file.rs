@@ -4,10 +4,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::process::geteuid;
 
 /// No such file is longer, in bytes.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -25,8 +26,8 @@ pub fn public_text(path: &Path) -> Result<String, String> {
     text_of(open(path)?)
 }
 
-/// The text of a file that its owner alone can read. Permissions are asked of the open file, so
-/// that it cannot be exchanged in between.
+/// The text of a file that its owner alone can read, or that root lets our group read. Permissions are asked of
+/// the open file, so that it cannot be exchanged in between.
 ///
 /// # Errors
 /// The same; that others can read it.
@@ -34,13 +35,24 @@ pub fn text(path: &Path) -> Result<String, String> {
     let file = open(path)?;
     let about = file.metadata().map_err(cannot)?;
     let mode = about.permissions().mode();
-    if mode & 0o077 != 0 {
+    if mode & open_to_others(about.uid(), geteuid().as_raw()) != 0 {
         return Err(format!(
             "can be read or written by others than its owner: run chmod 600 on it (its mode is {:03o})",
             mode & 0o777
         ));
     }
     text_of(file)
+}
+
+/// The permissions that a secret file of `owner` must not have for a process of `user`.
+///
+/// Secrets of Kubernetes, and of systems that keep all certificates in one place, are root's files, which a group may
+/// read. Whom root has put into that group is root's affair; PostgreSQL judges the same.
+fn open_to_others(owner: u32, user: u32) -> u32 {
+    match owner == 0 && user != 0 {
+        true => 0o037,
+        false => 0o077,
+    }
 }
 
 /// Writes a secret to a new file, which its owner alone can read.
@@ -133,5 +145,25 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), &link).expect("a link");
         write_new(&link, "hush").expect_err("a link leads elsewhere");
+    }
+
+    #[test]
+    fn only_roots_files_may_be_read_by_a_group_and_only_by_others_than_root() {
+        let (root, us, others) = (0, 1000, 1001);
+        for (mode, owner, user, is_private) in [
+            (0o600, us, us, true),
+            (0o400, us, us, true),
+            (0o640, us, us, false),
+            (0o640, others, us, false),
+            (0o640, root, us, true),
+            (0o440, root, us, true),
+            (0o660, root, us, false),
+            (0o444, root, us, false),
+            (0o640, root, root, false),
+            (0o600, root, root, true),
+        ] {
+            let is_open = mode & open_to_others(owner, user) != 0;
+            assert_eq!(!is_open, is_private, "{mode:o} of {owner} for {user}");
+        }
     }
 }
