@@ -11,6 +11,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use herd::arguments::Arguments;
+use herd::topology::Topology;
 
 #[path = "support/messages.rs"]
 mod messages;
@@ -179,6 +180,21 @@ fn released() -> (&'static str, &'static str) {
 #[test]
 fn the_changelog_begins_with_this_version() {
     assert_eq!(released().0, env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn packages_are_of_this_version_and_their_topology_is_one() {
+    let version = env!("CARGO_PKG_VERSION");
+    let changelog = include_str!("../docs/packaging/debian/changelog");
+    assert!(changelog.starts_with(&format!("herd ({version}-")));
+    let kubernetes = include_str!("../docs/packaging/kubernetes.yaml");
+    assert!(kubernetes.contains(&format!("image: herd:{version}\n")));
+    let block = kubernetes.split("  topology.txt: |\n").nth(1);
+    let lines = block.expect("a topology").lines();
+    let text: Vec<_> = lines.map_while(|line| line.strip_prefix("    ")).collect();
+    let topology = Topology::parse(text.join("\n").as_bytes()).expect("it is read by a server");
+    let replicas = format!("replicas: {}\n", topology.members().len());
+    assert!(kubernetes.contains(&replicas), "want {replicas}");
 }
 
 /// The files of a folder, by name. None if there is no folder.
