@@ -1,7 +1,8 @@
-//! Herds of two versions: any server may be of the last release, and one after the other may be upgraded.
+//! Herds of two versions: any server may be an older one, and one after the other may be upgraded.
 //!
-//! `HERD_BEFORE` names the program of the last release, 0.1.0; without it each test says that it is skipped. It knows
-//! neither `CLOCK` nor `ERASED`, and its topology has no attributes.
+//! `HERD_BEFORE` names the program of commit f2fe073, from between 0.1.0 and 0.2.0; without it each test says that it is
+//! skipped. It speaks the link protocol of 0.1.0, which knows neither `CLOCK` nor `ERASED`, its topology has no
+//! attributes, and it has a journal.
 
 #[path = "support/http.rs"]
 mod http;
@@ -21,20 +22,20 @@ use wired::{PAIR, Wired, floods, link_records, report};
 
 const NAMES: [&str; 5] = ["Blake", "Bryant", "Gasol", "Howard", "Metta"];
 
-/// The program of the last release, if there is one here.
+/// The older program, if there is one here.
 fn before() -> Option<ServerCommand> {
     let program = env::var("HERD_BEFORE").unwrap_or_default();
     if program.trim().is_empty() {
         say(
-            "skipped: HERD_BEFORE does not name the program of the last release. To have one: git worktree add \
-             DIR v0.1.0 && (cd DIR && cargo build) && HERD_BEFORE=DIR/target/debug/herd cargo test --test versions",
+            "skipped: HERD_BEFORE does not name an older program. To have one: git worktree add \
+             DIR f2fe073 && (cd DIR && cargo build) && HERD_BEFORE=DIR/target/debug/herd cargo test --test versions",
         );
         return None;
     }
     Some(ServerCommand::parse(&program))
 }
 
-/// A herd of which `older` are run by the last release, none of them started yet.
+/// A herd of which `older` are run by the older program, none of them started yet.
 fn herd_of(links: &[(&str, &[&str])], older: &[&str], before: &ServerCommand) -> Herd {
     let mut herd = Herd::new(links);
     for member in &mut herd.members {
