@@ -10,6 +10,7 @@ mod support;
 
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -99,6 +100,35 @@ fn is_drawn(client: &str) -> String {
 
 fn position_is(client: &str, position: &str) -> String {
     format!("herd.clients.locations[herd.clients.rowOf({client:?})]?.position === {position:?}")
+}
+
+#[test]
+fn the_page_is_the_same_over_https() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let mut herd = Herd::with_http(&[("Blake", &[])]);
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+    let made = made.expect("the name is valid");
+    for (option, file, pem) in [
+        ("--tls-cert", "tls.crt", made.cert.pem()),
+        ("--tls-key", "tls.key", made.signing_key.serialize_pem()),
+    ] {
+        let path = herd.directory.path().join(file);
+        fs::write(&path, pem).expect("the directory is ours");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        herd.arguments.push(option.to_owned());
+        herd.arguments.push(path.display().to_string());
+    }
+    herd.start_all();
+    let mut options = desk();
+    options["ignoreHTTPSErrors"] = json!(true); // the certificate is its own
+    browser.open(&format!("https://{}/", herd.http("Blake")), options);
+    browser.wait_for(IS_LIVE);
+    report(&herd, "Blake", "kiwi", "+34.0689-118.4451", 1);
+    browser.wait_for(&is_drawn("kiwi"));
+    browser.wait_for("document.getElementById('summary-text').textContent === 'All well'");
+    assert_calm(&mut browser, &herd, "Blake");
 }
 
 #[test]
