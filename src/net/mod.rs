@@ -484,6 +484,7 @@ impl<R: Role, M> Reactor<R, M> {
     // ---- what is wanted
 
     /// Queues bytes; they leave at the next flush.
+    #[inline]
     pub fn send(&mut self, id: ConnectionId, parts: &[&[u8]]) {
         if let Some(connection) = self.lifecycle.connections.get_mut(id)
             && connection.takes_output()

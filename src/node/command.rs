@@ -59,7 +59,7 @@ impl<'a> Command<'a> {
     }
 
     /// Reads a line, without its LF. `None` if it is no command.
-    #[inline]
+    #[inline(always)]
     pub fn parse(line: &'a [u8]) -> Option<Command<'a>> {
         match IAmAt::parse_common(line) {
             Some(report) => Some(Command::IAmAt(report)),
@@ -95,7 +95,7 @@ impl<'a> Command<'a> {
 impl<'a> IAmAt<'a> {
     /// Reads a report as most clients write it: single spaces, none at the beginning, at most a CR at
     /// the end. `None` for others.
-    #[inline]
+    #[inline(always)]
     fn parse_common(line: &'a [u8]) -> Option<IAmAt<'a>> {
         let line = match line.split_last() {
             Some((b'\r', line)) => line,

@@ -35,7 +35,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// Where the first white space stands, or the length if there is none: eight bytes at a time.
-#[inline]
+#[inline(always)]
 pub fn find_space(bytes: &[u8]) -> usize {
     for (at, word) in (0..).step_by(8).zip(bytes.as_chunks::<8>().0) {
         if let Some(first) = first_below(*word) {

@@ -360,6 +360,7 @@ impl Node {
 
     /// Handles a line of a client of which one may be handled ([`Node::accepts`]). If none may
     /// afterwards, its next line must be kept back until an [`Effects::answer`].
+    #[inline(always)]
     pub fn handle_client_line(
         &mut self,
         client: ConnectionId,
@@ -463,7 +464,7 @@ impl Node {
         self.table.location(client)
     }
 
-    #[inline]
+    #[inline(always)]
     fn handle_report(
         &mut self,
         client: ConnectionId,
@@ -762,10 +763,15 @@ impl Node {
 
     /// What is too old now is unknown from now on, and what is too far ahead. By a clock that is not
     /// trusted nothing expires that had not.
+    #[inline]
     fn expire(&mut self, now: Now) {
-        if std::mem::replace(&mut self.looked_at, now.wall) == now.wall {
-            return; // as it is for all lines of a turn but the first
+        // As it is for all lines of a turn but the first.
+        if std::mem::replace(&mut self.looked_at, now.wall) != now.wall {
+            self.expire_by(now);
         }
+    }
+
+    fn expire_by(&mut self, now: Now) {
         self.table.doubt_after(self.clock.newest(now));
         let is_trusted = self.clock.distrust().is_none();
         self.expiry.expire(&mut self.table, is_trusted, now);

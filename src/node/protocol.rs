@@ -60,7 +60,7 @@ pub fn at_prefix(server: &ServerName) -> Vec<u8> {
 
 /// Completes `AT <server> <difference> <client-id> <location> <time>`, without LF: what a server made of a
 /// client's report. `line` is the server's [`at_prefix`].
-#[inline]
+#[inline(always)]
 pub fn write_at(line: &mut Vec<u8>, difference: Difference, report: &IAmAt<'_>) {
     difference.write(line);
     if !report.joined.is_empty() {

@@ -126,6 +126,7 @@ impl Text {
     };
 
     /// Becomes `line`, written over what was there.
+    #[inline]
     pub fn set(&mut self, line: &[u8]) {
         if line.len() > INLINE_BYTES {
             *self = Text::Long(line.into());
@@ -246,6 +247,7 @@ impl Record {
 
     /// How `location`, whose effective time is given, stands to this record. The integers decide almost always, and at a tie that it
     /// is the same report once more; otherwise the record's line is read again.
+    #[inline(always)]
     pub fn recency_of(&self, location: &Location<'_>, effective: Timestamp) -> Ordering {
         let by_time = effective.cmp(&self.effective());
         by_time.then_with(|| match location.line == self.line.as_bytes() {

@@ -417,7 +417,7 @@ impl Table {
     }
 
     /// Writes a record to its slot, and gives the number of the change.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put(&mut self, slot: u32, stored: &Stored<'_>, source: Source) -> u64 {
         self.latest = self.latest.max(stored.effective);
         let allocated = self.slots.put(slot, stored, source);
