@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::tokens::authorization;
-use crate::survey::{self, Manner};
+use super::tokens;
+use crate::survey;
 use crate::topology::Topology;
 use crate::web::percent;
 
@@ -32,11 +32,7 @@ pub fn erase(
     options: Options<'_>,
     out: &mut impl Write,
 ) -> Result<bool, String> {
-    options.ca.map(survey::roots).transpose()?;
-    let manner = Manner {
-        authorization: options.tokens.map(authorization).transpose()?,
-        certificates: options.ca.map(Path::to_owned),
-    };
+    let manner = tokens::manner(options.tokens, options.ca)?;
     let shown = client.escape_ascii();
     let path = format!("/v1/clients/{}", percent::encode(client));
     let (mut asked, mut failures) = (Vec::new(), Vec::new());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::tokens::authorization;
+use super::tokens;
 use crate::survey::{self, Answer, Manner, Target};
 use crate::topology::Topology;
 
@@ -54,11 +54,7 @@ pub fn status(
     options: Options<'_>,
     out: &mut impl Write,
 ) -> Result<bool, String> {
-    options.ca.map(survey::roots).transpose()?;
-    let manner = Manner {
-        authorization: options.tokens.map(authorization).transpose()?,
-        certificates: options.ca.map(Path::to_owned),
-    };
+    let manner = tokens::manner(options.tokens, options.ca)?;
     let targets = survey::targets(topology);
     loop {
         let (text, is_well) = round(&targets, &manner, options);

@@ -1,16 +1,29 @@
-//! How the commands that ask servers over HTTP show who they are.
+//! How the commands that ask servers over HTTP show who they are, and know whom they ask.
 
 use std::path::Path;
 
 use crate::private_file;
+use crate::survey::{self, Manner};
 use crate::web::access::Tokens;
+
+/// How servers are asked that want one of these tokens, or show a certificate that one of these has issued.
+///
+/// # Errors
+/// One line that says what is wrong with which file.
+pub fn manner(tokens: Option<&Path>, ca: Option<&Path>) -> Result<Manner, String> {
+    ca.map(survey::roots).transpose()?;
+    Ok(Manner {
+        authorization: tokens.map(authorization).transpose()?,
+        certificates: ca.map(Path::to_owned),
+    })
+}
 
 /// The value of an `Authorization` field with the first token of a file, the one that the servers were started
 /// with.
 ///
 /// # Errors
 /// One line that says what is wrong with the file.
-pub fn authorization(path: &Path) -> Result<String, String> {
+fn authorization(path: &Path) -> Result<String, String> {
     let shown = private_file::shown(path);
     let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
     let tokens = Tokens::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
