@@ -182,3 +182,19 @@ impl Disk for Files {
         run(&self.folder, job)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_that_fails_is_told_and_one_of_nothing_does_not_fail() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let remove = |name: &str| run(folder.path(), vec![Step::Remove(name.to_owned())]);
+        remove("journal-0000000000000001").expect("it is not there");
+        let in_the_way = folder.path().join("journal-0000000000000002");
+        fs::create_dir(&in_the_way).expect("the directory is ours");
+        remove("journal-0000000000000002").expect_err("a folder is no file");
+        assert!(in_the_way.exists());
+    }
+}
