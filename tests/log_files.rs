@@ -9,6 +9,7 @@ mod wired;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -353,5 +354,34 @@ fn after_a_rename_and_sighup_a_new_log_goes_on_where_the_old_one_ends() {
     for at in &all {
         let records = files.matches(&format!(" > c1 {at}\n")).count();
         assert_eq!(records, 1, "{at}");
+    }
+}
+
+#[test]
+fn lines_on_standard_error_have_the_time_unless_systemd_notes_it() {
+    let mut herd = Herd::new(ALONE);
+    let stderr = herd.directory.path().join("Ann.err");
+    for is_journal in [false, true] {
+        let mut command = herd.command("Ann");
+        // The file is made by whoever starts the process: its inode stays.
+        fs::write(&stderr, "").expect("the directory is ours");
+        let about = fs::metadata(&stderr).expect("it is there");
+        let inode = about.ino() + u64::from(!is_journal);
+        command.env("JOURNAL_STREAM", format!("{}:{inode}", about.dev()));
+        herd.start_with("Ann", command);
+        herd.ask("Ann", "IAMAT kiwi +00+000 1");
+        herd.kill("Ann");
+        let said = fs::read_to_string(&stderr).expect("it is text");
+        assert!(!said.is_empty());
+        for line in said.lines() {
+            let (first, rest) = line.split_once(' ').expect("two words");
+            match is_journal {
+                true => assert_eq!(first, "Ann:", "{line}"),
+                false => assert!(
+                    support::is_time(first) && rest.starts_with("Ann: "),
+                    "{line}"
+                ),
+            }
+        }
     }
 }

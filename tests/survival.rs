@@ -798,33 +798,3 @@ fn a_start_with_a_journal_or_without_has_nothing_to_say_about_it() {
         herd.kill("Ann");
     }
 }
-
-#[test]
-fn lines_on_standard_error_have_the_time_unless_systemd_notes_it() {
-    use std::os::unix::fs::MetadataExt;
-    let mut herd = Herd::new(ALONE);
-    let stderr = herd.directory.path().join("Ann.err");
-    for is_journal in [false, true] {
-        let mut command = herd.command("Ann");
-        // The file is made by whoever starts the process: its inode stays.
-        std::fs::write(&stderr, "").expect("the directory is ours");
-        let about = std::fs::metadata(&stderr).expect("it is there");
-        let inode = about.ino() + u64::from(!is_journal);
-        command.env("JOURNAL_STREAM", format!("{}:{inode}", about.dev()));
-        herd.start_with("Ann", command);
-        herd.ask("Ann", "IAMAT kiwi +00+000 1");
-        herd.kill("Ann");
-        let said = std::fs::read_to_string(&stderr).expect("it is text");
-        assert!(!said.is_empty());
-        for line in said.lines() {
-            let (first, rest) = line.split_once(' ').expect("two words");
-            match is_journal {
-                true => assert_eq!(first, "Ann:", "{line}"),
-                false => assert!(
-                    support::is_time(first) && rest.starts_with("Ann: "),
-                    "{line}"
-                ),
-            }
-        }
-    }
-}
