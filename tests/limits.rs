@@ -957,8 +957,13 @@ impl Solo {
         if forgets {
             node.forget_after(Duration::from_secs(SPAN_S), now);
         }
-        let files = Files::new(folder.path().to_owned(), false, |_, _| ());
-        let files = files.expect("nobody else uses it");
+        // The thread of the one before may still have the lock.
+        let mut files = None;
+        wait_until("the journal is free", || {
+            files = Files::new(folder.path().to_owned(), false, |_, _| ()).ok();
+            files.is_some()
+        });
+        let files = files.expect("it is free");
         let options = journal::Options::default();
         let opened = Journal::open(files, options, &mut node, now, |_, _| ());
         let (journal, recovered) = opened.expect("it can be used");
