@@ -178,7 +178,7 @@ fn mended(line: &[u8]) -> Vec<u8> {
     mended
 }
 
-/// The UTF-16 unit that `text` begins with as `\uXXXX`.
+/// The UTF-16 unit that `text` begins with as an escape of JSON: `\u`, then four hexadecimal digits.
 fn code_unit(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(br"\u")?.get(..4)?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()

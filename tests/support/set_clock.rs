@@ -9,7 +9,7 @@ use crate::support::Herd;
 
 /// The clock of a server.
 pub struct Clock {
-    library: PathBuf,
+    preloaded: PathBuf,
     offset: PathBuf,
 }
 
@@ -17,9 +17,9 @@ impl Clock {
     /// One that is right. Where there is no C compiler that is said, and there is none.
     pub fn new(herd: &Herd) -> Option<Clock> {
         let directory = herd.directory.path();
-        let library = preload::compiled("set_clock", directory)?;
+        let preloaded = preload::compiled("set_clock", directory)?;
         let offset = directory.join("clock");
-        let clock = Clock { library, offset };
+        let clock = Clock { preloaded, offset };
         clock.set(0);
         Some(clock)
     }
@@ -35,7 +35,7 @@ impl Clock {
     /// Starts a server that goes by it.
     pub fn start(&self, herd: &mut Herd, name: &str, arguments: &[&str]) {
         let mut command = herd.command(name);
-        let environment = preload::environment(&self.library, "HERD_TEST_CLOCK", &self.offset);
+        let environment = preload::environment(&self.preloaded, "HERD_TEST_CLOCK", &self.offset);
         command.envs(environment);
         command.args(arguments);
         herd.start_with(name, command);
