@@ -118,7 +118,7 @@ def measure(words, where, kind, seconds, cores):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--target", type=Path, default=os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--old", help="the python of Twisted 12.3.0")
     parser.add_argument("--pypy", help="a pypy3 that has Twisted")
