@@ -65,8 +65,11 @@ def keep_working(port, where, kind, until, done):
     with socket.create_connection(("127.0.0.1", port)) as connection:
         lines = connection.makefile("rb")
         while time.monotonic() < until:
-            connection.sendall(f"WORK {where} {kind}\n".encode())
-            lines.readline()
+            try:
+                connection.sendall(f"WORK {where} {kind}\n".encode())
+                lines.readline()
+            except ConnectionError:  # all questions are answered: the server was ended
+                return
             done.append(time.monotonic())
 
 
