@@ -15,18 +15,35 @@ use super::process::{SOLO, Server, on_core};
 
 /// A command that starts a server of a herd, but for `serve NAME …`.
 #[derive(Clone, Debug)]
-pub struct Program(pub Vec<OsString>);
+pub struct Program {
+    words: Vec<OsString>,
+    /// What is added to `serve`.
+    options: &'static [&'static str],
+}
 
 impl Program {
     /// The program that the package builds.
     pub fn herd() -> Program {
-        Program(vec![env!("CARGO_BIN_EXE_herd").into()])
+        Program::of(vec![env!("CARGO_BIN_EXE_herd").into()])
+    }
+
+    /// One that these words start.
+    pub fn of(words: Vec<OsString>) -> Program {
+        Program {
+            words,
+            options: &[],
+        }
+    }
+
+    /// The same, whose servers are given these options.
+    pub fn with(self, options: &'static [&'static str]) -> Program {
+        Program { options, ..self }
     }
 
     /// A command that will run it on that core only.
     pub fn command(&self, core: Option<&str>) -> Command {
-        let mut command = on_core(core, self.0[0].as_ref());
-        command.args(&self.0[1..]);
+        let mut command = on_core(core, self.words[0].as_ref());
+        command.args(&self.words[1..]);
         command
     }
 
@@ -132,7 +149,7 @@ impl Topology {
         command.arg("--log-dir").arg(self.log_dir(name));
         command.arg("--data-dir").arg(self.data_dir());
         command.args(["--twitter-url", &self.twitter_url]);
-        command.args(options);
+        command.args(program.options).args(options);
         Server::start(command, self.server(name)?.1, Arc::clone(&self.home))
     }
 

@@ -16,7 +16,7 @@ use crate::support::dialect::Answer;
 use crate::support::generator::{Generator, Pace, Until};
 use crate::support::watcher::Watcher;
 use crate::support::{Result, grouped, progress, size};
-use crate::systems::WITH_KEYS;
+use crate::systems::{TWISTED_OLD, TWISTED_PYPY, WITH_KEYS};
 
 const CONNECTIONS: u32 = 50;
 /// Each connection has 200, and never more updates than that under way: herd sends only the latest
@@ -27,7 +27,16 @@ const OPEN_PIPELINE: usize = 128;
 /// To come from one pace to another.
 const SHORT: Duration = Duration::from_millis(200);
 
-const SYSTEMS: [&str; 6] = ["herd", WITH_KEYS, "NATS", "Java", "Node", "Twisted"];
+const SYSTEMS: [&str; 8] = [
+    "herd",
+    WITH_KEYS,
+    "NATS",
+    "Java",
+    "Node",
+    "Twisted",
+    TWISTED_OLD,
+    TWISTED_PYPY,
+];
 
 pub const CPU: Quantity = Quantity::new("CPU per million, all three", "s", 3);
 const RATE: Quantity = Quantity::new("updates", "1/s", 0);

@@ -13,6 +13,7 @@ use crate::report::Section;
 use crate::setup::Setup;
 use crate::support::generator::{Generator, Pace, Until};
 use crate::support::{Result, grouped, progress, size};
+use crate::systems::{TWISTED_OLD, TWISTED_PYPY};
 
 const CONNECTIONS: u32 = 50;
 const CLIENTS: u32 = 10_000;
@@ -21,7 +22,7 @@ const PIPELINE: usize = 128;
 /// What the slowest of them should do with ease.
 const COMMON_RATE: f64 = 5_000.0;
 
-const SYSTEMS: [&str; 7] = [
+const SYSTEMS: [&str; 9] = [
     "herd",
     "bare echo",
     "redis GEOADD",
@@ -29,6 +30,8 @@ const SYSTEMS: [&str; 7] = [
     "Java",
     "Node",
     "Twisted",
+    TWISTED_OLD,
+    TWISTED_PYPY,
 ];
 
 pub const HALF: &str = "half of capacity";

@@ -14,7 +14,7 @@ use crate::support::dialect::REDIS_SET_AT;
 use crate::support::generator::{Generator, Pace, Until};
 use crate::support::process::{Server, raise_descriptors};
 use crate::support::{Result, grouped, progress, size};
-use crate::systems::System;
+use crate::systems::{System, TWISTED_OLD, TWISTED_PYPY};
 
 /// The load's connections; every number of clients here is a multiple of it.
 const CONNECTIONS: u32 = 50;
@@ -25,13 +25,15 @@ const QUIET: Duration = Duration::from_millis(1_500);
 const QUIET_MAX: Duration = Duration::from_secs(8);
 const POLL: Duration = Duration::from_millis(50);
 
-const KEEPERS: [&str; 6] = [
+const KEEPERS: [&str; 8] = [
     "herd",
     "redis GEOADD",
     "redis SET",
     "Java",
     "Node",
     "Twisted",
+    TWISTED_OLD,
+    TWISTED_PYPY,
 ];
 /// Java is not among them: what its heap was given before has room for all of them.
 const LISTENERS: [&str; 5] = ["herd", "bare echo", "redis SET", "Node", "Twisted"];
@@ -68,7 +70,8 @@ fn run(setup: &Setup, figures: &mut Figures) -> Result<()> {
             }
             let server = system.start(setup.core())?;
             let at_start = server.resident_bytes()?;
-            let collects = matches!(system.name, "Java" | "Node" | "Twisted");
+            let collects =
+                matches!(system.name, "Java" | "Node") || system.name.starts_with("Twisted");
             for (clients, moved) in [
                 (0..few, ""),
                 (few..many, ""),

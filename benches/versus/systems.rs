@@ -17,6 +17,21 @@ use crate::support::{Result, size};
 /// herd whose links are encrypted.
 pub const WITH_KEYS: &str = "herd with keys";
 
+/// herd that logs links only, and nothing: as who has much to log would run it.
+pub const LOG_LINKS: &str = "herd, log links";
+pub const LOG_OFF: &str = "herd, log off";
+
+/// The same herd in Python on other versions than the current ones: on those of the assignment, ...
+pub const TWISTED_OLD: &str = "Twisted 12.3.0";
+/// ... on a newer CPython, ...
+pub const TWISTED_313: &str = "Twisted, CPython 3.13";
+/// ... and on the one that compiles while it runs.
+pub const TWISTED_PYPY: &str = "Twisted, PyPy";
+
+/// Makes a Python say who it is.
+const SAY_VERSIONS: &str = "import platform, twisted; print('Twisted %s, %s %s' \
+    % (twisted.__version__, platform.python_implementation(), platform.python_version()))";
+
 /// One way to do the work.
 #[derive(Clone, Debug)]
 pub struct System {
@@ -59,12 +74,16 @@ impl Systems {
         );
         let version_of_herd = format!(
             "{}, commit {}",
-            version(&herd.0[0], &["--version"]).unwrap_or_default(),
+            version(env!("CARGO_BIN_EXE_herd"), &["--version"]).unwrap_or_default(),
             this.unwrap_or_else(|| "unknown".into())
         );
         let with_keys = Kind::Herd(herd.clone());
+        let logging = |what: &'static [&'static str]| Kind::Herd(herd.clone().with(what));
+        let (links, off) = (logging(&["--log", "links"]), logging(&["--log", "off"]));
         systems.add("herd", iamat, Kind::Herd(herd), version_of_herd.clone());
-        systems.add(WITH_KEYS, iamat, with_keys, version_of_herd);
+        systems.add(WITH_KEYS, iamat, with_keys, version_of_herd.clone());
+        systems.add(LOG_LINKS, iamat, links, version_of_herd.clone());
+        systems.add(LOG_OFF, iamat, off, version_of_herd);
         systems.look_for_references();
         for (name, log) in [("bare echo", false), ("logging echo", true)] {
             systems.add(
@@ -100,29 +119,44 @@ impl Systems {
     fn look_for_references(&mut self) {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
         let made = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("reference");
-        let python = std::env::var_os("HERD_TWISTED")
-            .unwrap_or_else(|| made.join("twisted/bin/python").into_os_string());
-        let say = "import sys, twisted; print('Twisted %s, Python %s' \
-                   % (twisted.__version__, sys.version.split()[0]))";
-        match version(&python, &["-c", say]) {
-            Some(version) => {
-                let words = vec![python, sources.join("twisted/herd.py").into()];
-                self.add(
-                    "Twisted",
-                    dialect::HERD,
-                    Kind::Herd(Program(words)),
-                    version,
-                );
-            }
-            None => self.lacks(
-                "Twisted",
-                "tests/reference/twisted/venv.sh target/reference/twisted",
+        let venv = "tests/reference/twisted/venv.sh target/reference/";
+        for (name, variable, place, how) in [
+            ("Twisted", "HERD_TWISTED", "twisted", ""),
+            (TWISTED_OLD, "HERD_TWISTED_OLD", "old", " --old python2.7"),
+            (
+                TWISTED_313,
+                "HERD_TWISTED_313",
+                "py313",
+                ", with PYTHON=python3.13",
             ),
+            (
+                TWISTED_PYPY,
+                "HERD_TWISTED_PYPY",
+                "pypy",
+                ", with PYTHON=pypy3",
+            ),
+        ] {
+            let python = std::env::var_os(variable);
+            let python =
+                python.unwrap_or_else(|| made.join(place).join("bin/python").into_os_string());
+            match version(&python, &["-c", SAY_VERSIONS]) {
+                Some(version) => {
+                    let words = vec![python, sources.join("twisted/herd.py").into()];
+                    let kind = Kind::Herd(Program::of(words));
+                    self.add(name, dialect::HERD, kind, version);
+                }
+                None => self.lacks(name, &format!("{venv}{place}{how}, or {variable}")),
+            }
         }
         match version("node", &["--version"]) {
             Some(version) => {
                 let words = vec!["node".into(), sources.join("node/herd.js").into()];
-                self.add("Node", dialect::HERD, Kind::Herd(Program(words)), version);
+                self.add(
+                    "Node",
+                    dialect::HERD,
+                    Kind::Herd(Program::of(words)),
+                    version,
+                );
             }
             None => self.lacks("Node", "apt-get install nodejs"),
         }
@@ -130,7 +164,12 @@ impl Systems {
             (Some(version), Some(classes)) => {
                 let words: Vec<OsString> =
                     vec!["java".into(), "-cp".into(), classes.into(), "Herd".into()];
-                self.add("Java", dialect::HERD, Kind::Herd(Program(words)), version);
+                self.add(
+                    "Java",
+                    dialect::HERD,
+                    Kind::Herd(Program::of(words)),
+                    version,
+                );
             }
             _ => self.lacks("Java", "apt-get install default-jdk-headless"),
         }
@@ -174,6 +213,7 @@ impl System {
     /// How long it is driven before it is measured: what compiles while it runs takes its time.
     pub fn warm_up(&self) -> Duration {
         Duration::from_millis(match self.name {
+            TWISTED_PYPY => size(10_000, 30),
             "Java" => size(3_000, 30),
             "Node" => size(1_000, 30),
             _ => size(300, 30),

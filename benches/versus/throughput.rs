@@ -15,7 +15,7 @@ use crate::setup::Setup;
 use crate::support::generator::{Generator, Pace, Until};
 use crate::support::process::Server;
 use crate::support::{Result, grouped, progress, size};
-use crate::systems::System;
+use crate::systems::{LOG_LINKS, LOG_OFF, System, TWISTED_313, TWISTED_OLD, TWISTED_PYPY};
 
 const CONNECTIONS: u32 = 50;
 const CLIENTS: u32 = 10_000;
@@ -24,8 +24,10 @@ const PIPELINES: [usize; 3] = [1, 16, 128];
 /// Who was that busy was what the other waited for.
 const BUSY: f64 = 0.95;
 
-const SYSTEMS: [&str; 8] = [
+const SYSTEMS: [&str; 13] = [
     "herd",
+    LOG_LINKS,
+    LOG_OFF,
     "bare echo",
     "logging echo",
     "redis GEOADD",
@@ -33,6 +35,9 @@ const SYSTEMS: [&str; 8] = [
     "Java",
     "Node",
     "Twisted",
+    TWISTED_OLD,
+    TWISTED_313,
+    TWISTED_PYPY,
 ];
 
 pub const SECTION: Section = Section {
