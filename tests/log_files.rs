@@ -318,6 +318,33 @@ fn a_log_is_rotated_before_it_is_too_long_and_so_many_are_kept() {
 }
 
 #[test]
+fn a_log_that_goes_on_in_another_file_begins_with_who_is_connected() {
+    let herd = ann_with(&["--log-max-bytes", "64K"]);
+    let mut clients: Vec<_> = (0..40).map(|_| herd.client("Ann")).collect();
+    for client in &mut clients {
+        client.say("IAMAT kiwi +00+000 1");
+        client.line();
+    }
+    let connected = " connected from 127.0.0.1:";
+    assert!(
+        !herd.settled_log("Ann").contains(connected),
+        "the first has it"
+    );
+    let busy = clients.last_mut().expect("there are forty");
+    while !rotated(&herd, 1).exists() {
+        busy.say("IAMAT lime +00+000 1");
+        busy.line();
+    }
+    herd.wait_for_record("Ann", " * - 8 more are connected\n");
+    let log = herd.log("Ann");
+    let named = log.lines().filter(|line| line.contains(connected));
+    let named: Vec<_> = named.collect();
+    // So many have room in a sixteenth of the file. The one that floods us is named first.
+    assert_eq!(named.len(), 32, "{named:?}");
+    assert!(named[0].contains(" * c40 connected"), "{}", named[0]);
+}
+
+#[test]
 fn none_may_be_kept() {
     let herd = ann_with(&["--log-max-bytes", "20K", "--log-keep", "0"]);
     let lines: Vec<_> = (0..1_000)

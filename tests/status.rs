@@ -458,6 +458,37 @@ fn servers_that_offer_https_are_asked_by_it() {
     }
 }
 
+#[test]
+fn a_status_names_the_connections_that_say_most() {
+    let herd = started(TWO);
+    let mut quiet = herd.client("Blake");
+    let mut busy = herd.client("Blake");
+    quiet.say("IAMAT kiwi +00+000 1");
+    quiet.line();
+    let is_named = |of: &Value, at: usize, name: &str| {
+        let one = &of["busiest_connections"][at];
+        let rate = one["bytes_per_second"].as_u64();
+        one["connection"] == name
+            && rate > Some(0)
+            && one["peer"].to_string().contains("127.0.0.1:")
+    };
+    wait_until("who says much comes before who asks for the status", || {
+        for _ in 0..2_000 {
+            busy.say("IAMAT lime +00+000 1");
+            busy.line();
+        }
+        is_named(&status(&herd, "Blake"), 0, "c2")
+    });
+    wait_until("it is named at the terminal", || {
+        for _ in 0..2_000 {
+            busy.say("IAMAT lime +00+000 1");
+            busy.line();
+        }
+        let (_, said, _) = herd_status(&herd.topology(), &[]);
+        said.contains("\nbusy: Blake c2 from 127.0.0.1:")
+    });
+}
+
 /// What `program` says of `input`; `None` if it is not installed.
 fn asked(program: &str, arguments: &[&str], input: &str) -> Option<Output> {
     let mut command = Command::new(program);

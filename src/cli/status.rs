@@ -19,6 +19,13 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// Moves the cursor to the upper left corner and clears the screen below it (ECMA-48: CUP, ED).
 const TOP: &str = "\x1b[H\x1b[J";
 
+/// A connection that says more than this is named under the table: some 120 reports a second, where a phone says
+/// one.
+const BUSY_BYTES_PER_SECOND: u64 = 10_000;
+
+/// So many of them at most.
+const BUSIEST: usize = 5;
+
 const HEADS: [&str; 7] = [
     "SERVER",
     "STATE",
@@ -73,7 +80,7 @@ fn round(targets: &[Target], manner: &Manner, options: Options<'_>) -> (String, 
     let is_well = rows.iter().all(|row| row.is_well);
     let text = match options.json {
         true => survey::json(&answers) + "\n",
-        false => table(&rows),
+        false => table(&rows) + &busiest(&answers),
     };
     let top = if options.watch && !options.json {
         TOP
@@ -159,6 +166,29 @@ fn table(rows: &[Row]) -> String {
         }
         text += line.trim_end();
         text.push('\n');
+    }
+    text
+}
+
+/// The connections that say most, of all servers: who floods us is among them.
+fn busiest(answers: &[Answer]) -> String {
+    let mut all = Vec::new();
+    for answer in answers {
+        let status = answer.status.as_ref().ok();
+        let status = status.and_then(|status| serde_json::from_str::<Value>(status.get()).ok());
+        let busiest = status.map(|status| status["busiest_connections"].clone());
+        for one in busiest.iter().filter_map(Value::as_array).flatten() {
+            let rate = one["bytes_per_second"].as_u64().unwrap_or(0);
+            let (connection, peer) = (shown(&one["connection"]), shown(&one["peer"]));
+            let text = format!("{} {connection} from {peer}", answer.target.name);
+            all.push((rate, text));
+        }
+    }
+    all.sort_by(|one, other| other.cmp(one));
+    all.retain(|(rate, _)| *rate > BUSY_BYTES_PER_SECOND);
+    let mut text = String::new();
+    for (rate, connection) in all.iter().take(BUSIEST) {
+        text += &format!("busy: {connection}, {} KB/s\n", rate / 1_000);
     }
     text
 }
@@ -288,6 +318,31 @@ mod tests {
                 .iter()
                 .all(|line| line.len() > state.expect("it is there"))
         );
+    }
+
+    #[test]
+    fn of_all_servers_the_busiest_connections_are_named() {
+        let busy = |name: &str, rates: &[u64]| {
+            let busiest = rates.iter().map(|rate| {
+                json!({"connection": format!("c{rate}"), "peer": "192.0.2.1:5\u{7}", "bytes_per_second": rate})
+            });
+            let busiest: Vec<_> = busiest.collect();
+            answer(
+                name,
+                Ok(json!({"name": name, "busiest_connections": busiest})),
+            )
+        };
+        let all = [
+            busy("A", &[2_000_000, 10_000, 9]),
+            answer("B", Err("timeout")),
+            busy("C", &[30_999]),
+            answer("D", Ok(json!({"busiest_connections": 7}))),
+        ];
+        assert_eq!(
+            busiest(&all),
+            "busy: A c2000000 from 192.0.2.1:5, 2000 KB/s\nbusy: C c30999 from 192.0.2.1:5, 30 KB/s\n"
+        );
+        assert_eq!(busiest(&[busy("A", &[20_000; 9])]).lines().count(), BUSIEST);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use self::record::{Direction, Header, Label};
-use self::writer::Writer;
+use self::writer::{Writer, Written};
 use crate::time::Now;
 
 pub use self::options::{Filter, Options};
@@ -42,6 +42,9 @@ const GATHER: Duration = Duration::from_millis(100);
 
 /// So many bytes may wait for the writer: what a loop puts out in 50 ms at most, or a quiet herd in hours.
 pub const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// How much of a file may say how things stood when it was begun, so that files do not fill with that alone.
+const BEGINNING_SHARE: u64 = 16;
 
 /// An end waits for so long until all is written.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -58,7 +61,7 @@ pub struct Log {
     /// When the buffer goes to the writer though it is not full.
     due_at: Option<Instant>,
     to_writer: Sender<Vec<u8>>,
-    returned: Receiver<Vec<u8>>,
+    returned: Receiver<Written>,
     spare: Vec<u8>,
     is_ending: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -72,6 +75,8 @@ pub struct Log {
     pub bytes_written: u64,
     /// Why it cannot be written at present, or not fast enough; until nothing waits.
     failing: Option<String>,
+    /// A file that is not the first was begun.
+    has_begun: bool,
     notices: VecDeque<String>,
 }
 
@@ -91,6 +96,8 @@ impl Log {
             done,
             is_ending: Arc::clone(&is_ending),
             file: None,
+            has_opened: false,
+            began_file: false,
         };
         let thread = thread::Builder::new().name("log".to_owned());
         let half = usize::try_from(options.max_bytes / 2).unwrap_or(usize::MAX);
@@ -110,6 +117,7 @@ impl Log {
             records_dropped: 0,
             bytes_written: 0,
             failing: None,
+            has_begun: false,
             notices: VecDeque::new(),
         })
     }
@@ -216,15 +224,17 @@ impl Log {
     }
 
     fn take_back(&mut self) {
-        while let Ok(buffer) = self.returned.try_recv() {
-            self.put_back(buffer);
+        while let Ok(written) = self.returned.try_recv() {
+            self.put_back(written);
         }
         if self.waiting == 0 && self.dropped == 0 && self.failing.take().is_some() {
             self.tell("is written again");
         }
     }
 
-    fn put_back(&mut self, mut buffer: Vec<u8>) {
+    fn put_back(&mut self, written: Written) {
+        self.has_begun |= written.began_file;
+        let mut buffer = written.buffer;
         self.waiting -= buffer.len();
         self.bytes_written += buffer.len() as u64;
         buffer.clear();
@@ -248,6 +258,12 @@ impl Log {
         }
     }
 
+    /// Whether another file was begun since this was asked last: then it should say who is connected, in no
+    /// more than these bytes.
+    pub fn poll_begun(&mut self) -> Option<u64> {
+        std::mem::take(&mut self.has_begun).then(|| self.options.max_bytes / BEGINNING_SHARE)
+    }
+
     /// When [`Log::work`] should be called next though nothing happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.due_at
@@ -267,8 +283,8 @@ impl Log {
         self.to_writer = channel().0; // so the writer sees that nothing more will come
         let until = Instant::now() + CLOSE_MAX;
         let left = || until.saturating_duration_since(Instant::now());
-        while let Ok(buffer) = self.returned.recv_timeout(left()) {
-            self.put_back(buffer);
+        while let Ok(written) = self.returned.recv_timeout(left()) {
+            self.put_back(written);
         }
         if self.waiting > 0 {
             let lacks = format!("lacks what was recorded last: {} bytes", self.waiting);

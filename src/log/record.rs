@@ -10,6 +10,8 @@
 //!
 //! `Log` composes records of these parts. The README describes the format for everybody.
 
+use std::fmt;
+
 use chrono::{DateTime, Datelike};
 
 use crate::time::{Timestamp, nine_digits, write_decimal};
@@ -70,6 +72,26 @@ impl Label<'_> {
             Label::None => (b'-', 0),
         }
     }
+
+    fn write_to(self, out: &mut Vec<u8>) {
+        let (letter, serial) = self.key();
+        out.push(letter.to_ascii_lowercase());
+        if self != Label::None {
+            write_decimal(out, serial);
+        }
+        if let Label::Server(_, Some(name)) = self {
+            out.push(b':');
+            out.extend_from_slice(name.as_bytes());
+        }
+    }
+}
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::new();
+        self.write_to(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
+    }
 }
 
 /// How records begin. Most often only the direction differs from the record before.
@@ -116,16 +138,8 @@ impl Header {
 
     fn set_label(&mut self, label: Label<'_>) {
         self.label = label.key();
-        let (letter, serial) = self.label;
         self.text.truncate(HEADER.len());
-        self.text.push(letter.to_ascii_lowercase());
-        if label != Label::None {
-            write_decimal(&mut self.text, serial);
-        }
-        if let Label::Server(_, Some(name)) = label {
-            self.text.push(b':');
-            self.text.extend_from_slice(name.as_bytes());
-        }
+        label.write_to(&mut self.text);
         self.text.push(b' ');
     }
 }

@@ -11,6 +11,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::mem;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +34,14 @@ const FOLDER_MODE: u32 = 0o700;
 /// Ends a record of which only the beginning was written.
 const TORN: &[u8] = b"\\... torn\n";
 
+/// A buffer that has been written.
+pub struct Written {
+    /// The buffer.
+    pub buffer: Vec<u8>,
+    /// A file other than the first begins with it, or with a part of it.
+    pub began_file: bool,
+}
+
 /// What the thread has.
 pub struct Writer<P> {
     /// How the log is to be kept.
@@ -40,11 +49,15 @@ pub struct Writer<P> {
     /// Tells the loop why the log cannot be written, once for each failure however long it lasts.
     pub post: P,
     /// Takes buffers back to the loop.
-    pub done: Sender<Vec<u8>>,
+    pub done: Sender<Written>,
     /// The server ends, so nothing is tried again.
     pub is_ending: Arc<AtomicBool>,
     /// The open file with its device and inode.
     pub file: Option<(File, u64, u64)>,
+    /// A file was opened before: what a log lacks at its beginning is in another.
+    pub has_opened: bool,
+    /// A file was begun since the last buffer came back.
+    pub began_file: bool,
 }
 
 impl<P: Fn(String)> Writer<P> {
@@ -52,7 +65,8 @@ impl<P: Fn(String)> Writer<P> {
     pub fn run(mut self, buffers: &Receiver<Vec<u8>>) {
         for buffer in buffers {
             if self.write(&buffer) {
-                let _ = self.done.send(buffer); // the loop may have gone home
+                let began_file = mem::take(&mut self.began_file);
+                let _ = self.done.send(Written { buffer, began_file }); // the loop may have gone home
             }
         }
     }
@@ -66,7 +80,7 @@ impl<P: Fn(String)> Writer<P> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) if self.is_ending.load(Ordering::Acquire) => return false,
                 Err(error) => {
-                    if !std::mem::replace(&mut is_failing, true) {
+                    if !mem::replace(&mut is_failing, true) {
                         (self.post)(why(&error));
                     }
                     thread::park_timeout(RETRY); // an end unparks us
@@ -93,7 +107,13 @@ impl<P: Fn(String)> Writer<P> {
         }
         let (file, ..) = match &mut self.file {
             Some(file) => file,
-            none => none.insert(open(path)?),
+            none => {
+                let opened = none.insert(open(path)?);
+                let is_another = mem::replace(&mut self.has_opened, true);
+                let is_empty = opened.0.metadata().is_ok_and(|about| about.len() == 0);
+                self.began_file |= is_another && is_empty;
+                opened
+            }
         };
         match file.write(&records[written..]) {
             Ok(0) => Err(ErrorKind::WriteZero.into()),

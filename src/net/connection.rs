@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::flow::Flow;
 use super::output::{BufferPool, Flushed, Output};
 use super::transport::{Received, Transport};
 use crate::connection_id::ConnectionId;
@@ -40,6 +41,19 @@ pub enum State {
     Doomed(String),
 }
 
+/// An open connection, as people see it.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenConnection<R> {
+    /// Its name.
+    pub id: ConnectionId,
+    /// What it is for.
+    pub role: R,
+    /// The address at the other end.
+    pub peer: SocketAddr,
+    /// What it has said of late.
+    pub bytes_per_second: u32,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection<R: Role> {
@@ -65,8 +79,8 @@ pub(super) struct Connection<R: Role> {
     pub ready: bool,
     /// It stands in the list of those to flush.
     pub dirty: bool,
-    /// The reactor's second in which its last byte moved, in or out.
-    pub moved: u32,
+    /// What moves on it.
+    pub flow: Flow,
     /// Bytes of its input that the reactor has counted as buffered.
     pub counted: u32,
     /// When it will be closed unless something moves.
@@ -99,10 +113,20 @@ impl<R: Role> Connection<R> {
             shaking: false,
             ready: false,
             dirty: false,
-            moved: 0,
+            flow: Flow::default(),
             counted: 0,
             deadline: None,
             cut_at: None,
+        }
+    }
+
+    /// How people see it in this second of the reactor's.
+    pub fn seen(&self, second: u32) -> OpenConnection<R> {
+        OpenConnection {
+            id: self.id,
+            role: self.role,
+            peer: self.peer,
+            bytes_per_second: self.flow.bytes_per_second(second),
         }
     }
 

@@ -13,6 +13,7 @@ use mio::{Registry, Token};
 
 use super::connection::{Connection, Role, State};
 use super::connections::Connections;
+use super::flow::Flow;
 use super::gate::Gate;
 use super::idle::Idle;
 use super::listeners::{Accepted, Listeners};
@@ -80,7 +81,7 @@ pub(super) struct Lifecycle<R: Role> {
     pub idle: Option<Idle<R>>,
     /// Connections that ended before their TLS handshake did.
     pub failed_handshakes: u64,
-    /// The second of this turn, by which [`Connection::moved`] counts.
+    /// The second of this turn, by which [`Flow`] counts.
     pub second: u32,
     /// Bytes of output that are pending for all connections.
     pub pending: usize,
@@ -134,7 +135,7 @@ impl<R: Role> Lifecycle<R> {
         let serial = self.made;
         let id = ConnectionId { serial, slot };
         let mut connection = Connection::new(id, role, peer, transport, state);
-        connection.moved = self.second;
+        connection.flow = Flow::new(self.second);
         entry.insert(connection);
         Ok(id)
     }
@@ -245,7 +246,7 @@ impl<R: Role> Lifecycle<R> {
         let left = connection.pending();
         self.pending = self.pending + left - before;
         if left < before {
-            connection.moved = self.second;
+            connection.flow.note_moved(self.second);
         }
         if connection.shaking {
             return match flushed {
@@ -421,7 +422,7 @@ impl<R: Role> Lifecycle<R> {
             if let Some(connection) = self.connections.at(slot)
                 && connection.role == role
                 && connection.is_quiet()
-                && idle.is_over(connection.moved, self.second)
+                && idle.is_over(connection.flow.last_moved(), self.second)
             {
                 over.push(connection.id);
             }

@@ -25,6 +25,7 @@ mod tls;
 pub mod transport;
 
 mod connections;
+mod flow;
 mod gate;
 mod idle;
 mod lifecycle;
@@ -46,7 +47,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 use rustls::ClientConfig;
 
-use self::connection::{Connection, Role, State};
+use self::connection::{Connection, OpenConnection, Role, State};
 use self::idle::Idle;
 use self::lifecycle::Lifecycle;
 pub use self::lifecycle::{Event, OUTPUT_BYTES_MAX, READ_BYTES_MAX};
@@ -78,7 +79,7 @@ pub struct Reactor<R: Role, M> {
     poll: Poll,
     edges: Events,
     lifecycle: Lifecycle<R>,
-    /// When the reactor was made: the second 0 of [`Connection::moved`].
+    /// When the reactor was made: the second 0 of [`Flow`](flow::Flow).
     started: Instant,
     mailbox: Mailbox<M>,
     mail: Receiver<M>,
@@ -276,6 +277,14 @@ impl<R: Role, M> Reactor<R, M> {
         with_role.map(|connection| connection.id).collect()
     }
 
+    /// All connections that are open, for people to look at.
+    pub fn open(&self) -> impl Iterator<Item = OpenConnection<R>> + '_ {
+        let second = self.lifecycle.second;
+        let connections = self.lifecycle.connections.iter();
+        let open = connections.filter(|connection| connection.is_open());
+        open.map(move |connection| connection.seen(second))
+    }
+
     // ---- the turn
 
     /// Writes what has been queued, as far as the sockets take it, and closes connections where all output
@@ -457,8 +466,9 @@ impl<R: Role, M> Reactor<R, M> {
         connection.paused = false;
         match connection.read(room) {
             Ok(fill @ (Received::Bytes(_) | Received::Drained)) => {
-                if fill != Received::Drained {
-                    connection.moved = self.lifecycle.second;
+                if let Received::Bytes(count) = fill {
+                    let second = self.lifecycle.second;
+                    connection.flow.note_received(count, second);
                 }
                 let encrypted = connection.transport.is_encrypted();
                 if connection.transport.is_readable() {

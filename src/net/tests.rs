@@ -1,5 +1,6 @@
 //! The reactor over real sockets.
 
+use super::flow::Flow;
 use super::lifecycle::STALL_MAX;
 use super::*;
 use std::io::{Read, Write};
@@ -275,7 +276,7 @@ fn only_who_is_quiet_is_closed_for_being_silent() {
         .get_mut(id)
         .expect("it is there");
     connection.transport.set_readable(false);
-    connection.moved = 940;
+    connection.flow = Flow::new(940);
     assert!(look(&mut reactor, 1_000), "it was just so long ago");
     assert!(!look(&mut reactor, 1_001));
     assert_eq!(reactor.open_len(OneRole), 0);

@@ -5,6 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
+use super::connected;
 use super::driver::Driver;
 use super::in_force::InForce;
 use super::roles::Role;
@@ -58,6 +59,7 @@ pub fn status(driver: &Driver) -> Status {
         },
         connections: Role::ALL.map(open).to_vec(),
         connections_made: Role::ALL.map(made).to_vec(),
+        busiest: connected::busiest(shell),
         updates: end - tally.first_end,
         updates_per_second,
         messages: vec![

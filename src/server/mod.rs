@@ -34,6 +34,7 @@
 //! | `options`, `roles` | what the operator says; what connections are for |
 
 mod begun_lines;
+mod connected;
 mod driver;
 mod ending;
 mod gather;
@@ -219,6 +220,7 @@ impl Server {
         shell.reactor.flush();
         shell.journal.work(node);
         shell.tell_of_the_disk();
+        connected::note_in_new_log(shell);
         shell.tell_of_the_table(node);
         let wake_at = driver.wake_at();
         let Shell { tally, now, .. } = &mut driver.shell;

@@ -32,6 +32,8 @@ pub struct Status {
     pub connections: Vec<(&'static str, u64)>,
     /// Connections that were made, by what they are for.
     pub connections_made: Vec<(&'static str, u64)>,
+    /// The clients' connections that say most, the busiest first.
+    pub busiest: Vec<Busy>,
     /// Changes accepted, from clients and neighbours.
     pub updates: u64,
     /// Of late, a second.
@@ -66,6 +68,17 @@ pub struct Status {
     pub memory_bytes: Option<u64>,
     /// Processor time used, if the system says.
     pub cpu: Option<Duration>,
+}
+
+/// A connection that says much.
+#[derive(Clone, Debug)]
+pub struct Busy {
+    /// Its label in the log.
+    pub connection: String,
+    /// The address at the other end.
+    pub peer: String,
+    /// What it has said of late.
+    pub bytes_per_second: u64,
 }
 
 /// The memory of clients' locations.
@@ -177,6 +190,8 @@ impl Status {
             snapshots,
             ..
         } = self.journal;
+        let busiest = self.busiest.iter().map(Busy::json);
+        let busiest: Vec<_> = busiest.collect();
         let state = |is_ok| if is_ok { "ok" } else { "degraded" };
         let status = json!({
             "name": self.name,
@@ -193,6 +208,7 @@ impl Status {
             },
             "connections": total,
             "connections_by_role": counts(&self.connections),
+            "busiest_connections": busiest,
             "updates": self.updates,
             "updates_per_second": rounded(self.updates_per_second),
             "messages": counts(&self.messages),
@@ -220,6 +236,16 @@ impl Status {
             "cpu_seconds": self.cpu.map(|cpu| cpu.as_secs_f64()),
         });
         status.to_string()
+    }
+}
+
+impl Busy {
+    fn json(&self) -> Value {
+        json!({
+            "connection": self.connection,
+            "peer": self.peer,
+            "bytes_per_second": self.bytes_per_second,
+        })
     }
 }
 
