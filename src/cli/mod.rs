@@ -1,6 +1,6 @@
 //! What the command line offers beside servers.
 //!
-//! `main` is the caller. Nothing here runs while a server does.
+//! `main` is the caller. Nothing here runs in a server's process.
 
 pub mod check;
 pub mod erase;

@@ -218,19 +218,9 @@ fn write_journal(node: &mut Node, folder: &Path, now: Now) -> Result<(), String>
     let opened = Journal::open(files, options, node, now, |_, _| {});
     let (mut journal, _) =
         opened.map_err(|error| failed(&format!("cannot write {shown}: {error}")))?;
-    journal.begin_anew();
-    while journal.counters().snapshots == 0 {
-        journal.commit();
-        journal.work(node);
-        if let Some(notice) = journal.poll_notice() {
-            let notice = notice.to_string(); // why no snapshot can be written, then what a server does
-            return Err(failed(notice.split(". ").next().unwrap_or_default()));
-        }
-        if !journal.is_busy()
-            && let Ok((ticket, outcome)) = done.recv()
-        {
-            journal.handle_done(ticket, outcome);
-        }
+    if let Some(notice) = journal.poll_notice() {
+        let notice = notice.to_string(); // why it cannot be written, then what a server does
+        return Err(failed(notice.split(". ").next().unwrap_or_default()));
     }
     journal.close();
     drop(journal);

@@ -66,8 +66,10 @@ impl Files {
     /// Has it locked before anything is written.
     fn lock(&mut self) -> io::Result<()> {
         if self.lock.is_none() {
-            let lock = lock(&self.folder).map_err(|error| io::Error::other(error.to_string()))?;
-            self.lock = Some(lock);
+            self.lock = Some(lock(&self.folder).map_err(|error| match error {
+                OpenError::Io(error) => error,
+                other => io::Error::other(other.to_string()),
+            })?);
         }
         Ok(())
     }

@@ -401,6 +401,7 @@ impl<D: Disk> Journal<D> {
             (Err(error), None) if is_sync => self.fail(&error),
             (Ok(()), None) if is_sync => self.is_named = true,
             (Err(_), None) if is_cleaning => self.clean_at = Some(self.now.after(RETRY)),
+            (Ok(()), None) if is_cleaning && self.clean_at.is_none() => self.unread.clear(),
             (_, None) => {}
         }
     }
@@ -496,7 +497,6 @@ impl<D: Disk> Journal<D> {
         self.counters.bytes += bytes.sum::<u64>();
         self.counters.snapshots += 1;
         self.clean_before(sequence);
-        self.unread.clear();
         self.is_failure_said = false;
         if std::mem::take(&mut self.is_degraded) {
             let folder = self.disk.path("");
@@ -520,10 +520,13 @@ impl<D: Disk> Journal<D> {
                 continue;
             };
             let is_old = number < sequence;
-            if is_old && ending.is_empty() && self.unread.contains(&number) {
+            let is_kept = is_old && self.unread.contains(&number);
+            if is_kept && ending.is_empty() {
                 let kept = format!("{text}{QUARANTINED}");
                 job.push(Step::Rename(text, kept));
-            } else if ending == NEW || is_old && (ending.is_empty() || !self.unread.is_empty()) {
+            } else if ending == NEW
+                || is_old && !is_kept && (ending.is_empty() || !self.unread.is_empty())
+            {
                 job.push(Step::Remove(text));
             }
         }
@@ -574,6 +577,11 @@ impl<D: Disk> Journal<D> {
             batches,
             ..self.counters
         }
+    }
+
+    /// Whether what was written is on its way to the disk, and it is not known yet whether it comes there.
+    pub fn is_syncing(&self) -> bool {
+        self.syncs.is_under_way()
     }
 
     /// Commits, and waits for the disk if that is wished: the server ends. What could not be written is

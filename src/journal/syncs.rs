@@ -93,6 +93,11 @@ impl Syncs {
         self.begun_at = now.mono;
     }
 
+    /// Whether a sync has begun and is not done.
+    pub fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
     /// Notes that it has been done. `false` if that was another job.
     pub fn handle_done(&mut self, ticket: Ticket) -> bool {
         let done = self.under_way.take_if(|(ours, _)| *ours == ticket);

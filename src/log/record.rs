@@ -8,7 +8,7 @@
 //!                                └ direction
 //! ```
 //!
-//! `Log` composes records of these parts. The README describes the format for everybody.
+//! `Log` composes records of these parts. docs/LOG.md describes the format for everybody.
 
 use std::fmt;
 

@@ -173,9 +173,13 @@ impl<R: Role> Connection<R> {
         self.counted = u32::try_from(bytes).expect("a message and a read are buffered at most");
     }
 
-    /// Reads once into `room`.
-    pub fn read(&mut self, room: &mut [u8]) -> io::Result<Received> {
-        let received = self.transport.read(room)?;
+    /// Reads once into `room`. What TLS has to say to that is counted in `pending`, where the bytes are counted
+    /// that are pending for all connections.
+    pub fn read(&mut self, room: &mut [u8], pending: &mut usize) -> io::Result<Received> {
+        let before = self.transport.held();
+        let received = self.transport.read(room);
+        *pending = *pending + self.transport.held() - before;
+        let received = received?;
         self.ended |= received == Received::End;
         Ok(received)
     }

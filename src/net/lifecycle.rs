@@ -336,7 +336,7 @@ impl<R: Role> Lifecycle<R> {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
-            match connection.read(&mut bytes) {
+            match connection.read(&mut bytes, &mut self.pending) {
                 Ok(Received::Bytes(_) | Received::Drained)
                     if budget > 0 && connection.transport.is_readable() =>
                 {
@@ -447,7 +447,8 @@ impl<R: Role> Lifecycle<R> {
             return;
         }
         let made = connection.state != State::Dialling;
-        self.failed_handshakes += u64::from(connection.shaking);
+        let is_handshaking = made && connection.transport.is_handshaking();
+        self.failed_handshakes += u64::from(is_handshaking);
         let role = connection.role;
         let open = connection.counts_as_open();
         self.pending -= connection.pending();

@@ -195,10 +195,12 @@ impl<R: Role> Listeners<R> {
         self.sockets.retain(|socket| socket.role != role);
     }
 
-    /// Whether connections for `role` come in at `address`.
-    pub fn listens_at(&self, address: SocketAddr, role: R) -> bool {
-        let mut sockets = self.sockets.iter().filter(|socket| socket.role == role);
-        sockets.any(|socket| socket.socket.local_addr().is_ok_and(|at| at == address))
+    /// Whether connections for `role`, with an offer of this kind, come in at `address`.
+    pub fn listens_at(&self, address: SocketAddr, role: R, offer: &Offer) -> bool {
+        let mut sockets = self.sockets.iter();
+        sockets.any(|socket| {
+            socket.role == role && socket.offer.is_like(offer) && socket.is_at(&[address])
+        })
     }
 
     /// Closes the sockets of `role`, with an offer like this, that listen elsewhere than at `addresses`.

@@ -135,7 +135,7 @@ impl<R: Role, M> Reactor<R, M> {
     ) -> io::Result<Listening> {
         let mut listening = Listening::default();
         for address in listeners::addresses(address)? {
-            if self.lifecycle.listeners.listens_at(address, role) {
+            if self.lifecycle.listeners.listens_at(address, role, offer) {
                 listening.bound.push(address);
                 continue;
             }
@@ -464,7 +464,7 @@ impl<R: Role, M> Reactor<R, M> {
             return Received::Drained;
         };
         connection.paused = false;
-        match connection.read(room) {
+        match connection.read(room, &mut self.lifecycle.pending) {
             Ok(fill @ (Received::Bytes(_) | Received::Drained)) => {
                 if let Received::Bytes(count) = fill {
                     let second = self.lifecycle.second;

@@ -60,7 +60,11 @@ pub fn most_output<R: Role>(
         .iter()
         .filter(|(deadline, _)| *deadline + UNREAD_MAX <= stalled_at);
     let unread = unread.filter_map(|(_, id)| connections.get(id));
-    for connection in unread.filter(|connection| connection.has_output()) {
+    let takes_none = |connection: &&Connection<R>| {
+        // The deadlines of others are not those of a peer that does not read.
+        connection.has_output() && !connection.shaking && connection.cut_at.is_none()
+    };
+    for connection in unread.filter(takes_none) {
         if pending <= OUTPUT_ALL_BYTES_MAX {
             return over;
         }

@@ -32,6 +32,8 @@ pub struct Tls {
     plaintext: usize,
     /// The peer has ended in good order, which was not read yet.
     has_end: bool,
+    /// What is wrong with what came behind plaintext that was read.
+    failed: Option<io::Error>,
     /// Ciphertext that the socket did not take, ...
     unsent: Vec<u8>,
     /// ... of which so much has left since.
@@ -66,6 +68,7 @@ impl Tls {
             session,
             plaintext: 0,
             has_end: false,
+            failed: None,
             unsent: Vec::new(),
             sent: 0,
             handshake: 0,
@@ -88,7 +91,7 @@ impl Tls {
 
     /// Whether there is plaintext to be read, or the peer's end.
     pub fn has_plaintext(&self) -> bool {
-        self.plaintext > 0 || self.has_end
+        self.plaintext > 0 || self.has_end || self.failed.is_some()
     }
 
     /// Reads once into `room`: plaintext that is here, otherwise what the socket gives, until some plaintext
@@ -99,6 +102,9 @@ impl Tls {
     /// its end is not its own (no `close_notify`): what it said last may have been cut off.
     pub fn read(&mut self, socket: &mut Socket, room: &mut [u8]) -> io::Result<Received> {
         let mut quota = room.len() + RECORD_BYTES_MAX;
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         loop {
             if let Some(received) = self.take(room)? {
                 return Ok(received);
@@ -134,13 +140,17 @@ impl Tls {
         room: &mut [u8],
         count: usize,
     ) -> io::Result<Received> {
-        let opened = self.open(room, count);
-        if opened.is_err() {
+        let (opened, failed) = self.open(room, count);
+        if failed.is_some() {
             let _ = self.push(socket); // the alert that says why, if it can leave
         }
-        match opened? {
-            0 => Ok(self.take(room)?.unwrap_or(Received::Drained)),
-            opened => Ok(Received::Bytes(opened)),
+        match (opened, failed) {
+            (0, Some(error)) => Err(error),
+            (0, None) => Ok(self.take(room)?.unwrap_or(Received::Drained)),
+            (opened, failed) => {
+                self.failed = failed; // what came before counts
+                Ok(Received::Bytes(opened))
+            }
         }
     }
 
@@ -166,9 +176,20 @@ impl Tls {
     }
 
     /// Opens ciphertext in place: what has been taken in makes room for what comes out, which is never more, but
-    /// for a record that had begun before. That one's rest stays here.
-    fn open(&mut self, room: &mut [u8], count: usize) -> io::Result<usize> {
-        let (mut taken_in, mut opened) = (0, 0);
+    /// for a record that had begun before. That one's rest stays here. Gives how much has come out, and what is
+    /// wrong with what came behind it.
+    fn open(&mut self, room: &mut [u8], count: usize) -> (usize, Option<io::Error>) {
+        let mut opened = 0;
+        let outcome = self.open_all(room, count, &mut opened);
+        if outcome.is_err() {
+            // What stands before it in the same read.
+            opened += self.session.reader().read(&mut room[opened..]).unwrap_or(0);
+        }
+        (opened, outcome.err())
+    }
+
+    fn open_all(&mut self, room: &mut [u8], count: usize, opened: &mut usize) -> io::Result<()> {
+        let mut taken_in = 0;
         while taken_in < count {
             let mut ciphertext = &room[taken_in..count];
             let more = self.session.read_tls(&mut ciphertext)?;
@@ -179,10 +200,10 @@ impl Tls {
             let state = self.session.process_new_packets().map_err(as_error)?;
             self.plaintext = state.plaintext_bytes_to_read();
             self.has_end |= state.peer_has_closed();
-            if self.plaintext > 0 && opened < taken_in {
-                let read = self.session.reader().read(&mut room[opened..taken_in])?;
+            if self.plaintext > 0 && *opened < taken_in {
+                let read = self.session.reader().read(&mut room[*opened..taken_in])?;
                 self.plaintext -= read;
-                opened += read;
+                *opened += read;
             }
             if self.is_handshaking() {
                 self.handshake += more;
@@ -193,7 +214,7 @@ impl Tls {
                 }
             }
         }
-        Ok(opened)
+        Ok(())
     }
 
     // ---- out

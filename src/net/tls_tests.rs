@@ -380,3 +380,66 @@ fn a_handshake_has_a_deadline() {
         assert_eq!(reason, "no TLS handshake within 5 seconds");
     }
 }
+
+/// A record that is none.
+const GARBAGE: &[u8] = b"\x17\x03\x03\x00\x20 0123456789 0123456789 0123456789";
+
+#[test]
+fn what_tls_says_to_nonsense_is_no_longer_pending_when_the_connection_is_lost() {
+    let mut world = World::new(false);
+    let mut peer = world.peer(|socket| socket);
+    let first = thread::spawn(move || {
+        peer.read_exact(&mut [0]).expect("the first comes");
+        peer
+    });
+    world.turn_until(|world| !world.made.is_empty());
+    let (id, _) = world.made[0];
+    world.reactor.send(id, &[&bytes(8_000_000)]);
+    world.turn_until(|world| {
+        let connection = world.reactor.lifecycle.connections.get(id);
+        connection.is_some_and(|connection| connection.transport.held() > 0)
+    });
+    world.turn_until(|_| first.is_finished());
+    let mut peer = first.join().expect("it has read");
+    // The socket takes more, and has something to be read, before the next turn: that reads first.
+    let mut taken = vec![0; 1 << 20];
+    peer.sock.read_exact(&mut taken).expect("it was sent");
+    peer.sock.write_all(GARBAGE).expect("it is taken");
+    world.turn_until(|world| world.lost.len() == 1);
+    assert!(world.lost[0].starts_with("TLS: "), "{:?}", world.lost);
+    assert_eq!(world.reactor.lifecycle.pending, 0);
+}
+
+#[test]
+fn what_was_said_before_nonsense_in_the_same_read_counts() {
+    let mut world = World::new(true);
+    let mut peer = world.peer(|socket| socket);
+    let speaker = thread::spawn(move || {
+        peer.conn.complete_io(&mut peer.sock).expect("they agree");
+        let mut said = Vec::new();
+        for line in [&b"one\n"[..], b"two\n"] {
+            peer.conn.writer().write_all(line).expect("it has room");
+            peer.conn.write_tls(&mut said).expect("it has room");
+        }
+        said.extend_from_slice(GARBAGE);
+        peer.sock.write_all(&said).expect("it is taken");
+        peer
+    });
+    world.turn_until(|world| world.lost.len() == 1);
+    assert_eq!(world.come_to(Side::Accepted), b"one\ntwo\n");
+    assert!(world.lost[0].starts_with("TLS: "), "{:?}", world.lost);
+    assert_eq!(world.reactor.failed_handshakes(), 0);
+    drop(speaker.join().expect("it spoke"));
+}
+
+#[test]
+fn a_handshake_that_fails_at_its_first_byte_has_failed() {
+    for either in [false, true] {
+        let mut world = World::new(either);
+        let mut peer = TcpStream::connect(world.address).expect("it listens");
+        let hello = [&b"\x16\x03\x01\x00\x20"[..], &bytes(0x20)].concat();
+        peer.write_all(&hello).expect("it is taken");
+        world.turn_until(|world| world.lost.len() == 1);
+        assert_eq!(world.reactor.failed_handshakes(), 1, "{:?}", world.lost);
+    }
+}

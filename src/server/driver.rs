@@ -484,13 +484,17 @@ impl Driver {
         if self.phase != Phase::Serving {
             return;
         }
-        self.supervisor.reloading();
+        if self.is_open {
+            self.supervisor.reloading();
+        }
         let text = match reload(node, shell) {
             Ok(changes) => changes,
             Err(why) => format!("not reloaded, nothing has changed: {why}"),
         };
         shell.say(&text);
-        self.supervisor.ready(&text);
+        if self.is_open {
+            self.supervisor.ready(&text); // before, the start is not over
+        }
         self.set_limits();
         self.dial_due();
     }
@@ -545,7 +549,13 @@ impl Driver {
 
     /// Whether all has been done, or as much as there was time for.
     pub fn is_done(&self) -> bool {
-        self.phase != Phase::Serving && self.shell.reactor.is_empty()
+        let is_syncing = self.shell.journal.is_syncing();
+        let waits_for_disk = match self.phase {
+            Phase::Serving => return false,
+            Phase::Draining(_) => is_syncing,
+            Phase::Ending(until) => is_syncing && self.shell.now.mono < until,
+        };
+        self.shell.reactor.is_empty() && !waits_for_disk
     }
 
     /// Ends journal and log, and says whether a restart will know everything.

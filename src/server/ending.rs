@@ -70,7 +70,14 @@ pub fn drain(phase: &mut Phase, node: &mut Node, shell: &mut Shell) {
 
 /// Ends journal and log, and says whether a restart will know everything.
 pub fn close(shell: &mut Shell) -> State {
-    let state = shell.journal.close();
+    // A sync that does not come to its end may have failed: another would not say so.
+    let state = match shell.journal.is_syncing() {
+        true => {
+            shell.journal.commit();
+            State::Degraded
+        }
+        false => shell.journal.close(),
+    };
     if state == State::Degraded {
         let text = "the journal could not be written to the end: a restart does not know the latest \
                     reports, unless a neighbour sends them";

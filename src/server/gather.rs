@@ -44,7 +44,11 @@ pub fn status(driver: &Driver) -> Status {
         tally.rates(end, messages(node, shell), now.mono);
     let said = node.counters();
     let incarnation = node.incarnations().last();
-    let open = |role: Role| (role.as_str(), shell.reactor.ids(role).len() as u64);
+    let mut open = Role::ALL.map(|role| (role.as_str(), 0));
+    for connection in shell.reactor.open() {
+        let place = Role::ALL.iter().position(|role| *role == connection.role);
+        place.into_iter().for_each(|place| open[place].1 += 1);
+    }
     let made = |role: Role| (role.as_str(), tally.made.get(&role).copied().unwrap_or(0));
     Status {
         name: shell.operator.server().to_string(),
@@ -57,7 +61,7 @@ pub fn status(driver: &Driver) -> Status {
             limit_bytes: node.table().limit() as u64,
             evictions: node.table().evicted().count,
         },
-        connections: Role::ALL.map(open).to_vec(),
+        connections: open.to_vec(),
         connections_made: Role::ALL.map(made).to_vec(),
         busiest: connected::busiest(shell),
         updates: end - tally.first_end,

@@ -15,7 +15,7 @@
 //! | File | What |
 //! |---|---|
 //! | `start`, `places` | what is done once, before; where it listens |
-//! | `reload` | what the operator has changed meanwhile |
+//! | `reload`, `in_force` | what the operator has changed meanwhile; what is in force |
 //! | `serving`, `read_batch` | reading from connections, and cutting what they say into lines |
 //! | `begun_lines` | by when a line that has begun must end |
 //! | `overlong` | lines that are too long, copied as they come |
@@ -23,6 +23,7 @@
 //! | `herd_view` | how the other servers are |
 //! | `memory` | how much there is for this process |
 //! | `gather`, `tally` | how the server is: read from all rooms; what is counted here |
+//! | `connected` | who is connected, and says most |
 //! | `driver` | what happens becomes an input of the node |
 //! | `ending` | who is closed when, once the server is told to stop |
 //! | `shell` | the node's effects, carried out |
@@ -219,9 +220,8 @@ impl Server {
         shell.commit();
         shell.reactor.flush();
         shell.journal.work(node);
-        shell.tell_of_the_disk();
-        connected::note_in_new_log(shell);
         shell.tell_of_the_table(node);
+        shell.tell_of_the_disk();
         let wake_at = driver.wake_at();
         let Shell { tally, now, .. } = &mut driver.shell;
         tally.turns.add(now.mono.elapsed());

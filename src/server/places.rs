@@ -12,9 +12,12 @@ use crate::net::{Limits, Listening, Reactor};
 use crate::topology::{Address, Member};
 use crate::web::access::Access;
 
-/// Descriptors that are no connection of the loop's: the standard three, the log, the poll and
-/// its waker, listeners, and what Twitter's workers and the resolver use.
-const DESCRIPTORS_OWN: usize = 32;
+/// Descriptors that are left to what is no connection of the loop's: log, journal, poll, signals, listeners, the
+/// resolver, Twitter's workers, and whoever asks the other servers how they are. All of it at once takes some 48; who
+/// has few has fewer for it, so that some clients are served.
+const OWN_SHARE: usize = 16;
+const OWN_MIN: usize = 32;
+const OWN_MAX: usize = 64;
 
 /// Connections that are left to whoever comes to the server port, beside two for each link.
 const STRANGERS_RESERVED: usize = 8;
@@ -36,7 +39,9 @@ pub struct Place {
 
 /// The places where `member` is to be found.
 pub fn places(member: &Member, security: &Security) -> Vec<Place> {
-    let connections = descriptors().saturating_sub(DESCRIPTORS_OWN);
+    let descriptors = descriptors();
+    let own = (descriptors / OWN_SHARE).clamp(OWN_MIN, OWN_MAX);
+    let connections = descriptors.saturating_sub(own);
     let for_servers = 2 * member.neighbours.len() + STRANGERS_RESERVED;
     let for_clients = Limits {
         all: connections.saturating_sub(for_servers).max(1),

@@ -62,7 +62,11 @@ fn serve_requests(driver: &mut Driver, id: ConnectionId, chunk: &[u8]) -> bool {
         match step.flatten() {
             None | Some(Step::More) => break false,
             Some(Step::Continue) => reactor.send(id, &[CONTINUE]),
-            Some(Step::Request(request)) => handle(driver, id, &request),
+            Some(Step::Request(request)) => {
+                if handle(driver, id, &request) {
+                    break true; // the flush lets it go on, in the next turn
+                }
+            }
             Some(Step::Refuse(refusal)) => refuse(driver, id, refusal),
         }
     };
@@ -100,7 +104,8 @@ fn refuse(driver: &mut Driver, id: ConnectionId, refusal: Refusal) {
     driver.shell.respond(To { id, manner }, &answer);
 }
 
-fn handle(driver: &mut Driver, id: ConnectionId, request: &Request<'_>) {
+/// Says whether that was so much work that others shall have their turn.
+fn handle(driver: &mut Driver, id: ConnectionId, request: &Request<'_>) -> bool {
     let shell = &mut driver.shell;
     let label = Label::Http(id.serial);
     if shell.log.accepts(Direction::In, label) {
@@ -112,10 +117,13 @@ fn handle(driver: &mut Driver, id: ConnectionId, request: &Request<'_>) {
         shell.log.record(Direction::In, label, text);
     }
     let manner = request.manner;
-    let answer = answer(driver, id, request).unwrap_or_else(Some);
+    let route = route(request);
+    let is_costly = route.as_ref().is_ok_and(Route::is_costly);
+    let answer = answer(driver, id, request, route).unwrap_or_else(Some);
     if let Some(answer) = answer {
         driver.shell.respond(To { id, manner }, &answer);
     }
+    is_costly
 }
 
 /// What a request is answered; `None` if that comes later, or has begun and goes on.
@@ -123,8 +131,8 @@ fn answer(
     driver: &mut Driver,
     id: ConnectionId,
     request: &Request<'_>,
+    route: Result<Route<'_>, Answer>,
 ) -> Result<Option<Answer>, Answer> {
-    let route = route(request);
     if !route.as_ref().is_ok_and(Route::is_health) {
         let ways = match route {
             Ok(Route::Device(Family::OsmAnd)) => Ways::HeaderOrQuery,

@@ -1,6 +1,6 @@
 //! What a server's connections are for, and what cuts their input into messages.
 //!
-//! `start` gives the listeners their roles and `driver` the dials; the reactor hands each back with
+//! `places` gives the listeners their roles and `driver` the dials; the reactor hands each back with
 //! the connection. Everywhere all roles are named, so that a new one falls into no old one's arm.
 
 use crate::http;

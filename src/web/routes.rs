@@ -42,6 +42,11 @@ impl Route<'_> {
     pub fn is_health(&self) -> bool {
         matches!(self, Route::Live | Route::Ready)
     }
+
+    /// Whether all rooms of the server are asked for it, and all connections looked at.
+    pub fn is_costly(&self) -> bool {
+        matches!(self, Route::Status | Route::Metrics | Route::Herd)
+    }
 }
 
 /// What is to be found at a path.
