@@ -222,6 +222,7 @@ impl Server {
         shell.journal.work(node);
         shell.tell_of_the_table(node);
         shell.tell_of_the_disk();
+        connected::note_in_new_log(shell);
         let wake_at = driver.wake_at();
         let Shell { tally, now, .. } = &mut driver.shell;
         tally.turns.add(now.mono.elapsed());

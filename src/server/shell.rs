@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::connected;
 use super::herd_view::HerdView;
 use super::in_force::InForce;
 use super::mail::Mail;
@@ -362,7 +361,6 @@ impl Shell {
     /// and log.
     pub fn tell_of_the_disk(&mut self) {
         self.log.work(self.now);
-        connected::note_in_new_log(self);
         while let Some(notice) = self.journal.poll_notice() {
             self.say(&notice.to_string());
         }
