@@ -52,6 +52,7 @@ pub fn note_in_new_log(shell: &mut Shell) {
             .log
             .record(Direction::Note, Label::None, text.as_bytes());
     }
+    shell.log.work(shell.now); // it is to be written soon
 }
 
 /// All connections of clients, the busiest first.
