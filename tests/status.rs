@@ -465,27 +465,28 @@ fn a_status_names_the_connections_that_say_most() {
     let mut busy = herd.client("Blake");
     quiet.say("IAMAT kiwi +00+000 1");
     quiet.line();
-    let is_named = |of: &Value, at: usize, name: &str| {
-        let one = &of["busiest_connections"][at];
-        let rate = one["bytes_per_second"].as_u64();
-        one["connection"] == name
-            && rate > Some(0)
-            && one["peer"].to_string().contains("127.0.0.1:")
-    };
+    let mut name = String::new();
     wait_until("who says much comes before who asks for the status", || {
         for _ in 0..2_000 {
             busy.say("IAMAT lime +00+000 1");
             busy.line();
         }
-        is_named(&status(&herd, "Blake"), 0, "c2")
+        let first = status(&herd, "Blake")["busiest_connections"][0].clone();
+        let peer = first["peer"].as_str().unwrap_or_default();
+        assert!(peer.starts_with("127.0.0.1:"), "{first}");
+        name = first["connection"].as_str().unwrap_or_default().to_owned();
+        name.starts_with('c') && first["bytes_per_second"].as_u64() > Some(2_000)
     });
+    let opened = format!(" + {name} 127.0.0.1:");
+    assert!(herd.log("Blake").contains(&opened), "{name}");
+    let busy_there = format!("\nbusy: Blake {name} from 127.0.0.1:");
     wait_until("it is named at the terminal", || {
         for _ in 0..2_000 {
             busy.say("IAMAT lime +00+000 1");
             busy.line();
         }
         let (_, said, _) = herd_status(&herd.topology(), &[]);
-        said.contains("\nbusy: Blake c2 from 127.0.0.1:")
+        said.contains(&busy_there)
     });
 }
 
