@@ -26,12 +26,17 @@ pub mod questions;
 pub mod recovery;
 pub mod table;
 
+mod closing;
+mod doubt;
+mod due;
 #[cfg(test)]
 mod erasure_tests;
 mod evicted;
 mod expiry;
 mod feed;
 mod following;
+mod hearing;
+mod hello;
 mod history;
 mod index;
 mod link;
@@ -41,6 +46,7 @@ mod peers;
 mod record;
 mod session;
 mod slots;
+mod telling;
 
 #[cfg(test)]
 mod eviction_tests;
