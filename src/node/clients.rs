@@ -1,7 +1,7 @@
-//! What clients say to a [`Node`]: reports, questions, and that one is erased; and the answers that they wait for.
+//! Inputs from clients to a [`Node`]: reports, questions and erasures; and the answers that clients wait for.
 //!
-//! The driver hands on each client's line, and what comes over HTTP. A report goes into the table and is answered
-//! at once; a question waits for Twitter in `questions`.
+//! The driver hands on each client's line, and what comes over HTTP. A report goes into the table, and is
+//! answered at once. A question waits for Twitter in `questions`.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use crate::time::{Difference, Now};
 /// What has become of a report.
 #[derive(Clone, Copy, Debug)]
 pub struct Acknowledged<'a> {
-    /// Whose.
+    /// Whose it is.
     pub client: &'a [u8],
     /// The `AT` line that acknowledges it, without LF.
     pub at: &'a [u8],
-    /// The latest location of its client: the report itself, or a later one. `None` where the report had
-    /// expired when it came, and none stands.
+    /// The latest location of its client: the report itself, or a later one. `None` if none is known, since the
+    /// report had expired when it came, or the client was erased.
     pub standing: Option<Location<'a>>,
 }
 
@@ -38,7 +38,7 @@ impl Acknowledged<'_> {
 }
 
 impl Node {
-    /// Handles a line of a client of which one may be handled ([`Node::accepts`]). If none may
+    /// Handles a client's line, which the client may say now ([`Node::accepts`]). If it may say no other
     /// afterwards, its next line must be kept back until an [`Effects::answer`].
     #[inline(always)]
     pub fn handle_client_line(
@@ -83,8 +83,8 @@ impl Node {
         }
     }
 
-    /// Handles a report that came in another way than as a client's line, in the words of that line. The
-    /// caller acknowledges it. `None`, and nothing is done, if the line is no report.
+    /// Handles a report that came in another way, as the client's line that it would have been. The caller
+    /// acknowledges it. `None`, and nothing is done, if the line is no report.
     pub fn handle_foreign_report<'a>(
         &'a mut self,
         line: &'a [u8],
@@ -118,9 +118,9 @@ impl Node {
         })
     }
 
-    /// Erases a client: what is known of it is forgotten, here and by all who are told, and what it has reported
-    /// before, wherever that comes from, is not taken in again. Gives the `ERASED` line; `None`, and
-    /// nothing is done, if nothing is known of the client.
+    /// Erases a client. This server and all that are told forget what they know of it, and do not take in again
+    /// what it has reported so far, wherever that comes from. Gives the `ERASED` line; `None`, and nothing is
+    /// done, if nothing is known of the client.
     pub fn handle_erase(
         &mut self,
         client: &[u8],
@@ -237,7 +237,7 @@ impl Node {
         self.questions.gave_way()
     }
 
-    /// Tells all who wait for Twitter that it is for nothing, and why.
+    /// Tells all who wait for Twitter that no answer will come, and why.
     pub fn give_up_questions(&mut self, why: &str, effects: &mut impl Effects) {
         for asker in self.questions.askers() {
             self.give_up_question(asker, why, effects);

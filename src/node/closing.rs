@@ -1,7 +1,7 @@
 //! How connections between servers end: lost, refused, or cut off, since the server is no neighbour any longer.
 //!
-//! `Node` says what has happened to a connection, and who is a neighbour from now on; the other files of [`Links`]
-//! end connections here too. When a link is dialled again only the link knows.
+//! `Node` says what has happened to a connection, and who is a neighbour from now on. The other files of
+//! [`Links`] end connections here too. The link knows when to dial again.
 
 use std::collections::BTreeSet;
 
@@ -17,8 +17,8 @@ use crate::topology::ServerName;
 const REASON_BYTES_MAX: usize = 200;
 
 impl Links {
-    /// Has these servers as neighbours from now on, and no others. One that is no neighbour any longer is cut
-    /// off, and its link parked.
+    /// Makes these servers our neighbours, and no others. One that is no neighbour any longer is cut off, and
+    /// its link parked.
     pub fn set_neighbours<'n>(
         &mut self,
         names: impl Iterator<Item = &'n ServerName>,
@@ -75,7 +75,7 @@ impl Links {
         turn.effects.lose(connection, &reason);
     }
 
-    /// Ends a connection of which a line is too long to be any.
+    /// Ends a connection on which a line is longer than any may be.
     pub fn handle_overlong(&mut self, connection: ConnectionId, turn: &mut Turn<impl Effects>) {
         let reason = format!("a line over {LINK_LINE_BYTES_MAX} bytes");
         self.refuse(connection, None, &reason, turn);
@@ -99,7 +99,7 @@ impl Links {
         }
     }
 
-    /// Is done with a connection that may not have gone yet.
+    /// Is done with a connection, which may still be open.
     pub(super) fn give_up(
         &mut self,
         connection: ConnectionId,
@@ -137,7 +137,8 @@ impl Links {
         turn.effects.abort(connection, reason);
     }
 
-    /// Says why, then closes. Of a stranger, who presented itself as `name`, the operator is to know.
+    /// Says why, then closes. If the peer is a stranger, the operator is told, with the `name` that the peer
+    /// has given.
     pub(super) fn refuse(
         &mut self,
         connection: ConnectionId,

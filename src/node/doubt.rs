@@ -1,15 +1,15 @@
-//! Doubt: our clock is judged by those of the neighbours, and neighbours are asked again for what we refused or
-//! gave up.
+//! Doubt: our clock is judged by those of the neighbours, and neighbours are asked again for what we may lack.
 //!
-//! `Node` calls it when its clock was set or a record gave way, `hearing` when a neighbour has told its clock. By
-//! which rule a clock is judged only `clock` knows.
+//! `Node` calls it when its clock was set or a record gave way, `hearing` when a neighbour has told its clock.
+//! The rule by which a clock is judged is in `clock`.
 
 use super::effects::{Effects, News};
 use super::links::{Links, Turn};
 use crate::time::Timestamp;
 
 impl Links {
-    /// Judges our clock, if there is a reason to, by those of the neighbours. `is_set`: somebody has set it.
+    /// Judges our clock by those of the neighbours, if a neighbour has told its clock or left, or if ours
+    /// `is_set`: somebody has set it.
     pub fn judge_clock(&mut self, is_set: bool, turn: &mut Turn<impl Effects>) {
         if !(std::mem::take(&mut self.is_clock_told) || is_set) {
             return;
@@ -40,7 +40,8 @@ impl Links {
         }
     }
 
-    /// Something that was too far ahead gave way: each neighbour may have to tell it again.
+    /// Notes that a record with this effective time, which was too far ahead, gave way to an older one: each
+    /// neighbour may have to tell it again.
     #[cold]
     pub fn note_gave_way(&mut self, effective: Timestamp, effects: &mut impl Effects) {
         for link in self.links.values_mut() {
@@ -50,14 +51,14 @@ impl Links {
         }
     }
 
-    /// What neighbours said may count as unsaid from now on: ends all sessions, so that each neighbour
-    /// is asked for everything.
+    /// Asks each neighbour for everything, since we may lack what it said: ends all sessions, and claims
+    /// nothing in the next.
     pub fn ask_anew(&mut self, reason: &str, turn: &mut Turn<impl Effects>) {
         let mut connections = Vec::new();
         for link in self.links.values_mut() {
             link.set_known(None);
             turn.effects.known(&link.neighbour, None);
-            // A hello that is on its way has asked for what comes after a mark that holds no longer.
+            // A hello that is on its way has asked only for what comes after a mark, and that holds no longer.
             connections.extend(link.connection());
         }
         for connection in connections {

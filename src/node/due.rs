@@ -1,6 +1,7 @@
-//! What is due on links: dials, marks, deadlines; and the way out, on which nothing is dialled.
+//! What is due on links: dials, marks and deadlines. On the way out nobody is dialled.
 //!
-//! `Node` calls it when time has passed. When something is due each link knows, and of strangers `peers`.
+//! `Node` calls it when time has passed. Each link knows when something is due on it, and `peers` when a
+//! stranger's time is up.
 
 use std::time::Instant;
 
@@ -83,7 +84,7 @@ impl Links {
     }
 }
 
-/// Why a connection ends on which nobody has presented himself.
+/// Why a connection ends on which nobody has said hello.
 fn no_hello() -> String {
     format!("no HELLO within {} seconds", HELLO_TIMEOUT.as_secs())
 }

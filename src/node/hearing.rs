@@ -1,7 +1,6 @@
 //! What comes on connections between servers: bytes, and the lines of neighbours.
 //!
-//! `Node` hands on each line. The first line of a connection is the business of `hello`, and its end that of
-//! `closing`.
+//! `Node` hands on each line. The first line of a connection goes on to `hello`, one that ends it to `closing`.
 
 use super::clock::ToldClock;
 use super::effects::{Effects, LinkId, LogPolicy};
@@ -113,7 +112,8 @@ impl Links {
         }
     }
 
-    /// Notes what has become of a change that a neighbour told: its number here, if it is one.
+    /// Notes what has become of a change that a neighbour told. `taken` is its number here, if the table has
+    /// taken it in.
     #[inline]
     fn note_heard(
         &mut self,

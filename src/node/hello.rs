@@ -1,8 +1,8 @@
 //! How a link comes up: connections that are made, the first line of each, and the hello that each side says.
 //!
 //! `Node` says which connections are made, and `hearing` hands the first line on. The hello decides who is at
-//! the other end of a connection; what comes before it is a stranger's. Whether a hello is taken the link
-//! judges.
+//! the other end of a connection; what comes before it is a stranger's. The link judges whether a hello is
+//! taken.
 
 use super::effects::{Effects, LinkId, LogPolicy, News};
 use super::link::State;
@@ -104,14 +104,15 @@ impl Links {
             Stage::Dialled(_) => {}
             Stage::Stranger | Stage::Up(_) | Stage::Closing => {
                 if let Err(reason) = link.judge(hello, turn.now) {
-                    self.dismiss(connection, reason, turn); // as happens among neighbours
+                    self.dismiss(connection, reason, turn); // it happens among neighbours: no news for the operator
                     return Ok(());
                 }
                 if link
                     .session()
                     .is_some_and(|session| session.is_live(turn.now))
                 {
-                    // If its connection is gone at the other end, the kernel there answers with a reset.
+                    // If the other end has lost the session's connection, its kernel answers the mark with a
+                    // reset.
                     self.say_mark(id, Session::mark, turn);
                     return Err(LINKED);
                 }
@@ -126,12 +127,12 @@ impl Links {
         self.link_mut(id)
             .begin_session(connection, hello, cursor, end, turn.now);
         turn.effects.tell(News::LinkUp(id));
-        self.say_clock(id, turn); // with the mark it comes again, where there is no backlog
+        self.say_clock(id, turn); // and once more with the mark, if there is no backlog
         self.say_due_mark(id, turn);
         Ok(())
     }
 
-    /// Ends whatever the link is at, for the session that a hello is about to begin.
+    /// Ends whatever the link is doing, for the session that a hello is about to begin.
     fn make_way(&mut self, id: LinkId, turn: &mut Turn<impl Effects>) {
         match self.links[&id].state {
             State::Idle { .. } => {}

@@ -18,7 +18,7 @@ use crate::random::SplitMix64;
 use crate::time::{Difference, Now};
 use crate::topology::{Member, ServerName, Topology};
 
-/// So long after a start a server counts as catching up at most.
+/// A server counts as catching up for no longer than this after its start.
 const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 
 /// What comes with an input: the table, the time, and the sink for what follows.
@@ -27,13 +27,13 @@ pub struct Turn<'a, E> {
     pub table: &'a mut Table,
     /// Our own clock.
     pub clock: &'a mut Clock,
-    /// When it is.
+    /// The turn's time.
     pub now: Now,
-    /// What is to be done.
+    /// The sink for what follows.
     pub effects: &'a mut E,
 }
 
-/// What a connection between servers is at, by its peer and the state of the peer's link.
+/// How far a connection between servers has come, by its peer and the state of the peer's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Stranger,
@@ -54,9 +54,9 @@ pub struct Links {
     pub(super) jitter: SplitMix64,
     /// How many hellos we have said.
     pub(super) hellos: u64,
-    /// A neighbour has told its clock, or is not linked any longer: ours is to be judged.
+    /// A neighbour has told its clock, or its link is down: our clock is to be judged.
     pub(super) is_clock_told: bool,
-    /// After this nobody is waited for who has much to tell.
+    /// Until then a server that starts waits for neighbours that have much to tell.
     catch_up_until: Instant,
     /// The server is on its way out: nobody is dialled any longer.
     pub(super) is_leaving: bool,
@@ -123,7 +123,7 @@ impl Links {
         now.mono < self.catch_up_until && self.links.values().any(Link::is_catching_up)
     }
 
-    /// How far a neighbour has been sent our changefeed: certainly, while it is not linked.
+    /// How far a neighbour has been sent our changefeed; while it is not linked, how far for certain.
     pub fn sent_over(&self, link: LinkId) -> Option<u64> {
         let link = self.links.get(&link)?;
         let cursor = link.session().map(|session| session.cursor);
@@ -136,7 +136,8 @@ impl Links {
         session.map(|session| session.connection)
     }
 
-    /// The link to the server of this name, of whose changefeed a journal tells: it need be no neighbour now.
+    /// The link to the server of this name, of whose changefeed a journal tells. If it is no neighbour now, the
+    /// link is parked.
     pub fn link_to(&mut self, name: &[u8]) -> Option<&mut Link> {
         let name = ServerName::parse(name).filter(|name| *name != self.own)?;
         let id = match self.id_of(&name) {
@@ -152,12 +153,12 @@ impl Links {
         id
     }
 
-    /// Has nothing of any neighbour's changefeed for certain, nor they of ours.
+    /// Forgets all marks: we have nothing of any neighbour's changefeed for certain, nor has any of ours.
     pub fn forget_marks(&mut self) {
         self.links.values_mut().for_each(Link::forget_marks);
     }
 
-    /// Has nothing of any neighbour's changefeed for certain.
+    /// Forgets what we have of each neighbour's changefeed: nothing of it is certain.
     pub fn forget_known(&mut self) {
         let links = self.links.values_mut();
         links.for_each(|link| link.set_known(None));

@@ -1,6 +1,6 @@
-//! [`Node`]: what one server of the herd owns and knows, how it is set up, and what may be asked of it.
+//! [`Node`]: what one server of the herd owns, how it is set up, and what may be asked of it.
 //!
-//! Inputs are files of their own, each an `impl Node`: `clients`, `servers` and `timeouts`.
+//! Its inputs are in files of their own, each an `impl Node`: `clients`, `servers` and `timeouts`.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::topology::{Member, ServerName, Topology};
 /// What a node needs from outside: a node has no dice.
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds {
-    /// Names this life of this server; no two lives share one.
+    /// Names this incarnation of the server's changefeed; no other has the same name.
     pub incarnation: Incarnation,
     /// Keys the table's hash.
     pub hash_keys: HashKeys,
@@ -60,17 +60,17 @@ pub struct Node {
     pub(super) table: Table,
     /// Whether our clock is to be trusted.
     pub(super) clock: Clock,
-    /// What is too old.
+    /// What is too old, and when to give its memory back.
     pub(super) expiry: Expiry,
     pub(super) links: Links,
     pub(super) questions: Questions,
-    /// Counts the replies that had to come later.
+    /// How many replies had to wait for Twitter so far: it names the next.
     pub(super) replies: u64,
     pub(super) counters: Counters,
-    /// Where `AT` lines are composed, one after the other: how all of ours begin, which stays, then the
-    /// rest of the latest.
+    /// Where our `AT` lines are composed, one after the other. The beginning is common to all of them and
+    /// stays; the rest is that of the latest.
     pub(super) line: Vec<u8>,
-    /// How many bytes all begin with.
+    /// How long that beginning is.
     pub(super) prefix_bytes: usize,
     /// What the clock showed when the table was last told what is too old and what too far ahead.
     pub(super) looked_at: Timestamp,
@@ -96,16 +96,16 @@ impl Node {
         }
     }
 
-    /// Lets records be forgotten `after` their effective time, by the clock of each turn. Without
-    /// it none ever is.
+    /// From now on reports expire `after` their effective time, by the clock of each turn. Without this call
+    /// they never do.
     pub fn forget_after(&mut self, after: Duration, now: Now) {
         let expiry = Expiry::new(after, now);
         self.table.set_lost(expiry.oldest(now)); // what had expired before is not recovered
         self.expiry = expiry;
     }
 
-    /// Lets the table of clients take about so many bytes at most. Where it would take more, the locations make
-    /// room that have not changed for longest.
+    /// Limits the table of clients to about so many bytes. Beyond that, the locations that have not changed for
+    /// longest make room.
     pub fn limit_table(&mut self, bytes: usize) {
         self.table.set_limit(bytes);
     }
@@ -134,7 +134,7 @@ impl Node {
         self.links.knows_erasures()
     }
 
-    /// After what time records are forgotten, if ever.
+    /// After what time reports expire, if ever.
     pub fn forgets_after(&self) -> Option<Duration> {
         self.expiry.of_reports()
     }
@@ -142,9 +142,9 @@ impl Node {
     /// Lends what a journal fills, before anything else happens. [`Recovery::begin`] ends it.
     pub fn recovery(&mut self, now: Now) -> Recovery<'_> {
         self.expire(now);
-        // The clock has not been judged: what is in the journal is kept, be it too far ahead.
+        // The clock has not been judged yet: nothing in the journal counts as too far ahead.
         self.table.doubt_after(Timestamp::MAX);
-        // A tombstone that has expired may be read before or after what it erased.
+        // An expired tombstone counts, too: it may be read before or after what it erased.
         self.table.expire_tombstones_before(Timestamp::MIN);
         self.looked_at = Timestamp::MIN;
         Recovery {
@@ -173,14 +173,14 @@ impl Node {
         self.incarnation
     }
 
-    /// From which number on somebody who has this feed up to `mark` follows it. `None` if that says nothing
+    /// The number after which a follower goes on that has this feed up to `mark`. `None` if `mark` says nothing
     /// to us.
     pub fn resume_from(&self, mark: Mark) -> Option<u64> {
         self.links.history.follow(mark, self.table.end())
     }
 
-    /// Gives `take` what changed after `cursor`, in that order, until it says that it wants no more. Gives the
-    /// number from which to go on.
+    /// Hands `take` what changed after `cursor`, in that order, until it says `false`. Gives the number after
+    /// which to go on.
     pub fn follow(&mut self, cursor: u64, now: Now, take: impl FnMut(Change<'_>) -> bool) -> u64 {
         self.expire(now);
         self.table.take_after(cursor, take)
@@ -191,7 +191,7 @@ impl Node {
         self.links.known()
     }
 
-    /// How far a neighbour has been sent our changefeed: certainly, while it is not linked.
+    /// How far a neighbour has been sent our changefeed; while it is not linked, how far for certain.
     pub fn sent_over(&self, link: LinkId) -> Option<u64> {
         self.links.sent_over(link)
     }
@@ -228,12 +228,12 @@ impl Node {
         self.links.speaker_of(connection)
     }
 
-    /// The connections between servers that it knows of, by name: as many as there are.
+    /// All connections between servers that it knows of.
     pub fn peers(&self) -> impl Iterator<Item = ConnectionId> {
         self.links.connections()
     }
 
-    /// Whether the next line of `client` may be handled: not while it waits for as many answers of
+    /// Whether the next line of `client` may be handled: not while `client` waits for as many answers of
     /// Twitter as one client may.
     pub fn accepts(&self, client: ConnectionId) -> bool {
         self.questions.may_ask(client)
@@ -249,13 +249,13 @@ impl Node {
         self.links.backlogs(self.table.end())
     }
 
-    /// A client's line, to be handled next or after others.
+    /// Reads a client's line, to be handled next or after others.
     pub fn read_client_line<'a>(&self, text: &'a [u8]) -> ClientLine<'a> {
         let key = self.client_line_key(text);
         ClientLine { text, key }
     }
 
-    /// Where the table has the client that a client's line speaks of, if it does.
+    /// Where the table has the client that a client's line names, if it names one.
     pub fn client_line_key(&self, text: &[u8]) -> Option<Key> {
         prefetched::client_line_client(text).map(|client| self.table.key(client))
     }
@@ -265,17 +265,17 @@ impl Node {
         NeighbourLine::read(text, self.link_line_key(text), &self.table)
     }
 
-    /// The same where it is known, or was not looked for, where the table has the client.
+    /// The same, where `key` says where the table has the client, if that was looked for.
     pub fn read_link_line_at<'a>(&self, text: &'a [u8], key: Option<Key>) -> NeighbourLine<'a> {
         NeighbourLine::read(text, key, &self.table)
     }
 
-    /// Where the table has the client that a line between servers speaks of, if it does.
+    /// Where the table has the client that a line between servers names, if it names one.
     pub fn link_line_key(&self, text: &[u8]) -> Option<Key> {
         prefetched::link_line_client(text).map(|client| self.table.key(client))
     }
 
-    /// Brings near what handling some lines will need; only how long that takes depends on it.
+    /// Prefetches what handling some lines will need. It changes only how long that takes.
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k mut Key>) {
         self.table.prefetch(keys);
     }
@@ -295,11 +295,11 @@ impl Node {
         (&mut self.links, turn)
     }
 
-    /// What is too old now is unknown from now on, and what is too far ahead. By a clock that is not
-    /// trusted nothing expires that had not.
+    /// Tells the table, if the clock shows another time, what is too old now and what too far ahead. A clock
+    /// that is not trusted lets nothing expire that had not.
     #[inline]
     pub(super) fn expire(&mut self, now: Now) {
-        // As it is for all lines of a turn but the first.
+        // Only for the first line of a turn: all of a turn happens at one time.
         if std::mem::replace(&mut self.looked_at, now.wall) != now.wall {
             self.expire_by(now);
         }

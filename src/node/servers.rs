@@ -1,6 +1,6 @@
-//! What concerns other servers, handed on to `Links` with what it needs of the [`Node`].
+//! Inputs from other servers to a [`Node`]: handed on to its `Links`, with what they need of the node.
 //!
-//! The driver is the caller. What is said between servers, and when, is not decided here.
+//! The driver is the caller. Nothing is decided here.
 
 use super::effects::{Effects, LinkId, LogPolicy};
 use super::machine::Node;
@@ -10,8 +10,8 @@ use crate::time::Now;
 use crate::topology::ServerName;
 
 impl Node {
-    /// Has these servers as neighbours from now on, and no others. Of one that is no neighbour any longer
-    /// nothing is believed from now on; what it has said before stays.
+    /// Makes these servers our neighbours, and no others. One that is no neighbour any longer is not believed
+    /// from now on; what it has said before stays.
     pub fn handle_neighbours<'n>(
         &mut self,
         names: impl Iterator<Item = &'n ServerName>,
@@ -80,7 +80,7 @@ impl Node {
         links.handle_line(connection, line, &mut turn);
     }
 
-    /// Ends a connection between servers of which a line is too long to be any.
+    /// Ends a connection between servers on which a line is longer than any may be.
     pub fn handle_link_overlong(
         &mut self,
         connection: ConnectionId,
@@ -105,7 +105,7 @@ impl Node {
         links.handle_forbidden(connection, name, reason, &mut turn);
     }
 
-    /// The link of the neighbour that presents itself to us with a line, if it is a hello that does and its
+    /// The link of the neighbour that presents itself to us with a line, if the line does that and its
     /// connection is nobody's yet.
     pub fn presents(&self, connection: ConnectionId, line: &NeighbourLine<'_>) -> Option<LinkId> {
         let link = self.links.presented_by(line)?;

@@ -1,7 +1,7 @@
 //! What neighbours are told: the changefeed from each one's cursor on, marks, and our clock.
 //!
-//! `Node` says when a socket has room, and the other files of [`Links`] when a mark may be due. Whether one is
-//! due the session knows, and what is in the feed the table.
+//! `Node` says when a socket has room, and the other files of [`Links`] when a mark may be due. The session
+//! knows whether one is, and the table what is in the feed.
 
 use super::effects::{Effects, LinkId, LogPolicy};
 use super::links::{Links, Stage, Turn};
@@ -15,7 +15,7 @@ impl Links {
     /// Sends the neighbour at `connection` what it has not been sent yet, as far as `room` bytes
     /// go, and a mark when one is due.
     ///
-    /// This is all of flooding, of catching up, and of what a slow neighbour costs: a cursor.
+    /// This is all of flooding and of catching up. A slow neighbour costs its cursor, and no more.
     pub fn handle_room(
         &mut self,
         connection: ConnectionId,
@@ -62,7 +62,7 @@ impl Links {
         self.say_mark(id, due_mark, turn);
     }
 
-    /// Says what `mark` gives, if the link is up.
+    /// Says the mark that `mark` gives, if it gives one and the link is up.
     pub(super) fn say_mark<M: Into<Option<(u64, LogPolicy)>>>(
         &mut self,
         id: LinkId,
@@ -75,8 +75,9 @@ impl Links {
         };
         let connection = session.connection;
         if let Some((number, policy)) = mark(session, turn.now).into() {
-            // Though it is not higher, where this session has come to it only now: it may have passed over
-            // what has expired, and a start whose clock is behind that must doubt what was marked.
+            // A mark that is news is noted even if this neighbour was once sent a higher one. On the way to it
+            // this session may have passed over what has expired, and a start whose clock is behind that must
+            // doubt the mark.
             let is_news = policy == LogPolicy::Log;
             if link.set_marked(number) || is_news {
                 turn.effects.marked(&link.neighbour, link.marked());

@@ -1,6 +1,6 @@
-//! What time brings to a [`Node`]: a clock that was set, and what is due.
+//! Inputs of time to a [`Node`]: what its clock shows, and what is due.
 //!
-//! The driver is the caller, in each turn. Of links, `due` does what is due.
+//! The driver is the caller, in each turn. `due` does what is due on links.
 
 use std::time::Instant;
 
@@ -17,15 +17,15 @@ impl Node {
         due.into_iter().flatten().min()
     }
 
-    /// Takes in, before anything else of a turn, what the clock shows. `true` if it shows less than it did,
-    /// and what had expired may be news again: reports were refused or given up meanwhile, and marked all
-    /// the same, so that no mark of a neighbour holds, and each is asked anew.
+    /// Takes in what the clock shows, before anything else of a turn. `true` if the clock was set back so far
+    /// that what had expired may be news again. Reports were refused or forgotten meanwhile, and marked all the
+    /// same. So no mark of a neighbour holds, and each is asked for everything.
     pub fn handle_clock(&mut self, now: Now, effects: &mut impl Effects) -> bool {
         let is_back = now.wall < self.looked_at;
         let is_set = self.clock.look(now);
         let (links, mut turn) = self.turn(now, effects);
         links.judge_clock(is_set, &mut turn);
-        self.expire(now); // or the journal, which comes first in a turn, would forget what lives again
+        self.expire(now); // or the journal, which comes first in a turn, would forget what is valid again
         let oldest = self.table.oldest_erased();
         if !is_back || oldest > self.table.lost() {
             return false;
