@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::time::{Difference, Now, Timestamp, rough_span};
 
 /// A clock that is off by more than this is wrong, unless the operator says otherwise.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(10 * 60);
+const CLOCK_SKEW: Duration = Duration::from_secs(10 * 60);
 
 /// Somebody has set a wall clock that moved this much more, or less, than the monotonic one.
 const STEP: Duration = Duration::from_secs(1);

@@ -81,20 +81,14 @@ impl Expiry {
     /// Tells the table what has expired. A clock that is not trusted lets nothing expire that had not.
     pub fn expire(&self, table: &mut Table, is_clock_trusted: bool, now: Now) {
         let time = now.wall.minus(self.after);
+        let limit = |before: Timestamp| match is_clock_trusted {
+            true => time,
+            false => time.min(before),
+        };
         if self.is_of_reports {
-            let limit = if is_clock_trusted {
-                time
-            } else {
-                time.min(table.oldest())
-            };
-            table.expire_before(limit);
+            table.expire_before(limit(table.oldest()));
         } else {
-            let limit = if is_clock_trusted {
-                time
-            } else {
-                time.min(table.oldest_erased())
-            };
-            table.expire_tombstones_before(limit);
+            table.expire_tombstones_before(limit(table.oldest_erased()));
         }
     }
 

@@ -12,16 +12,9 @@ impl Table {
     /// The records that changed after `cursor`, the oldest change first, each once. What has expired or is too
     /// far ahead is left out.
     pub fn changes_after(&self, cursor: u64) -> impl Iterator<Item = Change<'_>> {
-        self.entries_after(cursor).filter_map(|(_, change)| change)
-    }
-
-    /// The numbers of the feed after `cursor`, each with the record that changed then, unless it has changed
-    /// again since, has expired or is too far ahead: for a reader that must not pass over too many of those at
-    /// once.
-    pub fn entries_after(&self, cursor: u64) -> impl Iterator<Item = (u64, Option<Change<'_>>)> {
-        self.walk(cursor).map(|(number, _, record)| {
+        self.walk(cursor).filter_map(|(number, _, record)| {
             let is_shown = record.number == number && self.shows(record.effective());
-            (number, is_shown.then(|| record.change()))
+            is_shown.then(|| record.change())
         })
     }
 

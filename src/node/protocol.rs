@@ -19,7 +19,7 @@ use crate::topology::ServerName;
 pub const LINK_LINE_BYTES_MAX: usize = LINE_BYTES_MAX + 128;
 
 /// The version of the link protocol, as `HELLO` gives it.
-pub const LINK_VERSION: &str = "herd/1";
+const LINK_VERSION: &str = "herd/1";
 
 /// The minor version of this program: which lines it understands.
 pub const MINOR: u64 = 2;

@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 ///
 /// An `AT` line of the assignment is 60 to 90 bytes. With 94 a record takes 128 bytes, two cache
 /// lines or three, as memory comes, and a table of a million needs no allocation but its own.
-pub const INLINE_BYTES: usize = 94;
+const INLINE_BYTES: usize = 94;
 
 const _: () = assert!(size_of::<Record>() == RECORD_BYTES);
 
@@ -120,7 +120,7 @@ pub enum Text {
 }
 
 impl Text {
-    pub const EMPTY: Text = Text::Short {
+    const EMPTY: Text = Text::Short {
         len: 0,
         bytes: [0; INLINE_BYTES],
     };
