@@ -1,4 +1,4 @@
-//! The floors of the house: what a module must not know. Read from the sources themselves.
+//! The floors of the house: what a module must not know; and how long a file may be. Read from the sources themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,6 +20,12 @@ const FLOORS: [&[&str]; 6] = [
     &["cli", "server", "standin"],
     &["arguments"],
 ];
+
+/// Folders in which no file has more than [`LINES_MAX`] lines.
+const SHORT_FILES: [&str; 1] = ["src"];
+
+/// The most lines of a file, its tests included.
+const LINES_MAX: usize = 600;
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -152,6 +158,17 @@ fn the_node_knows_no_socket_clock_thread_file_or_dice() {
                     file.display()
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn no_file_is_too_long() {
+    for folder in SHORT_FILES {
+        for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)) {
+            let text = fs::read_to_string(&file).expect("a source is text");
+            let lines = text.lines().count();
+            assert!(lines <= LINES_MAX, "{}: {lines} lines", file.display());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether this server's clock is to be trusted, by those of its neighbours or by its journal.
+//! Whether this server trusts its clock. Its neighbours' clocks decide, or, without neighbours, its journal.
 //!
 //! `Node` owns one and tells it what the neighbours' clocks show. Only a server that trusts its clock
 //! judges which reports are too far ahead to be true: so a machine that boots in 1970 harms nothing.
@@ -9,25 +9,25 @@ use std::time::{Duration, Instant};
 
 use crate::time::{Difference, Now, Timestamp, rough_span};
 
-/// A clock may be off by so much before it counts as wrong, if nobody says otherwise.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(10 * 60);
+/// A clock that is off by more than this is wrong, unless the operator says otherwise.
+const CLOCK_SKEW: Duration = Duration::from_secs(10 * 60);
 
-/// A wall clock that goes so much faster or slower than the monotonic one was set.
+/// Somebody has set a wall clock that moved this much more, or less, than the monotonic one.
 const STEP: Duration = Duration::from_secs(1);
 
 /// Why a server does not trust its clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distrust {
-    /// More than half of the neighbours that tell theirs are too far away.
+    /// More than half of the neighbours that tell their clocks are too far from ours.
     Neighbours {
-        /// How far the clock is from the nearest of those.
+        /// How far our clock is from the nearest of these.
         by: Difference,
-        /// How many they are.
+        /// How many are too far.
         far: usize,
-        /// Of how many.
+        /// How many tell their clocks.
         of: usize,
     },
-    /// It is so far behind the last time in the journal.
+    /// Our clock is so far behind the last time in the journal.
     Journal(Difference),
 }
 
@@ -62,9 +62,10 @@ pub struct Clock {
     skew: Duration,
     /// The operator says that it is right.
     is_right_by_word: bool,
-    /// The latest that it has shown since neighbours have last confirmed it, or the journal was written.
+    /// The latest time that it has shown since neighbours last confirmed it, or since the journal was last
+    /// written.
     latest: Timestamp,
-    /// What it showed when it was last looked at.
+    /// What it showed at the last look.
     seen: Now,
     distrust: Option<Distrust>,
     /// The neighbours have judged it, and it was not set since.
@@ -104,7 +105,7 @@ impl Clock {
         offset.magnitude() > self.skew
     }
 
-    /// What has an effective time after this one is too far ahead to be true.
+    /// A record with a later effective time than this is too far ahead to be true.
     pub fn newest(&self, now: Now) -> Timestamp {
         match self.distrust {
             None => now.wall.later(self.skew),
@@ -112,7 +113,8 @@ impl Clock {
         }
     }
 
-    /// Looks at it: once a turn, before anything else. Says whether somebody has set it since the last.
+    /// Looks at the clock: once a turn, before anything else. Says whether somebody has set it since the last
+    /// look.
     pub fn look(&mut self, now: Now) -> bool {
         let expected = shown_at(self.seen, now.mono);
         let is_set = now.wall.since(expected).magnitude() >= STEP;
@@ -122,8 +124,8 @@ impl Clock {
         is_set
     }
 
-    /// Judges it: `offsets` says how far ahead of it those of the neighbours are that tell theirs. Says
-    /// whether it is now trusted where it was not, or the reverse.
+    /// Judges the clock. `offsets` says of each neighbour that tells its clock how far that is ahead of ours.
+    /// Says whether the clock is now trusted and was not, or the reverse.
     pub fn judge(&mut self, offsets: impl Iterator<Item = Difference>) -> bool {
         let wall = self.seen.wall;
         let (mut of, mut far, mut nearest) = (0, 0, None);
@@ -157,17 +159,17 @@ impl Clock {
     }
 }
 
-/// What a clock shows at `mono` that showed `seen`, unless it was set.
+/// What a clock shows at `mono`, if it once showed `seen` and nobody has set it since.
 fn shown_at(seen: Now, mono: Instant) -> Timestamp {
     seen.wall.later(mono.saturating_duration_since(seen.mono))
 }
 
-/// A neighbour's clock, as it has last told it.
+/// A neighbour's clock, as the neighbour last told it.
 #[derive(Clone, Copy, Debug)]
 pub struct ToldClock(Now);
 
 impl ToldClock {
-    /// It has just told this time.
+    /// The neighbour has just told this time.
     pub fn new(time: Timestamp, now: Now) -> ToldClock {
         ToldClock(Now {
             mono: now.mono,
@@ -175,7 +177,7 @@ impl ToldClock {
         })
     }
 
-    /// How far ahead of ours it is now, unless it was set since.
+    /// How far it is ahead of our clock now, unless it was set since.
     pub fn offset(&self, now: Now) -> Difference {
         shown_at(self.0, now.mono).since(now.wall)
     }

@@ -1,7 +1,6 @@
-//! What clients say, read. Pure.
+//! Reads what clients say. Pure.
 //!
-//! `Node` is the caller. The grammar is the assignment's. A line that is no command has its reason in
-//! `invalid`.
+//! `Node` is the caller. The grammar is the assignment's. `invalid` says why a line is no command.
 
 use super::fields::{fields, find_space};
 use super::location::Position;
@@ -31,10 +30,10 @@ pub struct IAmAt<'a> {
     pub position: Position<'a>,
     /// When it was there, by its own clock.
     pub time: Timestamp,
-    /// The same as it was written.
+    /// The time as it was written.
     pub time_text: &'a [u8],
-    /// All three as they came, with the space before them, if single spaces separate them: an `AT` line
-    /// then copies them at once. Else empty.
+    /// Client, position and time as they came, with the space before them: an `AT` line copies them at once.
+    /// Empty unless single spaces separate them.
     pub joined: &'a [u8],
 }
 
@@ -50,7 +49,7 @@ pub struct WhatsAt<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// The client that it speaks of.
+    /// The client that it names.
     pub fn client(&self) -> &'a [u8] {
         match self {
             Command::IAmAt(report) => report.client,

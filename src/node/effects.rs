@@ -1,8 +1,8 @@
-//! What a node has done outside of itself: the sink for its effects.
+//! The sink for a node's effects: what is done outside of the node.
 //!
-//! `Node` is handed one with everything that it handles, and tells it at once what follows. The
-//! server's driver carries the effects out over real sockets, the simulation over virtual ones. The
-//! node never reads back what it has said, so a sink costs it no purity.
+//! `Node` is handed a sink with each input, and tells it at once what follows. The server's driver carries the
+//! effects out over real sockets, the simulation over virtual ones. The node never reads back what it has said,
+//! so a sink costs it no purity.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -16,7 +16,7 @@ use crate::connection_id::{ConnectionId, ReplyId};
 use crate::time::Difference;
 use crate::topology::ServerName;
 
-/// Names a link of this server to a neighbour, and never another one.
+/// Names a link of this server to a neighbour. No other link ever has the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub NonZeroU32);
 
@@ -61,9 +61,10 @@ pub enum News<'a> {
     LinkDown(LinkId, &'a str),
     /// A dial was not answered, or not as a neighbour answers.
     Unreachable(LinkId, &'a str),
-    /// A neighbour's clock is so far from ours that one of them is wrong: it is so far ahead of ours.
+    /// A neighbour's clock is too far from ours: one of them is wrong. The difference says how far it is ahead
+    /// of ours.
     ClockOff(LinkId, Difference),
-    /// A neighbour's clock was off and is not any longer.
+    /// A neighbour's clock was off, and is right again.
     ClockRight(LinkId),
     /// Our own clock is not trusted, or is again.
     OwnClock(Option<Distrust>),
@@ -71,12 +72,12 @@ pub enum News<'a> {
     Refused {
         /// Over which connection.
         connection: ConnectionId,
-        /// As whom they presented themselves, if they did.
+        /// The name under which they presented themselves, if they did.
         name: Option<&'a ServerName>,
         /// What is wrong with them.
         reason: &'a str,
     },
-    /// So many questions wait for Twitter that another was turned away.
+    /// A question was turned away, since too many wait for Twitter already.
     QuestionsFull,
     /// A client's line was no valid command.
     Invalid {
@@ -94,12 +95,12 @@ pub trait Effects {
     /// Says a line to a client. It ends with its LF, so that it may be copied at once.
     fn reply(&mut self, client: ConnectionId, line: &[u8]);
 
-    /// Reserves a place among a client's replies for a `line` and another that comes later, by
-    /// [`Effects::answer`]. Both leave together, and no reply that is made meanwhile leaves before.
+    /// Reserves a place among a client's replies for `line`, and for the answer that [`Effects::answer`] gives
+    /// later. Both leave together. Replies that are made meanwhile leave after them.
     fn reserve(&mut self, client: ConnectionId, reply: ReplyId, line: &[u8]);
 
-    /// Completes a reply that was reserved with the line of JSON, which all share who asked the same.
-    /// The client's next line may now be handled, if it had to wait.
+    /// Completes a reserved reply with a line of JSON, which all clients share that asked the same. If the
+    /// client's next line had to wait, it may now be handled.
     fn answer(&mut self, client: ConnectionId, reply: ReplyId, json: Arc<[u8]>);
 
     /// Says a line on a connection between servers; `link` is `None` for a stranger's.
@@ -130,12 +131,12 @@ pub trait Effects {
     /// Nobody waits for this answer any longer.
     fn withdraw(&mut self, question: QuestionId);
 
-    /// The table has taken in the `AT` or `ERASED` line `line`: it is the changefeed's change `number`. A journal
+    /// The table has taken in `line`, an `AT` or `ERASED` line, as the changefeed's change `number`. A journal
     /// must have it before a reply leaves that was made after it.
     fn changed(&mut self, number: u64, line: &[u8]);
 
-    /// This server now has a neighbour's changefeed up to this mark; `None`: nothing of it for certain.
-    /// A journal should have it.
+    /// This server now has a neighbour's changefeed up to this mark, or, if that is `None`, nothing of it for
+    /// certain. A journal should have it.
     fn known(&mut self, neighbour: &ServerName, known: Option<Mark>);
 
     /// A neighbour is about to be sent this mark of our changefeed, the highest so far. A journal should

@@ -1,35 +1,35 @@
-//! What was forgotten to make room for others: which record is next, and what is to be remembered of those.
+//! Eviction: which record is the next to make room for others, and what is remembered of those that did.
 //!
-//! `Table` says when there is too much, and calls [`Evicted::evict`] until there is not. Records go in the order of
-//! the feed, so what is held is always an end of it. How much is too much this room does not know.
+//! `Table` calls [`Evicted::evict`] while it holds too much. Records go in the order of the feed, so what is
+//! held is always an end of it. Only `Table` knows how much is too much.
 
 use super::feed::Feed;
 use super::index::Index;
 use super::slots::Slots;
 use crate::time::Timestamp;
 
-/// For so many bytes that a change brings, one entry of the feed is looked at for a record that may make
-/// room. So a change that has to pass many stale entries leaves some to the next, and none is long; what
-/// the memory then is above the limit is less than the feed takes.
+/// For each so many bytes that a change brings, it may look at one entry of the feed for a record that makes
+/// room. So no change takes long: one that meets many stale entries leaves some to the next. Until then memory
+/// is above its limit, by less than the feed takes.
 pub const BYTES_A_LOOK: usize = 8;
 
-/// What was forgotten though it had not expired, to make room for others.
+/// What was evicted: forgotten to make room for others, though it had not expired.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Evicted {
     /// How many records.
     pub count: u64,
-    /// All numbers of the feed up to this one are stale, or were evicted.
+    /// All entries of the feed up to this number are stale, or were evicted.
     through: u64,
-    /// No report with this effective time or an earlier one is taken in from a neighbour if its client is
-    /// unknown: it may be one that was evicted. Else those whose tables have no room for each other's
-    /// records would send them round in a ring for ever.
+    /// The latest effective time of an evicted record. A neighbour's report about an unknown client is taken in
+    /// only if it is later: any other may have been evicted here. Else servers that have no room for each
+    /// other's records would send them round in a ring for ever.
     pub until: Option<Timestamp>,
 }
 
 impl Evicted {
-    /// Forgets the record that has not changed for longest, unless it is the latest, or so many looks at the
-    /// feed do not find it. Says whether it has. What has an effective time after `newest` is too far ahead to be
-    /// remembered as evicted.
+    /// Forgets the record that has not changed for longest, and says whether it has. It forgets none if only
+    /// the latest is left, or if `looks` entries of the feed are too few to find one. A record with an
+    /// effective time after `newest` is too far ahead to be remembered as evicted.
     pub fn evict(
         &mut self,
         slots: &mut Slots,

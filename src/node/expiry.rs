@@ -1,31 +1,33 @@
 //! Reports and tombstones that are too old: from when on they count as unknown, and how their memory is given
 //! back.
 //!
-//! `Node` has one. If it was not told to forget, only tombstones expire. What is read is exact at any moment, since the table
-//! shows nothing that has expired; giving the memory back may take its time. A sweep goes through
-//! the table in slices, spread evenly over a while, so that no single pause is long and the cost
-//! is the same whether ten records expire or ten million. A turn that comes late does all that is
-//! due, within a limit: else turns that are long, as they bring much, would give back ever less.
+//! `Node` has one. Unless it was told to forget reports, only tombstones expire. Readers see expiry exactly,
+//! since the table shows nothing that has expired; memory is given back later. A sweep goes through the table
+//! in slices, spread evenly over a while. So no single pause is long, and the cost is the same whether ten
+//! records expire or ten million. A turn that comes late sweeps all slices that are due, up to a limit. Else a
+//! busy server, whose turns are long, would give back ever less.
 
 use std::time::{Duration, Instant};
 
 use super::table::{ENTRIES_MAX, SLICE_ENTRIES_MAX, Table};
 use crate::time::{Now, Timestamp};
 
-/// Where reports are kept for ever, tombstones are kept for so long: what a server that was away for less
-/// tells of a client that was erased loses.
+/// How long tombstones are kept where reports are kept for ever. If a server was away for less than this, what
+/// it tells of an erased client loses.
 const TOMBSTONES_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// A sweep of the whole table takes this share of the time that records are kept, so that
-/// no more than about this share of the memory is held by what has expired...
+/// A sweep of the whole table takes a sixteenth of the time that records are kept. So expired records hold no
+/// more than about a sixteenth of the memory.
 const SWEEP_SHARE: u32 = 16;
 
-/// ... but not less than this, which would be for nothing, nor more.
+/// The shortest time that a sweep takes: a shorter one would gain nothing.
 const SWEEP_MIN: Duration = Duration::from_millis(500);
+
+/// The longest time that a sweep takes.
 const SWEEP_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// The most slices that are swept at once, however late it is: as much as any look into the feed, so
-/// that who sweeps once a turn gets ahead of what comes in one.
+/// The most slices that one call sweeps, however late it comes: as many entries as any look into the feed
+/// passes. That is more than a turn brings, so the sweep gets ahead.
 const SLICES_MAX: usize = ENTRIES_MAX / SLICE_ENTRIES_MAX;
 
 /// How long records are kept, and how far the sweep has come.
@@ -36,8 +38,8 @@ pub struct Expiry {
     is_of_reports: bool,
     /// The sweep has seen the feed up to this number.
     cursor: u64,
-    /// The most slices that the table has had since this sweep of it began. The fewer it has left the
-    /// more it has given back: that must not slow the sweep down.
+    /// The most slices that the table has had since this sweep began. A sweep that gives much back has fewer
+    /// left, and must not slow down by that.
     slices: usize,
     /// When the next slice is due.
     sweep_at: Instant,
@@ -68,7 +70,7 @@ impl Expiry {
         self.is_of_reports.then_some(self.after)
     }
 
-    /// What has an effective time before this one has expired, if reports ever do.
+    /// A report with an earlier effective time than this has expired, if reports ever do.
     pub fn oldest(&self, now: Now) -> Timestamp {
         match self.of_reports() {
             Some(after) => now.wall.minus(after),
@@ -76,23 +78,17 @@ impl Expiry {
         }
     }
 
-    /// Tells the table what has expired. By a clock that is not trusted nothing does that had not.
+    /// Tells the table what has expired. A clock that is not trusted lets nothing expire that had not.
     pub fn expire(&self, table: &mut Table, is_clock_trusted: bool, now: Now) {
         let time = now.wall.minus(self.after);
+        let limit = |before: Timestamp| match is_clock_trusted {
+            true => time,
+            false => time.min(before),
+        };
         if self.is_of_reports {
-            let limit = if is_clock_trusted {
-                time
-            } else {
-                time.min(table.oldest())
-            };
-            table.expire_before(limit);
+            table.expire_before(limit(table.oldest()));
         } else {
-            let limit = if is_clock_trusted {
-                time
-            } else {
-                time.min(table.oldest_erased())
-            };
-            table.expire_tombstones_before(limit);
+            table.expire_tombstones_before(limit(table.oldest_erased()));
         }
     }
 
@@ -102,7 +98,7 @@ impl Expiry {
         (!is_idle).then_some(self.sweep_at)
     }
 
-    /// Sweeps the slices of the table that are due, be it that several are, as where turns are long.
+    /// Sweeps all slices of the table that are due: several, if turns are long.
     pub fn sweep(&mut self, table: &mut Table, now: Now) {
         for _ in 0..SLICES_MAX {
             if self.timeout(table).is_none_or(|at| now.mono < at) {
@@ -111,7 +107,7 @@ impl Expiry {
             let step = self.sweep_slice(table);
             self.sweep_at += step;
         }
-        self.sweep_at = self.sweep_at.max(now.mono); // what is late beyond that is let go
+        self.sweep_at = self.sweep_at.max(now.mono); // what is due beyond that is skipped
     }
 
     /// Sweeps a slice, and says how long after it the next is due.

@@ -1,9 +1,8 @@
 //! The feed of changes: which record changed when, as an append-only sequence that forgets what
 //! has been superseded.
 //!
-//! `Table` is the only caller: it appends, and it says which entries are still the latest of their
-//! record. Flooding, catching up and re-writing a log all read it, each from its own cursor, which
-//! is no more than a number.
+//! `Table` is the only caller: it appends, and it says which entries are still the latest of their record.
+//! Flooding, catching up and snapshots all read it, each from its own cursor, which is no more than a number.
 //!
 //! ```text
 //!   number   1   2   3   4   5   6   7   8            cursor of a slow neighbour: 3
@@ -11,31 +10,30 @@
 //!            ^superseded ^       ^                    (1, 2, 3, 5 have been superseded)
 //! ```
 //!
-//! Entries lie in segments. While more than half of all entries are stale a sweep goes through the
-//! segments, a bounded piece at each append, drops the stale entries and joins what remains, so no
-//! single append is ever long and the feed stays within about twice the number of records. Where
-//! records are forgotten in time, whoever forgets them goes through the feed in the same manner.
+//! Entries lie in segments. While more than half of all entries are stale, a sweep goes through the segments, a
+//! bounded piece at a time: it drops the stale entries and joins what remains. So no single append is ever
+//! long, and the feed stays within about twice the number of records. The sweep that forgets expired records
+//! goes through the feed in the same manner.
 
 use std::collections::VecDeque;
 
 /// The most entries of a segment: also the most that one append, or one slice, may have to sweep.
 pub const SEGMENT_ENTRIES_MAX: usize = 1024;
 
-/// The most entries of the feed that one look passes, those included that have changed again since, or
-/// expired.
+/// The most entries of the feed that one look passes, stale ones and those of expired records included.
 ///
-/// Where all have changed again it takes 2 ms. What has expired is forgotten on the way: where that is
-/// all of them it takes 50 ms, but only once, since whoever looks next, another link or the sweep,
-/// finds nothing left of it. So in the long run a turn forgets no more than comes in one, and that
-/// costs less than to take it in.
+/// If all are stale, a look takes 2 ms. A look forgets the expired records that it passes. If all have expired,
+/// it takes 50 ms, but only once: the next look, of another link or of the sweep, finds nothing left of them.
+/// So in the long run a turn forgets no more than a turn brings, and to forget a record costs less than to take
+/// it in.
 ///
-/// Who looks once a turn gets ahead, as fewer come in a turn: one reads 2 MiB, or 256 bytes of each
-/// connection that is ready, and no report is shorter than 18 bytes, nor one that has not expired
-/// shorter than 27. So 27,000 connections would have to be at it at once.
+/// A reader that looks once a turn gets ahead, since a turn brings fewer entries than this. A turn reads 2 MiB,
+/// or 256 bytes of each connection that is ready. No report is shorter than 18 bytes, and none that has not
+/// expired is shorter than 27. So only 27,000 connections that all report at once could keep a reader behind.
 pub const ENTRIES_MAX: usize = 256 * 1024;
 
-/// No feed comes to this number, at a thousand million changes a second not within 200 years; what
-/// says so was put together by somebody. From here on there is always a next number.
+/// No feed comes to this number: at a thousand million changes a second that takes more than 200 years. A file
+/// that has a greater one was forged. So there is always a next number.
 const NUMBER_MAX: u64 = u64::MAX / 2;
 
 /// While a sweep is under way, a segment is swept each time this many entries were appended.
@@ -111,16 +109,16 @@ impl Feed {
         let live = self.after(0);
         let live = live.filter(|&(number, slot)| latest(slot) == number);
         assert_eq!(live.count(), records, "a record has not exactly one entry");
-        // A sweep begins above `limit`. Segments are at least half full, two by two, so it is done
-        // after an eighth more was appended, or as many records have made room; what came meanwhile is
-        // left to the next.
+        // A sweep begins above `limit`. Any two segments side by side are at least half full. So the sweep is
+        // done after an eighth more was appended, or as many records were evicted. What came meanwhile is left
+        // to the next sweep.
         let limit = SWEEP_FROM.max(2 * records);
         let most = limit + limit / 4 + 2 * SEGMENT_ENTRIES_MAX;
         assert!(held <= most, "{held} entries for {records} records");
     }
 
-    /// Appends a change of the record in `slot` and gives it the next number. Where
-    /// [`Feed::is_sweep_due`] after so many, [`Feed::sweep`] must follow.
+    /// Appends a change of the record in `slot` and gives it the next number. If [`Feed::is_sweep_due`] then,
+    /// [`Feed::sweep`] must follow.
     #[inline]
     pub fn append(&mut self, slot: u32) -> u64 {
         self.end += 1;
@@ -202,8 +200,8 @@ impl Feed {
     fn compact(&mut self, at: usize, mut keep: impl FnMut(u64, u32) -> bool) -> bool {
         let segment = &mut self.segments[at];
         let (base, before) = (segment.base, segment.entries.len());
-        // Like `retain`, without a branch: whether an entry is kept has to be read from a record
-        // that may be anywhere, and so the processor can wait for many of them at a time.
+        // Like `retain`, without a branch. Whether an entry is kept is read from a record anywhere in memory:
+        // without a branch the processor waits for many of them at a time.
         let mut kept = 0;
         for from in 0..before {
             let entry = segment.entries[from];
@@ -222,7 +220,7 @@ impl Feed {
         false
     }
 
-    /// How many slices [`Feed::retain_slice`] takes the whole feed in, about.
+    /// In about how many slices [`Feed::retain_slice`] goes through the whole feed.
     pub fn slices(&self) -> usize {
         self.segments.len()
     }

@@ -1,26 +1,20 @@
-//! Reading the feed of what changed, from any number on, with the records that are there now.
+//! Reading the changefeed from any number on, with the records that are there now.
 //!
-//! Links, followers and snapshots read through it; each keeps the number that it has come to, and nothing is kept for
-//! it here. What has expired or is too far ahead is not shown to them. How a record came to be held this room does
-//! not know.
+//! Links, followers and snapshots read through it. Each keeps the number that it has come to; nothing is kept
+//! for it here. Only a snapshot gets what has expired. How a record came into the table this room does not
+//! know.
 
 use super::feed::ENTRIES_MAX;
 use super::record::{Change, Record, Stored};
 use super::table::{PREFETCH_MAX, Table};
 
 impl Table {
-    /// What changed after `cursor`, oldest change first, each record once, if it is shown: has not
-    /// expired, nor is too far ahead.
+    /// The records that changed after `cursor`, the oldest change first, each once. What has expired or is too
+    /// far ahead is left out.
     pub fn changes_after(&self, cursor: u64) -> impl Iterator<Item = Change<'_>> {
-        self.entries_after(cursor).filter_map(|(_, change)| change)
-    }
-
-    /// The numbers of the feed after `cursor`, each with what changed then, unless that has changed
-    /// again since or has expired: for who must not pass over too many of those at once.
-    pub fn entries_after(&self, cursor: u64) -> impl Iterator<Item = (u64, Option<Change<'_>>)> {
-        self.walk(cursor).map(|(number, _, record)| {
+        self.walk(cursor).filter_map(|(number, _, record)| {
             let is_shown = record.number == number && self.shows(record.effective());
-            (number, is_shown.then(|| record.change()))
+            is_shown.then(|| record.change())
         })
     }
 
@@ -33,12 +27,11 @@ impl Table {
         })
     }
 
-    /// Gives `take` what changed after `cursor`, in that order, until it says that it wants no
-    /// more. Gives the number up to which nothing need be looked at again.
+    /// Hands `take` what changed after `cursor`, in that order, until it says `false`. Gives the number up to
+    /// which nothing need be looked at again.
     ///
-    /// What has expired is passed over, and forgotten there and then: were a clock set back, a
-    /// record that was held back from one neighbour must not come to life again for others. No
-    /// call looks at more than [`ENTRIES_MAX`] entries.
+    /// A record that has expired is passed over, and forgotten at once. Else, if a clock were set back, other
+    /// neighbours would be told what one neighbour was not. No call looks at more than [`ENTRIES_MAX`] entries.
     pub fn take_after(&mut self, cursor: u64, mut take: impl FnMut(Change<'_>) -> bool) -> u64 {
         let (mut reached, mut expired) = (cursor, Vec::new());
         let mut ended = true;
@@ -69,8 +62,8 @@ impl Table {
         }
     }
 
-    /// The entries of the feed after `cursor`, each with its slot and the record that is there now:
-    /// of records anywhere in memory some are always brought near ahead.
+    /// The entries of the feed after `cursor`, each with its slot and the record that is there now. Records may
+    /// be anywhere in memory, so some are prefetched at a time.
     fn walk(&self, cursor: u64) -> impl Iterator<Item = (u64, u32, &Record)> {
         let mut entries = self.feed.after(cursor);
         let mut near = [(0, 0); PREFETCH_MAX];

@@ -37,16 +37,16 @@ impl History {
         self.0.clear();
     }
 
-    /// From which number on a neighbour that has `known` is to be sent our feed, which has come to
-    /// `end` and was marked up to `marked` for it: from the beginning if that says nothing to us, or
-    /// is more than that neighbour was ever told.
+    /// The number after which a neighbour that has `known` is to be sent our feed, which has come to `end`. It
+    /// is 0, so that everything is sent, if `known` says nothing to us, or is above `marked`, the highest mark
+    /// that the neighbour was ever sent.
     pub fn resume(&self, known: Option<Mark>, end: u64, marked: u64) -> u64 {
         let known = known.filter(|mark| mark.number <= marked);
         known.and_then(|mark| self.follow(mark, end)).unwrap_or(0)
     }
 
-    /// From which number on somebody who has our feed, which has come to `end`, up to `mark` goes on. `None` if
-    /// that says nothing to us.
+    /// The number after which a reader goes on that has our feed up to `mark`. The feed has come to `end`.
+    /// `None` if `mark` says nothing to us.
     pub fn follow(&self, mark: Mark, end: u64) -> Option<u64> {
         let begun = self.incarnations();
         let ends = begun.clone().skip(1).map(|(_, from)| from).chain([end]);

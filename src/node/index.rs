@@ -41,8 +41,8 @@ const NO_SLOT: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     hash: u64,
-    /// The slot in which the client most likely is, where that was looked up ahead: it may be
-    /// another's, or have become another's since.
+    /// The slot in which the client most likely is, if it was prefetched. The slot may be another's, or have
+    /// become another's since.
     pub(super) likely: u32,
 }
 
@@ -52,7 +52,7 @@ impl Key {
         self.hash == other.hash
     }
 
-    /// Of two names with the same tag in one shard most often one is meant.
+    /// Two keys of one shard that have the same tag are almost always of one name.
     fn tag(self) -> u32 {
         self.hash as u32
     }
@@ -142,9 +142,9 @@ impl Index {
         });
     }
 
-    /// Inserts what was loaded, one shard after the other, each of which is small enough to be near: in
-    /// the order in which it will lie. Where several are of one client, as `is_same` says, the one with
-    /// the highest slot stays. Gives the others.
+    /// Inserts what was loaded, in the order in which it will lie, one shard after the other: each is small
+    /// enough for the processor's caches. Of several slots of one client, as `is_same` says, the highest stays.
+    /// Gives the others.
     pub fn build(&mut self, is_same: impl Fn(u32, u32) -> bool) -> Vec<u32> {
         let mut superseded = Vec::new();
         for shard in self.shards.iter_mut() {

@@ -27,11 +27,11 @@ use crate::random::SplitMix64;
 use crate::time::{Difference, Now, Timestamp};
 use crate::topology::ServerName;
 
-/// A dial that has not connected by then is given up: before the kernel's second SYN, since that
-/// and every later one waits twice as long, and a link shall be up a second after its way is.
+/// A dial that has not connected by then is given up: before the kernel's second SYN, since the kernel waits
+/// twice as long before each further one, and a link is to be up one second after the network is.
 pub const DIAL_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// Who connects must have presented itself by then, and who was connected to must have answered.
+/// A peer that connects must have said its hello by then, and one that we dialled must have answered ours.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The first wait before a dial is repeated; it doubles up to [`RETRY_MAX`].
@@ -40,15 +40,15 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 /// The longest wait before a dial is repeated.
 pub const RETRY_MAX: Duration = Duration::from_millis(400);
 
-/// The longest wait before a dial is repeated that was answered, but not with the neighbour's hello:
-/// dialling does not mend what is wrong then.
+/// The longest wait after a refusal: the dial was answered, but not with the neighbour's hello. Dialling more
+/// often does not mend what is wrong then.
 const REFUSED_RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// A neighbour that has refused us so often is not waited for at a start.
+/// A server that starts does not wait for a neighbour that has refused it so often.
 const REFUSALS_SEEN: u32 = 3;
 
-/// A session that ends before this was short: the wait before the next grows as after dials that
-/// fail. Else a neighbour that fails over what we say would be told it sixty times a second.
+/// A session that ends before this was short: the wait before the next grows as after failed dials. Else a
+/// neighbour that fails over what we say would be told it sixty times a second.
 const SHORT_SESSION: Duration = Duration::from_secs(1);
 
 /// A neighbour that told what was too far ahead is asked again for everything at most this often.
@@ -72,9 +72,9 @@ fn retry_after(attempts: u32, most: Duration, jitter: &mut SplitMix64) -> Durati
 /// What a link is doing. There is no other place that says so.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// It is down, and is dialled then; never while it is parked, nor once the server is on its way out.
+    /// It is down, and waits to be dialled.
     Idle {
-        /// When to dial.
+        /// When to dial; `None` while the link is parked, and once the server is on its way out.
         retry_at: Option<Instant>,
     },
     /// The owner was told to dial; it has not connected yet.
@@ -88,7 +88,7 @@ pub enum State {
         connection: ConnectionId,
         /// Since when.
         since: Instant,
-        /// Whether a line has come. If no session comes of it, it was a refusal.
+        /// Whether a line has come. If no session begins with it, it was a refusal.
         answered: bool,
     },
     /// Both have presented themselves.
@@ -108,11 +108,11 @@ pub struct Link {
     marked: u64,
     /// The incarnation that it last presented.
     incarnation: Option<Incarnation>,
-    /// Our feed's end when that incarnation first spoke, or last asked for everything. What came over
-    /// this link up to there the neighbour may have lost since, and is sent again.
+    /// Our feed's end when that incarnation first spoke, or last asked for everything. The neighbour may have
+    /// lost what came over this link up to there, so it is sent that again.
     resend_from: u64,
-    /// The earliest effective time of what was refused from it as too far ahead since it was last asked for
-    /// everything. As long as there is any, none of its marks holds.
+    /// The earliest effective time of its reports that were refused as too far ahead since it was last asked
+    /// for everything. While there is one, none of its marks holds.
     refused: Option<Timestamp>,
     /// Our last hello has asked for everything.
     asked_for_all: bool,
@@ -141,7 +141,7 @@ impl Link {
         link
     }
 
-    /// One to a server that is no neighbour, but of whose changefeed something is known.
+    /// A link to a server that is no neighbour, but of whose changefeed we have something.
     pub fn parked(own: &ServerName, neighbour: ServerName) -> Link {
         Link {
             dials_first: *own < neighbour,
@@ -204,15 +204,16 @@ impl Link {
         self.marked
     }
 
-    /// Notes that the neighbour is sent a mark, or was as a journal says. Says whether it is the highest
-    /// so far.
+    /// Notes a mark that the neighbour is sent, or was sent according to a journal. Says whether it is the
+    /// highest so far.
     pub fn set_marked(&mut self, number: u64) -> bool {
         let is_higher = number > self.marked;
         self.marked = self.marked.max(number);
         is_higher
     }
 
-    /// Forgets both: nothing that a journal says of either is certain.
+    /// Forgets what we have of its feed, and what it was sent of ours: nothing that a journal says of either is
+    /// certain.
     pub fn forget_marks(&mut self) {
         (self.known, self.marked) = (None, 0);
     }
@@ -277,8 +278,8 @@ impl Link {
 
     /// Notes that the dial came to nothing, and when to try again.
     ///
-    /// A refusal now and then, as of dials that cross, is a failure like others: only refusals one
-    /// after the other make the wait longer than that.
+    /// A single refusal is a failure like others, since dials that cross end in one. Only refusals one after
+    /// the other make the wait longer than that.
     pub fn dial_failed(&mut self, now: Now, jitter: &mut SplitMix64) {
         let answered = match self.state {
             State::Idle { .. } | State::Up(_) => return, // it was settled otherwise
@@ -320,10 +321,10 @@ impl Link {
 
     /// Whether the neighbour's hello on a connection that *it* made is to be taken.
     ///
-    /// While we believe the link to be up, only a hello said after the one we know tells of a
-    /// neighbour that lost the connection before we did. While our own dial awaits its answer and
-    /// our name is the smaller one, theirs gives way, so that of two that cross the same one
-    /// remains on both sides; but not for long, for ours may hang.
+    /// While the link is up for us, a hello is taken only if it was said after the one we know: then the
+    /// neighbour lost the connection before we did. While our own dial awaits its answer and our name is the
+    /// smaller one, theirs gives way, so that of two dials that cross the same one remains on both sides. It
+    /// does so only for [`CROSSING`], since ours may hang.
     ///
     /// # Errors
     /// Why it is not.
@@ -362,7 +363,7 @@ impl Link {
         end: u64,
         now: Now,
     ) {
-        // One that knows no mark may have lost what it told us, though it is the same incarnation.
+        // A neighbour that names no mark may have lost what it told us, though its incarnation is the same.
         if self.incarnation != Some(hello.incarnation) || hello.known.is_none() {
             self.incarnation = Some(hello.incarnation);
             self.resend_from = end;
@@ -414,7 +415,7 @@ impl Link {
     /// in this one, which counts on: it has then resumed from there, or sent everything up to the mark.
     pub fn handle_mark(&mut self, number: u64) -> bool {
         let before = self.known.map_or(0, |known| known.number);
-        // Who has much to send marks it in such steps.
+        // A neighbour that has much to send marks it in such steps.
         self.is_caught_up |= number.saturating_sub(before) < u64::from(MARK_EVERY_CHANGES);
         let is_new = self.policy_of_mark(number) == LogPolicy::Log;
         if let Some(incarnation) = self.incarnation.filter(|_| is_new) {
@@ -426,16 +427,17 @@ impl Link {
         is_new
     }
 
-    /// Notes that a report with this effective time was refused as too far ahead. Says whether that ends
-    /// that we have something of the neighbour's feed for certain.
+    /// Notes that a report with this effective time was refused as too far ahead: we have nothing of the
+    /// neighbour's feed for certain. Says whether we had.
     pub fn refuse(&mut self, effective: Timestamp) -> bool {
         let earliest = self.refused.map_or(effective, |least| least.min(effective));
         self.refused = Some(earliest);
         self.known.take().is_some()
     }
 
-    /// Whether to ask the neighbour for everything again: the first of what was refused would be taken in
-    /// now, by `newest`, and its clock is not off. Not too often, as it may have more that is not so yet.
+    /// Whether to ask the neighbour for everything again: the earliest report that was refused is no longer too
+    /// far ahead, by `newest`, and the neighbour's clock is right. Not more often than every [`ASK_AGAIN`],
+    /// since others of its reports may still be too far ahead.
     pub fn asks_again(&self, newest: Timestamp, now: Now) -> bool {
         let is_near = self.refused.is_some_and(|refused| refused <= newest);
         let may = |session: &Session| now.mono >= session.begun_at + ASK_AGAIN;
@@ -447,7 +449,7 @@ impl Link {
     pub fn is_catching_up(&self) -> bool {
         let is_here = match &self.state {
             State::Up(_) | State::Presented { .. } => true,
-            // One that is there may refuse us for a moment, since our dials cross.
+            // A neighbour that runs may refuse us for a moment, since our dials cross.
             State::Idle { .. } | State::Dialling { .. } => {
                 self.attempts == self.refusals && self.refusals < REFUSALS_SEEN
             }

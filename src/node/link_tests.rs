@@ -147,7 +147,7 @@ fn sessions_that_do_not_last_are_begun_less_and_less_often_until_one_does() {
 }
 
 #[test]
-fn a_new_life_of_the_neighbour_is_told_again_what_the_old_one_said() {
+fn a_new_incarnation_of_the_neighbour_is_told_again_what_the_old_one_said() {
     let now = start();
     let mut link = Link::new(&name("A"), name("B"), now);
     link.begin_session(CONNECTION, &hello(1, 1), 0, 10, now);
@@ -161,7 +161,7 @@ fn a_new_life_of_the_neighbour_is_told_again_what_the_old_one_said() {
         ..hello(1, 2)
     };
     link.begin_session(CONNECTION, &knows, 0, 20, now);
-    assert!(link.told_us(11), "the same life");
+    assert!(link.told_us(11), "the same incarnation");
     link.begin_session(CONNECTION, &hello(1, 3), 0, 20, now);
     assert!(!link.told_us(20) && link.told_us(21), "it asks for all");
     assert_eq!(link.known().map(|mark| mark.number), Some(5));

@@ -19,9 +19,9 @@ impl Table {
     /// Takes in what a snapshot kept, with its number, unless it has expired. `false`, and nothing is done,
     /// if the numbers do not rise, or the line does not reach to the end of the client's name.
     ///
-    /// It is not looked for: in a snapshot almost all records are of different clients, and of millions
-    /// each look-up is memory to wait for. Here records are only written one after the other. Before
-    /// anything is looked for, [`Table::build_index`] must be called.
+    /// The client is not looked up: in a snapshot almost all records are of different clients, and among
+    /// millions each look-up waits for memory. Records are only written, one after the other. Before anything
+    /// is looked up, [`Table::build_index`] must be called.
     pub fn load(&mut self, stored: &Stored<'_>) -> bool {
         let Some(client) = stored.client() else {
             return false;
@@ -48,9 +48,9 @@ impl Table {
         true
     }
 
-    /// Takes in a change that a journal recorded, as the next of the feed. It was decided when it was
-    /// written that it is one, so nothing is decided again: only what has expired is left out, and its
-    /// number is used up. But a tombstone is not left out: what it erased was taken in before it.
+    /// Takes in a change that a journal recorded, as the next of the feed. That it is a change was decided when
+    /// it was written. Only a report that has expired is left out, and its number is used up. A tombstone is
+    /// never left out: what it erased was taken in before it.
     pub fn replay(&mut self, key: Key, update: &Update<'_>) {
         let stored = match update {
             Update::Report(location) => Stored::of(location, location.effective()),
@@ -66,15 +66,15 @@ impl Table {
         self.put(slot, &stored, Source::Own);
     }
 
-    /// Lets records make room, if any have to, whatever time that takes: at a start.
+    /// Lets records make room, if any have to, at once and however long it takes: for a start.
     pub fn settle(&mut self) {
         if self.is_too_large() {
             self.make_room(usize::MAX);
         }
     }
 
-    /// Notes that a report was read once more of which nobody knows when it came: of the client's it is the
-    /// latest to make room, if it is what is held.
+    /// Notes that a line was salvaged once more. If it is the record that is held, this moves to the end of the
+    /// feed, so that it is the last to make room: nobody knows when it came.
     pub fn read_again(&mut self, key: Key, update: &Update<'_>) {
         if let Some(slot) = self.find(key, update.client())
             && self.slots.record(slot).line.as_bytes() == update.line()

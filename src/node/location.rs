@@ -1,5 +1,5 @@
-//! Where a client was, when, who heard it: the record everything else carries about, and which
-//! of two records is the newer.
+//! Where a client was, when, and who heard it: what everything else carries about; and which of two is the
+//! newer.
 //!
 //! `protocol` reads and writes it, `table` keeps it. Pure: bytes in, values out.
 
@@ -24,8 +24,8 @@ impl<'a> Position<'a> {
         rest.is_empty().then_some(position)
     }
 
-    /// Reads the position that `text` begins with, and gives what follows it. On the path of every message
-    /// it costs less in place than called.
+    /// Reads the position that `text` begins with, and gives what follows it. Inlined, since it is on the path
+    /// of every message.
     #[inline(always)]
     pub fn take(text: &'a [u8]) -> Option<(Position<'a>, &'a [u8])> {
         let rest = after_degrees::<3>(text, 90)?;
@@ -53,8 +53,8 @@ impl<'a> Position<'a> {
     }
 }
 
-/// What follows a sign, digits, of both together exactly `HEAD` bytes, and an optional fraction. `None` if
-/// `text` does not begin so, or with more than `limit`.
+/// What follows a number of degrees: a sign and digits, together exactly `HEAD` bytes, and an optional
+/// fraction. `None` if `text` does not begin with such a number, or with one above `limit`.
 #[inline]
 fn after_degrees<const HEAD: usize>(text: &[u8], limit: u32) -> Option<&[u8]> {
     let (head, rest) = text.split_first_chunk::<HEAD>()?;
@@ -181,10 +181,10 @@ impl Location<'_> {
     }
 }
 
-/// That a client is erased, as the `ERASED` line that carries it: what was reported of it up to `time` is to
-/// be known no longer, wherever it comes from.
+/// The erasure of a client, as the `ERASED` line that carries it. What was reported of the client up to `time`
+/// is forgotten, and is not taken in again, wherever it comes from.
 ///
-/// Among reports it has its time as effective time, and wins over one with the same.
+/// `time` is its effective time. It wins over a report with the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Erasure<'a> {
     /// The whole `ERASED` line, without its LF.
@@ -193,7 +193,7 @@ pub struct Erasure<'a> {
     pub server: &'a [u8],
     /// The client's name.
     pub client: &'a [u8],
-    /// What counts as when.
+    /// Up to which time reports are erased.
     pub time: Timestamp,
 }
 

@@ -1,6 +1,6 @@
-//! The connections between servers, and who is at the other end of each, as far as that is settled.
+//! The connections between servers, and who is at the other end of each, as far as that is known.
 //!
-//! `Links` owns one. What a link is doing only the link says; a peer says whose a connection is.
+//! `Links` owns one. A peer says whose a connection is; only the link says what it is doing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crate::time::Now;
 /// Who is at the other end of a connection between servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// Whoever it is came to our server port and has not said so.
+    /// Somebody who came to our server port and has not said hello.
     Stranger,
     /// The neighbour of this link: we dialled it, or it has presented itself. The link's state says
     /// which.

@@ -1,7 +1,7 @@
-//! Lines that have been read and are yet to be handled, and whom they speak of.
+//! Lines that have been read and are yet to be handled, and which client each names.
 //!
-//! To find the client that a line names takes no reading of the rest. So of many lines all that they
-//! speak of may be prefetched (`Node::prefetch`) before `Node` or `Links` handles the first of them.
+//! The client can be found without reading the rest of the line. So the records of many lines are prefetched
+//! (`Node::prefetch`) before `Node` or `Links` handles the first of them.
 
 use super::fields::{fields, find_space};
 use super::location::Location;
@@ -17,7 +17,7 @@ pub struct ClientLine<'a> {
     pub key: Option<Key>,
 }
 
-/// The client that a client's line speaks of, if it is a command.
+/// The client that a client's line names, if it is a command.
 pub fn client_line_client(line: &[u8]) -> Option<&[u8]> {
     if let Some(rest) = line.strip_prefix(b"IAMAT ") {
         let client = &rest[..find_space(rest)];
@@ -31,7 +31,7 @@ pub fn client_line_client(line: &[u8]) -> Option<&[u8]> {
     matches!(command, b"IAMAT" | b"WHATSAT").then_some(client)
 }
 
-/// The client that a line between servers speaks of, if it is an `AT` line.
+/// The client that a line between servers names, if it is an `AT` line.
 pub fn link_line_client(line: &[u8]) -> Option<&[u8]> {
     let rest = line.strip_prefix(b"AT ")?;
     fields(rest).nth(2)
@@ -66,7 +66,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Where it speaks of another client, or of none, its key would be another's.
+        /// Otherwise the line's key would be another client's.
         #[test]
         fn a_line_speaks_of_the_client_that_it_is_read_to_name(
             line in "[ \t]?(IAMAT|WHATSAT|AT Blake [+-]0.123456789|AT)[ \t]{1,2}[a-c]{1,12} {1,2}(\\+27.5[+-]086 1353118103[.0]?|10 5)[ \r]?",

@@ -19,13 +19,13 @@ use crate::topology::ServerName;
 pub const LINK_LINE_BYTES_MAX: usize = LINE_BYTES_MAX + 128;
 
 /// The version of the link protocol, as `HELLO` gives it.
-pub const LINK_VERSION: &str = "herd/1";
+const LINK_VERSION: &str = "herd/1";
 
 /// The minor version of this program: which lines it understands.
 pub const MINOR: u64 = 2;
 
-/// A `HELLO`'s serial is the number of the hello, and so many times the speaker's minor version. A program
-/// that knows of none takes the whole for a number, which rises as before.
+/// A `HELLO`'s serial is the number of the hello plus so many times the speaker's minor version. A program that
+/// knows of no minor versions takes the whole for a number, which rises as before.
 const SERIALS_PER_MINOR: u64 = 1_000_000_000_000_000;
 
 /// What is asked of Twitter: numbers in plain decimal, so that equal questions are equal.
@@ -143,7 +143,7 @@ pub fn parse_update(line: &[u8]) -> Option<Update<'_>> {
     }
 }
 
-/// Names one life of one server's memory; a server that starts anew has a new one.
+/// Names one incarnation of a server's changefeed: each start of the server begins a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 
@@ -165,10 +165,10 @@ impl Incarnation {
     }
 }
 
-/// How far somebody has followed somebody's feed: everything up to `number` of one incarnation.
+/// How far a server has followed another's feed: everything up to `number` of one incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Whose feed: the life in which the number was given.
+    /// Whose feed: the incarnation in which the number was given.
     pub incarnation: Incarnation,
     /// The last change that is known to have arrived.
     pub number: u64,

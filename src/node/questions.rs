@@ -23,13 +23,13 @@ const _: () = assert!(JOIN_MAX.as_secs() * 2 <= ANSWER_TIMEOUT.as_secs());
 /// The most replies that may wait for Twitter at the same time.
 pub const ASKERS_MAX: usize = 1024;
 
-/// The most of them that one client may wait for: its next line is not heard before one has come.
+/// The most of them that one client may wait for: its next line is not handled before one has come.
 pub const ASKERS_PER_CLIENT_MAX: usize = 16;
 
-/// With so many deadlines, the stale ones among them are dropped: answers may come by the million.
+/// When there are so many deadlines, the stale ones are dropped: answers may come by the million.
 const DEADLINES_MAX: usize = 2 * ASKERS_MAX;
 
-/// Names a question, and never another one.
+/// Names a question. No other question ever has the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuestionId(pub u64);
 
@@ -72,7 +72,7 @@ pub enum Asked {
     New(QuestionId),
     /// The same question is open: its answer will do for both.
     Joined,
-    /// Too many wait already, and none of them is a client that waits for more answers than this one would.
+    /// As many wait as may, and no client waits for more answers than this one would.
     Full,
 }
 
@@ -95,9 +95,9 @@ impl Questions {
         self.asked_by(client).count() < ASKERS_PER_CLIENT_MAX
     }
 
-    /// Where as many wait as may, the one that must give way to another of `client`: the latest of the
-    /// client that waits for the most answers. `None` if there is room, or if `client` would then wait for as
-    /// many. So whoever asks much cannot keep others from asking.
+    /// When as many wait as may, which asker gives way to one more of `client`: the latest of the client that
+    /// waits for the most answers. `None` if there is room, or if `client` would then wait for as many itself.
+    /// So a client that asks much cannot keep others from asking.
     pub fn gives_way_to(&self, client: ConnectionId) -> Option<Asker> {
         if self.by_asker.len() < ASKERS_MAX {
             return None;

@@ -1,8 +1,8 @@
 //! A record of the table: the line of a client's latest location, or of its erasure, with what orders it.
 //!
-//! `Table` keeps one for each client, and is the only caller but for what it shows to others: [`Stored`] is a record
-//! as a snapshot keeps it, [`Change`] one as a follower of the feed sees it. Integers decide which of two is the more
-//! recent almost always, so no line has to be read again for that.
+//! `Table` keeps one for each client, and shows others only two forms of it: [`Stored`] is a record as a
+//! snapshot keeps it, [`Change`] one as a follower of the feed sees it. Integers almost always decide which of
+//! two is the more recent, so that no line has to be read again.
 
 use std::cmp::Ordering;
 
@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 ///
 /// An `AT` line of the assignment is 60 to 90 bytes. With 94 a record takes 128 bytes, two cache
 /// lines or three, as memory comes, and a table of a million needs no allocation but its own.
-pub const INLINE_BYTES: usize = 94;
+const INLINE_BYTES: usize = 94;
 
 const _: () = assert!(size_of::<Record>() == RECORD_BYTES);
 
@@ -61,7 +61,7 @@ pub struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// That of a report, yet without a number.
+    /// That of a report, without a number yet.
     #[inline]
     pub fn of(location: &Location<'a>, effective: Timestamp) -> Stored<'a> {
         Stored::about(
@@ -120,7 +120,7 @@ pub enum Text {
 }
 
 impl Text {
-    pub const EMPTY: Text = Text::Short {
+    const EMPTY: Text = Text::Short {
         len: 0,
         bytes: [0; INLINE_BYTES],
     };
@@ -217,7 +217,7 @@ impl Record {
         self.line = Text::EMPTY;
     }
 
-    /// `None` if a snapshot had a line there that is none.
+    /// `None` for a tombstone, and for a line of a snapshot that is no `AT` line.
     pub fn location(&self) -> Option<Location<'_>> {
         parse_at(self.line.as_bytes())
     }
@@ -245,8 +245,8 @@ impl Record {
         }
     }
 
-    /// How `location`, whose effective time is given, stands to this record. The integers decide almost always, and at a tie that it
-    /// is the same report once more; otherwise the record's line is read again.
+    /// How `location`, whose effective time is given, stands to this record. The times decide almost always. At
+    /// a tie it is most often the same report once more; if not, the record's line is read again.
     #[inline(always)]
     pub fn recency_of(&self, location: &Location<'_>, effective: Timestamp) -> Ordering {
         let by_time = effective.cmp(&self.effective());

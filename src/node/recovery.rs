@@ -62,8 +62,8 @@ impl Recovery<'_> {
         self.table.end()
     }
 
-    /// Lets the feed have come to `end`. `false`, and nothing is done, if it has gone beyond that, or
-    /// can never come to it.
+    /// Lets the feed go on after `end`. `false`, and nothing is done, if it has gone beyond that, or can never
+    /// come to it.
     pub fn advance(&mut self, end: u64) -> bool {
         self.table.advance(end)
     }
@@ -92,7 +92,7 @@ impl Recovery<'_> {
         }
     }
 
-    /// Reads lines and brings near what they need of the table, some at a time, before each is taken.
+    /// Reads lines, some at a time, and prefetches what these need of the table before each is taken.
     fn prepare(
         &mut self,
         lines: &[&[u8]],
@@ -127,7 +127,7 @@ impl Recovery<'_> {
         }
     }
 
-    /// Has nothing of any neighbour's feed for certain, so that each sends everything.
+    /// Forgets what is known of each neighbour's feed, so that each sends everything.
     pub fn forget_known(&mut self) {
         self.links.forget_known();
     }

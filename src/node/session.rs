@@ -147,8 +147,8 @@ impl Session {
     }
 
     /// The mark to say now, if one is due, and whether it says anything new. The first is due as soon as the
-    /// neighbour has caught up with our feed, which has come to `end`: it may wait for that. So is the last,
-    /// where the server `is_leaving`.
+    /// neighbour has been sent our feed up to `end`: a neighbour that starts waits for it. So is the last, if
+    /// this server `is_leaving`.
     pub fn due_mark(&mut self, end: u64, is_leaving: bool, now: Now) -> Option<(u64, LogPolicy)> {
         let is_at_end = self.cursor >= end;
         let is_new = self.has_unmarked()

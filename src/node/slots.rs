@@ -21,7 +21,7 @@ pub struct Slots {
     free: Vec<u32>,
     /// How many bytes are allocated for lines that do not lie in their records.
     long_bytes: usize,
-    /// So many slots have been written to since memory was last given back: the system counts them.
+    /// So many slots have been written to since memory was last given back: the system counts them as used.
     used: usize,
     /// How many records are tombstones.
     tombstones: usize,

@@ -1,16 +1,16 @@
 //! The latest location of every client, and the feed of what changed.
 //!
-//! `Node` owns it. A record is the finished `AT` line plus the few integers that order it, so a
-//! reply and a flood are copies. In the place of the record of a client that was erased stands its
-//! tombstone, an `ERASED` line: so it follows the feed as any record, and what was reported before loses. An update costs one look-up in the index, one write into a
-//! record and one entry in the feed. Nothing is ever seen in the order of the hash.
+//! `Node` owns it. A record is the finished `AT` line plus the few integers that order it, so a reply and a
+//! flood are copies. An erased client has a tombstone in the place of its record, an `ERASED` line: it is in
+//! the feed as any record, and earlier reports lose against it. An update costs one look-up in the index, one
+//! write into a record and one entry in the feed. Nothing is ever seen in the order of the hash.
 //!
-//! Where records are to be forgotten once they are too old, whoever reads is not shown what has
-//! expired. The memory is given back later, a slice of the feed at a time ([`Table::sweep`]): a
-//! freed slot has number 0, so what the feed still says of it is stale like any other.
+//! Where records expire, no reader is shown one that has. Its memory is given back later, a slice of the feed
+//! at a time ([`Table::sweep`]): a freed slot has number 0, so entries of the feed for it are stale like any
+//! other.
 //!
-//! Where the memory has a limit ([`Table::limit`]), the records at the beginning of the feed make room
-//! for those at its end. So what is held is always an end of the feed.
+//! Where the memory has a limit ([`Table::limit`]), records at the beginning of the feed make room for those at
+//! its end. So what is held is always an end of the feed.
 
 #[cfg(test)]
 #[path = "table_tests.rs"]
@@ -32,20 +32,20 @@ pub use super::feed::{ENTRIES_MAX, SEGMENT_ENTRIES_MAX as SLICE_ENTRIES_MAX};
 pub use super::index::{HashKeys, Key};
 pub use super::record::{Change, Source, Stored};
 
-/// What one that is held takes of index and feed, about: 9 to 18 bytes and 8 to 18.
+/// What a record takes of the index and of the feed, about: 9 to 18 bytes and 8 to 18.
 pub(super) const ENTRY_BYTES: usize = 32;
 
 /// A table of fewer bytes is not worth having: the longest line would leave little room for others.
 pub const TABLE_BYTES_MIN: usize = 1024 * 1024;
 
-/// The most records that are brought near at a time: enough to keep as many loads under way as a
-/// processor can, and few enough that all are still near when the last of them is asked for.
+/// The most records that are prefetched at a time: enough to keep as many loads under way as a processor can,
+/// and few enough that all are still in its caches when the last of them is used.
 pub const PREFETCH_MAX: usize = 32;
 
 /// How many reports were not taken in, though they are more recent than what is held.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TurnedAway {
-    /// Of an unknown client, and no later than what had to make room.
+    /// Of an unknown client, and no later than a record that was evicted.
     pub evicted: u64,
     /// Too far ahead to be true.
     pub too_far_ahead: u64,
@@ -67,20 +67,20 @@ pub struct Table {
     pub(super) feed: Feed,
     /// Records whose effective time is before this one have expired.
     pub(super) oldest: Timestamp,
-    /// Tombstones whose time is before this one have expired, also where records never do.
+    /// Tombstones whose time is before this one have expired, also where reports never do.
     pub(super) oldest_erased: Timestamp,
-    /// The latest effective time of what was given up or not taken in, since it had expired.
+    /// The latest effective time of what was forgotten, or not taken in, since it had expired.
     pub(super) lost: Timestamp,
-    /// What has an effective time after this one is too far ahead to be true: it is not taken in from a
-    /// neighbour, and where it is held it is not shown, and loses to what is not too far ahead.
+    /// A record with a later effective time than this is too far ahead to be true. It is not taken in from a
+    /// neighbour. If it is held already, it is not shown, and loses to any record that is not too far ahead.
     newest: Timestamp,
-    /// The latest that this was since it was last asked what is too far ahead by now.
+    /// The latest that this was since [`Table::take_doubted`] was last called.
     newest_before: Timestamp,
     /// The latest effective time of what was taken in.
     latest: Timestamp,
-    /// The earliest effective time of what was refused since somebody asked, and of what was held and had
-    /// to give way to what is not so far ahead.
+    /// The earliest effective time of what was refused as too far ahead since somebody asked, ...
     refused: Option<Timestamp>,
+    /// ... and of what was held, was too far ahead, and gave way to what is not.
     gave_way: Option<Timestamp>,
     /// Records were loaded that the index does not know yet.
     pub(super) is_loading: bool,
@@ -135,8 +135,8 @@ impl Table {
         self.len() == 0
     }
 
-    /// From now on the table takes about so many bytes at most. Where it would take more, the records make
-    /// room that have not changed for longest, until the latest is the only one.
+    /// From now on the table takes about so many bytes at most. Beyond that, the records that have not changed
+    /// for longest make room, until only the latest is left.
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes;
         self.heap_most = self.heap_most.min(bytes / 2);
@@ -147,21 +147,21 @@ impl Table {
         self.limit
     }
 
-    /// How many bytes it takes, about, those included that the allocator keeps: of records it gives back what
-    /// is free, since they are one allocation, and of many small ones hardly anything.
+    /// How many bytes the table takes, about, with those that the allocator keeps. Records are one allocation,
+    /// of which the allocator gives back what is free. Of many small ones it gives back hardly anything.
     #[inline]
     pub fn bytes(&self) -> usize {
         self.slots.bytes() + self.heap_bytes().max(self.heap_most)
     }
 
-    /// Of these what is in use beside the records.
+    /// How many of these are in use beside the records.
     #[inline]
     fn heap_bytes(&self) -> usize {
         self.len() * ENTRY_BYTES + self.slots.long_bytes()
     }
 
-    /// Whether records have to make room. What is beside them may take half of the limit, or long names, which
-    /// come and go, would leave no memory to short ones.
+    /// Whether records have to make room. What is beside them may take half of the limit. Else long names,
+    /// which come and go, would leave no memory to short ones.
     #[inline]
     pub(super) fn is_too_large(&self) -> bool {
         self.heap_bytes() > self.limit / 2 || self.bytes() > self.limit
@@ -177,7 +177,8 @@ impl Table {
         self.turned_away
     }
 
-    /// From now on, what has an effective time before `oldest` is neither shown nor taken in.
+    /// From now on, a record with an effective time before `oldest` has expired: it is neither shown nor taken
+    /// in.
     pub fn expire_before(&mut self, oldest: Timestamp) {
         self.oldest = oldest;
     }
@@ -192,27 +193,28 @@ impl Table {
         self.oldest_erased.max(self.oldest)
     }
 
-    /// What has an effective time before this one has expired.
+    /// A record with an effective time before this one has expired.
     pub fn oldest(&self) -> Timestamp {
         self.oldest
     }
 
-    /// From now on, what has an effective time after `newest` is too far ahead to be true.
+    /// From now on, a record with an effective time after `newest` is too far ahead to be true.
     pub fn doubt_after(&mut self, newest: Timestamp) {
         self.newest = newest;
         self.newest_before = self.newest_before.max(newest);
         if self.evicted.until > Some(newest) {
-            self.evicted.until = None; // by a clock that was wrong: it would refuse all that is true
+            self.evicted.until = None; // it comes of a clock that was wrong, and would refuse all that is true
         }
     }
 
-    /// What has an effective time after this one is too far ahead to be true.
+    /// A record with a later effective time than this is too far ahead to be true.
     pub fn newest(&self) -> Timestamp {
         self.newest
     }
 
-    /// Says once whether something is held that is too far ahead by now: then what lost against it is to
-    /// be asked for again. All is looked at, but hardly ever: if something was taken in that is.
+    /// Says once whether a record is held that has come to be too far ahead: then neighbours are to be asked
+    /// again for what lost against it. Looks at all records, but hardly ever: only if one was taken in that is
+    /// later than `newest` is now.
     pub fn take_doubted(&mut self) -> bool {
         let newest_before = std::mem::replace(&mut self.newest_before, self.newest);
         if self.newest >= newest_before || self.latest <= self.newest {
@@ -222,12 +224,12 @@ impl Table {
         held.any(|record| record.effective() > self.newest)
     }
 
-    /// The earliest effective time of what was refused as too far ahead since this was last asked.
+    /// The earliest effective time of what was refused as too far ahead since this was last called.
     pub fn take_refused(&mut self) -> Option<Timestamp> {
         self.refused.take()
     }
 
-    /// The same of what was held, and gave way to what is not so far ahead.
+    /// The same of what was held, and gave way to a record that is not too far ahead.
     pub fn take_gave_way(&mut self) -> Option<Timestamp> {
         self.gave_way.take()
     }
@@ -237,13 +239,13 @@ impl Table {
         effective >= self.oldest && effective <= self.newest
     }
 
-    /// The latest effective time of what may have been given up or not taken in, since it had expired.
+    /// The latest effective time of what may have been forgotten, or not taken in, since it had expired.
     pub fn lost(&self) -> Timestamp {
         self.lost
     }
 
-    /// Notes that what has an effective time after `lost` has been neither given up nor refused, or has
-    /// been asked for again.
+    /// Notes that nothing with an effective time after `lost` was forgotten or refused as expired, or that
+    /// neighbours are asked for it again.
     pub fn set_lost(&mut self, lost: Timestamp) {
         self.lost = lost;
     }
@@ -301,12 +303,12 @@ impl Table {
         self.index.key(client)
     }
 
-    /// Brings near what a look-up of each of these clients will need, of the first
-    /// [`PREFETCH_MAX`] at most. Only how long that takes depends on it.
+    /// Prefetches what a look-up of each of these clients will need, of the first [`PREFETCH_MAX`] at most. It
+    /// changes only how long that takes.
     ///
-    /// In a table of millions each step of a look-up - the index, then the record - waits for memory.
-    /// Here each step is taken for all of them before the next, in loads that do not depend on each
-    /// other, so that the processor waits for many at a time.
+    /// In a table of millions each step of a look-up - the index, then the record - waits for memory. Here each
+    /// step is taken for all clients before the next step, in loads that do not depend on each other, so that
+    /// the processor waits for many at a time.
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k mut Key>) {
         let mut near: [Option<&mut Key>; PREFETCH_MAX] = [const { None }; PREFETCH_MAX];
         let mut bits = 0;
@@ -338,15 +340,15 @@ impl Table {
         self.location_at(self.key(client), client)
     }
 
-    /// The same for who knows where to look.
+    /// The same, where the client's key is known.
     pub fn location_at(&self, key: Key, client: &[u8]) -> Option<Location<'_>> {
         let slot = self.find(key, client)?;
         let record = self.slots.record(slot);
         self.shows(record.effective()).then(|| record.location())?
     }
 
-    /// The effective time of the report that is held of `client`, be it too far ahead to be shown, unless it
-    /// has expired.
+    /// The effective time of the report that is held of `client`, unless it has expired. A report that is too
+    /// far ahead to be shown counts.
     pub fn reported(&self, client: &[u8]) -> Option<Timestamp> {
         let slot = self.find(self.key(client), client)?;
         let record = self.slots.record(slot);
@@ -354,8 +356,9 @@ impl Table {
         is_there.then(|| record.effective())
     }
 
-    /// Takes a report in if it is more recent than what is held, has not expired, and is not too far
-    /// ahead, unless that is our own. Gives the number of the change; `None` if it is none. `key` is that of the client.
+    /// Takes a report in if it is more recent than what is held, has not expired, and is not too far ahead; one
+    /// of our own clients may be too far ahead. Gives the number of the change; `None` if it is none. `key` is
+    /// that of the client.
     pub fn accept(&mut self, key: Key, location: &Location<'_>, source: Source) -> Option<u64> {
         debug_assert!(
             key.is_same(self.key(location.client)),
