@@ -11,9 +11,10 @@
 //!   clients report on each side, and come back. A dial is refused meanwhile, so up to 0.4 s of the time until all
 //!   servers know all is the wait for the next dial, which is left to chance: this is done once.
 //!
-//! `target/scaling/scaling.csv` has all figures. `HERD_COST_NS` sets other costs.
+//! `target/scaling/scaling.csv` has all figures, and two charts lie beside it. `HERD_COST_NS` sets other costs.
 
 mod cases;
+mod chart;
 mod costs;
 mod herd;
 mod shapes;
@@ -26,6 +27,7 @@ use std::io::Write;
 use std::path::Path;
 
 use cases::{Figure, catch_up, updates};
+use chart::CHARTS;
 use costs::{Costs, Delay};
 use shapes::{Links, SHAPES, Shape, topology};
 use support::{Result, heading, is_quick, progress, table};
@@ -48,8 +50,8 @@ fn main() -> Result<()> {
     let path = directory.join("scaling.csv");
     let mut csv = File::create(&path)?;
     writeln!(csv, "shape,servers,quantity,unit,value,min,max")?;
-    let (mut header, mut rows) = (None, Vec::new());
-    for shape in &SHAPES {
+    let (mut header, mut rows, mut found) = (None, Vec::new(), Vec::new());
+    for (place, shape) in SHAPES.iter().enumerate() {
         for &servers in if is_quick() { &SIZES[..3] } else { &SIZES } {
             let links = (shape.links)(servers);
             if links.len() > LINKS_MAX {
@@ -59,17 +61,21 @@ fn main() -> Result<()> {
             let titles = figures.iter().map(Figure::title);
             header.get_or_insert(titles.collect::<Vec<_>>().join(" | "));
             let mut row = vec![shape.name.to_owned(), servers.to_string()];
-            for figure in figures {
+            for figure in &figures {
                 writeln!(csv, "{},{servers},{}", shape.name, figure.csv())?;
                 row.push(figure.shown());
             }
             progress(row.join(" | "));
             rows.push(row);
+            found.push((place, servers, figures));
         }
     }
     let header = header.unwrap_or_default(); // that of the first, which has all
     table(&format!("shape | servers | {header}"), &rows);
-    progress(format!("written to {}", path.display()));
+    for chart in &CHARTS {
+        chart.draw(&directory, &found)?;
+    }
+    progress(format!("written to {}", directory.display()));
     Ok(())
 }
 
