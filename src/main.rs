@@ -21,8 +21,8 @@ use herd::standin::{StandIn, import, tweets};
 use herd::topology::Topology;
 use herd::twitter;
 
-/// An end waits for so long until it is written why.
-const LAST_WORD_MAX: Duration = Duration::from_secs(1);
+/// An end waits for so long until it is written why. A machine that is busy may take seconds for that.
+const LAST_WORD_MAX: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let failed = match Arguments::parse().command {
