@@ -161,6 +161,7 @@ settings() {
     [[ -z ${TWITTER_CREDENTIALS:-} ]] || TWITTER+=(--twitter-credentials "$(realpath -m -- "$TWITTER_CREDENTIALS")")
     START_SECONDS=${START_SECONDS:-30} STOP_SECONDS=10 STARTED="" INTERRUPTED="" LOCKED=""
     [[ $START_SECONDS =~ ^[1-9][0-9]{0,5}$ ]] || misused "START_SECONDS is no number of seconds"
+    declare -gA CHILDREN=()
 }
 
 # Reads the topology file into NAMES, CLIENTS, SERVERS, HTTP and LINKS; the rest herd judges itself.
@@ -270,21 +271,22 @@ build() {
     [[ -f $HERD && -x $HERD ]] || die "$HERD is no program"
 }
 
-# Starts one process with ARGUMENTS, in a session of its own so that it outlives this terminal.
+# Starts one process with ARGUMENTS, in a session of its own so that it outlives this terminal. Waits until it has
+# become herd or has ended, however long that takes on a busy machine: no scan sees it before.
 launch() {
-    local id=$1 err=$LOG_DIR/$1.err tries
+    local id=$1 err=$LOG_DIR/$1.err
     [[ -z $INTERRUPTED ]] || die "interrupted"
     [[ ! -e $err ]] || mv -f -- "$err" "$err.old"
     STARTED+=" $id"
     (cd "$ROOT" && exec setsid "$HERD" "${ARGUMENTS[@]}" </dev/null) >>"$err" 2>&1 9>&- &
+    CHILDREN["$id"]=$!
     echo "$!" >"$LOG_DIR/$id.pid"
     disown "$!" 2>/dev/null || true # so that bash says nothing of it if we must kill it
-    for ((tries = 0; tries < 100; tries++)); do # until it has become herd, or failed to
-        scan
-        if [[ -n ${PIDS[$id]-} ]] || ! kill -0 "$!" 2>/dev/null; then break; fi
-        sleep 0.05
-    done
+    until scan; [[ -n ${PIDS[$id]-} ]] || has_ended "$id"; do sleep 0.05; done
 }
+
+# Whether a process that we have started is no more.
+has_ended() { ! kill -0 "${CHILDREN[$1]}" 2>/dev/null; }
 
 # Waits until all that was started is up; dies if one ends, or at the deadline.
 wait_until_up() {
@@ -305,7 +307,7 @@ wait_until_up() {
 require_all_running() {
     local id words ended=""
     for id in $STARTED; do
-        [[ -z ${PIDS[$id]-} ]] || continue
+        has_ended "$id" || continue
         words=$(tail -n 1 -- "$LOG_DIR/$id.err" 2>/dev/null) && [[ -n $words ]] || words="it said nothing"
         complain "$id ended: ${words#herd: }$(user_of_port "$words")"
         ended+=" $id"

@@ -561,6 +561,39 @@ fn one_that_is_killed_before_it_is_up_is_told_in_our_words_only() {
     assert_eq!(herd.processes(), []);
 }
 
+/// On a busy machine it may take long from the fork until the child executes herd.
+#[test]
+fn one_that_takes_long_to_begin_is_waited_for() {
+    let herd = Herd::new();
+    let tools = herd.dir.path().join("tools");
+    fs::create_dir(&tools).expect("it is ours");
+    // Bob begins when the script has looked 150 times, which here takes little time.
+    let looks = herd.dir.path().join("looks");
+    fs::write(&looks, "").expect("it is ours");
+    let looks = looks.display();
+    for (tool, lines) in [
+        ("sleep", format!("echo >>'{looks}'")),
+        (
+            "setsid",
+            format!(
+                "[[ $3 != Bob ]] || until (($(wc -l <'{looks}') >= 150)); do PATH=/usr/bin:/bin sleep 0.01; done\n\
+                 PATH=${{PATH#*:}}\nexec setsid \"$@\""
+            ),
+        ),
+    ] {
+        let file = tools.join(tool);
+        fs::write(&file, format!("#!/bin/bash\n{lines}\n")).expect("it is ours");
+        let mode = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&file, mode).expect("it is ours");
+    }
+    let path = std::env::var("PATH").expect("there is a path");
+    let mut command = herd.command(&["start"]);
+    command.env("PATH", format!("{}:{path}", tools.display()));
+    let start = herd.run_program(&mut command);
+    assert_eq!((start.code, start.err.as_str()), (0, ""), "{start:?}");
+    herd.check_that_it_answers();
+}
+
 #[test]
 fn a_server_whose_pid_file_was_lost_is_found() {
     let herd = Herd::started();
