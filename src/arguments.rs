@@ -36,7 +36,7 @@ pub enum Command {
     /// Ask all servers of the topology how they are, and show it as a table.
     ///
     /// Exit status 0 says that all are up and ready, 1 that one is not, 2 that a file is wrong. A server whose line has
-    /// no http= cannot be asked, and counts as down.
+    /// no http= cannot be asked; then the exit status is 1, too.
     Status {
         /// The file that says who is in the herd, and where each serves HTTP.
         #[arg(long, value_name = "FILE", default_value = "topology.txt")]
@@ -47,6 +47,10 @@ pub enum Command {
         /// Write JSON, as GET /v1/herd has it.
         #[arg(long)]
         json: bool,
+        /// List the links instead, for scripts. A line has the two servers and the state: up if no end denies it,
+        /// down, refused, or unknown if neither end can be asked.
+        #[arg(long, conflicts_with = "json")]
+        links: bool,
         /// Show the servers the first token of this file: the one that they were started with.
         #[arg(long, value_name = "FILE")]
         http_tokens: Option<PathBuf>,
@@ -90,10 +94,17 @@ pub enum Command {
         data_dir: PathBuf,
     },
     /// Make a key for a server, by which its neighbours know it, and print the key= for its topology line.
+    ///
+    /// With --topology it makes a key for each server that has none yet, and prints where the topology with these keys is.
     Keygen {
-        /// Where the private key goes: a new file, that its owner alone can read.
+        /// Where the private key goes: a new file, that its owner alone can read. With --topology: a folder, for each
+        /// server's NAME.key and for topology.txt.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Make keys for all servers of this topology. Keys that are in the folder stay. Its topology.txt is written
+        /// anew: it says what this file says, with those keys in the place of any others.
+        #[arg(long, value_name = "FILE")]
+        topology: Option<PathBuf>,
     },
     /// Say what is wrong with a topology and with keys, if anything is; exit status 2 then.
     Check {
@@ -103,6 +114,10 @@ pub enum Command {
         /// A server's private key. May be given more than once.
         #[arg(long, value_name = "FILE")]
         key: Vec<PathBuf>,
+        /// List the servers as the file has them, for scripts, if it can be read. A line is that of a topology: name,
+        /// client address, server address, attributes (http= first), and the other end of each link.
+        #[arg(long)]
+        list: bool,
     },
     /// Run the stand-in for Twitter, with synthetic tweets: the searches of its APIs 1.0, 1.1 and 2.
     ///

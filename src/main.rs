@@ -21,8 +21,8 @@ use herd::standin::{StandIn, import, tweets};
 use herd::topology::Topology;
 use herd::twitter;
 
-/// An end waits for so long until it is written why.
-const LAST_WORD_MAX: Duration = Duration::from_secs(1);
+/// An end waits for so long until it is written why. A machine that is busy may take seconds for that.
+const LAST_WORD_MAX: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let failed = match Arguments::parse().command {
@@ -31,11 +31,13 @@ fn main() -> ExitCode {
             topology,
             watch,
             json,
+            links,
             http_tokens,
             ca,
         } => {
             let options = status::Options {
                 json,
+                links,
                 watch,
                 tokens: http_tokens.as_deref(),
                 ca: ca.as_deref(),
@@ -61,8 +63,12 @@ fn main() -> ExitCode {
             name,
             data_dir,
         } => restore(&logs, &name, &data_dir),
-        Command::Keygen { out } => keygen(&out),
-        Command::Check { topology, key } => check(&topology, &key),
+        Command::Keygen { out, topology } => keygen(&out, topology.as_deref()),
+        Command::Check {
+            topology,
+            key,
+            list,
+        } => check(&topology, &key, list),
         Command::Twitter {
             listen,
             tweets,
@@ -196,14 +202,20 @@ fn restore(logs: &[PathBuf], name: &str, data_dir: &Path) -> Result<(), Failure>
     Ok(())
 }
 
-fn keygen(out: &Path) -> Result<(), Failure> {
-    let fingerprint = keygen::keygen(out).map_err(Failure::Start)?;
-    let _ = writeln!(io::stdout(), "key={fingerprint}");
+fn keygen(out: &Path, topology: Option<&Path>) -> Result<(), Failure> {
+    let said = match topology {
+        None => keygen::keygen(out).map(|fingerprint| format!("key={fingerprint}")),
+        Some(topology) => keygen::keygen_all(topology, out).map(|file| private_file::shown(&file)),
+    };
+    let _ = writeln!(io::stdout(), "{}", said.map_err(Failure::Start)?);
     Ok(())
 }
 
-fn check(topology: &Path, keys: &[PathBuf]) -> Result<(), Failure> {
-    let wrong = check::check(topology, keys);
+fn check(topology: &Path, keys: &[PathBuf], list: bool) -> Result<(), Failure> {
+    let (topology, wrong) = check::check(topology, keys);
+    if let Some(topology) = topology.filter(|_| list) {
+        let _ = write!(io::stdout(), "{topology}");
+    }
     wrong.iter().for_each(|line| say_at_last(line));
     match wrong.is_empty() {
         true => Ok(()),

@@ -37,6 +37,8 @@ fn a_herd_starts_answers_and_stops() {
         let address = herd.client_address(name);
         assert!(welcome.contains(&format!("{name} {address}")), "{welcome}");
     }
+    let page = format!("The live page: http://{}/\n", herd.addresses[0].http);
+    assert!(welcome.contains(&page), "{welcome}");
     herd.check_that_it_answers();
 
     let status = herd.run(&["status"]);
@@ -63,8 +65,14 @@ fn a_herd_starts_answers_and_stops() {
             .mode();
         assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
     }
-    assert_eq!(status.row("Bob")[5..], ["up:", "Ada", "Cyd"], "{status:?}");
     assert_eq!(status.row(STAND_IN)[2], herd.stand_in, "{status:?}");
+    herd.wait_for_links("Bob", "Ada up; Cyd up");
+    let status = herd.run(&["status", "Bob"]);
+    assert_eq!(status.code, 0, "{status:?}");
+    let of_bob = status.out.lines().filter(|line| line.starts_with("Bob "));
+    assert_eq!(of_bob.count(), 2, "{status:?}");
+    let of_ada = status.out.lines().find(|line| line.starts_with("Ada "));
+    assert_eq!(of_ada, None, "{status:?}");
 
     let before = herd.processes();
     assert_eq!(before.len(), NAMES.len() + 1, "{before:?}");
@@ -131,9 +139,7 @@ fn a_killed_server_is_missed_and_brought_back_alone() {
     herd.wait_for("status to miss Bob", || {
         let status = herd.run(&["status"]);
         let missed = status.row("Bob").join(" ").ends_with("not running");
-        let noticed = status
-            .row("Ada")
-            .ends_with(&["down:".to_owned(), "Bob".to_owned()]);
+        let noticed = status.state("Ada").contains("Bob down");
         (status.code == 1 && missed && noticed).then_some(())
     });
 
@@ -155,11 +161,12 @@ fn a_killed_server_is_missed_and_brought_back_alone() {
 
 #[test]
 fn a_taken_port_is_named_and_nothing_is_left() {
-    for taken in ["clients", "servers", "twitter"] {
+    for taken in ["clients", "servers", "HTTP", "twitter"] {
         let herd = Herd::new();
         let (who, address) = match taken {
             "clients" => ("Bob", herd.client_address("Bob")),
             "servers" => ("Cyd", herd.server_address("Cyd")),
+            "HTTP" => ("Ada", herd.addresses[0].http.clone()),
             _ => ("twitter", herd.stand_in.clone()),
         };
         let _squatter = TcpListener::bind(&address).expect("the port was free a moment ago");
@@ -279,11 +286,20 @@ fn a_changed_topology_is_reloaded_and_a_mistake_is_told() {
         reload.out.contains("nothing has changed"),
         "Bob: {reload:?}"
     );
-    herd.wait_for("the new link", || {
-        let row = herd.run(&["status"]).row("Ada");
-        (row[5..] == ["up:", "Bob", "Cyd"]).then_some(())
-    });
-    fs::write(herd.topology(), text.replace("\x0cBob", "\x0cBob Bob=x")).expect("it is ours");
+    herd.wait_for_links("Ada", "Bob up; Cyd up");
+    // A start applies a change, too, though there is nothing to start.
+    fs::write(herd.topology(), &text).expect("it is ours");
+    let start = herd.run(&["start"]);
+    assert!(
+        start.code == 0 && start.out.contains("already running"),
+        "{start:?}"
+    );
+    herd.wait_for_links("Ada", " Bob up");
+    // What only a server can know it says; what is wrong with the file itself is said before any is told.
+    let squatter = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = squatter.local_addr().expect("it is bound").to_string();
+    let ada = herd.client_address("Ada");
+    fs::write(herd.topology(), text.replace(&ada, &taken)).expect("it is ours");
     let reload = herd.run(&["reload"]);
     assert_eq!(reload.code, 1, "{reload:?}");
     assert!(
@@ -292,7 +308,10 @@ fn a_changed_topology_is_reloaded_and_a_mistake_is_told() {
             .contains("Ada: not reloaded, nothing has changed: "),
         "{reload:?}"
     );
-    assert!(reload.out.contains("an attribute 'Bob'"), "{reload:?}");
+    fs::write(herd.topology(), text.replace("\x0cBob", "\x0cBob Bob=x")).expect("it is ours");
+    let reload = herd.run(&["reload"]);
+    assert_eq!((reload.code, reload.out.as_str()), (1, ""), "{reload:?}");
+    assert!(reload.err.contains("an attribute 'Bob'"), "{reload:?}");
     assert_eq!(herd.processes(), before);
 }
 
@@ -446,7 +465,6 @@ fn latest_tick(is_over: &AtomicBool) -> Duration {
     latest
 }
 
-/// Whatever a pid file and a command line say.
 #[test]
 fn with_keys_links_are_encrypted() {
     let herd = Herd::new();
@@ -473,6 +491,7 @@ fn with_keys_links_are_encrypted() {
     assert_eq!(again.code, 0, "with the keys that are there: {again:?}");
 }
 
+/// Whatever a pid file and a command line say.
 #[test]
 fn what_only_looks_like_ours_is_left_alone() {
     let herd = Herd::started();
@@ -542,23 +561,80 @@ fn one_that_does_not_heed_sigterm_is_killed_with_a_word() {
 #[test]
 fn one_that_is_killed_before_it_is_up_is_told_in_our_words_only() {
     let herd = Herd::new();
-    // A bash by the name of herd, which reads first what BASH_ENV names.
-    let (deaf, is_deaf) = (
-        herd.dir.path().join("herd-deaf"),
-        herd.dir.path().join("rc"),
-    );
-    fs::copy("/bin/bash", &deaf).expect("bash is there");
-    let lines = "case $(readlink /proc/$$/exe) in */herd-deaf) \
-                 trap '' TERM; while sleep 0.1; do :; done;; esac";
-    fs::write(&is_deaf, lines).expect("a file");
-    let mut command = herd.command(&["start"]);
-    command.env("HERD_BIN", &deaf).env("BASH_ENV", &is_deaf);
+    let deaf = "trap '' TERM; while sleep 0.1; do :; done";
+    let mut command = herd.command_with_herd_that(deaf, &["start"]);
     let start = herd.run_program(command.env("START_SECONDS", "1"));
     assert_eq!(start.code, 1, "{start:?}");
     assert!(start.err.contains("so killed:"), "{start:?}");
     let foreign = |line: &&str| !line.starts_with("run_herd.sh: ") || line.contains("Killed");
     assert_eq!(start.err.lines().find(foreign), None, "{start:?}");
     assert_eq!(herd.processes(), []);
+}
+
+#[test]
+fn one_that_ends_without_a_word_is_told_and_the_others_are_stopped() {
+    let herd = Herd::new();
+    let mut command = herd.command_with_herd_that("exit 1", &["start"]);
+    let start = herd.run_program(&mut command);
+    assert_eq!(start.code, 1, "{start:?}");
+    let told = "run_herd.sh: Bob ended: it said nothing\n";
+    assert!(start.err.contains(told), "{start:?}");
+    assert_eq!(herd.processes(), []);
+}
+
+/// On a busy machine it may take long from the fork until the child executes herd.
+#[test]
+fn one_that_takes_long_to_begin_is_waited_for() {
+    let herd = Herd::new();
+    let tools = herd.dir.path().join("tools");
+    fs::create_dir(&tools).expect("it is ours");
+    // Bob begins when the script has looked 150 times, which here takes little time.
+    let looks = herd.dir.path().join("looks");
+    fs::write(&looks, "").expect("it is ours");
+    let looks = looks.display();
+    for (tool, lines) in [
+        ("sleep", format!("echo >>'{looks}'")),
+        (
+            "setsid",
+            format!(
+                "[[ $3 != Bob ]] || until (($(wc -l <'{looks}') >= 150)); do PATH=/usr/bin:/bin sleep 0.01; done\n\
+                 PATH=${{PATH#*:}}\nexec setsid \"$@\""
+            ),
+        ),
+    ] {
+        let file = tools.join(tool);
+        fs::write(&file, format!("#!/bin/bash\n{lines}\n")).expect("it is ours");
+        let mode = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&file, mode).expect("it is ours");
+    }
+    let path = std::env::var("PATH").expect("there is a path");
+    let mut command = herd.command(&["start"]);
+    command.env("PATH", format!("{}:{path}", tools.display()));
+    let start = herd.run_program(&mut command);
+    assert_eq!((start.code, start.err.as_str()), (0, ""), "{start:?}");
+    herd.check_that_it_answers();
+}
+
+#[test]
+fn servers_without_http_are_started_and_shown() {
+    let herd = Herd::new();
+    let text = fs::read_to_string(herd.topology()).expect("the topology file");
+    let words = text.split_inclusive(' ');
+    let text: String = words
+        .map(|word| match word.starts_with("http=") {
+            true => word.trim_start_matches(|letter: char| !letter.is_ascii_whitespace()),
+            false => word,
+        })
+        .collect();
+    fs::write(herd.topology(), text).expect("it is ours");
+    let start = herd.run(&["start"]);
+    assert_eq!(start.code, 0, "{start:?}");
+    assert!(!start.out.contains("live page"), "{start:?}");
+    herd.check_that_it_answers();
+    let status = herd.run(&["status"]);
+    assert_eq!(status.code, 0, "{status:?}");
+    let said = status.state("Ada");
+    assert!(said.contains("unknown: it has no http= "), "{status:?}");
 }
 
 #[test]
@@ -635,6 +711,9 @@ fn a_herd_whose_logs_were_deleted_is_found() {
         let _ = fs::remove_dir_all(herd.log_dir()); // a status does not make it again
         let ended = herd.run(&[command]);
         assert_eq!(ended.code, 0, "{ended:?}");
+        if command == "status" {
+            herd.wait_for_links("Bob", "Ada up; Cyd up");
+        }
     }
     assert_eq!(herd.processes(), []);
 }
@@ -651,13 +730,13 @@ fn a_link_that_does_not_come_up_is_named() {
     let mut command = herd.command(&["start"]);
     let start = herd.run_program(command.env("START_SECONDS", "3"));
     assert_eq!(start.code, 1, "{start:?}");
-    assert!(start.out.contains("Waiting for Cyd Bob-Cyd"), "{start:?}");
-    assert!(start.err.contains("within 3 s: Cyd Bob-Cyd"), "{start:?}");
+    assert!(start.err.contains("within 3 s: Cyd"), "{start:?}");
 
     // Nor does an impatient user leave anything behind.
     let running = herd.spawn(herd.command(&["start"]));
-    herd.wait_for("the script to wait", || {
-        running.said("out").contains("Waiting for").then_some(())
+    herd.wait_for("the script to wait for the link", || {
+        let waits = |line: &str| line.starts_with("Waiting for") && line.ends_with(" Bob-Cyd");
+        running.said("out").lines().any(waits).then_some(())
     });
     kill(running.child.id().cast_signed(), Signal::TERM);
     let start = running.wait();
@@ -740,9 +819,9 @@ fn another_api_is_spoken_with_the_stand_in() {
 fn a_bad_topology_is_refused_with_its_line() {
     for (text, line) in [
         ("# nobody\n", "names no server"),
-        ("Ada 127.0.0.1:1 127.0.0.1:2\n\nBob 127.0.0.1:3\n", "line 3"),
-        ("../Ada 127.0.0.1:1 127.0.0.1:2\n", "line 1"),
-        ("Ada h:1 h:2\nAda h:3 h:4\n", "line 2"),
+        ("Ada 127.0.0.1:1 127.0.0.1:2\n\nBob 127.0.0.1:3\n", ":3: "),
+        ("../Ada 127.0.0.1:1 127.0.0.1:2\n", ":1: "),
+        ("Ada h:1 h:2\nAda h:3 h:4\n", ":2: "),
     ] {
         let herd = Herd::new();
         fs::write(herd.topology(), text).expect("a topology file");
@@ -755,14 +834,13 @@ fn a_bad_topology_is_refused_with_its_line() {
         assert_eq!(herd.run(&["stop"]).code, 0, "{text:?}");
         assert_eq!(herd.processes(), [], "{text:?}");
     }
-    // What only herd itself sees reaches the user, too.
     let herd = Herd::new();
     let text = fs::read_to_string(herd.topology()).expect("the topology file");
     fs::write(herd.topology(), text.replace(" Cyd", " Nobody")).expect("a topology file");
     let start = herd.run(&["start"]);
     assert_eq!(start.code, 1, "{start:?}");
     assert!(start.err.contains("Nobody"), "{start:?}");
-    assert_eq!(herd.processes(), []);
+    assert!(!herd.log_dir().exists(), "nothing was started");
 }
 
 #[test]
@@ -808,22 +886,34 @@ fn shellcheck_has_nothing_to_say() {
 struct Herd {
     dir: TempDir,
     script: PathBuf,
-    /// Client and server address of each of `NAMES`.
-    addresses: Vec<(String, String)>,
+    /// Those of each of `NAMES`.
+    addresses: Vec<Addresses>,
     stand_in: String,
     twitter_url: Option<String>,
     /// What the script printed when it started this herd.
     welcome: String,
 }
 
+/// Where a server listens.
+struct Addresses {
+    client: String,
+    server: String,
+    http: String,
+}
+
 impl Herd {
     /// A topology, and nothing that runs.
     fn new() -> Herd {
         let dir = TempDir::with_prefix("run_herd ").expect("a temporary directory");
-        let free = ports::free_addresses(2 * NAMES.len() + 1);
+        let free = ports::free_addresses(3 * NAMES.len() + 1);
         let mut free = free.iter().map(SocketAddr::to_string);
         let mut next = || free.next().expect("as many as were asked for");
-        let addresses: Vec<_> = NAMES.iter().map(|_| (next(), next())).collect();
+        let addresses = NAMES.iter().map(|_| Addresses {
+            client: next(),
+            server: next(),
+            http: next(),
+        });
+        let addresses: Vec<_> = addresses.collect();
         let herd = Herd {
             dir,
             script: script(),
@@ -835,8 +925,12 @@ impl Herd {
         // White space is all that herd takes for it.
         let mut text = "# A chain; the link of Ada and Bob is named twice.\n".to_owned();
         for (name, neighbours) in NAMES.iter().zip(["Bob", "Ada Cyd", ""]) {
-            let (client, server) = (herd.client_address(name), herd.server_address(name));
-            text += &format!("{name}\x0b{client}\t{server}\x0c{neighbours}\r\n");
+            let Addresses {
+                client,
+                server,
+                http,
+            } = herd.address(name);
+            text += &format!("{name}\x0b{client}\t{server}\x0c{neighbours} http={http}\r\n");
         }
         fs::write(herd.topology(), text).expect("a topology file");
         herd
@@ -863,17 +957,17 @@ impl Herd {
         self.dir.path().join("memory of the herd")
     }
 
-    fn address(&self, name: &str) -> &(String, String) {
+    fn address(&self, name: &str) -> &Addresses {
         let index = NAMES.iter().position(|&other| other == name);
         &self.addresses[index.expect("one of NAMES")]
     }
 
     fn client_address(&self, name: &str) -> String {
-        self.address(name).0.clone()
+        self.address(name).client.clone()
     }
 
     fn server_address(&self, name: &str) -> String {
-        self.address(name).1.clone()
+        self.address(name).server.clone()
     }
 
     fn pid(&self, name: &str) -> i32 {
@@ -916,6 +1010,25 @@ impl Herd {
             Some(url) => command.env("TWITTER_URL", url),
             None => command.env_remove("TWITTER_URL"),
         };
+        command
+    }
+
+    /// The same with a herd of which Bob does what these lines of bash say: a bash by the name of herd, which reads
+    /// first what BASH_ENV names.
+    fn command_with_herd_that(&self, lines: &str, arguments: &[&str]) -> Command {
+        let herd = self.dir.path().join("herd-of-bash");
+        fs::copy("/bin/bash", &herd).expect("bash is there");
+        let all = format!(
+            "case $(readlink /proc/$$/exe) in */herd-of-bash) ;; *) return ;; esac\n\
+             mapfile -d '' -t words </proc/$$/cmdline\n\
+             case ${{words[*]:1:2}} in 'serve Bob') {lines} ;; esac\n\
+             exec '{}' \"${{words[@]:1}}\"\n",
+            env!("CARGO_BIN_EXE_herd")
+        );
+        let file = self.dir.path().join("bash_env");
+        fs::write(&file, all).expect("a file");
+        let mut command = self.command(arguments);
+        command.env("HERD_BIN", &herd).env("BASH_ENV", &file);
         command
     }
 
@@ -966,6 +1079,14 @@ impl Herd {
         let mut running = Running::spawn_with(&mut nc, self.dir.path(), Some(&input));
         running.what = format!("nc to {name}");
         running.wait().out
+    }
+
+    /// Waits until the status says of a server's links what it is to end with.
+    fn wait_for_links(&self, name: &str, links: &str) {
+        self.wait_for(links, || {
+            let status = self.run(&["status"]);
+            status.state(name).ends_with(links).then_some(())
+        });
     }
 
     /// Waits until `look` finds something.
@@ -1074,7 +1195,14 @@ impl Running {
 }
 
 impl Ended {
-    /// The row of the status table about `name`, in words.
+    /// What the server `name` says of itself, below the table of processes.
+    fn state(&self, name: &str) -> &str {
+        let rows = self.out.lines().skip_while(|line| !line.is_empty());
+        let mut rows = rows.filter(|line| line.split(' ').next() == Some(name));
+        rows.next().unwrap_or_else(|| panic!("{name}: {self:?}"))
+    }
+
+    /// The row about `name` in the table of processes, in words.
     fn row(&self, name: &str) -> Vec<String> {
         let rows = self.out.lines().map(|line| line.split_whitespace());
         let mut rows = rows.map(|words| words.map(str::to_owned).collect::<Vec<_>>());

@@ -342,7 +342,25 @@ fn herd_status_shows_all_servers_and_fails_unless_all_are_ready() {
     let json: Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!(code, Some(0));
     assert_eq!(json["servers"][4]["status"]["name"], "Metta");
+    let links = |states: [&str; 5]| {
+        let ends = [
+            "Blake Bryant",
+            "Blake Howard",
+            "Bryant Gasol",
+            "Bryant Metta",
+            "Gasol Howard",
+        ];
+        let lines = ends.iter().zip(states);
+        let lines = lines.map(|(ends, state)| format!("{ends} {state}\n"));
+        lines.collect::<String>()
+    };
+    let (code, said, _) = herd_status(&herd.topology(), &["--links"]);
+    assert_eq!((code, said), (Some(0), links(["up"; 5])));
     herd.kill("Gasol");
+    wait_until("its neighbours miss Gasol", || {
+        let (code, said, _) = herd_status(&herd.topology(), &["--links"]);
+        code == Some(1) && said == links(["up", "up", "down", "up", "down"])
+    });
     let (code, table, _) = herd_status(&herd.topology(), &[]);
     assert_eq!(code, Some(1), "{table}");
     let gasol = table.lines().find(|row| row.starts_with("Gasol"));

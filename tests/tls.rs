@@ -23,7 +23,7 @@ use rustix::net::sockopt;
 use rustix::process::Signal;
 
 use keys::{TlsPeer, give_key, key_file, keygen, with_keys};
-use support::{Client, Herd, wait_until};
+use support::{Client, Herd, free_addresses, wait_until};
 use wire::FakeNeighbour;
 use wired::{report, start_with_topology};
 
@@ -627,8 +627,75 @@ fn a_key_that_cannot_be_used_is_no_start() {
 }
 
 #[test]
+fn a_topology_is_given_keys_and_those_that_are_there_stay() {
+    let herd = Herd::with_http(PAIR);
+    let folder = herd.directory.path().join("keys of the herd");
+    let keygen = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
+        command.arg("keygen").arg("--topology").arg(herd.topology());
+        let output = command.arg("--out").arg(&folder).output();
+        let output = output.expect("it starts");
+        let said =
+            [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+        (output.status.code(), said)
+    };
+    let file = folder.join("topology.txt");
+    let (code, [said, wrong]) = keygen();
+    assert_eq!(
+        (code, said, wrong.as_str()),
+        (Some(0), format!("{}\n", file.display()), "")
+    );
+    let mode = |path: &Path| path.metadata().expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    let made = fs::read_to_string(&file).expect("it is there");
+    for (line, name) in made.lines().zip(["Ann", "Bob"]) {
+        let key = folder.join(format!("{name}.key"));
+        assert_eq!(mode(&key), 0o600);
+        let start = format!("{name} {} ", herd.member(name).clients);
+        let attribute = format!(" {} ", attribute_by_openssl(&key));
+        assert!(
+            line.starts_with(&start) && line.contains(&attribute),
+            "{line}"
+        );
+    }
+    // A new server is given one, and the others keep theirs.
+    let free = free_addresses(2);
+    let longer = format!("{}Cyd {} {} Ann\n", herd.topology_text(), free[0], free[1]);
+    fs::write(herd.topology(), longer).expect("it is ours");
+    assert_eq!(keygen().0, Some(0));
+    let again = fs::read_to_string(&file).expect("it is there");
+    let lines: Vec<_> = again.lines().collect();
+    assert_eq!(lines.len(), 3, "{again}");
+    assert!(
+        again.starts_with(made.lines().next().expect("of Ann")),
+        "{again}"
+    );
+    assert!(
+        lines[2].starts_with("Cyd ") && lines[2].ends_with(" Ann"),
+        "{again}"
+    );
+    // What cannot be a key is neither used nor overwritten, and then the file stays, too.
+    fs::write(folder.join("Bob.key"), "precious").expect("it is ours");
+    let (code, [_, wrong]) = keygen();
+    assert!(
+        code == Some(2) && wrong.contains("Bob.key holds no private key"),
+        "{wrong}"
+    );
+    let stays = fs::read_to_string(folder.join("Bob.key")).expect("it is there");
+    assert_eq!(stays, "precious");
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), again);
+}
+
+#[test]
 fn check_says_what_is_wrong() {
     let herd = with_keys(PAIR);
+    let list = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
+        command.args(["check", "--list", "--topology"]);
+        let output = command.arg(herd.topology()).output().expect("it starts");
+        let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), listed)
+    };
     let check = |arguments: &[&Path]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
         command.arg("check").arg("--topology").arg(herd.topology());
@@ -641,6 +708,14 @@ fn check_says_what_is_wrong() {
     };
     let [ann, bob] = ["Ann", "Bob"].map(|name| key_file(&herd, name));
     assert_eq!(check(&[&ann, &bob]), (Some(0), String::new()));
+    let (code, listed) = list();
+    assert_eq!((code, listed.lines().count()), (Some(0), 2), "{listed}");
+    for (line, (name, other)) in listed.lines().zip([("Ann", "Bob"), ("Bob", "Ann")]) {
+        assert!(
+            line.starts_with(&format!("{name} ")) && line.ends_with(&format!(" {other}")),
+            "{line}"
+        );
+    }
     let other = herd.directory.path().join("other");
     let attribute = keygen(&other);
     let (code, said) = check(&[&ann, &other, Path::new("/nowhere")]);
@@ -662,6 +737,12 @@ fn check_says_what_is_wrong() {
         said.contains("no link between Bob and Ann: Bob has a key="),
         "{said}"
     );
+    let (code, listed) = list();
+    assert_eq!(
+        (code, listed.lines().count()),
+        (Some(2), 2),
+        "it can be read"
+    );
     fs::write(herd.topology(), "Ann h:1 h:2\nBob\n").expect("it is ours");
     let (code, said) = check(&[]);
     assert_eq!(code, Some(2));
@@ -669,6 +750,7 @@ fn check_says_what_is_wrong() {
         said.contains("topology.txt:2: Bob has no client address"),
         "{said}"
     );
+    assert_eq!(list(), (Some(2), String::new()));
 }
 
 // ---- clients

@@ -85,7 +85,7 @@ _herd() {
             return 0
             ;;
         herd__subcmd__check)
-            opts="-h --topology --key --help"
+            opts="-h --topology --key --list --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -259,13 +259,17 @@ _herd() {
             return 0
             ;;
         herd__subcmd__keygen)
-            opts="-h --out --help"
+            opts="-h --out --topology --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --topology)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -401,7 +405,7 @@ _herd() {
             return 0
             ;;
         herd__subcmd__status)
-            opts="-h --topology --watch --json --http-tokens --ca --help"
+            opts="-h --topology --watch --json --links --http-tokens --ca --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -71,6 +71,7 @@ complete -c herd -n "__fish_herd_using_subcommand status" -l http-tokens -d 'Sho
 complete -c herd -n "__fish_herd_using_subcommand status" -l ca -d 'Ask by HTTPS. The file has the servers\' certificate, or that of whoever issued it (PEM)' -r -F
 complete -c herd -n "__fish_herd_using_subcommand status" -l watch -d 'Show it again every 2 seconds, on the whole screen'
 complete -c herd -n "__fish_herd_using_subcommand status" -l json -d 'Write JSON, as GET /v1/herd has it'
+complete -c herd -n "__fish_herd_using_subcommand status" -l links -d 'List the links instead, for scripts. A line has the two servers and the state: up if no end denies it, down, refused, or unknown if neither end can be asked'
 complete -c herd -n "__fish_herd_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c herd -n "__fish_herd_using_subcommand erase" -l topology -d 'The file that says who is in the herd, and where each serves HTTP' -r -F
 complete -c herd -n "__fish_herd_using_subcommand erase" -l http-tokens -d 'Show the servers the first token of this file: the one that they were started with' -r -F
@@ -79,10 +80,12 @@ complete -c herd -n "__fish_herd_using_subcommand erase" -s h -l help -d 'Print 
 complete -c herd -n "__fish_herd_using_subcommand restore" -l name -d 'Whose journal to make' -r
 complete -c herd -n "__fish_herd_using_subcommand restore" -l data-dir -d 'Where the journal goes, to a folder NAME, which must be empty or not there' -r -F
 complete -c herd -n "__fish_herd_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c herd -n "__fish_herd_using_subcommand keygen" -l out -d 'Where the private key goes: a new file, that its owner alone can read' -r -F
-complete -c herd -n "__fish_herd_using_subcommand keygen" -s h -l help -d 'Print help'
+complete -c herd -n "__fish_herd_using_subcommand keygen" -l out -d 'Where the private key goes: a new file, that its owner alone can read. With --topology: a folder, for each server\'s NAME.key and for topology.txt' -r -F
+complete -c herd -n "__fish_herd_using_subcommand keygen" -l topology -d 'Make keys for all servers of this topology. Keys that are in the folder stay. Its topology.txt is written anew: it says what this file says, with those keys in the place of any others' -r -F
+complete -c herd -n "__fish_herd_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c herd -n "__fish_herd_using_subcommand check" -l topology -d 'The file that says who is in the herd and who talks with whom' -r -F
 complete -c herd -n "__fish_herd_using_subcommand check" -l key -d 'A server\'s private key. May be given more than once' -r -F
+complete -c herd -n "__fish_herd_using_subcommand check" -l list -d 'List the servers as the file has them, for scripts, if it can be read. A line is that of a topology: name, client address, server address, attributes (http= first), and the other end of each link'
 complete -c herd -n "__fish_herd_using_subcommand check" -s h -l help -d 'Print help'
 complete -c herd -n "__fish_herd_using_subcommand twitter" -l listen -d 'Where to listen' -r
 complete -c herd -n "__fish_herd_using_subcommand twitter" -l tweets -d 'Tweets of your own, a line of JSON each, with text and latitude and longitude, or as Twitter gives them. Lines without text or position are skipped, and standard error says how many' -r -F

@@ -9,8 +9,8 @@ use crate::keys::OwnKey;
 use crate::private_file;
 use crate::topology::Topology;
 
-/// What is wrong with a topology and with keys that belong to it, one line for each.
-pub fn check(topology: &Path, keys: &[PathBuf]) -> Vec<String> {
+/// The topology, if it can be read; and what is wrong with it and with keys that belong to it, one line for each.
+pub fn check(topology: &Path, keys: &[PathBuf]) -> (Option<Topology>, Vec<String>) {
     let shown = private_file::shown(topology);
     let (topology, mut wrong) = match Topology::read(topology) {
         Ok(topology) => (Some(topology), Vec::new()),
@@ -32,7 +32,7 @@ pub fn check(topology: &Path, keys: &[PathBuf]) -> Vec<String> {
     if let Some(topology) = &topology {
         wrong.extend(half_keyed(topology).map(|words| format!("{shown}: {words}")));
     }
-    wrong
+    (topology, wrong)
 }
 
 /// The links that have a key on one side only.

@@ -44,6 +44,8 @@ const NUMBERS: std::ops::Range<usize> = 2..6;
 pub struct Options<'a> {
     /// JSON, as `/v1/herd` gives it.
     pub json: bool,
+    /// A line for each link, for scripts.
+    pub links: bool,
     /// Again and again, until the process is ended.
     pub watch: bool,
     /// A file of tokens, of which the first is shown to the servers.
@@ -64,7 +66,7 @@ pub fn status(
     let manner = tokens::manner(options.tokens, options.ca)?;
     let targets = survey::targets(topology);
     loop {
-        let (text, is_well) = round(&targets, &manner, options);
+        let (text, is_well) = round(topology, &targets, &manner, options);
         // Who has closed standard output wants no more of it.
         let is_written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         if !options.watch || is_written.is_err() {
@@ -74,13 +76,19 @@ pub fn status(
     }
 }
 
-fn round(targets: &[Target], manner: &Manner, options: Options<'_>) -> (String, bool) {
+fn round(
+    topology: &Topology,
+    targets: &[Target],
+    manner: &Manner,
+    options: Options<'_>,
+) -> (String, bool) {
     let answers = survey::ask(targets, manner);
     let rows: Vec<_> = answers.iter().map(Row::of).collect();
     let is_well = rows.iter().all(|row| row.is_well);
-    let text = match options.json {
-        true => survey::json(&answers) + "\n",
-        false => table(&rows) + &busiest(&answers),
+    let text = match (options.json, options.links) {
+        (true, _) => survey::json(&answers) + "\n",
+        (false, true) => link_list(topology, &answers),
+        (false, false) => table(&rows) + &busiest(&answers),
     };
     let top = if options.watch && !options.json {
         TOP
@@ -107,7 +115,9 @@ impl Row {
         let status = match status {
             Ok(status) => status,
             Err(error) => {
-                let state = format!("down: {error}");
+                let is_askable = answer.target.http.is_some();
+                let word = if is_askable { "down" } else { "unknown" };
+                let state = format!("{word}: {error}");
                 let cells = [name, state, empty(), empty(), empty(), empty(), empty()];
                 return Row {
                     cells,
@@ -216,6 +226,45 @@ fn links(links: &Value) -> String {
     }
 }
 
+/// A line for each link of the topology: its two servers, and its state. `answers` are in the order of the servers.
+fn link_list(topology: &Topology, answers: &[Answer]) -> String {
+    let statuses: Vec<_> = answers.iter().map(own_status).collect();
+    let members = topology.members();
+    let mut text = String::new();
+    for (place, one) in members.iter().enumerate() {
+        for &other in one.neighbours.iter().filter(|other| **other > place) {
+            let ends = [(place, other), (other, place)];
+            let states = ends.into_iter().filter_map(|(near, far)| {
+                let status = statuses[near].as_ref()?;
+                Some(link_state(status, members[far].name.as_str()))
+            });
+            // One end may not have noticed yet that the link is down, or may be unable to say so.
+            let state = states.reduce(|one, other| if one == "up" { other } else { one });
+            let (state, other) = (state.unwrap_or("unknown"), &members[other].name);
+            text.push_str(&format!("{} {other} {state}\n", one.name));
+        }
+    }
+    text
+}
+
+/// What a server says of itself; `None` if it cannot be asked, or another answers in its place.
+fn own_status(answer: &Answer) -> Option<Value> {
+    let status = answer.status.as_ref().ok()?;
+    let status: Value = serde_json::from_str(status.get()).ok()?;
+    (status["name"] == answer.target.name.as_str()).then_some(status)
+}
+
+/// The state of a server's link to a neighbour. One that it does not know of, since its topology is older, is down.
+fn link_state(status: &Value, neighbour: &str) -> &'static str {
+    let links = status["links"].as_array().map_or(&[][..], Vec::as_slice);
+    let link = links.iter().find(|link| link["neighbour"] == neighbour);
+    match link.and_then(|link| link["state"].as_str()) {
+        Some("up") => "up",
+        Some("refused") => "refused",
+        _ => "down",
+    }
+}
+
 /// A span for people: two units at most.
 fn span(seconds: f64) -> String {
     let whole = seconds as u64;
@@ -261,7 +310,7 @@ mod tests {
             target: Target {
                 place: 0,
                 name: name.to_owned(),
-                http: None,
+                http: (name != "G").then(|| "h:1".to_owned()),
             },
             status: match status {
                 Ok(status) => Ok(RawValue::from_string(status.to_string()).expect("JSON")),
@@ -290,9 +339,10 @@ mod tests {
             Row::of(&answer("C", Err("timeout"))),
             Row::of(&answer("D", Ok(json!({"name": "E", "ready": true})))),
             Row::of(&answer("F", Ok(json!([])))),
+            Row::of(&answer("G", Err("no http="))),
         ];
         let are_well: Vec<_> = rows.iter().map(|row| row.is_well).collect();
-        assert_eq!(are_well, [true, false, false, false, false]);
+        assert_eq!(are_well, [true, false, false, false, false, false]);
         let text = table(&rows);
         let lines: Vec<_> = text.lines().collect();
         let space = " ".repeat(58);
@@ -312,6 +362,7 @@ mod tests {
         assert!(lines[3].contains("  down: timeout  ") && lines[3].ends_with("  -"));
         assert!(lines[4].contains("  another server: E  "));
         assert!(lines[5].contains("  another server: -  "));
+        assert!(lines[6].contains("  unknown: no http=  "));
         let state = lines[0].find("STATE");
         assert!(
             lines[1..]
@@ -343,6 +394,33 @@ mod tests {
             "busy: A c2000000 from 192.0.2.1:5, 2000 KB/s\nbusy: C c30999 from 192.0.2.1:5, 30 KB/s\n"
         );
         assert_eq!(busiest(&[busy("A", &[20_000; 9])]).lines().count(), BUSIEST);
+    }
+
+    #[test]
+    fn a_link_is_what_the_end_says_that_knows_it_to_be_down() {
+        let topology = Topology::parse(
+            b"A h:1 h:2 B C D\nB h:3 h:4 C\nC h:5 h:6 D\nD h:7 h:8 E\nE h:9 h:10 F\nF h:11 h:12",
+        )
+        .expect("it is valid");
+        let status = |name: &str, links: &[(&str, &str)]| {
+            let links = links
+                .iter()
+                .map(|(neighbour, state)| json!({"neighbour": neighbour, "state": state}));
+            Ok(json!({"name": name, "links": links.collect::<Vec<_>>()}))
+        };
+        let answers = [
+            answer(
+                "A",
+                status("A", &[("B", "up"), ("C", "up"), ("D", "refused")]),
+            ),
+            answer("B", status("B", &[("A", "up"), ("C", "up")])),
+            answer("C", status("C", &[("A", "down"), ("B", "up")])), // it has not been told of D
+            answer("D", Err("timeout")),
+            answer("E", status("another", &[("D", "up"), ("F", "up")])),
+            answer("F", status("F", &[("E", "up")])),
+        ];
+        let want = "A B up\nA C down\nA D refused\nB C up\nC D down\nD E unknown\nE F up\n";
+        assert_eq!(link_list(&topology, &answers), want);
     }
 
     #[test]

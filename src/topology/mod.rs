@@ -8,7 +8,7 @@ mod names;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 pub use self::fingerprint::Fingerprint;
 pub use self::names::{Address, NAME_BYTES_MAX, ServerName};
@@ -165,6 +165,47 @@ impl Topology {
     pub fn neighbours<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a Member> {
         member.neighbours.iter().map(|&other| &self.members[other])
     }
+
+    /// Gives each server the key that `key_of` has for it, in the place of those that it has.
+    ///
+    /// # Errors
+    /// The first of `key_of`; some servers have their key by then.
+    pub fn set_keys<E>(
+        &mut self,
+        mut key_of: impl FnMut(&ServerName) -> Result<Fingerprint, E>,
+    ) -> Result<(), E> {
+        for member in &mut self.members {
+            member.keys = vec![key_of(&member.name)?];
+        }
+        Ok(())
+    }
+}
+
+/// The text of a file that says the same: a line for each server, single spaces, attributes before neighbours, each
+/// link at both ends.
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for member in &self.members {
+            let (client, server) = (&member.client_address, &member.server_address);
+            write!(f, "{} {client} {server}", member.name)?;
+            for (attribute, address) in
+                [("http", &member.http_address), ("tls", &member.tls_address)]
+            {
+                if let Some(address) = address {
+                    write!(f, " {attribute}={address}")?;
+                }
+            }
+            for (place, key) in member.keys.iter().enumerate() {
+                let before = if place == 0 { " key=" } else { "," };
+                write!(f, "{before}{key}")?;
+            }
+            for neighbour in self.neighbours(member) {
+                write!(f, " {}", neighbour.name)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
 }
 
 impl Member {
@@ -287,6 +328,29 @@ mod tests {
         assert_eq!((&b.http_address, &b.tls_address), (&None, &None));
         assert_eq!(a.neighbours, [1]);
         assert_eq!(b.neighbours, [0, 2]);
+    }
+
+    #[test]
+    fn what_is_written_says_the_same() {
+        let key = format!("sha256:{}", "1".repeat(64));
+        let text = format!(
+            "# a comment\n a\th:01 [::1]:2 b key={key},{key} tls=h:4 http=H:3 # more\r\nb h:5 h:6 c a\nc h:7 h:8"
+        );
+        let mut topology = Topology::parse(text.as_bytes()).expect("it is valid");
+        let want = format!(
+            "a h:1 [::1]:2 http=h:3 tls=h:4 key={key},{key} b\nb h:5 h:6 a c\nc h:7 h:8 b\n"
+        );
+        assert_eq!(topology.to_string(), want);
+        assert_eq!(Topology::parse(want.as_bytes()), Ok(topology.clone()));
+        let other = format!("sha256:{}", "2".repeat(64));
+        let set = topology.set_keys(|name| match name.as_str() {
+            "c" => Err("no key"),
+            _ => Ok(Fingerprint::parse(&other).expect("it is one")),
+        });
+        assert_eq!(set, Err("no key"));
+        assert!(topology.to_string().starts_with(&format!(
+            "a h:1 [::1]:2 http=h:3 tls=h:4 key={other} b\nb h:5 h:6 key={other} a c\n"
+        )));
     }
 
     #[test]
