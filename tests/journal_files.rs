@@ -184,12 +184,11 @@ fn a_journal_of_a_newer_version_is_refused() {
 }
 
 #[test]
+#[ignore = "needs root, to mount a tmpfs"]
 fn a_disk_that_may_not_be_written_is_refused_unless_that_is_allowed() {
     let mut herd = Herd::new(ALONE);
     let data = herd.data_dir.clone();
-    let Some(tmpfs) = Tmpfs::mount(&data, 1 << 20) else {
-        return;
-    };
+    let tmpfs = Tmpfs::mount(&data, 1 << 20);
     herd.start("Ann");
     let at = herd.ask("Ann", KIWI);
     herd.process("Ann").signal(Signal::TERM);
@@ -380,12 +379,11 @@ fn fill(filler: &Path) {
 }
 
 #[test]
+#[ignore = "needs root, to mount a tmpfs"]
 fn a_full_disk_stops_nobody_is_said_once_and_when_there_is_room_all_is_written() {
     let mut herd = Herd::new(ALONE);
     let data = herd.data_dir.clone();
-    let Some(_tmpfs) = Tmpfs::mount(&data, 1 << 20) else {
-        return;
-    };
+    let _tmpfs = Tmpfs::mount(&data, 1 << 20);
     let filler = data.join("filler");
     herd.start("Ann");
     let mut known = vec![herd.ask("Ann", KIWI)];
@@ -420,12 +418,11 @@ fn a_full_disk_stops_nobody_is_said_once_and_when_there_is_room_all_is_written()
 }
 
 #[test]
+#[ignore = "needs root, to mount a tmpfs"]
 fn a_stop_while_the_disk_is_full_says_what_is_lost_and_a_start_serves_what_is_not() {
     let mut herd = Herd::new(ALONE);
     let data = herd.data_dir.clone();
-    let Some(_tmpfs) = Tmpfs::mount(&data, 1 << 20) else {
-        return;
-    };
+    let _tmpfs = Tmpfs::mount(&data, 1 << 20);
     let filler = data.join("filler");
     herd.start("Ann");
     let at = herd.ask("Ann", KIWI);
@@ -458,12 +455,11 @@ fn a_stop_while_the_disk_is_full_says_what_is_lost_and_a_start_serves_what_is_no
 }
 
 #[test]
+#[ignore = "needs root, to mount a tmpfs"]
 fn what_a_full_disk_could_not_take_a_neighbour_gives_back() {
     let mut herd = Herd::new(PAIR);
     let folder = herd.journal_path("Ann");
-    let Some(_tmpfs) = Tmpfs::mount(&folder, 1 << 20) else {
-        return;
-    };
+    let _tmpfs = Tmpfs::mount(&folder, 1 << 20);
     let filler = folder.join("filler");
     herd.start_all();
     let mut known = vec![
@@ -533,9 +529,7 @@ fn assert_silence(client: &Client) {
 #[test]
 fn with_fsync_always_each_reply_waits_for_a_sync() {
     let mut herd = Herd::new(ALONE);
-    let Some(disk) = SlowDisk::under(&mut herd) else {
-        return;
-    };
+    let disk = SlowDisk::under(&mut herd);
     herd.start_arguing("Ann", &["--fsync", "always"]);
     let mut client = herd.client("Ann");
     let mut known = Vec::new();
@@ -553,9 +547,7 @@ fn with_fsync_always_each_reply_waits_for_a_sync() {
 #[test]
 fn with_fsync_always_a_sync_that_hangs_holds_replies_to_clients_and_no_link() {
     let mut herd = Herd::new(PAIR);
-    let Some(disk) = SlowDisk::under(&mut herd) else {
-        return;
-    };
+    let disk = SlowDisk::under(&mut herd);
     herd.start_arguing("Ann", &["--fsync", "always"]);
     herd.start("Bob");
     herd.wait_for_link("Ann", "Bob");
@@ -601,9 +593,7 @@ fn with_fsync_always_a_sync_that_hangs_holds_replies_to_clients_and_no_link() {
 fn a_sync_that_hangs_holds_nobody_up_where_none_is_waited_for() {
     for fsync in ["second", "never"] {
         let mut herd = Herd::new(ALONE);
-        let Some(disk) = SlowDisk::under(&mut herd) else {
-            return;
-        };
+        let disk = SlowDisk::under(&mut herd);
         herd.start_arguing("Ann", &["--fsync", fsync]);
         disk.hang(true);
         let known = report_meanwhile(&herd, "meanwhile");
@@ -623,9 +613,7 @@ fn a_sync_that_hangs_holds_nobody_up_where_none_is_waited_for() {
 fn a_sync_that_fails_is_a_failure_of_the_disk() {
     for fsync in ["always", "second"] {
         let mut herd = Herd::new(ALONE);
-        let Some(disk) = SlowDisk::under(&mut herd) else {
-            return;
-        };
+        let disk = SlowDisk::under(&mut herd);
         herd.start_arguing("Ann", &["--fsync", fsync]);
         herd.ask("Ann", KIWI);
         disk.fail(true);

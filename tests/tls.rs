@@ -495,7 +495,7 @@ fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     let child = command.stderr(Stdio::piped()).spawn();
-    let mut child = child.expect("openssl can be started");
+    let mut child = child.expect("this test needs openssl (apt-get install openssl)");
     let mut stdin = child.stdin.take().expect("it is piped");
     stdin.write_all(input).expect("it reads");
     drop(stdin);
@@ -515,6 +515,7 @@ fn attribute_by_openssl(key: &Path) -> String {
 }
 
 #[test]
+#[ignore = "needs openssl (apt-get install openssl)"]
 fn keygen_makes_what_openssl_reads_and_overwrites_nothing() {
     let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("key");
@@ -550,6 +551,7 @@ const KINDS: [&[&str]; 4] = [
 ];
 
 #[test]
+#[ignore = "needs openssl (apt-get install openssl)"]
 fn any_key_of_openssls_will_do() {
     let mut herd = with_keys(PAIR);
     herd.start("Ann");
@@ -581,7 +583,9 @@ fn any_key_of_openssls_will_do() {
         let mut command = Command::new("openssl");
         command.args(connect).args(with).stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("openssl can be started");
+        let mut child = command
+            .spawn()
+            .expect("this test needs openssl (apt-get install openssl)");
         let stdin = child.stdin.as_mut().expect("it is piped");
         stdin.write_all(hello).expect("it reads");
         let mut said = [0; 21];
@@ -708,6 +712,7 @@ fn certificate(herd: &Herd, file: &str) -> [String; 2] {
 }
 
 #[test]
+#[ignore = "needs openssl and curl (apt-get install openssl curl)"]
 fn clients_are_served_over_tls() {
     let mut herd = Herd::new(&[("Ann", &[])]);
     let [address, https] = support::free_addresses(2)[..] else {
@@ -735,7 +740,7 @@ fn clients_are_served_over_tls() {
             .args([version, "-connect", &address])
             .stderr(Stdio::null());
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = child.expect("openssl can be started");
+        let mut child = child.expect("this test needs openssl (apt-get install openssl)");
         let mut stdin = child.stdin.take().expect("it is piped");
         stdin
             .write_all(b"IAMAT kiwi +00+000 1\nWHERE\n")
@@ -761,7 +766,7 @@ fn clients_are_served_over_tls() {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--max-time", "20"]);
     let got = curl.args(["--cacert", &certificate, &url]).output();
-    let got = got.expect("curl can be started");
+    let got = got.expect("this test needs curl (apt-get install curl)");
     let text = String::from_utf8_lossy(&got.stdout).into_owned();
     assert!(text.contains("\"client\":\"kiwi\""), "{text} {got:?}");
     // A certificate that is renewed is shown from the next reload on.

@@ -55,19 +55,20 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    /// Mounts one of so many bytes. Where that is not allowed that is said, and there is none.
-    pub fn mount(at: &Path, bytes: usize) -> Option<Tmpfs> {
+    /// Mounts one of so many bytes, which needs root: a test that does is `#[ignore]`d.
+    pub fn mount(at: &Path, bytes: usize) -> Tmpfs {
         fs::create_dir_all(at).expect("the directory is ours");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "none"]);
-        let status = mount.arg(at).stderr(Stdio::null()).status();
-        let is_mounted = status.is_ok_and(|status| status.success());
-        if !is_mounted {
-            let thread = thread::current();
-            let test = thread.name().unwrap_or("a test");
-            reference::say(&format!("{test}: skipped, as no tmpfs can be mounted here"));
-        }
-        is_mounted.then(|| Tmpfs(at.to_owned()))
+        let output = mount.arg(at).output().expect("mount can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let is_mounted = output.status.success();
+        assert!(
+            is_mounted,
+            "this test needs root, to mount a tmpfs: {}",
+            said.trim()
+        );
+        Tmpfs(at.to_owned())
     }
 
     /// Mounts it again with these options.
