@@ -147,6 +147,10 @@ fn senseless_limits_are_refused() {
         ("--line-timeout", "soon"),
         ("--forget-after", "0s"),
         ("--forget-after", "-1"),
+        ("--max-table-bytes", "0"),
+        ("--max-table-bytes", "-1"),
+        ("--max-table-bytes", "1023K"),
+        ("--max-table-bytes", "much"),
     ] {
         let argument = format!("{option}={value}");
         let output = Command::new(HERD)
