@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use stand_in::StandIn;
-use support::reference::{WORD_OF_MISTAKES, promised, say};
+use support::reference::{WORD_OF_MISTAKES, promised};
 use support::{FIVE, Herd, NO_TWITTER, PATIENCE, wait_until};
 
 const PAGE: &str = include_str!("../docs/CLIENTS.md");
@@ -82,13 +82,13 @@ fn output(program: &str, argument: &str, more: &str) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Whether the shell command `ask` says `word`. If not, says that `program` is missing.
-fn is_installed(program: &str, ask: &str, word: &str) -> bool {
-    let is_there = output("sh", "-c", &format!("{ask} 2>&1 | cat")).contains(word);
-    if !is_there {
-        say(&format!("there is no {program}: its examples are not run"));
-    }
-    is_there
+/// Fails unless the shell command `ask` says `word`; `package` is who brings it.
+fn need(package: &str, ask: &str, word: &str) {
+    let said = output("sh", "-c", &format!("{ask} 2>&1 | cat"));
+    assert!(
+        said.contains(word),
+        "this test needs {package} (apt-get install {package})"
+    );
 }
 
 /// Whether `line` is `pattern`, in which `…` stands for anything.
@@ -111,12 +111,11 @@ fn fits(line: &str, pattern: &str) -> bool {
 }
 
 #[test]
+#[ignore = "needs nc with -N (apt-get install netcat-openbsd)"]
 fn what_is_typed_is_answered_as_the_page_shows() {
+    need("netcat-openbsd", "nc -h", "-N");
     let stand_in = StandIn::started();
     let herd = herd_asking(&stand_in_url(&stand_in));
-    if !is_installed("nc with -N", "nc -h", "-N") {
-        return;
-    }
     for block in blocks("console") {
         for example in block.split("$ ").skip(1) {
             let (typed, want) = example.split_once('\n').expect(example);
@@ -141,10 +140,9 @@ fn what_is_typed_is_answered_as_the_page_shows() {
 }
 
 #[test]
+#[ignore = "needs python3 (apt-get install python3)"]
 fn the_client_in_python_prints_its_location_and_tweets() {
-    if !is_installed("python3", "command -v python3", "python3") {
-        return;
-    }
+    need("python3", "command -v python3", "python3");
     let stand_in = StandIn::started();
     for (twitter_url, tweets) in [(&*stand_in_url(&stand_in), true), (NO_TWITTER, false)] {
         let herd = herd_asking(twitter_url);

@@ -41,9 +41,7 @@ fn wait_for_words(herd: &mut Herd, server: &str, words: &str) {
 #[test]
 fn a_server_ten_years_ahead_and_a_phone_twenty_years_ahead_freeze_no_client() {
     let mut herd = Herd::new(FIVE);
-    let Some(clock) = Clock::new(&herd) else {
-        return;
-    };
+    let clock = Clock::new(&herd);
     clock.set(10 * YEAR);
     clock.start(&mut herd, "Blake", &[]);
     herd.start_all();
@@ -76,9 +74,7 @@ fn a_server_ten_years_ahead_and_a_phone_twenty_years_ahead_freeze_no_client() {
 #[test]
 fn a_machine_that_boots_in_1970_forgets_nothing_and_says_so() {
     let mut herd = Herd::new(&[("Ann", &["Bob"]), ("Bob", &[])]);
-    let Some(clock) = Clock::new(&herd) else {
-        return;
-    };
+    let clock = Clock::new(&herd);
     herd.arguments = ["--forget-after", "1h"].map(str::to_owned).to_vec();
     clock.start(&mut herd, "Ann", &[]);
     let held = report(&herd, "Ann", "kiwi", "+27+086", now());
@@ -103,9 +99,7 @@ fn a_machine_that_boots_in_1970_forgets_nothing_and_says_so() {
 #[test]
 fn the_operators_word_is_believed() {
     let mut herd = Herd::new(&[("Ann", &["Bob"]), ("Bob", &[])]);
-    let Some(clock) = Clock::new(&herd) else {
-        return;
-    };
+    let clock = Clock::new(&herd);
     clock.set(YEAR);
     clock.start(&mut herd, "Ann", &[]);
     herd.start_arguing("Bob", &["--trust-clock"]);

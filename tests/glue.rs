@@ -1,5 +1,5 @@
 //! The page for people who glue other programs to a herd, docs/GLUE.md, tells the truth: its examples are
-//! run against a herd, where the programs that they need are installed.
+//! run against a herd. As they need other programs, all of it is `#[ignore]`d.
 
 #[path = "support/http.rs"]
 mod http;
@@ -14,7 +14,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use support::reference::say;
 use support::{Herd, PATIENCE, wait_until};
 
 const PAGE: &str = include_str!("../docs/GLUE.md");
@@ -35,19 +34,17 @@ fn example(language: &str, word: &str, herd: &Herd, broker: u16) -> String {
         .replace("1883", &broker.to_string())
 }
 
-/// Whether all of these can be run. Says so if not.
-fn are_installed(programs: &[&str]) -> bool {
-    let missing = programs.iter().find(|program| {
-        let found = Command::new("sh")
-            .args(["-c", &format!("command -v {program}")])
-            .stdout(Stdio::null())
-            .status();
-        !found.is_ok_and(|status| status.success())
-    });
-    if let Some(missing) = missing {
-        say(&format!("there is no {missing}: its example is not run"));
+/// Fails unless all programs of the examples with MQTT can be run.
+fn need_mqtt() {
+    for program in ["curl", "mosquitto", "mosquitto_pub", "mosquitto_sub"] {
+        let mut ask = Command::new("sh");
+        ask.args(["-c", &format!("command -v {program}")]);
+        let found = ask.stdout(Stdio::null()).status();
+        assert!(
+            found.is_ok_and(|status| status.success()),
+            "this test needs {program} (apt-get install curl mosquitto mosquitto-clients)"
+        );
     }
-    missing.is_none()
 }
 
 /// A program and all that it has started.
@@ -61,7 +58,10 @@ impl Running {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null());
         command.stdout(Stdio::piped()).process_group(0);
-        let mut child = command.spawn().expect("it was looked for");
+        let child = command.spawn();
+        let mut child = child.unwrap_or_else(|why| {
+            panic!("this test needs {program} (apt-get install {program}): {why}")
+        });
         let output = child.stdout.take().expect("it is piped");
         let (said, lines) = channel();
         thread::spawn(move || {
@@ -129,10 +129,8 @@ fn herd() -> Herd {
 }
 
 #[test]
+#[ignore = "needs python3 (apt-get install python3)"]
 fn a_program_follows_everybody_across_a_restart() {
-    if !are_installed(&["python3"]) {
-        return;
-    }
     let mut herd = herd();
     assert!(
         herd.ask("Bryant", "IAMAT kiwi +34.0-118.4 1")
@@ -156,10 +154,9 @@ fn a_program_follows_everybody_across_a_restart() {
 }
 
 #[test]
+#[ignore = "needs mosquitto and curl (apt-get install curl mosquitto mosquitto-clients)"]
 fn every_change_goes_into_mqtt() {
-    if !are_installed(&["curl", "sed", "mosquitto", "mosquitto_pub", "mosquitto_sub"]) {
-        return;
-    }
+    need_mqtt();
     let (herd, broker) = (herd(), Broker::start());
     let port = broker.port.to_string();
     let listens = ["-h", "127.0.0.1", "-p", &port, "-t", "herd/locations"];
@@ -177,10 +174,9 @@ fn every_change_goes_into_mqtt() {
 }
 
 #[test]
+#[ignore = "needs mosquitto and curl (apt-get install curl mosquitto mosquitto-clients)"]
 fn reports_come_from_mqtt() {
-    if !are_installed(&["curl", "mosquitto", "mosquitto_pub", "mosquitto_sub"]) {
-        return;
-    }
+    need_mqtt();
     let (herd, broker) = (herd(), Broker::start());
     let bridge = example("sh", "owntracks/+/+", &herd, broker.port);
     let _bridge = Running::start("sh", &["-c", &bridge]);

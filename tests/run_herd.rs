@@ -109,10 +109,12 @@ fn the_servers_outlive_the_terminal() {
 }
 
 #[test]
+#[ignore = "needs nc with -N (apt-get install netcat-openbsd)"]
 fn the_lines_to_try_work_as_printed() {
-    if !nc_is_here() {
-        return;
-    }
+    assert!(
+        nc_is_here(),
+        "this test needs nc with -N (apt-get install netcat-openbsd)"
+    );
     let herd = Herd::started();
     let lines: Vec<&str> = herd
         .welcome
@@ -872,14 +874,12 @@ fn the_command_line_is_checked() {
 }
 
 #[test]
+#[ignore = "needs shellcheck (apt-get install shellcheck)"]
 fn shellcheck_has_nothing_to_say() {
-    match Command::new("shellcheck").arg(script()).output() {
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            assert!(output.status.success(), "{said}");
-        }
-        Err(_) => eprintln!("skipped: shellcheck is not installed"),
-    }
+    let output = Command::new("shellcheck").arg(script()).output();
+    let output = output.expect("this test needs shellcheck (apt-get install shellcheck)");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
 }
 
 /// A herd in a directory of its own. Dropping it stops it, whatever has happened.

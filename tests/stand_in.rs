@@ -1,5 +1,5 @@
 //! `herd twitter` as all three of Twitter's APIs: asked by a server, and by hand where HTTP itself
-//! is the question. What it is without options, `tests/twitter.rs` says.
+//! is the question. What it is without options, `tests/twitter` says.
 
 use std::fs;
 use std::io::{Read, Write};

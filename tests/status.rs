@@ -392,14 +392,18 @@ fn herd_status_shows_all_servers_and_fails_unless_all_are_ready() {
     assert!(said.contains("cannot read the topology"), "{said}");
 }
 
+/// A file beside the topology that only its owner may read.
+fn private_file(herd: &Herd, name: &str, text: &str) -> String {
+    let path = herd.topology().with_file_name(name);
+    fs::write(&path, text).expect("the directory is ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
+    path.to_str().expect("a path of text").to_owned()
+}
+
 #[test]
 fn tokens_are_shown_to_servers_that_want_them() {
     let mut herd = Herd::with_http(TWO);
-    let tokens = herd.topology().with_file_name("tokens");
-    fs::write(&tokens, "operator secret-1\nphones secret-2\n").expect("the directory is ours");
-    let private = fs::Permissions::from_mode(0o600);
-    fs::set_permissions(&tokens, private).expect("the file is ours");
-    let tokens = tokens.to_str().expect("a path of text").to_owned();
+    let tokens = private_file(&herd, "tokens", "operator secret-1\nphones secret-2\n");
     for name in ["Blake", "Bryant"] {
         herd.start_arguing(name, &["--http-tokens", &tokens]);
     }
@@ -424,33 +428,33 @@ fn tokens_are_shown_to_servers_that_want_them() {
     }
 }
 
-#[test]
-fn servers_that_offer_https_are_asked_by_it() {
+/// Two servers that offer HTTPS and are ready, and the files of their certificate and its key.
+fn offering_https() -> (Herd, [String; 2]) {
     let mut herd = Herd::with_http(TWO);
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
     let made = made.expect("the name is valid");
-    let topology = herd.topology();
-    let file = |name: &str, text: String| {
-        let path = topology.with_file_name(name);
-        fs::write(&path, text).expect("the directory is ours");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
-        path.to_str().expect("a path of text").to_owned()
-    };
-    let certificate = file("certificate.pem", made.cert.pem());
-    let key = file("key.pem", made.signing_key.serialize_pem());
+    let certificate = private_file(&herd, "certificate.pem", &made.cert.pem());
+    let key = private_file(&herd, "key.pem", &made.signing_key.serialize_pem());
     for name in ["Blake", "Bryant"] {
         herd.start_arguing(name, &["--tls-cert", &certificate, "--tls-key", &key]);
     }
     wait_until("both are ready", || {
         herd_status(&herd.topology(), &["--ca", &certificate]).0 == Some(0)
     });
+    (herd, [certificate, key])
+}
+
+#[test]
+fn servers_that_offer_https_are_asked_by_it() {
+    let (herd, [certificate, key]) = offering_https();
     let (code, table, _) = herd_status(&herd.topology(), &[]);
     assert_eq!(code, Some(1), "plain HTTP is not spoken there: {table}");
     let (code, _, said) = herd_status(&herd.topology(), &["--ca", &key]);
     assert_eq!(code, Some(2));
     assert!(said.contains("holds no certificate"), "{said}");
     let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
-    let other = file("other.pem", other.expect("the name is valid").cert.pem());
+    let other = other.expect("the name is valid").cert.pem();
+    let other = private_file(&herd, "other.pem", &other);
     let (code, table, _) = herd_status(&herd.topology(), &["--ca", &other]);
     assert_eq!(
         code,
@@ -461,14 +465,17 @@ fn servers_that_offer_https_are_asked_by_it() {
     let (_, json, _) = herd_status(&herd.topology(), &["--json", "--ca", &certificate]);
     let all: Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!(all["servers"][1]["status"]["name"], "Bryant");
-    // The server asks the others in the same way.
+}
+
+#[test]
+#[ignore = "needs curl (apt-get install curl)"]
+fn a_server_that_offers_https_asks_the_others_by_it() {
+    let (herd, [certificate, _]) = offering_https();
     let url = format!("https://{}/v1/herd", herd.http("Blake"));
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--cacert", &certificate, &url]);
-    let Ok(output) = curl.output() else {
-        eprintln!("curl is not installed: not asked");
-        return;
-    };
+    let output = curl.output();
+    let output = output.expect("this test needs curl (apt-get install curl)");
     let all: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
     for server in all["servers"].as_array().expect("an array") {
         assert_eq!(server["error"], Value::Null, "{server}");
@@ -508,19 +515,20 @@ fn a_status_names_the_connections_that_say_most() {
     });
 }
 
-/// What `program` says of `input`; `None` if it is not installed.
-fn asked(program: &str, arguments: &[&str], input: &str) -> Option<Output> {
-    let mut command = Command::new(program);
+/// What promtool says of `input`.
+fn promtool(arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new("promtool");
     command
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().ok()?;
+    let child = command.spawn();
+    let mut child = child.expect("this test needs promtool (apt-get install prometheus)");
     let mut stdin = child.stdin.take().expect("it is piped");
     stdin.write_all(input.as_bytes()).expect("it reads");
     drop(stdin);
-    Some(child.wait_with_output().expect("it ends"))
+    child.wait_with_output().expect("it ends")
 }
 
 fn assert_well(output: &Output) {
@@ -528,14 +536,15 @@ fn assert_well(output: &Output) {
     assert!(output.status.success(), "{said:?}");
 }
 
+const ALERTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/alerts.yml");
+
 #[test]
-fn prometheus_checker_finds_nothing_wrong_with_metrics_and_alerts() {
+fn alerts_ask_for_metrics_that_there_are() {
     let herd = started(TWO);
     let reply = get(herd.http("Blake"), "/metrics");
     let media = "text/plain; version=0.0.4; charset=utf-8";
     assert_eq!(reply.field("content-type"), Some(media));
-    let alerts = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alerts.yml");
-    let alerts = fs::read_to_string(alerts).expect("it is text");
+    let alerts = fs::read_to_string(ALERTS).expect("it is text");
     let metrics = reply.text();
     for name in alerts.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_') {
         if name.starts_with("herd_") {
@@ -543,23 +552,28 @@ fn prometheus_checker_finds_nothing_wrong_with_metrics_and_alerts() {
             assert!(known, "an alert asks for {name}");
         }
     }
-    let Some(output) = asked("promtool", &["check", "metrics"], &metrics) else {
-        eprintln!("promtool is not installed: not asked");
-        return;
-    };
+}
+
+#[test]
+#[ignore = "needs promtool (apt-get install prometheus)"]
+fn prometheus_checker_finds_nothing_wrong_with_metrics_and_alerts() {
+    let herd = started(TWO);
+    let metrics = get(herd.http("Blake"), "/metrics").text();
+    let output = promtool(&["check", "metrics"], &metrics);
     assert_well(&output);
     assert!(
         output.stderr.is_empty(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alerts.yml");
-    let rules = rules.to_str().expect("a path of text");
-    assert_well(&asked("promtool", &["check", "rules", rules], "").expect("it is installed"));
+    assert_well(&promtool(&["check", "rules", ALERTS], ""));
 }
 
 #[test]
+#[ignore = "needs prometheus (apt-get install prometheus)"]
 fn a_real_prometheus_scrapes_five_servers() {
+    let version = Command::new("prometheus").arg("--version").output();
+    version.expect("this test needs prometheus (apt-get install prometheus)");
     let herd = started(FIVE);
     let directory = tempfile::tempdir().expect("a directory");
     let targets: Vec<_> = FIVE
@@ -581,14 +595,6 @@ fn a_real_prometheus_scrapes_five_servers() {
             directory.path().join("data").display()
         ))
         .arg(format!("--web.listen-address={address}"));
-    if Command::new("prometheus")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        eprintln!("prometheus is not installed: not asked");
-        return;
-    }
     let _prometheus = Process::start(command, directory.path().join("stderr"));
     let count = |query: &str| {
         let stream = std::net::TcpStream::connect(address).ok()?;

@@ -7,13 +7,11 @@ mod support;
 
 use std::io::Write;
 use std::net::Shutdown;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::get;
-use support::reference::HERD;
 use support::{Herd, wait_until};
 
 const ALONE: &[(&str, &[&str])] = &[("Ann", &[])];
@@ -211,20 +209,6 @@ fn an_event_tells_of_no_location_that_made_room() {
         assert_eq!(events.location().0, format!("c{client}"));
     }
     events.expect("live");
-}
-
-#[test]
-fn a_limit_that_leaves_no_room_is_refused() {
-    for value in ["0", "-1", "1023K", "much"] {
-        let argument = format!("--max-table-bytes={value}");
-        let output = Command::new(HERD)
-            .args(["serve", "Ann", &argument])
-            .output();
-        let output = output.expect("it can be started");
-        assert_eq!(output.status.code(), Some(2), "{argument}");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("--max-table-bytes"), "{argument}: {said}");
-    }
 }
 
 #[test]

@@ -211,7 +211,7 @@ class Bench:
     def _first_failure(self, start, copy, file, skipped, only=None):
         """The first test of a file that fails, or what there is to say of a file that does not end."""
         words = ["timeout", "--kill-after=5", str(FILE_TIMEOUT), str(self.binaries[file])]
-        words += [f"--test-threads={self.threads}"]
+        words += ["--include-ignored", f"--test-threads={self.threads}"]
         words += ["--exact", only] if only else [word for name in skipped for word in ("--skip", name)]
         process = subprocess.Popen(words, cwd=ROOT, env=dict(os.environ, HERD_SERVER=start), text=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)

@@ -62,15 +62,21 @@ fn a_sync_that_fails_at_the_end_is_said() {
     assert_eq!(life.journal.close(), State::Degraded);
 }
 
-#[test]
-fn a_snapshot_begun_anew_while_one_is_written_is_no_failure() {
-    let folder = Folder::default();
-    let mut life = Life::begin(&folder, 1, at(0));
+/// A life whose snapshot takes several turns.
+fn with_fifty_clients(folder: &Folder) -> Life {
+    let mut life = Life::begin(folder, 1, at(0));
     for client in 0..50 {
         life.hear_client(&format!("kiwi{client}"), 1);
     }
     life.commit();
     life.journal.set_slice(100);
+    life
+}
+
+#[test]
+fn a_snapshot_begun_anew_while_one_is_written_is_no_failure() {
+    let folder = Folder::default();
+    let mut life = with_fifty_clients(&folder);
     for _ in 0..2 {
         life.journal.begin_anew();
         for _ in 0..3 {
@@ -106,12 +112,7 @@ fn a_snapshot_gets_ahead_of_however_many_changes() {
 #[test]
 fn a_snapshot_that_fails_is_said_once_and_tried_less_often_the_longer_it_takes() {
     let folder = Folder::default();
-    let mut life = Life::begin(&folder, 1, at(0));
-    for client in 0..50 {
-        life.hear_client(&format!("kiwi{client}"), 1);
-    }
-    life.commit();
-    life.journal.set_slice(100);
+    let mut life = with_fifty_clients(&folder);
     life.journal.begin_anew();
     life.work();
     for _ in 0..2 {

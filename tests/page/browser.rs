@@ -8,10 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
-use crate::support::reference::say;
 use crate::support::wait_until;
 
-/// Where `.ci/run` installs playwright-core, unless `HERD_PLAYWRIGHT` says otherwise.
+/// Where playwright-core is installed, unless `HERD_PLAYWRIGHT` says otherwise.
 const PLAYWRIGHT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/reference/browser");
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/browser.mjs");
@@ -28,7 +27,7 @@ pub struct Browser {
 }
 
 /// Whether a program can be started.
-pub fn is_installed(program: &str) -> bool {
+fn is_installed(program: &str) -> bool {
     let mut ask = Command::new(program);
     ask.arg("--version").stdout(Stdio::null());
     let status = ask.stderr(Stdio::null()).status();
@@ -36,25 +35,27 @@ pub fn is_installed(program: &str) -> bool {
 }
 
 impl Browser {
-    /// A browser, or `None` where what it needs is not installed; then that is said.
-    pub fn start() -> Option<Browser> {
+    /// A browser.
+    ///
+    /// # Panics
+    /// If what it needs is not installed; the message says how to install it.
+    pub fn start() -> Browser {
         let chromium = env::var("HERD_CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
         let playwright = env::var("HERD_PLAYWRIGHT").unwrap_or_else(|_| PLAYWRIGHT.to_owned());
-        for (what, is_there) in [
-            ("node", is_installed("node")),
-            ("chromium", is_installed(&chromium)),
-            (
-                "playwright-core",
-                Path::new(&playwright)
-                    .join("node_modules/playwright-core")
-                    .exists(),
-            ),
-        ] {
-            if !is_there {
-                say(&format!("there is no {what}: the page is not tested"));
-                return None;
-            }
-        }
+        assert!(
+            is_installed("node"),
+            "this test needs node (apt-get install nodejs)"
+        );
+        assert!(
+            is_installed(&chromium),
+            "this test needs {chromium} (apt-get install chromium, or HERD_CHROMIUM=PROGRAM)"
+        );
+        assert!(
+            Path::new(&playwright)
+                .join("node_modules/playwright-core")
+                .exists(),
+            "this test needs playwright-core (npm install --prefix {playwright} playwright-core)"
+        );
         let path = Command::new("sh")
             .args(["-c", &format!("command -v {chromium}")])
             .output();
@@ -71,12 +72,12 @@ impl Browser {
         let mut process = command.spawn().expect("node is there");
         let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().expect("it is piped"));
-        Some(Browser {
+        Browser {
             _only: only,
             process,
             input,
             output,
-        })
+        }
     }
 
     fn try_call(&mut self, call: &str, args: &Value) -> Result<Value, String> {

@@ -1,6 +1,6 @@
 //! The live page in a real browser, before a herd of real processes (contract, section 7).
 //!
-//! Where node, chromium or playwright-core are not installed, that is said, and nothing is tested.
+//! What needs node, chromium or playwright-core is `#[ignore]`d. `.ci/run` says how to install them.
 
 mod browser;
 #[path = "../support/http.rs"]
@@ -103,10 +103,9 @@ fn position_is(client: &str, position: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs node, chromium and playwright-core (.ci/run installs them)"]
 fn the_page_is_the_same_over_https() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
+    let mut browser = Browser::start();
     let mut herd = Herd::with_http(&[("Blake", &[])]);
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
     let made = made.expect("the name is valid");
@@ -132,10 +131,9 @@ fn the_page_is_the_same_over_https() {
 }
 
 #[test]
+#[ignore = "needs node, chromium and playwright-core (.ci/run installs them)"]
 fn a_client_that_is_erased_disappears_until_it_reports_anew() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
+    let mut browser = Browser::start();
     let herd = herd();
     open(&mut browser, &herd, "Blake", desk());
     report(&herd, "Metta", "kiwi", "+34.0689-118.4451", 1);
@@ -156,10 +154,9 @@ fn a_client_that_is_erased_disappears_until_it_reports_anew() {
 }
 
 #[test]
+#[ignore = "needs node, chromium and playwright-core (.ci/run installs them)"]
 fn a_client_is_shown_moves_and_is_found() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
+    let mut browser = Browser::start();
     let herd = herd();
     open(&mut browser, &herd, "Blake", desk());
     report(&herd, "Metta", "kiwi.cs.ucla.edu", "+34.0689-118.4451", 1);
@@ -240,10 +237,9 @@ fn a_client_is_shown_moves_and_is_found() {
 }
 
 #[test]
+#[ignore = "needs node, chromium and playwright-core (.ci/run installs them)"]
 fn a_killed_neighbour_is_shown_at_once_and_its_return_too() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
+    let mut browser = Browser::start();
     let mut herd = herd();
     open(&mut browser, &herd, "Blake", desk());
     let all_is_well = "document.getElementById('summary-text').textContent === 'All well' \
@@ -274,10 +270,9 @@ fn a_killed_neighbour_is_shown_at_once_and_its_return_too() {
 }
 
 #[test]
+#[ignore = "needs node, chromium and playwright-core (.ci/run installs them)"]
 fn the_page_survives_a_restart_of_its_server() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
+    let mut browser = Browser::start();
     let mut herd = herd();
     report(&herd, "Blake", "kiwi", "+34.0689-118.4451", 1);
     open(&mut browser, &herd, "Blake", desk());
@@ -312,10 +307,9 @@ fn the_page_survives_a_restart_of_its_server() {
 }
 
 #[test]
+#[ignore = "needs node, chromium and playwright-core (.ci/run installs them)"]
 fn what_the_server_has_lost_is_taken_from_the_map() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
+    let mut browser = Browser::start();
     let mut herd = Herd::with_http(&[("Blake", &[])]);
     herd.start_all();
     report(&herd, "Blake", "kiwi", "+34.0689-118.4451", 1);
@@ -356,10 +350,9 @@ fn say_all(client: &mut Client, lines: &str) {
 }
 
 #[test]
+#[ignore = "needs node, chromium and playwright-core (.ci/run installs them)"]
 fn a_hundred_thousand_clients_are_smooth() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
+    let mut browser = Browser::start();
     let mut herd = Herd::with_http(&[("Blake", &[])]);
     herd.arguments = ["--log", "off"].map(str::to_owned).to_vec();
     herd.start_all();
@@ -418,10 +411,9 @@ fn a_hundred_thousand_clients_are_smooth() {
 }
 
 #[test]
+#[ignore = "needs node, chromium and playwright-core (.ci/run installs them)"]
 fn a_telephone_and_a_dark_room_are_served() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
+    let mut browser = Browser::start();
     let herd = herd();
     report(&herd, "Blake", "kiwi", "+48.8566+002.3522", 1);
     let telephone = json!({
@@ -496,16 +488,13 @@ fn its_files_come_with_a_policy_and_once() {
 }
 
 #[test]
+#[ignore = "needs node (apt-get install nodejs)"]
 fn what_is_wrong_is_said_in_words() {
-    if !browser::is_installed("node") {
-        say("there is no node: the page's words are not tested");
-        return;
-    }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/words.mjs");
     let output = Command::new("node")
         .arg(script)
         .output()
-        .expect("node is there");
+        .expect("this test needs node (apt-get install nodejs)");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
 }

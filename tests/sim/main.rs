@@ -7,21 +7,22 @@
 //!
 //! | File | What |
 //! |---|---|
-//! | `herd` | the whole: starts and ends of servers, clocks, connections, what happens next |
+//! | `herd`, `dials` | the whole: starts and ends of servers, clocks, connections, what happens next |
 //! | `turn` | a turn of one server: what `Server` does for a node |
-//! | `host`, `clients` | one server and its clients |
+//! | `host`, `clients`, `script` | one server, its clients, and what they say |
 //! | `disk`, `folder` | its journal: the real one, over a simulated folder |
 //! | `snapshots` | one journal, and a crash at every point of a snapshot |
 //! | `network`, `agenda`, `topology` | wires, time, shapes |
 //! | `hash` | a quick hash for what the checks remember |
 //! | `faults` | what befalls a herd, and healing |
-//! | `oracle`, `states` | what a server must hold, and what a start may find |
-//! | `costs`, `checks` | what may be said, what must hold |
+//! | `records`, `oracle`, `states` | what is the later report, what a server must hold, and what a start may find |
+//! | `costs`, `checks`, `settled` | what may be said, what must hold at each step, and once all is healed |
 
 mod agenda;
 mod checks;
 mod clients;
 mod costs;
+mod dials;
 mod disk;
 #[path = "../support/effects.rs"]
 mod effects;
@@ -32,8 +33,11 @@ mod herd;
 mod host;
 mod network;
 mod oracle;
+mod records;
+mod script;
 #[path = "../support/seeds.rs"]
 mod seeds;
+mod settled;
 mod snapshots;
 mod states;
 mod topology;

@@ -19,7 +19,7 @@ use crate::disk::Crash;
 use crate::effects::Effect;
 use crate::herd::Herd;
 use crate::host::{Doom, Host, Outgoing};
-use crate::oracle;
+use crate::records;
 
 /// The longest that Twitter takes, when it answers at all: longer than anybody waits.
 const TWITTER_MAX_MS: u64 = 13_000;
@@ -151,7 +151,7 @@ impl Herd {
         let neighbour = self.hosts[neighbour].name.clone();
         let host = &mut self.hosts[index];
         let shown = line.escape_ascii();
-        if oracle::is_record(line) {
+        if records::is_record(line) {
             assert!(
                 self.made.contains_key(line),
                 "no server has ever made {shown}"
@@ -304,8 +304,8 @@ impl Herd {
         {
             return; // it has gone
         }
-        if oracle::is_record(&line) {
-            let expired = oracle::rank(&line).effective() < self.oldest(index);
+        if records::is_record(&line) {
+            let expired = records::rank(&line).effective() < self.oldest(index);
             let shown = line.escape_ascii();
             assert!(!expired, "host {index} tells what has expired: {shown}");
         }
@@ -344,7 +344,7 @@ impl Herd {
             self.perform(host, None);
             let said = self.hosts[host].outbox[before..].iter();
             let bytes = said.map(|outgoing| match outgoing {
-                Outgoing::Line(_, line) if oracle::is_record(line) => line.len() + 1,
+                Outgoing::Line(_, line) if records::is_record(line) => line.len() + 1,
                 _ => 0,
             });
             let bytes: usize = bytes.sum();
@@ -373,7 +373,7 @@ impl Herd {
             let (now, agenda) = (self.now, &mut self.agenda);
             match outgoing {
                 Outgoing::Line(_, mut line) => {
-                    if oracle::is_record(&line) {
+                    if records::is_record(&line) {
                         host.costs.say(id, &line);
                     } else if let Some(number) = read_mark(&line) {
                         host.costs.mark(id, number);

@@ -11,15 +11,14 @@ use crate::support::Herd;
 pub struct SlowDisk(PathBuf);
 
 impl SlowDisk {
-    /// Puts it under the servers that are started from now on. Where there is no C compiler that is said,
-    /// and there is none.
-    pub fn under(herd: &mut Herd) -> Option<SlowDisk> {
+    /// Puts it under the servers that are started from now on.
+    pub fn under(herd: &mut Herd) -> SlowDisk {
         let directory = herd.directory.path();
-        let library = preload::compiled("hanging_sync", directory)?;
+        let library = preload::compiled("hanging_sync", directory);
         let disk = directory.join("disk");
         let environment = preload::environment(&library, "HERD_TEST_DISK", &disk);
         herd.environment.extend(environment);
-        Some(SlowDisk(disk))
+        SlowDisk(disk)
     }
 
     fn sign(&self, ending: &str) -> PathBuf {

@@ -2,7 +2,8 @@
 //!
 //! Each has its own loopback, routes, neighbours and TCP, so that what happens on a cable is what
 //! happens between hosts: no FIN or RST crosses one that is unplugged. Making them needs root and
-//! `ip` of iproute2. Their names hold the process id; they go when their owner is dropped.
+//! `ip` of iproute2: tests with hosts are `#[ignore]`d. Their names hold the process id; they go when their
+//! owner is dropped.
 
 #![allow(dead_code)] // each test binary uses its own part
 
@@ -16,7 +17,7 @@ use std::thread;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::keys;
-use crate::support::reference::{Program, ServerCommand, say};
+use crate::support::reference::{Program, ServerCommand};
 use crate::support::{Client, Herd, client_of, wait_until};
 
 /// Where each server listens for clients, on its host's loopback.
@@ -47,19 +48,12 @@ fn ip(words: &str) -> String {
     run(&format!("ip {words}")).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Whether a process may have namespaces of its own, as `unshare` is told with `which`; says so if not.
-pub fn may_unshare(which: &str) -> bool {
-    let tried = run(&format!("unshare {which} true"));
-    if let Err(why) = &tried {
-        let thread = thread::current();
-        let test = thread.name().unwrap_or("a test");
-        say(&format!("{test}: skipped, as it needs root: {why}"));
-    }
-    tried.is_ok()
-}
-
-/// `command` in namespaces of its own, after the shell has done there what `script` says.
+/// `command` in namespaces of its own, as `unshare` is told with `which`, after the shell has done there what
+/// `script` says. It needs root.
 pub fn unshared(which: &str, script: &str, command: &Command) -> Command {
+    if let Err(why) = run(&format!("unshare {which} true")) {
+        panic!("this test needs root, for namespaces of its own: {why}");
+    }
     let mut unshared = Command::new("unshare");
     unshared.args([which, "sh", "-c"]);
     unshared.arg(format!("{script} && exec \"$@\"")).arg("sh");
@@ -121,24 +115,16 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Hosts for these servers, none of them started yet; with keys or without. Where the machine does not allow
-    /// it that is said, and there are none.
-    fn new(links: &[(&str, &[&str])], with_keys: bool) -> Option<Hosts> {
+    /// Hosts for these servers, none of them started yet; with keys or without.
+    fn new(links: &[(&str, &[&str])], with_keys: bool) -> Hosts {
         let make = |(name, _): &(&str, &[&str])| {
             let name = (*name).to_owned();
             Namespace::new().map(|namespace| Host { name, namespace })
         };
-        let hosts: Vec<Host> = match links.iter().map(make).collect() {
-            Ok(hosts) => hosts,
-            Err(why) => {
-                let thread = thread::current();
-                let test = thread.name().unwrap_or("a test");
-                say(&format!(
-                    "{test}: skipped, as it needs root and iproute2: {why}"
-                ));
-                return None;
-            }
-        };
+        let hosts = links.iter().map(make).collect::<Result<Vec<Host>, _>>();
+        let hosts = hosts.unwrap_or_else(|why| {
+            panic!("this test needs root and ip (apt-get install iproute2): {why}")
+        });
         let mut hosts = Hosts {
             herd: match with_keys {
                 true => keys::with_keys(links),
@@ -156,7 +142,7 @@ impl Hosts {
             let topology = hosts.topology(name);
             fs::write(hosts.topology_path(name), topology).expect("the directory is ours");
         }
-        Some(hosts)
+        hosts
     }
 
     /// Hosts without keys, then, of herd, hosts with keys; all started and every link up.
@@ -165,17 +151,17 @@ impl Hosts {
         let ways = [false, true]
             .into_iter()
             .take(1 + usize::from(may_have_keys));
-        ways.filter_map(|with_keys| Hosts::started(links, with_keys))
+        ways.map(|with_keys| Hosts::started(links, with_keys))
     }
 
     /// All started and every link up.
-    fn started(links: &[(&str, &[&str])], with_keys: bool) -> Option<Hosts> {
-        let mut hosts = Hosts::new(links, with_keys)?;
+    fn started(links: &[(&str, &[&str])], with_keys: bool) -> Hosts {
+        let mut hosts = Hosts::new(links, with_keys);
         for (name, _) in links {
             hosts.start(name);
         }
         hosts.wait_for_links();
-        Some(hosts)
+        hosts
     }
 
     fn lay_cable(&mut self, one: &str, other: &str) {

@@ -5,23 +5,25 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
+mod client;
 pub mod messages;
 pub mod ports;
+mod process;
 pub mod reference;
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+pub use client::Client;
 pub use ports::free_addresses;
+pub use process::Process;
 use reference::ServerCommand;
 
 /// How long a test waits for a condition before it fails: long, for busy machines.
@@ -55,19 +57,20 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    /// Mounts one of so many bytes. Where that is not allowed that is said, and there is none.
-    pub fn mount(at: &Path, bytes: usize) -> Option<Tmpfs> {
+    /// Mounts one of so many bytes, which needs root: a test that does is `#[ignore]`d.
+    pub fn mount(at: &Path, bytes: usize) -> Tmpfs {
         fs::create_dir_all(at).expect("the directory is ours");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "none"]);
-        let status = mount.arg(at).stderr(Stdio::null()).status();
-        let is_mounted = status.is_ok_and(|status| status.success());
-        if !is_mounted {
-            let thread = thread::current();
-            let test = thread.name().unwrap_or("a test");
-            reference::say(&format!("{test}: skipped, as no tmpfs can be mounted here"));
-        }
-        is_mounted.then(|| Tmpfs(at.to_owned()))
+        let output = mount.arg(at).output().expect("mount can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let is_mounted = output.status.success();
+        assert!(
+            is_mounted,
+            "this test needs root, to mount a tmpfs: {}",
+            said.trim()
+        );
+        Tmpfs(at.to_owned())
     }
 
     /// Mounts it again with these options.
@@ -94,18 +97,6 @@ pub fn limited(command: &Command, limit: &str) -> Command {
     shell
 }
 
-/// Whom an AT line is about.
-pub fn client_of(at: &str) -> &str {
-    at.split(' ').nth(3).expect("an AT line")
-}
-
-/// A process that ends with its owner. What it says on standard error goes to a file.
-pub struct Process {
-    child: Child,
-    /// What it has said on standard error.
-    pub stderr: PathBuf,
-}
-
 /// Whether this is a time as a server's lines begin with: `2012-11-17T02:08:23.672Z`.
 pub fn is_time(text: &str) -> bool {
     let shape: String = text
@@ -115,99 +106,9 @@ pub fn is_time(text: &str) -> bool {
     shape == "0000-00-00T00:00:00.000Z"
 }
 
-impl Process {
-    /// Starts `command` with its standard error in `stderr`.
-    pub fn start(mut command: Command, stderr: PathBuf) -> Process {
-        let file = fs::File::create(&stderr).expect("the directory is ours");
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .expect("the program can be started");
-        Process { child, stderr }
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id() as i32).expect("a pid is not 0");
-        kill_process(pid, signal).expect("it runs");
-    }
-
-    /// Kills it at once (`kill -9`), and waits for its end.
-    pub fn kill(&mut self) {
-        let _ = self.child.kill(); // it may have ended already
-        let _ = self.child.wait();
-    }
-
-    /// Whether it still runs.
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-
-    /// Waits for its end.
-    pub fn wait(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait_until("the process ends", || {
-            status = self.child.try_wait().expect("it is our child");
-            status.is_some()
-        });
-        status.expect("waited for")
-    }
-
-    /// What it has said on standard error so far, without the times that a server's lines begin with.
-    pub fn said(&self) -> String {
-        let said = fs::read_to_string(&self.stderr).unwrap_or_default();
-        let without_time = |line| match str::split_once(line, ' ') {
-            Some((time, rest)) if is_time(time) => rest,
-            _ => line,
-        };
-        said.split_inclusive('\n').map(without_time).collect()
-    }
-
-    /// What a server tells its operator is explained to him.
-    fn check_messages(&self) {
-        if !self.stderr.is_file() {
-            return; // a pipe would have to be read by somebody else
-        }
-        let said = fs::read(&self.stderr).unwrap_or_default();
-        for line in String::from_utf8_lossy(&said).lines() {
-            let Some((time, message)) = line.split_once(' ').filter(|(time, _)| is_time(time))
-            else {
-                continue; // no server of ours says that
-            };
-            let (_, message) = message.split_once(": ").expect("a server says its name");
-            assert!(
-                messages::is_explained(message),
-                "docs/MESSAGES.md does not explain this, of {time}: {message}"
-            );
-        }
-    }
-
-    /// Its resident memory in bytes.
-    pub fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
-        let status = status.expect("it runs, on Linux");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1));
-        1024 * kib
-            .and_then(|kib| kib.parse::<u64>().ok())
-            .expect("VmRSS has a number")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-        if !thread::panicking() {
-            self.check_messages();
-        }
-    }
+/// Whom an AT line is about.
+pub fn client_of(at: &str) -> &str {
+    at.split(' ').nth(3).expect("an AT line")
 }
 
 /// One server: where it is, and its process while it runs.
@@ -526,103 +427,6 @@ impl Herd {
         wait_until(&format!("{name} holds {at}"), || {
             self.at(name, client).as_deref() == Some(at)
         });
-    }
-}
-
-/// A client that fails rather than waits for ever.
-pub struct Client {
-    /// Its socket.
-    pub stream: TcpStream,
-    read: Vec<u8>,
-}
-
-impl Client {
-    /// Connects.
-    pub fn connect(address: SocketAddr) -> Client {
-        Client::over(TcpStream::connect(address).expect("somebody listens there"))
-    }
-
-    /// Talks over a stream that is connected.
-    pub fn over(stream: TcpStream) -> Client {
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-        stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
-        stream.set_nodelay(true).expect("it is connected");
-        let read = Vec::new();
-        Client { stream, read }
-    }
-
-    /// Sends bytes as they are.
-    pub fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("the server reads");
-    }
-
-    /// Sends a line.
-    pub fn say(&mut self, line: &str) {
-        self.send(format!("{line}\n").as_bytes());
-    }
-
-    /// Closes the sending side (`nc -N`).
-    pub fn end(&mut self) {
-        self.stream
-            .shutdown(Shutdown::Write)
-            .expect("it is connected");
-    }
-
-    /// The next line, without LF; `None` if the server has closed instead.
-    pub fn line_bytes(&mut self) -> Option<Vec<u8>> {
-        let mut scanned = 0;
-        loop {
-            if let Some(at) = self.read[scanned..].iter().position(|&byte| byte == b'\n') {
-                let mut line: Vec<u8> = self.read.drain(..=scanned + at).collect();
-                line.pop();
-                return Some(line);
-            }
-            scanned = self.read.len();
-            let mut bytes = [0; 65_536];
-            match self.stream.read(&mut bytes) {
-                Ok(0) => return None,
-                Err(e) if e.kind() == ErrorKind::ConnectionReset => return None,
-                Ok(n) => self.read.extend_from_slice(&bytes[..n]),
-                // Where there is a time-out, even a machine that was stopped for a while is one.
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => panic!("no reply comes in time: {e}"),
-            }
-        }
-    }
-
-    /// So many bytes.
-    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
-        while self.read.len() < count {
-            let mut bytes = [0; 65_536];
-            match self.stream.read(&mut bytes) {
-                Ok(0) => panic!("the server has closed before the end"),
-                Ok(n) => self.read.extend_from_slice(&bytes[..n]),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => panic!("no reply comes in time: {e}"),
-            }
-        }
-        self.read.drain(..count).collect()
-    }
-
-    /// The next line as text, without LF.
-    pub fn line(&mut self) -> String {
-        let line = self.line_bytes().expect("a line, not the end");
-        String::from_utf8(line).expect("text")
-    }
-
-    /// Everything up to the server's end.
-    pub fn rest(&mut self) -> Vec<u8> {
-        let mut rest = std::mem::take(&mut self.read);
-        self.stream
-            .read_to_end(&mut rest)
-            .expect("the server closes in time");
-        rest
-    }
-
-    /// The server's end, and nothing before it.
-    pub fn expect_end(&mut self) {
-        let rest = self.rest();
-        assert!(rest.is_empty(), "unexpected: {}", rest.escape_ascii());
     }
 }
 

@@ -4,24 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::reference::say;
-
-/// Compiles the source of this name beside this file to `directory`. Where there is no C compiler that is said,
-/// and there is none.
-pub fn compiled(name: &str, directory: &Path) -> Option<PathBuf> {
+/// Compiles the source of this name beside this file to `directory`. Where Rust links there is a C compiler.
+pub fn compiled(name: &str, directory: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support");
     let source = source.join(name).with_extension("c");
     let library = directory.join(name).with_extension("so");
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
-    let compiled = compiler.arg(&library).arg(source).status();
-    match compiled.map(|status| assert!(status.success(), "it compiles")) {
-        Ok(()) => Some(library),
-        Err(why) => {
-            say(&format!("skipped, as it needs a C compiler: cc: {why}"));
-            None
-        }
-    }
+    let status = compiler.arg(&library).arg(source).status();
+    assert!(status.expect("cc can be started").success(), "it compiles");
+    library
 }
 
 /// What is in the environment of a server with a preloaded `library`, which reads `variable`.

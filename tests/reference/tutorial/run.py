@@ -46,9 +46,9 @@ def main():
         binary = options.tests / file if options.tests else max(
             (path for path in found if not path.suffix), key=lambda path: path.stat().st_mtime)
         for stack, start in stacks.items():
-            first = tests(binary, start, [f"--test-threads={options.threads}"])
+            first = tests(binary, start, ["--include-ignored", f"--test-threads={options.threads}"])
             for name, holds in first.items():
-                again = holds or tests(binary, start, ["--exact", name]).get(name, False)
+                again = holds or tests(binary, start, ["--include-ignored", "--exact", name]).get(name, False)
                 held.setdefault((file, name), {})[stack] = again
             print(f"{stack}/{file}: {sum(first.values())} of {len(first)} at first", flush=True)
             with open(options.out, "w", newline="") as out:
