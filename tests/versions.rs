@@ -1,8 +1,8 @@
 //! Herds of two versions: any server may be an older one, and one after the other may be upgraded.
 //!
-//! `HERD_BEFORE` names the program of commit f2fe073, from between 0.1.0 and 0.2.0; as few have it, all of it is
-//! `#[ignore]`d. To have it: `git worktree add DIR f2fe073 && (cd DIR && cargo build)`. It speaks the link protocol of 0.1.0, which knows neither `CLOCK` nor `ERASED`, its topology has no
-//! attributes, and it has a journal.
+//! `HERD_BEFORE` names the program of 0.1.0, commit 038f7cd; as few have it, all of it is `#[ignore]`d. To have it:
+//! `git worktree add DIR 038f7cd && (cd DIR && cargo build)`. Its link protocol knows neither `CLOCK` nor `ERASED`, its
+//! topology has no attributes, and its memory is its log.
 
 #[path = "support/http.rs"]
 mod http;
@@ -13,6 +13,7 @@ mod wire;
 mod wired;
 
 use std::env;
+use std::process::Command;
 
 use http::Http;
 use rustix::process::Signal;
@@ -27,10 +28,12 @@ fn before() -> ServerCommand {
     let program = env::var("HERD_BEFORE").unwrap_or_default();
     assert!(
         !program.trim().is_empty(),
-        "this test needs the herd of commit f2fe073: git worktree add DIR f2fe073 && (cd DIR && cargo build); \
+        "this test needs the herd of 0.1.0: git worktree add DIR 038f7cd && (cd DIR && cargo build); \
          HERD_BEFORE=DIR/target/debug/herd"
     );
-    ServerCommand::parse(&program)
+    let mut command = ServerCommand::parse(&program);
+    command.has_data_dir = false;
+    command
 }
 
 /// A herd of which `older` are run by the older program, none of them started yet.
@@ -46,7 +49,7 @@ fn herd_of(links: &[(&str, &[&str])], older: &[&str], before: &ServerCommand) ->
 }
 
 #[test]
-#[ignore = "needs the herd of commit f2fe073 (HERD_BEFORE=PROGRAM)"]
+#[ignore = "needs the herd of 0.1.0 (HERD_BEFORE=PROGRAM)"]
 fn an_update_floods_over_links_between_versions() {
     let before = before();
     // The links of the five have two sides.
@@ -68,7 +71,7 @@ fn an_update_floods_over_links_between_versions() {
 }
 
 #[test]
-#[ignore = "needs the herd of commit f2fe073 (HERD_BEFORE=PROGRAM)"]
+#[ignore = "needs the herd of 0.1.0 (HERD_BEFORE=PROGRAM)"]
 fn after_a_cut_between_versions_only_what_changed_is_sent() {
     let before = before();
     for older in ["Ann", "Bob"] {
@@ -92,8 +95,8 @@ fn after_a_cut_between_versions_only_what_changed_is_sent() {
 }
 
 #[test]
-#[ignore = "needs the herd of commit f2fe073 (HERD_BEFORE=PROGRAM)"]
-fn one_after_the_other_is_upgraded_and_knows_what_its_journal_has() {
+#[ignore = "needs the herd of 0.1.0 (HERD_BEFORE=PROGRAM)"]
+fn one_after_the_other_is_upgraded_and_is_sent_what_it_knew() {
     let before = before();
     let mut herd = herd_of(FIVE, &NAMES, &before);
     herd.start_all();
@@ -123,7 +126,7 @@ fn one_after_the_other_is_upgraded_and_knows_what_its_journal_has() {
             }
         }
     }
-    // All at once, from their journals alone: some begun by the release before.
+    // All at once, from their journals alone.
     for name in NAMES {
         herd.kill(name);
     }
@@ -136,7 +139,34 @@ fn one_after_the_other_is_upgraded_and_knows_what_its_journal_has() {
 }
 
 #[test]
-#[ignore = "needs the herd of commit f2fe073 (HERD_BEFORE=PROGRAM)"]
+#[ignore = "needs the herd of 0.1.0 (HERD_BEFORE=PROGRAM)"]
+fn all_at_once_are_upgraded_with_journals_made_of_their_logs() {
+    let before = before();
+    let mut herd = herd_of(PAIR, &["Ann", "Bob"], &before);
+    herd.start_all();
+    let at = ["kiwi", "emu"].map(|client| herd.ask("Ann", &format!("IAMAT {client} +00+000 1")));
+    herd.wait_for_all(&["Ann", "Bob"], &at);
+    for name in ["Ann", "Bob"] {
+        herd.kill(name);
+        herd.member_mut(name).server = ServerCommand::herd();
+        let mut restore = Command::new(env!("CARGO_BIN_EXE_herd"));
+        restore.arg("restore").arg(herd.log_path(name));
+        restore
+            .args(["--name", name, "--data-dir"])
+            .arg(&herd.data_dir);
+        let output = restore.output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+    }
+    // Bob knows it by himself.
+    herd.start("Bob");
+    herd.wait_for_all(&["Bob"], &at);
+    herd.start("Ann");
+    herd.wait_for_all(&["Ann"], &at);
+}
+
+#[test]
+#[ignore = "needs the herd of 0.1.0 (HERD_BEFORE=PROGRAM)"]
 fn an_older_neighbour_is_told_of_no_erasure_and_stays_linked() {
     let before = before();
     let mut herd = herd_of(PAIR, &["Bob"], &before);

@@ -299,13 +299,15 @@ impl Herd {
 
     /// The command that starts `name` with another topology file.
     pub fn command_with(&self, name: &str, topology: &Path) -> Command {
-        let mut command = self.member(name).server.command();
+        let server = &self.member(name).server;
+        let mut command = server.command();
         command.args(["serve", name, "--topology"]).arg(topology);
         command
             .arg("--log-dir")
-            .arg(self.directory.path().join("logs"))
-            .arg("--data-dir")
-            .arg(&self.data_dir);
+            .arg(self.directory.path().join("logs"));
+        if server.has_data_dir {
+            command.arg("--data-dir").arg(&self.data_dir);
+        }
         command.args(["--twitter-url", &self.twitter_url]);
         command.args(&self.arguments);
         command.args(&self.member(name).arguments);

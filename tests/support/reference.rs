@@ -30,12 +30,23 @@ pub enum Program {
 
 /// A command that starts a server, but for its arguments.
 #[derive(Clone, Debug)]
-pub struct ServerCommand(Vec<String>);
+pub struct ServerCommand {
+    words: Vec<String>,
+    /// It knows `--data-dir`.
+    pub has_data_dir: bool,
+}
 
 impl ServerCommand {
     /// herd itself.
     pub fn herd() -> ServerCommand {
-        ServerCommand(vec![HERD.to_owned()])
+        ServerCommand::of(vec![HERD.to_owned()])
+    }
+
+    fn of(words: Vec<String>) -> ServerCommand {
+        ServerCommand {
+            words,
+            has_data_dir: true,
+        }
     }
 
     /// What `HERD_SERVER` names, or herd.
@@ -54,20 +65,20 @@ impl ServerCommand {
             path if path.exists() => path.display().to_string(),
             _ => word.to_owned(),
         };
-        ServerCommand(words.split_whitespace().map(absolute).collect())
+        ServerCommand::of(words.split_whitespace().map(absolute).collect())
     }
 
     /// The command, to which `serve NAME …` is to be added.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.0[0]);
-        command.args(&self.0[1..]);
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]);
         command
     }
 
     /// Whose it is.
     pub fn program(&self) -> Program {
         let names = |name: &str| {
-            let mut words = self.0.iter();
+            let mut words = self.words.iter();
             words.any(|word| Path::new(word).file_name().is_some_and(|file| file == name))
         };
         match () {
