@@ -329,6 +329,7 @@ fn page(request: &Request<'_>, file: File) -> Answer {
             content_type: file.content_type,
             fields,
             body: file.body.to_vec(),
+            ..Answer::default()
         },
     }
 }
