@@ -53,8 +53,11 @@ const COMMENT_LAP: Duration = Duration::from_secs(5);
 /// hears something each 15 s at least.
 const COMMENT_AFTER: Duration = Duration::from_secs(10);
 
-/// So many events stay composed: followers that keep up are all sent the same.
+/// So many events stay composed: followers that keep up are all sent the same ...
 const COMPOSED_MAX: usize = 1024;
+
+/// ... so many bytes of them: the event of a client with a long name may have 400,000.
+const COMPOSED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Where a client wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,6 +207,7 @@ impl Followers {
 
     /// Ends all streams: gives the connections, each with what it is to be sent last.
     pub fn end(&mut self) -> Vec<(ConnectionId, Vec<u8>)> {
+        self.composed = Composed::default();
         let ended = self.ring.drain(..).map(|follower| {
             let mut out = Vec::new();
             follower.stream.end(&mut out);
@@ -251,6 +255,9 @@ impl Followers {
             let is_comment_due = self.comment_visits > 0;
             self.comment_visits = self.comment_visits.saturating_sub(1);
             let Some(pending) = wire.pending(follower.id) else {
+                if self.ring.is_empty() {
+                    self.composed = Composed::default();
+                }
                 continue; // it has gone
             };
             let room = VISIT_BYTES_MAX.saturating_sub(pending);
@@ -332,21 +339,28 @@ fn id_line(incarnation: Incarnation, number: u64) -> String {
 
 /// The events of the latest changes, composed once for all who follow.
 #[derive(Debug, Default)]
-struct Composed(VecDeque<(u64, Box<[u8]>)>);
+struct Composed {
+    events: VecDeque<(u64, Box<[u8]>)>,
+    bytes: usize,
+}
 
 impl Composed {
     /// Appends the event of the change `number`, of which `line` is the `AT` line.
     fn write(&mut self, out: &mut Vec<u8>, incarnation: Incarnation, number: u64, line: &[u8]) {
-        if let Ok(at) = self.0.binary_search_by_key(&number, |(number, _)| *number) {
-            return out.extend_from_slice(&self.0[at].1);
+        let events = &mut self.events;
+        if let Ok(at) = events.binary_search_by_key(&number, |(number, _)| *number) {
+            return out.extend_from_slice(&events[at].1);
         }
         let start = out.len();
         compose(out, incarnation, number, line);
-        if self.0.back().is_none_or(|(last, _)| *last < number) {
-            if self.0.len() == COMPOSED_MAX {
-                self.0.pop_front();
+        if events.back().is_none_or(|(last, _)| *last < number) {
+            events.push_back((number, out[start..].into()));
+            self.bytes += out.len() - start;
+            while (events.len() > COMPOSED_MAX || self.bytes > COMPOSED_BYTES_MAX)
+                && let Some((_, oldest)) = events.pop_front()
+            {
+                self.bytes -= oldest.len();
             }
-            self.0.push_back((number, out[start..].into()));
         }
     }
 }

@@ -190,6 +190,32 @@ fn who_is_told_nothing_has_a_comment_in_time() {
 }
 
 #[test]
+fn what_stays_composed_has_a_limit_and_goes_with_the_last_follower() {
+    let lengths = |world: &World| {
+        let events = world.followers.composed.events.iter();
+        events.map(|(_, event)| event.len()).collect::<Vec<_>>()
+    };
+    for (name_bytes, reports, most) in [(60_000, 20, 11), (1, 2 * COMPOSED_MAX, COMPOSED_MAX)] {
+        let mut world = World::new(1);
+        world.read(0);
+        let name = "\u{1}".repeat(name_bytes); // six bytes each in JSON
+        for number in 0..reports {
+            world.report(&format!("{name}{number}"), 1);
+            world.pass(Duration::from_secs(1));
+            world.turn();
+            assert!(world.read(0).len() > 6 * name_bytes, "{number} is sent");
+            let lengths = lengths(&world);
+            assert!(lengths.iter().sum::<usize>() <= COMPOSED_BYTES_MAX);
+            assert_eq!(lengths.len(), most.min(number + 1));
+        }
+        world.readers.pending.clear();
+        world.pass(COMMENT_LAP);
+        world.turn();
+        assert!(world.followers.is_empty() && lengths(&world).is_empty());
+    }
+}
+
+#[test]
 fn an_erasure_is_an_event_but_for_who_begins_after_it() {
     let mut world = World::new(1);
     world.node.recovery(world.now).begin();
