@@ -66,8 +66,13 @@ pub enum From {
     Now,
     /// With all that is known.
     Start,
-    /// After the event of this id; `None` if the id is none of ours.
-    Event(Option<Mark>),
+    /// After an event.
+    Event {
+        /// Its id; `None` if it is none of ours.
+        mark: Option<Mark>,
+        /// Whether the client had begun with all that was known, and may have been cut off before all of it had come.
+        from_start: bool,
+    },
 }
 
 impl From {
@@ -78,7 +83,10 @@ impl From {
     pub fn read(request: &Request<'_>) -> Result<From, String> {
         let id = request.values("last-event-id").next();
         if let Some(id) = id.filter(|id| !id.is_empty()) {
-            return Ok(From::Event(read_id(id)));
+            return Ok(From::Event {
+                mark: read_id(id),
+                from_start: request.query == "from=start",
+            });
         }
         match request.query {
             "" => Ok(From::Now),
@@ -107,6 +115,8 @@ struct Follower {
     cursor: u64,
     /// It is told when it has been sent the changes up to this number: all that there were when it came.
     live_at: Option<u64>,
+    /// It is told of erasures after this number: who begins with nothing need not be told of those before it came.
+    erased_after: u64,
     /// When it was last told anything.
     told_at: Instant,
 }
@@ -177,17 +187,23 @@ impl Followers {
         now: Now,
     ) -> Vec<u8> {
         let end = node.table().end();
-        let (cursor, first, live_at) = match from {
-            From::Now => (end, "", None),
-            From::Start => (0, "", Some(end)),
-            From::Event(mark) => match mark.and_then(|mark| node.resume_from(mark)) {
-                Some(cursor) => (cursor, "", None),
-                None => (0, "event: reset\ndata: {}\n\n", Some(end)),
-            },
+        let (cursor, live_at, erased_after) = match from {
+            From::Now => (Some(end), None, 0),
+            From::Start => (Some(0), Some(end), end),
+            From::Event { mark, from_start } => {
+                match mark.and_then(|mark| node.resume_from(mark)) {
+                    Some(cursor) => (Some(cursor), from_start.then_some(end), 0),
+                    None => (None, Some(end), end),
+                }
+            }
         };
-        // An id without data is no event, but the client resumes there.
-        let id_line = id_line(node.incarnation(), cursor);
-        let first = format!("retry: 1000\n{id_line}\n{first}");
+        let id_line = id_line(node.incarnation(), cursor.unwrap_or(0));
+        let first = match cursor {
+            // An id without data is no event, but the client resumes there.
+            Some(_) => format!("retry: 1000\n{id_line}\n"),
+            // Not so here: who is cut off before it has read all of this event must be sent it again.
+            None => format!("retry: 1000\nevent: reset\n{id_line}data: {{}}\n\n"),
+        };
         let mut out = Vec::new();
         stream.write(&mut out, first.as_bytes());
         if self.ring.is_empty() {
@@ -198,8 +214,9 @@ impl Followers {
         self.ring.push_front(Follower {
             id,
             stream,
-            cursor,
+            cursor: cursor.unwrap_or(0),
             live_at,
+            erased_after,
             told_at: now.mono,
         });
         out
@@ -310,13 +327,12 @@ impl Followers {
         }
         let incarnation = node.incarnation();
         let (composed, sent) = (&mut self.composed, &mut self.events_sent);
-        let live_at = follower.live_at;
+        let erased_after = follower.erased_after;
         follower.cursor = node.follow(follower.cursor, now, |change| {
             if events.len() >= room {
                 return false;
             }
-            // Who begins with nothing need not be told what there was before it came.
-            if live_at.is_some_and(|at| change.number <= at) && is_erased(change.line) {
+            if change.number <= erased_after && is_erased(change.line) {
                 return true;
             }
             composed.write(&mut events, incarnation, change.number, change.line);
