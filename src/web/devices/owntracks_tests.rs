@@ -27,6 +27,7 @@ fn owntracks() {
         ("u=%C3%A9", &[], android, format!("é {nepal}")),
         ("d=b", &[], android, format!("b {nepal}")),
         ("u=a", &both, android, format!("a/phone {nepal}")),
+        ("u=100%&d=b", &both, android, format!("100%/b {nepal}")),
         ("u=&d=", &both, android, format!("jane/phone {nepal}")),
         ("", &authorized, android, format!("jane {nepal}")),
         ("d=b", &authorized, android, format!("jane/b {nepal}")),
