@@ -50,7 +50,7 @@ pub fn line(client: &[u8], query: &str) -> Result<Vec<u8>, String> {
     let line = [b"WHATSAT", client, &radius, &limit].join(&b' ');
     match Command::parse(&line) {
         Some(_) => Ok(line),
-        None => Err(invalid::reason(&line).to_owned()),
+        None => Err(invalid::reason(&line).replace("the bound", "the limit")), // its name here
     }
 }
 
@@ -126,6 +126,12 @@ mod tests {
             let _: String = said(b"kiwi", query).expect_err(query);
         }
         let _: String = said(b"ki wi", "").expect_err("white space");
+        assert_eq!(
+            said(b"kiwi", "limit=101"),
+            Err("the limit is over 100".to_owned())
+        );
+        let not_whole = Err("the limit is not a whole number".to_owned());
+        assert_eq!(said(b"kiwi", "limit=1.5"), not_whole);
     }
 
     #[test]
