@@ -360,8 +360,10 @@ fn take_points(
         debug_assert!(taken.is_some(), "a point is a report");
     }
     driver.shell.tally.points_rejected += outcome.rejected as u64;
-    for reason in &outcome.reasons {
-        let text = format!("rejected: {reason}");
+    let rejected = outcome.reasons.iter().map(|why| ("rejected", why));
+    let ignored = outcome.ignored.iter().map(|why| ("ignored", why));
+    for (what, why) in rejected.chain(ignored) {
+        let text = format!("{what}: {why}");
         let label = Label::Http(id.serial);
         let log = &mut driver.shell.log;
         log.record(Direction::Note, label, text.as_bytes());
