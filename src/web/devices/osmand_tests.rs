@@ -202,6 +202,10 @@ fn traccar_client_9() {
     for (body, words) in [
         ("{\"device_id\":\"a\"}", "location is missing"),
         (
+            "{\"device_id\":\"a\",\"location\":null}",
+            "location is missing",
+        ),
+        (
             "{\"device_id\":\"a\",\"location\":{\"coords\":{\"latitude\":1,5,\"longitude\":2}}}",
             "no JSON object",
         ),
