@@ -94,6 +94,8 @@ fn a_client_is_erased_everywhere_and_from_the_disks_until_it_reports_anew() {
         "{holders}"
     );
     assert!(!holders.contains("Bryant"), "it was told: {holders}");
+    // Nobody knows which servers are away that are not his neighbours.
+    assert!(holders.contains("servers that are away, "), "{holders}");
     wait_until_unknown(&herd, &NAMES, "kiwi");
     assert_eq!(
         delete(&herd, "Metta", "kiwi").status,
@@ -263,6 +265,39 @@ fn a_neighbour_of_an_older_version_is_not_told() {
     };
     assert_eq!(bye, "BYE an ERASED of one that has not announced it");
     assert!(herd.at("Blake", "moa").is_some());
+}
+
+#[test]
+fn a_neighbour_that_is_behind_is_named() {
+    let mut herd = Herd::with_http(TWO);
+    herd.start("Blake");
+    let mut slow = Client::connect(herd.member("Blake").servers);
+    slow.say("HELLO herd/1 Bryant Blake 00000000000000ff 2000000000000001 - 0");
+    assert!(slow.line().starts_with("HELLO herd/1 Blake Bryant "));
+    herd.ask("Blake", "IAMAT kiwi +00+000 1");
+    let answer = delete(&herd, "Blake", "kiwi").json();
+    assert!(!holders(&answer).contains("Bryant"), "{answer}");
+    // It reads no more. In the end nobody has room for the next change on its way there.
+    let mut client = herd.client("Blake");
+    let mut report = |name: &str| {
+        client.say(&format!("IAMAT {name} +00+000 1"));
+        assert!(client.line().starts_with("AT "));
+    };
+    let long = "x".repeat(60_000);
+    let mut number = 0;
+    wait_until("it is behind", || {
+        number += 1;
+        report(&format!("{long}{number}"));
+        let status = get(herd.http("Blake"), "/v1/status").json();
+        status["links"][0]["lag_changes"]
+            .as_u64()
+            .expect("a number")
+            > 20
+    });
+    report("moa");
+    let answer = delete(&herd, "Blake", "moa").json();
+    let want = "Bryant, which is behind, until it has caught up";
+    assert!(holders(&answer).contains(want), "{answer}");
 }
 
 fn erase(herd: &Herd, arguments: &[&str]) -> Output {

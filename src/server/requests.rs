@@ -391,8 +391,13 @@ fn erase(driver: &mut Driver, id: ConnectionId, client: &[u8]) -> Answer {
     shell
         .log
         .record(Direction::Out, Label::Http(id.serial), line);
+    driver.flood(); // before the end of the turn, to see who has room for it
+    let node = &driver.node;
+    let end = node.table().end();
     let neighbours = node.knows_erasures().map(|(name, knows)| {
+        let sent = node.link_to(name).and_then(|link| node.sent_over(link));
         let reach = match knows {
+            Some(true) if sent < Some(end) => Reach::Behind,
             Some(true) => Reach::Told,
             Some(false) => Reach::Deaf,
             None => Reach::Away,
