@@ -338,6 +338,28 @@ fn the_command_asks_each_server_until_one_knows_the_client() {
 }
 
 #[test]
+fn a_client_with_a_long_name_is_erased_too() {
+    let herd = started(&[("Blake", &[])]);
+    let name = |bytes| "\u{1}".repeat(bytes); // three bytes each in an address
+    let (long, too_long) = (name(5_000), name(6_000));
+    for client in [&long, &too_long] {
+        let at = herd.ask("Blake", &format!("IAMAT {client} +00+000 1"));
+        assert!(at.starts_with("AT "), "it is taken");
+    }
+    let encoded = long.replace('\u{1}', "%01");
+    assert!(is_known(&herd, "Blake", &encoded));
+    let output = erase(&herd, &[&long]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(!is_known(&herd, "Blake", &encoded));
+    let output = erase(&herd, &[&too_long]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text.contains("--forget-after"), "{text}");
+    let target = format!("/v1/clients/{}", "%01".repeat(6_000));
+    assert_eq!(get(herd.http("Blake"), &target).status, 414);
+}
+
+#[test]
 fn a_restored_journal_has_nothing_of_who_was_erased() {
     let mut herd = started(TWO);
     let at = herd.ask("Blake", "IAMAT kiwi +27.5916+086.5640 1353118103");

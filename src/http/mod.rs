@@ -20,7 +20,7 @@ mod tests;
 pub use self::body::BODY_BYTES_MAX;
 pub use self::codec::{Codec, KEEP_ALIVE_MAX, REQUEST_MAX, Step, Timeout};
 pub use self::deadlines::Deadlines;
-pub use self::parse::{HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_LINE_BYTES_MAX};
+pub use self::parse::{HEAD_BYTES_MAX, HEADERS_MAX};
 pub use self::refusal::Refusal;
 pub use self::request::{Manner, Method, Request};
 pub use self::response::{CONTINUE, Date, Response, Stream, reason};
