@@ -8,9 +8,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::tokens;
+use crate::http::percent;
 use crate::survey;
 use crate::topology::Topology;
-use crate::web::percent;
 
 /// How servers are asked, as the command line wants it.
 #[derive(Clone, Copy, Debug, Default)]

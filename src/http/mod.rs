@@ -10,6 +10,7 @@ mod codec;
 mod deadlines;
 mod line;
 mod parse;
+pub mod percent;
 mod refusal;
 mod request;
 mod response;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{Answer, Rest};
 use super::location;
-use super::percent;
+use crate::http::percent;
 use crate::node::command::Command;
 use crate::node::fields::is_space;
 use crate::node::invalid;

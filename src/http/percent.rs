@@ -1,4 +1,4 @@
-//! Percent-encoding (RFC 3986 section 2.1): client-ids in paths, parameters in queries.
+//! Percent-encoding (RFC 3986 section 2.1): what stands in paths, parameters in queries and forms.
 
 use std::borrow::Cow;
 
