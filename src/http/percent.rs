@@ -91,6 +91,13 @@ mod tests {
         ] {
             assert_eq!(decode(text.as_bytes()).as_deref(), want, "{text}");
         }
+        for (text, want) in [
+            ("-._~aZ9", "-._~aZ9"),
+            ("a:b/c%", "a%3Ab%2Fc%25"),
+            ("ü +", "%C3%BC%20%2B"),
+        ] {
+            assert_eq!(encode(text.as_bytes()), want);
+        }
         let pairs: Vec<_> = parameters("a=1+2&b&&%63=%3d&d=+%zz&%=100%&=x").collect();
         let pair = |name: &'static str, value: &'static str| {
             (name.as_bytes().into(), value.as_bytes().into())
