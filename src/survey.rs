@@ -16,6 +16,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, RequestBuilder};
 
+use crate::http::HEAD_BYTES_MAX;
 use crate::private_file;
 use crate::topology::Topology;
 
@@ -27,6 +28,9 @@ const ERASED_MAX: Duration = Duration::from_secs(10);
 
 /// A longer answer is none.
 const BODY_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A longer path leaves no room for the rest of a request's head.
+pub const PATH_BYTES_MAX: usize = HEAD_BYTES_MAX - 1024;
 
 /// So many servers are asked at the same time.
 const THREADS_MAX: usize = 16;
@@ -146,7 +150,7 @@ fn agent(roots: Option<Roots>, answer_max: Duration) -> Agent {
         .proxy(None)
         .tls_config(tls.build())
         .input_buffer_size(16 * 1024)
-        .output_buffer_size(4 * 1024);
+        .output_buffer_size(HEAD_BYTES_MAX); // the head of a request must fit into it
     config.build().into()
 }
 

@@ -74,6 +74,8 @@ fn owntracks_reports_and_is_answered_with_an_empty_array() {
         &at,
         "rejected: the latitude is beyond 90 degrees",
         "rejected: lat: ",
+        "ignored: it is encrypted: ",
+        "ignored: _type is 'lwt', not 'location'",
     ] {
         assert!(log.contains(words), "no {words} in {log}");
     }

@@ -94,6 +94,8 @@ fn a_client_is_erased_everywhere_and_from_the_disks_until_it_reports_anew() {
         "{holders}"
     );
     assert!(!holders.contains("Bryant"), "it was told: {holders}");
+    // Nobody knows which servers are away that are not his neighbours.
+    assert!(holders.contains("servers that are away, "), "{holders}");
     wait_until_unknown(&herd, &NAMES, "kiwi");
     assert_eq!(
         delete(&herd, "Metta", "kiwi").status,
@@ -265,6 +267,39 @@ fn a_neighbour_of_an_older_version_is_not_told() {
     assert!(herd.at("Blake", "moa").is_some());
 }
 
+#[test]
+fn a_neighbour_that_is_behind_is_named() {
+    let mut herd = Herd::with_http(TWO);
+    herd.start("Blake");
+    let mut slow = Client::connect(herd.member("Blake").servers);
+    slow.say("HELLO herd/1 Bryant Blake 00000000000000ff 2000000000000001 - 0");
+    assert!(slow.line().starts_with("HELLO herd/1 Blake Bryant "));
+    herd.ask("Blake", "IAMAT kiwi +00+000 1");
+    let answer = delete(&herd, "Blake", "kiwi").json();
+    assert!(!holders(&answer).contains("Bryant"), "{answer}");
+    // It reads no more. In the end nobody has room for the next change on its way there.
+    let mut client = herd.client("Blake");
+    let mut report = |name: &str| {
+        client.say(&format!("IAMAT {name} +00+000 1"));
+        assert!(client.line().starts_with("AT "));
+    };
+    let long = "x".repeat(60_000);
+    let mut number = 0;
+    wait_until("it is behind", || {
+        number += 1;
+        report(&format!("{long}{number}"));
+        let status = get(herd.http("Blake"), "/v1/status").json();
+        status["links"][0]["lag_changes"]
+            .as_u64()
+            .expect("a number")
+            > 20
+    });
+    report("moa");
+    let answer = delete(&herd, "Blake", "moa").json();
+    let want = "Bryant, which is behind, until it has caught up";
+    assert!(holders(&answer).contains(want), "{answer}");
+}
+
 fn erase(herd: &Herd, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
     command.arg("erase").args(arguments);
@@ -300,6 +335,28 @@ fn the_command_asks_each_server_until_one_knows_the_client() {
     let output = erase(&herd, &["kiwi", "--http-tokens", "/nowhere"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     drop(at);
+}
+
+#[test]
+fn a_client_with_a_long_name_is_erased_too() {
+    let herd = started(&[("Blake", &[])]);
+    let name = |bytes| "\u{1}".repeat(bytes); // three bytes each in an address
+    let (long, too_long) = (name(5_000), name(6_000));
+    for client in [&long, &too_long] {
+        let at = herd.ask("Blake", &format!("IAMAT {client} +00+000 1"));
+        assert!(at.starts_with("AT "), "it is taken");
+    }
+    let encoded = long.replace('\u{1}', "%01");
+    assert!(is_known(&herd, "Blake", &encoded));
+    let output = erase(&herd, &[&long]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(!is_known(&herd, "Blake", &encoded));
+    let output = erase(&herd, &[&too_long]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text.contains("--forget-after"), "{text}");
+    let target = format!("/v1/clients/{}", "%01".repeat(6_000));
+    assert_eq!(get(herd.http("Blake"), &target).status, 414);
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod support;
 
 use http::{Http, get};
 use stub_twitter::{Answer, Gate, StubTwitter};
-use support::Herd;
+use support::{Herd, wait_until};
 
 fn blake_asking(twitter: &StubTwitter) -> Herd {
     let mut herd = Herd::with_http(&[("Blake", &[])]);
@@ -112,6 +112,52 @@ fn responses_keep_the_order_of_their_requests() {
     assert_eq!(http.reply().text(), "{\"status\":\"ok\"}");
     assert!(http.reply().text().contains("\"results\":[2]"));
     http.client.expect_end();
+}
+
+#[test]
+fn a_long_answer_is_shared_by_all_who_asked_for_it() {
+    const CONNECTIONS: usize = 15;
+    const EACH: usize = 16; // as many questions as a connection may have waiting
+    const PATH: &str = "/v1/clients/k/tweets";
+    let tweets = format!("{{\"results\":[\"{}\"]}}", "x".repeat(1 << 20));
+    let gate = Gate::closed();
+    let (held, sent) = (gate.clone(), tweets.clone());
+    let twitter = StubTwitter::start(move |_| Answer::ok(&*sent).after(&held));
+    let mut herd = blake_asking(&twitter);
+    let address = herd.http("Blake");
+    let want = format!(
+        "{{\"location\":{},\"tweets\":{tweets}}}",
+        get(address, "/v1/clients/k").text()
+    );
+    let before = herd.process("Blake").resident_bytes();
+    let mut all: Vec<_> = (0..CONNECTIONS).map(|_| Http::connect(address)).collect();
+    for http in &mut all {
+        http.send("HEAD", PATH, "", b"");
+        (1..EACH).for_each(|_| http.send("GET", PATH, "", b""));
+    }
+    wait_until("all have asked", || {
+        herd.log("Blake").matches(&format!("{PATH}\n")).count() == CONNECTIONS * EACH
+    });
+    gate.open();
+    let length = want.len().to_string();
+    for (number, http) in all.iter_mut().enumerate() {
+        let head = http.head();
+        assert_eq!(
+            (head.status, head.field("content-length")),
+            (200, Some(&length[..]))
+        );
+        assert!(http.reply().text() == want, "the first answer");
+        if number == 0 {
+            // Nearly all the others wait to be read: 200 MiB, were they copies.
+            let grown = herd
+                .process("Blake")
+                .resident_bytes()
+                .saturating_sub(before);
+            assert!(grown < 32 << 20, "{grown} bytes");
+        }
+    }
+    assert!(all[0].reply().text() == want, "a later answer");
+    assert_eq!(twitter.requests().len(), 1);
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::tokens;
+use crate::http::percent;
 use crate::survey;
 use crate::topology::Topology;
-use crate::web::percent;
 
 /// How servers are asked, as the command line wants it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +35,14 @@ pub fn erase(
     let manner = tokens::manner(options.tokens, options.ca)?;
     let shown = client.escape_ascii();
     let path = format!("/v1/clients/{}", percent::encode(client));
+    if path.len() > survey::PATH_BYTES_MAX {
+        return Err(format!(
+            "the name takes {} bytes, percent-encoded: over HTTP, where a server is asked to erase a client, there is \
+             room for {}. Servers that are started with --forget-after forget the client in time",
+            path.len(),
+            survey::PATH_BYTES_MAX
+        ));
+    }
     let (mut asked, mut failures) = (Vec::new(), Vec::new());
     for target in survey::targets(topology) {
         match survey::erase(&target, &path, &manner) {

@@ -12,16 +12,11 @@ use super::line::Scan;
 use super::refusal::Refusal;
 use super::request::{Manner, Method, Request};
 
-/// A longer request line is refused with 414; RFC 9112 section 3 asks for at least 8,000 bytes.
-pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
-
-/// A longer head, all its lines counted, is refused with 431.
+/// A longer head, all its lines counted, is refused with 431, one whose first line alone is longer with 414.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// A head of more header fields is refused with 431.
 pub const HEADERS_MAX: usize = 64;
-
-const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
 
 const LINE_TOO_LONG: Refusal = Refusal::new(414, "The request line is too long.");
 const HEAD_TOO_LARGE: Refusal = Refusal::new(431, "The request head is too large.");
@@ -36,7 +31,7 @@ pub fn head_len(scan: &mut Scan, bytes: &[u8]) -> Result<Option<usize>, Refusal>
     }
     loop {
         let (most, too_long) = match scan.start {
-            0 => (REQUEST_LINE_BYTES_MAX, LINE_TOO_LONG),
+            0 => (HEAD_BYTES_MAX, LINE_TOO_LONG),
             start => ((HEAD_BYTES_MAX - 2).saturating_sub(start), HEAD_TOO_LARGE),
         };
         match scan.next(bytes, most, too_long)? {
@@ -51,7 +46,7 @@ pub fn head_len(scan: &mut Scan, bytes: &[u8]) -> Result<Option<usize>, Refusal>
 /// The same of a head as nearly all are: whole, so short that nothing in it is too long, and well-formed as far as
 /// its lines go. `None` for others. It looks at many bytes at a time.
 fn common_head_len(bytes: &[u8]) -> Option<usize> {
-    let bytes = &bytes[..bytes.len().min(REQUEST_LINE_BYTES_MAX)];
+    let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let mut ends = memchr::memchr_iter(b'\n', bytes);
     let length = ends.find(|&end| bytes[..end].ends_with(b"\r\n\r"))? + 1;
     let pairs = bytes[..length].iter().zip(&bytes[1..length]);

@@ -58,16 +58,22 @@ pub struct Stream(End);
 impl Response<'_> {
     /// Appends a response with this whole body to `out`.
     pub fn write(&self, out: &mut Vec<u8>, body: &[u8], manner: Manner) {
+        if self.write_head(out, body.len(), manner) {
+            out.extend_from_slice(body);
+        }
+    }
+
+    /// Appends the head of a response to `out` of which the body has so many bytes. Gives whether the body is to
+    /// follow.
+    pub fn write_head(&self, out: &mut Vec<u8>, body_bytes: usize, manner: Manner) -> bool {
         let has_body = may_have_body(self.status);
         self.begin_head(out);
         if has_body {
             out.extend_from_slice(b"\r\nContent-Length: ");
-            write_decimal(out, body.len() as u64);
+            write_decimal(out, body_bytes as u64);
         }
         self.end_head(out, manner.keep_alive);
-        if has_body && !manner.head_only {
-            out.extend_from_slice(body);
-        }
+        has_body && !manner.head_only
     }
 
     /// Appends the head of a response to `out` of which the body is sent as it comes. After it the owner

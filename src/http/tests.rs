@@ -139,7 +139,7 @@ fn bodies() {
 #[test]
 fn refusals() {
     let many = "A: b\r\n".repeat(HEADERS_MAX);
-    let long = "x".repeat(REQUEST_LINE_BYTES_MAX);
+    let long = "x".repeat(HEAD_BYTES_MAX);
     let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n");
     let chunks = |body: &str| get("Transfer-Encoding: chunked") + body;
     let tiny = "1\r\nx\r\n".repeat(BODY_BYTES_MAX / 4);
@@ -246,21 +246,26 @@ fn heads_just_within_their_limits() {
             "a".repeat(bytes - "GET / HTTP/1.0".len())
         )
     };
-    let most = line(REQUEST_LINE_BYTES_MAX);
-    let left = HEAD_BYTES_MAX - most.len() - "\r\nA:\r\n\r\n".len();
-    for (line, left, status) in [
-        (most.clone(), left, None),
-        (line(REQUEST_LINE_BYTES_MAX + 1), 0, Some(414)),
-        (most.clone(), left + 1, Some(431)),
-        (most.clone(), left + 2, Some(431)),
-        (most, left + 3, Some(431)),
+    let around = "\r\nA:\r\n\r\n".len();
+    let most = HEAD_BYTES_MAX - around;
+    for (line_bytes, left, status) in [
+        (most, 0, None),
+        (most - 1, 1, None),
+        (100, most - 100, None),
+        (100, most - 99, Some(431)),
+        (100, most - 98, Some(431)),
+        (100, most - 97, Some(431)),
+        (most, 1, Some(431)),
+        (most + 1, 0, Some(431)),
+        (HEAD_BYTES_MAX, 0, Some(431)),
+        (HEAD_BYTES_MAX + 1, 0, Some(414)),
     ] {
-        let text = format!("{line}\r\nA:{}\r\n\r\n", "b".repeat(left));
+        let text = format!("{}\r\nA:{}\r\n\r\n", line(line_bytes), "b".repeat(left));
         let found = match step(text.as_bytes()) {
             Step::Refuse(refusal) => Some(refusal.status),
             _ => None,
         };
-        assert_eq!(found, status, "{left}");
+        assert_eq!(found, status, "{line_bytes} {left}");
     }
 }
 

@@ -518,15 +518,22 @@ impl<R: Role, M> Reactor<R, M> {
         }
     }
 
-    /// Completes a reply whose place was reserved with `body`, which others may be sent too, and `tail`.
-    pub fn fill(&mut self, id: ConnectionId, reply: ReplyId, body: Arc<[u8]>, tail: &[u8]) {
+    /// Completes a reply whose place was reserved with `head`, `body`, which others may be sent too, and `tail`.
+    pub fn fill(
+        &mut self,
+        id: ConnectionId,
+        reply: ReplyId,
+        head: &[u8],
+        body: Arc<[u8]>,
+        tail: &[u8],
+    ) {
         if let Some(connection) = self.lifecycle.connections.get_mut(id) {
             let (before, open, role) = (
                 connection.output.len(),
                 connection.counts_as_open(),
                 connection.role,
             );
-            connection.output.fill(reply, body, tail);
+            connection.output.fill(reply, head, body, tail);
             self.lifecycle.pending += connection.output.len() - before;
             if open && !connection.counts_as_open() {
                 self.lifecycle.listeners.closed(role);

@@ -133,9 +133,9 @@ impl Output {
         self.chunks.push_back(Chunk::Reserved(reserved));
     }
 
-    /// Completes the reply whose place was reserved, if one was, with `body`, which others may wait for
-    /// too, and `tail`.
-    pub fn fill(&mut self, reply: ReplyId, body: Arc<[u8]>, tail: &[u8]) {
+    /// Completes the reply whose place was reserved, if one was: what it began with is followed by `head`, by
+    /// `body`, which others may wait for too, and by `tail`.
+    pub fn fill(&mut self, reply: ReplyId, head: &[u8], body: Arc<[u8]>, tail: &[u8]) {
         let is_its = |chunk: &Chunk| matches!(chunk, Chunk::Reserved(of) if of.reply == reply);
         let Some(at) = self.chunks.iter().position(is_its) else {
             return;
@@ -143,14 +143,15 @@ impl Output {
         let Chunk::Reserved(reserved) = &mut self.chunks[at] else {
             unreachable!("it has just been found");
         };
-        let mut head = mem::take(&mut reserved.head);
-        self.pending += body.len() + tail.len();
+        let mut start = mem::take(&mut reserved.head);
+        start.extend_from_slice(head);
+        self.pending += head.len() + body.len() + tail.len();
         if body.len() <= COPIED_BYTES_MAX {
-            head.extend_from_slice(&body);
-            head.extend_from_slice(tail);
-            self.chunks[at] = Chunk::Buffer(head);
+            start.extend_from_slice(&body);
+            start.extend_from_slice(tail);
+            self.chunks[at] = Chunk::Buffer(start);
         } else {
-            self.chunks[at] = Chunk::Buffer(head);
+            self.chunks[at] = Chunk::Buffer(start);
             self.chunks.insert(at + 1, Chunk::Shared(body));
             self.chunks.insert(at + 2, Chunk::Buffer(tail.to_vec()));
         }
@@ -358,8 +359,8 @@ mod tests {
             assert_eq!(flush(&mut output), want);
             assert_eq!(flush(&mut output), (Flushed::Awaiting, Vec::new(), 0));
             let body: Arc<[u8]> = vec![b'x'; body_bytes].into();
-            output.fill(ReplyId(1), Arc::clone(&body), b"\n");
-            let want = [b"AT\n", &*body, b"\nlater\n"].concat();
+            output.fill(ReplyId(1), b"head\n", Arc::clone(&body), b"\n");
+            let want = [b"AT\nhead\n", &*body, b"\nlater\n"].concat();
             assert!(
                 flush(&mut output) == (Flushed::All, want, 1),
                 "{body_bytes}"
@@ -373,7 +374,7 @@ mod tests {
         let mut outputs = [(); 3].map(|()| Output::default());
         for output in &mut outputs {
             output.reserve(ReplyId(1), &[b"AT\n"]);
-            output.fill(ReplyId(1), Arc::clone(&body), b"\n");
+            output.fill(ReplyId(1), b"", Arc::clone(&body), b"\n");
         }
         assert_eq!(Arc::strong_count(&body), 4);
     }
@@ -423,9 +424,10 @@ mod tests {
             if let Some(which) = which.checked_rem(awaited.len()) {
                 let Reply { awaited, body, .. } = &mut *awaited[which];
                 let reply = awaited.take().expect("it is awaited");
-                let (tail, start) = (&body[body.len() / 2..], &body[..body.len() / 2]);
-                output.fill(reply, start.into(), tail);
-                output.fill(reply, b"once more".as_slice().into(), b"\n"); // nothing awaits that
+                let (start, tail) = body.split_at(body.len() / 2);
+                let (head, start) = start.split_at(start.len() / 2);
+                output.fill(reply, head, start.into(), tail);
+                output.fill(reply, b"", b"once more".as_slice().into(), b"\n"); // nothing awaits that
             }
         }
     }

@@ -115,7 +115,7 @@ fn who_takes_nothing_for_five_minutes_is_given_up() {
     let (mut reactor, id, mut peer) = one_connection();
     let long: Arc<[u8]> = vec![b'x'; 64 << 20].into(); // more than any kernel takes
     reactor.reserve(id, ReplyId(1), &[]);
-    reactor.fill(id, ReplyId(1), long, b"");
+    reactor.fill(id, ReplyId(1), b"", long, b"");
     reactor.flush();
     let first = Instant::now();
     reactor
@@ -190,7 +190,7 @@ fn the_largest_backlog_is_given_up_before_a_client_that_reads() {
         }
         for answer in 1..=answers {
             reactor.reserve(id, ReplyId(answer), &[]);
-            reactor.fill(id, ReplyId(answer), Arc::clone(&long), b"");
+            reactor.fill(id, ReplyId(answer), b"", Arc::clone(&long), b"");
         }
     }
     assert_eq!(reactor.lifecycle.pending, OUTPUT_ALL_BYTES_MAX);
@@ -224,7 +224,7 @@ fn who_has_long_taken_nothing_is_given_up_before_a_larger_backlog() {
     for (id, answers) in [(slow, 1), (much, 4)] {
         for answer in 1..=answers {
             reactor.reserve(id, ReplyId(answer), &[]);
-            reactor.fill(id, ReplyId(answer), Arc::clone(&long), b"");
+            reactor.fill(id, ReplyId(answer), b"", Arc::clone(&long), b"");
         }
     }
     for id in [slow, much] {

@@ -329,6 +329,7 @@ fn page(request: &Request<'_>, file: File) -> Answer {
             content_type: file.content_type,
             fields,
             body: file.body.to_vec(),
+            ..Answer::default()
         },
     }
 }
@@ -359,8 +360,10 @@ fn take_points(
         debug_assert!(taken.is_some(), "a point is a report");
     }
     driver.shell.tally.points_rejected += outcome.rejected as u64;
-    for reason in &outcome.reasons {
-        let text = format!("rejected: {reason}");
+    let rejected = outcome.reasons.iter().map(|why| ("rejected", why));
+    let ignored = outcome.ignored.iter().map(|why| ("ignored", why));
+    for (what, why) in rejected.chain(ignored) {
+        let text = format!("{what}: {why}");
         let label = Label::Http(id.serial);
         let log = &mut driver.shell.log;
         log.record(Direction::Note, label, text.as_bytes());
@@ -388,8 +391,13 @@ fn erase(driver: &mut Driver, id: ConnectionId, client: &[u8]) -> Answer {
     shell
         .log
         .record(Direction::Out, Label::Http(id.serial), line);
+    driver.flood(); // before the end of the turn, to see who has room for it
+    let node = &driver.node;
+    let end = node.table().end();
     let neighbours = node.knows_erasures().map(|(name, knows)| {
+        let sent = node.link_to(name).and_then(|link| node.sent_over(link));
         let reach = match knows {
+            Some(true) if sent < Some(end) => Reach::Behind,
             Some(true) => Reach::Told,
             Some(false) => Reach::Deaf,
             None => Reach::Away,

@@ -15,7 +15,7 @@ use super::operator::{Matter, Operator};
 use super::roles::Role;
 use super::security::Security;
 use super::tally::Tally;
-use super::web::{self, To, Waiting, Web};
+use super::web::{self, To, Web};
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::journal::Journal;
 use crate::journal::files::Files;
@@ -30,7 +30,7 @@ use crate::node::questions::{ASKERS_MAX, QuestionId};
 use crate::time::Now;
 use crate::topology::ServerName;
 use crate::twitter::Pool;
-use crate::web::answer::Answer;
+use crate::web::answer::{Answer, Rest};
 use crate::web::tweets;
 
 /// Whose replies wait for the journal's disk.
@@ -96,11 +96,14 @@ impl Effects for Shell {
 
     fn answer(&mut self, client: ConnectionId, reply: ReplyId, json: Arc<[u8]>) {
         if let Some(waiting) = self.web.waited(client, reply) {
-            return self.respond_with_tweets(client, reply, &waiting, &json);
+            let answer = tweets::answer(&waiting.at, json);
+            let (id, manner) = (client, waiting.manner);
+            self.respond_late(To { id, manner }, reply, &answer);
+            return self.reactor.resume(id);
         }
         let label = Label::Client(client.serial);
         self.log.record(Direction::Out, label, &json);
-        self.reactor.fill(client, reply, json, b"\n");
+        self.reactor.fill(client, reply, b"", json, b"\n");
         self.reactor.resume(client);
     }
 
@@ -269,8 +272,9 @@ impl Shell {
     pub fn respond(&mut self, to: To, answer: &Answer) {
         let To { id, manner } = to;
         self.log_answer(id, answer);
-        let response = self.web.response(answer, manner, self.now.wall.seconds());
-        self.reactor.send(id, &[response]);
+        let date = self.now.wall.seconds();
+        let (response, rest) = self.web.response(answer, manner, date);
+        self.reactor.send(id, &[response, &rest.shared, rest.end]);
         self.after_response(to);
     }
 
@@ -279,25 +283,6 @@ impl Shell {
         match to.manner.keep_alive {
             true => self.idle_from_now(to.id),
             false => self.reactor.lose(to.id, "answered"),
-        }
-    }
-
-    /// Completes a response that has waited for Twitter.
-    fn respond_with_tweets(
-        &mut self,
-        id: ConnectionId,
-        reply: ReplyId,
-        waiting: &Waiting,
-        json: &[u8],
-    ) {
-        let answer = tweets::answer(&waiting.at, json);
-        self.log_answer(id, &answer);
-        let date = self.now.wall.seconds();
-        let response = self.web.response(&answer, waiting.manner, date);
-        self.reactor.fill(id, reply, response.into(), b"");
-        if waiting.manner.keep_alive {
-            self.idle_from_now(id);
-            self.reactor.resume(id);
         }
     }
 
@@ -324,8 +309,10 @@ impl Shell {
     pub fn respond_late(&mut self, to: To, reply: ReplyId, answer: &Answer) {
         let To { id, manner } = to;
         self.log_answer(id, answer);
-        let response = self.web.response(answer, manner, self.now.wall.seconds());
-        self.reactor.fill(id, reply, response.into(), b"");
+        let date = self.now.wall.seconds();
+        let (response, rest) = self.web.response(answer, manner, date);
+        let Rest { shared, end } = rest;
+        self.reactor.fill(id, reply, response, shared, end);
         self.after_response(to);
     }
 

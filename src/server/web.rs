@@ -12,7 +12,7 @@ use crate::http::{Date, Deadlines, Manner};
 use crate::net::{OUTPUT_BYTES_MAX, Reactor};
 use crate::time::write_decimal;
 use crate::web::access::Access;
-use crate::web::answer::Answer;
+use crate::web::answer::{Answer, Rest};
 use crate::web::events::{Followers, Wire};
 
 /// What is kept for all HTTP connections.
@@ -74,11 +74,11 @@ impl Web {
         gone.iter().for_each(|key| _ = self.waiting.remove(key));
     }
 
-    /// The bytes of a response that is made `date` seconds after 1970-01-01 UTC.
-    pub fn response(&mut self, answer: &Answer, manner: Manner, date: i64) -> &[u8] {
+    /// The bytes of a response that is made `date` seconds after 1970-01-01 UTC, and what follows them.
+    pub fn response(&mut self, answer: &Answer, manner: Manner, date: i64) -> (&[u8], Rest) {
         self.response.clear();
-        answer.write(&mut self.response, manner, self.date.at(date));
-        &self.response
+        let rest = answer.write(&mut self.response, manner, self.date.at(date));
+        (&self.response, rest)
     }
 }
 
@@ -122,7 +122,7 @@ pub fn write_shown(out: &mut Vec<u8>, answer: &Answer) {
         }
         _ => {
             out.extend_from_slice(b", ");
-            write_decimal(out, body.len() as u64);
+            write_decimal(out, answer.body_len() as u64);
             out.extend_from_slice(b" bytes");
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `query` and the rooms of the APIs read and echo parameters with it. It knows no parameter by name.
 
-use crate::twitter::api::percent_encoded;
+use crate::http::percent;
 
 /// The parameters of a query string, decoded.
 pub fn parameters(query_string: &str) -> impl Iterator<Item = (String, String)> {
@@ -50,7 +50,7 @@ fn decode(text: &str) -> String {
 
 /// The inverse of [`decode`]: a form has a plus for a space, and encodes `~` too.
 pub fn encode(text: &str) -> String {
-    let encoded = percent_encoded(text);
+    let encoded = percent::encode(text.as_bytes());
     encoded.replace("%20", "+").replace('~', "%7E")
 }
 

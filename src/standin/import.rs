@@ -231,7 +231,10 @@ fn id(json: &Value, number: u64) -> Result<u64, &'static str> {
     let low_bits = number % (1 << 22);
     let Some(created) = text(json, &["created_at"]) else {
         let sent = NEWEST_MILLISECONDS.saturating_sub(1000 * number); // in the order of the file
-        return Ok(snowflake(sent, low_bits));
+        return match sent {
+            SNOWFLAKE_EPOCH_MILLISECONDS.. => Ok(snowflake(sent, low_bits)),
+            _ => Err("no created_at, so far down in the file"), // before the first time that an id has
+        };
     };
     let milliseconds = date(&created).ok_or("no date as Twitter writes it in created_at")?;
     if !(SNOWFLAKE_EPOCH_MILLISECONDS..1 << 42).contains(&milliseconds) {
@@ -259,6 +262,17 @@ mod tests {
     use crate::standin::tweets::posted_at_milliseconds;
     use proptest::prelude::*;
     use proptest::sample::select;
+
+    #[test]
+    fn lines_too_far_down_for_a_time_of_their_own_are_skipped() {
+        let json = json(b"{}").expect("JSON");
+        let last = (NEWEST_MILLISECONDS - SNOWFLAKE_EPOCH_MILLISECONDS) / 1000;
+        let sent = id(&json, last).map(posted_at_milliseconds);
+        assert_eq!(sent, Ok(NEWEST_MILLISECONDS - 1000 * last));
+        for number in [last + 1, u64::MAX / 1000] {
+            id(&json, number).expect_err("there is no earlier time");
+        }
+    }
 
     #[test]
     fn what_each_api_calls_a_tweet() {

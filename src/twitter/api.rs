@@ -141,22 +141,6 @@ impl FromStr for Api {
     }
 }
 
-/// RFC 3986, section 2.1: all but what section 2.3 calls unreserved. So Twitter wants keys and
-/// secrets, before they are joined by a colon.
-#[must_use]
-pub fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,17 +238,6 @@ mod tests {
                 url(at("+27.1+086.1", &zeros)).map(|url| url.len()),
                 Ok(bytes)
             );
-        }
-    }
-
-    #[test]
-    fn what_is_not_unreserved_is_encoded() {
-        for (text, want) in [
-            ("xvz1evFS4wEEPTGEFPHBog", "xvz1evFS4wEEPTGEFPHBog"),
-            ("a:b/c~d%", "a%3Ab%2Fc~d%25"),
-            ("-._ ü+", "-._%20%C3%BC%2B"),
-        ] {
-            assert_eq!(percent_encoded(text), want);
         }
     }
 

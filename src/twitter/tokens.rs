@@ -8,9 +8,9 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::api::percent_encoded;
 use super::asker::{Asker, Failure, Nonsense, Reply, Unanswered, body};
 use super::credentials::{Credentials, Secret};
+use crate::http::percent;
 
 /// The longest answer about a token taken in.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
@@ -70,7 +70,8 @@ fn obtain(
     secret: &Secret,
     deadline: Instant,
 ) -> Result<Token, Failure> {
-    let pair = [key, secret].map(|part| percent_encoded(part.expose()));
+    // So Twitter wants them, before a colon joins them.
+    let pair = [key, secret].map(|part| percent::encode(part.expose().as_bytes()));
     let basic = format!("Basic {}", BASE64_STANDARD.encode(pair.join(":")));
     let form = "grant_type=client_credentials";
     let mut response = asker.post("/oauth2/token", basic, form, deadline)?;

@@ -12,8 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::answer::Answer;
-use super::percent;
-use crate::http::{Method, Request};
+use crate::http::{Method, Request, percent};
 
 /// A shorter token is soon guessed.
 const TOKEN_BYTES_MIN: usize = 8;

@@ -1,5 +1,7 @@
 //! What is answered, to be written as a response.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::http::{Manner, Response};
@@ -16,8 +18,20 @@ pub struct Answer {
     pub content_type: &'static str,
     /// More fields.
     pub fields: Vec<(&'static str, String)>,
-    /// The body.
+    /// The body, or its beginning.
     pub body: Vec<u8>,
+    /// What follows that in the body.
+    pub rest: Rest,
+}
+
+/// The rest of a body which many are answered at the same time: they share it, since a copy for each could take
+/// all memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// What they share.
+    pub shared: Arc<[u8]>,
+    /// What follows it.
+    pub end: &'static [u8],
 }
 
 impl Answer {
@@ -26,8 +40,8 @@ impl Answer {
         Answer {
             status: 200,
             content_type: JSON,
-            fields: Vec::new(),
             body: body.into(),
+            ..Answer::empty()
         }
     }
 
@@ -54,14 +68,58 @@ impl Answer {
         self
     }
 
-    /// Appends it to `out` as a response with this `Date`.
-    pub fn write(&self, out: &mut Vec<u8>, manner: Manner, date: &str) {
+    /// How many bytes its body has.
+    pub fn body_len(&self) -> usize {
+        self.body.len() + self.rest.shared.len() + self.rest.end.len()
+    }
+
+    /// Appends it to `out` as a response with this `Date`, but for the rest of its body, which it gives if it is
+    /// to follow.
+    pub fn write(&self, out: &mut Vec<u8>, manner: Manner, date: &str) -> Rest {
         let response = Response {
             status: self.status,
             content_type: self.content_type,
             fields: &self.fields,
             date,
         };
-        response.write(out, &self.body, manner);
+        if !response.write_head(out, self.body_len(), manner) {
+            return Rest::default();
+        }
+        out.extend_from_slice(&self.body);
+        self.rest.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_body_is_shared_and_counted() {
+        let rest = Rest {
+            shared: b"shared".as_slice().into(),
+            end: b"}",
+        };
+        let answer = Answer {
+            rest: rest.clone(),
+            ..Answer::json("{")
+        };
+        for head_only in [false, true] {
+            let manner = Manner {
+                head_only,
+                ..Manner::LAST
+            };
+            let mut out = Vec::new();
+            let follows = answer.write(&mut out, manner, "");
+            let text = String::from_utf8(out).expect("text");
+            let (head, begun) = text.split_once("\r\n\r\n").expect("a head");
+            assert!(head.contains("\r\nContent-Length: 8\r\n"), "{head}");
+            if head_only {
+                assert_eq!((begun, follows), ("", Rest::default()));
+            } else {
+                assert_eq!((begun, follows.end), ("{", &b"}"[..]));
+                assert!(Arc::ptr_eq(&follows.shared, &rest.shared), "it is no copy");
+            }
+        }
     }
 }

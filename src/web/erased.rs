@@ -8,6 +8,8 @@ use crate::node::location::Erasure;
 pub enum Reach {
     /// It is told at once.
     Told,
+    /// It has yet to take what came before.
+    Behind,
     /// It is told when it is linked again.
     Away,
     /// It understands no erasure: it is of an older version.
@@ -24,9 +26,11 @@ pub fn json<'n>(
         "the journal of each server until its next snapshot, which begins within seconds"
             .to_owned(),
         "backups, and programs that follow the events".to_owned(),
+        "servers that are away, until they are linked again".to_owned(), // of which we know our neighbours only
     ];
     holders.extend(neighbours.filter_map(|(name, reach)| match reach {
         Reach::Told => None,
+        Reach::Behind => Some(format!("{name}, which is behind, until it has caught up")),
         Reach::Away => Some(format!("{name}, until it is linked again")),
         Reach::Deaf => Some(format!("{name}, whose version of herd erases nothing")),
     }));
@@ -58,7 +62,12 @@ mod tests {
     #[test]
     fn it_names_the_neighbours_that_were_not_told() {
         let erasure = parse_erased(b"ERASED Blake a\xff\"b 7.000000001").expect("it is one");
-        let reach = [("A", Reach::Told), ("B", Reach::Away), ("C", Reach::Deaf)];
+        let reach = [
+            ("A", Reach::Told),
+            ("B", Reach::Away),
+            ("C", Reach::Deaf),
+            ("D", Reach::Behind),
+        ];
         let answer: Value =
             serde_json::from_slice(&json(&erasure, reach.into_iter())).expect("JSON");
         assert_eq!(answer["client"], "a\u{fffd}\"b");
@@ -70,7 +79,12 @@ mod tests {
         );
         let holders = answer["may_still_hold"].as_array().expect("a list");
         let holders: Vec<_> = holders.iter().filter_map(Value::as_str).collect();
-        assert_eq!(holders.len(), 5, "{holders:?}");
-        assert!(holders[3].starts_with("B, until") && holders[4].starts_with("C, whose version"));
+        let [.., away, b, c, d] = holders[..] else {
+            panic!("{holders:?}");
+        };
+        assert_eq!(holders.len(), 7, "{holders:?}");
+        assert!(away.starts_with("servers that are away"));
+        assert!(b.starts_with("B, until") && c.starts_with("C, whose version"));
+        assert!(d.starts_with("D, which is behind"));
     }
 }

@@ -53,8 +53,11 @@ const COMMENT_LAP: Duration = Duration::from_secs(5);
 /// hears something each 15 s at least.
 const COMMENT_AFTER: Duration = Duration::from_secs(10);
 
-/// So many events stay composed: followers that keep up are all sent the same.
+/// So many events stay composed: followers that keep up are all sent the same ...
 const COMPOSED_MAX: usize = 1024;
+
+/// ... so many bytes of them: the event of a client with a long name may have 400,000.
+const COMPOSED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Where a client wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +66,13 @@ pub enum From {
     Now,
     /// With all that is known.
     Start,
-    /// After the event of this id; `None` if the id is none of ours.
-    Event(Option<Mark>),
+    /// After an event.
+    Event {
+        /// Its id; `None` if it is none of ours.
+        mark: Option<Mark>,
+        /// Whether the client had begun with all that was known, and may have been cut off before all of it had come.
+        from_start: bool,
+    },
 }
 
 impl From {
@@ -75,7 +83,10 @@ impl From {
     pub fn read(request: &Request<'_>) -> Result<From, String> {
         let id = request.values("last-event-id").next();
         if let Some(id) = id.filter(|id| !id.is_empty()) {
-            return Ok(From::Event(read_id(id)));
+            return Ok(From::Event {
+                mark: read_id(id),
+                from_start: request.query == "from=start",
+            });
         }
         match request.query {
             "" => Ok(From::Now),
@@ -104,6 +115,8 @@ struct Follower {
     cursor: u64,
     /// It is told when it has been sent the changes up to this number: all that there were when it came.
     live_at: Option<u64>,
+    /// It is told of erasures after this number: who begins with nothing need not be told of those before it came.
+    erased_after: u64,
     /// When it was last told anything.
     told_at: Instant,
 }
@@ -174,17 +187,23 @@ impl Followers {
         now: Now,
     ) -> Vec<u8> {
         let end = node.table().end();
-        let (cursor, first, live_at) = match from {
-            From::Now => (end, "", None),
-            From::Start => (0, "", Some(end)),
-            From::Event(mark) => match mark.and_then(|mark| node.resume_from(mark)) {
-                Some(cursor) => (cursor, "", None),
-                None => (0, "event: reset\ndata: {}\n\n", Some(end)),
-            },
+        let (cursor, live_at, erased_after) = match from {
+            From::Now => (Some(end), None, 0),
+            From::Start => (Some(0), Some(end), end),
+            From::Event { mark, from_start } => {
+                match mark.and_then(|mark| node.resume_from(mark)) {
+                    Some(cursor) => (Some(cursor), from_start.then_some(end), 0),
+                    None => (None, Some(end), end),
+                }
+            }
         };
-        // An id without data is no event, but the client resumes there.
-        let id_line = id_line(node.incarnation(), cursor);
-        let first = format!("retry: 1000\n{id_line}\n{first}");
+        let id_line = id_line(node.incarnation(), cursor.unwrap_or(0));
+        let first = match cursor {
+            // An id without data is no event, but the client resumes there.
+            Some(_) => format!("retry: 1000\n{id_line}\n"),
+            // Not so here: who is cut off before it has read all of this event must be sent it again.
+            None => format!("retry: 1000\nevent: reset\n{id_line}data: {{}}\n\n"),
+        };
         let mut out = Vec::new();
         stream.write(&mut out, first.as_bytes());
         if self.ring.is_empty() {
@@ -195,8 +214,9 @@ impl Followers {
         self.ring.push_front(Follower {
             id,
             stream,
-            cursor,
+            cursor: cursor.unwrap_or(0),
             live_at,
+            erased_after,
             told_at: now.mono,
         });
         out
@@ -204,6 +224,7 @@ impl Followers {
 
     /// Ends all streams: gives the connections, each with what it is to be sent last.
     pub fn end(&mut self) -> Vec<(ConnectionId, Vec<u8>)> {
+        self.composed = Composed::default();
         let ended = self.ring.drain(..).map(|follower| {
             let mut out = Vec::new();
             follower.stream.end(&mut out);
@@ -251,6 +272,9 @@ impl Followers {
             let is_comment_due = self.comment_visits > 0;
             self.comment_visits = self.comment_visits.saturating_sub(1);
             let Some(pending) = wire.pending(follower.id) else {
+                if self.ring.is_empty() {
+                    self.composed = Composed::default();
+                }
                 continue; // it has gone
             };
             let room = VISIT_BYTES_MAX.saturating_sub(pending);
@@ -303,13 +327,12 @@ impl Followers {
         }
         let incarnation = node.incarnation();
         let (composed, sent) = (&mut self.composed, &mut self.events_sent);
-        let live_at = follower.live_at;
+        let erased_after = follower.erased_after;
         follower.cursor = node.follow(follower.cursor, now, |change| {
             if events.len() >= room {
                 return false;
             }
-            // Who begins with nothing need not be told what there was before it came.
-            if live_at.is_some_and(|at| change.number <= at) && is_erased(change.line) {
+            if change.number <= erased_after && is_erased(change.line) {
                 return true;
             }
             composed.write(&mut events, incarnation, change.number, change.line);
@@ -332,21 +355,28 @@ fn id_line(incarnation: Incarnation, number: u64) -> String {
 
 /// The events of the latest changes, composed once for all who follow.
 #[derive(Debug, Default)]
-struct Composed(VecDeque<(u64, Box<[u8]>)>);
+struct Composed {
+    events: VecDeque<(u64, Box<[u8]>)>,
+    bytes: usize,
+}
 
 impl Composed {
     /// Appends the event of the change `number`, of which `line` is the `AT` line.
     fn write(&mut self, out: &mut Vec<u8>, incarnation: Incarnation, number: u64, line: &[u8]) {
-        if let Ok(at) = self.0.binary_search_by_key(&number, |(number, _)| *number) {
-            return out.extend_from_slice(&self.0[at].1);
+        let events = &mut self.events;
+        if let Ok(at) = events.binary_search_by_key(&number, |(number, _)| *number) {
+            return out.extend_from_slice(&events[at].1);
         }
         let start = out.len();
         compose(out, incarnation, number, line);
-        if self.0.back().is_none_or(|(last, _)| *last < number) {
-            if self.0.len() == COMPOSED_MAX {
-                self.0.pop_front();
+        if events.back().is_none_or(|(last, _)| *last < number) {
+            events.push_back((number, out[start..].into()));
+            self.bytes += out.len() - start;
+            while (events.len() > COMPOSED_MAX || self.bytes > COMPOSED_BYTES_MAX)
+                && let Some((_, oldest)) = events.pop_front()
+            {
+                self.bytes -= oldest.len();
             }
-            self.0.push_back((number, out[start..].into()));
         }
     }
 }

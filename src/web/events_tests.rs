@@ -190,6 +190,32 @@ fn who_is_told_nothing_has_a_comment_in_time() {
 }
 
 #[test]
+fn what_stays_composed_has_a_limit_and_goes_with_the_last_follower() {
+    let lengths = |world: &World| {
+        let events = world.followers.composed.events.iter();
+        events.map(|(_, event)| event.len()).collect::<Vec<_>>()
+    };
+    for (name_bytes, reports, most) in [(60_000, 20, 11), (1, 2 * COMPOSED_MAX, COMPOSED_MAX)] {
+        let mut world = World::new(1);
+        world.read(0);
+        let name = "\u{1}".repeat(name_bytes); // six bytes each in JSON
+        for number in 0..reports {
+            world.report(&format!("{name}{number}"), 1);
+            world.pass(Duration::from_secs(1));
+            world.turn();
+            assert!(world.read(0).len() > 6 * name_bytes, "{number} is sent");
+            let lengths = lengths(&world);
+            assert!(lengths.iter().sum::<usize>() <= COMPOSED_BYTES_MAX);
+            assert_eq!(lengths.len(), most.min(number + 1));
+        }
+        world.readers.pending.clear();
+        world.pass(COMMENT_LAP);
+        world.turn();
+        assert!(world.followers.is_empty() && lengths(&world).is_empty());
+    }
+}
+
+#[test]
 fn an_erasure_is_an_event_but_for_who_begins_after_it() {
     let mut world = World::new(1);
     world.node.recovery(world.now).begin();
@@ -206,7 +232,12 @@ fn an_erasure_is_an_event_but_for_who_begins_after_it() {
         number,
     };
     world.add(1, From::Start);
-    world.add(2, From::Event(Some(mark(1)))); // which knows of a, and nothing else
+    let resumed = |from_start| From::Event {
+        mark: Some(mark(1)), // which knows of a, and nothing else
+        from_start,
+    };
+    world.add(2, resumed(false));
+    world.add(4, resumed(true)); // it was cut off while everything came
     world.pass(BURST);
     world.turn();
     let event = format!("event: erased\nid: {incarnation}-3\ndata: {{\"client\":\"a\"}}\n\n");
@@ -221,6 +252,8 @@ fn an_erasure_is_an_event_but_for_who_begins_after_it() {
         resumed.ends_with(&event) && resumed.contains("\"client\":\"b\""),
         "{resumed}"
     );
+    let live = format!("event: live\nid: {incarnation}-3\ndata: {{}}\n\n");
+    assert_eq!(world.read(4), resumed + &live);
     // What is erased after it came, it is told, though it is still at the beginning.
     world.add(3, From::Start);
     assert!(world.node.handle_erase(b"b", world.now, &mut ()).is_some());
@@ -231,6 +264,25 @@ fn an_erasure_is_an_event_but_for_who_begins_after_it() {
     world.pass(BURST);
     world.turn();
     assert!(world.read(3).contains("event: erased"));
+}
+
+#[test]
+fn who_is_cut_off_before_it_knows_of_a_reset_is_told_again() {
+    let mut world = World::new(0);
+    world.report("a", 1);
+    let incarnation = world.node.incarnation();
+    let unknown = From::Event {
+        mark: None,
+        from_start: false,
+    };
+    world.add(0, unknown);
+    let reset = format!("retry: 1000\nevent: reset\nid: {incarnation}-0\ndata: {{}}\n\n");
+    assert_eq!(world.read(0), reset, "the id is in no block before it");
+    world.pass(BURST);
+    world.turn();
+    let all = world.read(0);
+    assert!(all.contains("\"client\":\"a\""), "{all}");
+    assert!(all.contains("event: live\n"), "{all}");
 }
 
 #[test]

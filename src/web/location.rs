@@ -1,6 +1,6 @@
 //! A location as JSON: numbers are the text that the client wrote, as plain decimals, never floating point.
 
-use super::percent;
+use crate::http::percent;
 use crate::node::location::{Location, write_plain_decimal};
 
 /// Appends the members of a location to `out`, without the braces around them.

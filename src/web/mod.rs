@@ -17,7 +17,6 @@
 //! | `decimal`, `moment` | numbers and times as devices write them, exactly, as text |
 //! | `tweets` | a question for tweets as the `WHATSAT` line that it becomes |
 //! | `events` | the changefeed as Server-Sent Events: followers, their cursors and their pace |
-//! | `percent` | percent-encoding |
 //! | `page/` | the live page: what a browser loads |
 
 pub mod access;
@@ -32,7 +31,6 @@ pub mod members;
 pub mod metrics;
 pub mod moment;
 pub mod page;
-pub mod percent;
 pub mod report;
 pub mod routes;
 pub mod status;

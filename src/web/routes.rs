@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use super::answer::Answer;
 use super::page::{self, File};
-use super::percent;
-use crate::http::{Method, Request};
+use crate::http::{Method, Request, percent};
 use crate::web::devices::Family;
 
 /// What a request wants.

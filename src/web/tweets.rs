@@ -3,12 +3,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::answer::Answer;
+use super::answer::{Answer, Rest};
 use super::location;
-use super::percent;
+use crate::http::percent;
 use crate::node::command::Command;
 use crate::node::fields::is_space;
 use crate::node::invalid;
@@ -49,29 +50,33 @@ pub fn line(client: &[u8], query: &str) -> Result<Vec<u8>, String> {
     let line = [b"WHATSAT", client, &radius, &limit].join(&b' ');
     match Command::parse(&line) {
         Some(_) => Ok(line),
-        None => Err(invalid::reason(&line).to_owned()),
+        None => Err(invalid::reason(&line).replace("the bound", "the limit")), // its name here
     }
 }
 
 /// The answer, where `at` is the `AT` line of the client and `tweets` the JSON that came: Twitter's as it is, or
-/// 502 with an error.
-pub fn answer(at: &[u8], tweets: &[u8]) -> Answer {
-    if let Some(error) = error_of(tweets) {
+/// 502 with an error. Many may be answered the same JSON, so it is shared.
+pub fn answer(at: &[u8], tweets: Arc<[u8]>) -> Answer {
+    if let Some(error) = error_of(&tweets) {
         let body = [b"{\"error\":", error, b"}"].concat();
         return Answer {
             status: 502,
             ..Answer::json(body)
         };
     }
-    Answer::json(location::object(|out| {
-        out.extend_from_slice(b"\"location\":");
-        match parse_at(at) {
-            Some(location) => out.extend(location::json(&location)),
-            None => out.extend_from_slice(b"null"), // a journal of a later version
-        }
-        out.extend_from_slice(b",\"tweets\":");
-        out.extend_from_slice(tweets);
-    }))
+    let mut body = b"{\"location\":".to_vec();
+    match parse_at(at) {
+        Some(location) => body.extend(location::json(&location)),
+        None => body.extend_from_slice(b"null"), // a journal of a later version
+    }
+    body.extend_from_slice(b",\"tweets\":");
+    Answer {
+        rest: Rest {
+            shared: tweets,
+            end: b"}",
+        },
+        ..Answer::json(body)
+    }
 }
 
 /// The error that an answer is, if it is one: in the shape of any of Twitter's APIs. One that says nothing but
@@ -111,6 +116,9 @@ mod tests {
             "limit=101",
             "limit=",
             "radius=-1",
+            "radius=%zz",
+            "limit=%",
+            "%zz=1",
             "radius=1+2",
             "radius=1%0A2",
             "bound=1",
@@ -118,6 +126,12 @@ mod tests {
             let _: String = said(b"kiwi", query).expect_err(query);
         }
         let _: String = said(b"ki wi", "").expect_err("white space");
+        assert_eq!(
+            said(b"kiwi", "limit=101"),
+            Err("the limit is over 100".to_owned())
+        );
+        let not_whole = Err("the limit is not a whole number".to_owned());
+        assert_eq!(said(b"kiwi", "limit=1.5"), not_whole);
     }
 
     #[test]
@@ -150,9 +164,13 @@ mod tests {
                 r#"{"error":{"title":"Unauthorized","status":401}}"#,
             ),
         ] {
-            let answer = answer(at, json.as_bytes());
-            let got = String::from_utf8(answer.body).expect("text");
-            assert_eq!((answer.status, &got[..]), (status, body));
+            let json: Arc<[u8]> = json.as_bytes().into();
+            let answer = answer(at, Arc::clone(&json));
+            let text = [&answer.body[..], &answer.rest.shared, answer.rest.end].concat();
+            let text = String::from_utf8(text).expect("text");
+            assert_eq!((answer.status, &text[..]), (status, body));
+            let is_shared = Arc::ptr_eq(&answer.rest.shared, &json);
+            assert_eq!(is_shared, status == 200, "{body}");
         }
     }
 }

@@ -271,6 +271,22 @@ fn a_killed_neighbour_is_shown_at_once_and_its_return_too() {
 
 #[test]
 #[ignore = "needs node, chromium and playwright-core (.ci/run installs them)"]
+fn a_name_that_looks_like_the_bytes_of_another_is_another_client() {
+    let mut browser = Browser::start();
+    let herd = herd();
+    let mut client = herd.client("Blake");
+    for name in [&b"a\xff"[..], b"\0a%FF", b"%a%FF", b"a%FF"] {
+        let report = format!(" +01+001 {}\n", time(1));
+        client.send(&[b"IAMAT ", name, report.as_bytes()].concat());
+        let at = client.line_bytes().expect("a reply");
+        assert!(at.starts_with(b"AT Blake "), "{}", at.escape_ascii());
+    }
+    open(&mut browser, &herd, "Blake", desk());
+    assert_eq!(browser.eval("herd.clients.count"), json!(4));
+}
+
+#[test]
+#[ignore = "needs node, chromium and playwright-core (.ci/run installs them)"]
 fn the_page_survives_a_restart_of_its_server() {
     let mut browser = Browser::start();
     let mut herd = herd();

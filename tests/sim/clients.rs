@@ -450,7 +450,7 @@ impl Herd {
         if let Due::Reserved(_, line) = due {
             *due = Due::Line(mem::take(line));
         }
-        client.output.fill(reply, json, b"\n");
+        client.output.fill(reply, b"", json, b"\n");
     }
 
     /// Clients were kept waiting by the disk, and are read again.

@@ -142,8 +142,15 @@ pub struct Events {
 }
 
 impl Events {
-    /// Follows from what the query and the fields, each ended by CRLF, say.
+    /// Follows from what the query and the fields, each ended by CRLF, say. An id alone comes first.
     pub fn follow(address: SocketAddr, query: &str, fields: &str) -> Events {
+        let mut events = Events::open(address, query, fields);
+        assert!(matches!(events.next(), Some(Block::Id(_))));
+        events
+    }
+
+    /// The same, whatever comes first.
+    pub fn open(address: SocketAddr, query: &str, fields: &str) -> Events {
         let mut http = Http::connect(address);
         http.send("GET", &format!("/v1/events{query}"), fields, b"");
         let head = http.head();
@@ -151,13 +158,11 @@ impl Events {
         assert_eq!(head.field("content-type"), Some("text/event-stream"));
         assert_eq!(head.field("transfer-encoding"), Some("chunked"));
         let (read, last_id) = (Vec::new(), String::new());
-        let mut events = Events {
+        Events {
             http,
             read,
             last_id,
-        };
-        assert!(matches!(events.next(), Some(Block::Id(_))));
-        events
+        }
     }
 
     /// Goes on after the event of this id.

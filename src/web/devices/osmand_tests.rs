@@ -125,6 +125,14 @@ fn forms_that_are_wrong_are_refused() {
             "timestamp: '%TIME' is no time",
         ),
         (
+            "id=a&lat=1&lon=2&timestamp=%zz",
+            "timestamp: '%zz' is no time",
+        ),
+        (
+            "id=a&lat=%&lon=2&timestamp=3",
+            "lat: '%' is no decimal number",
+        ),
+        (
             "id=a&lat=1&lon=2&timestamp=1353118103,5",
             "timestamp: '1353118103,5' is no time",
         ),
@@ -193,6 +201,10 @@ fn traccar_client_9() {
 
     for (body, words) in [
         ("{\"device_id\":\"a\"}", "location is missing"),
+        (
+            "{\"device_id\":\"a\",\"location\":null}",
+            "location is missing",
+        ),
         (
             "{\"device_id\":\"a\",\"location\":{\"coords\":{\"latitude\":1,5,\"longitude\":2}}}",
             "no JSON object",

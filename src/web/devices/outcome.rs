@@ -18,6 +18,8 @@ pub struct Outcome {
     pub rejected: usize,
     /// Why: of the first [`REASONS_MAX`].
     pub reasons: Vec<String>,
+    /// Why the request is not about a point at all, if it is answered as if all were well.
+    pub ignored: Option<String>,
     /// For the device, after the journal has the reports.
     pub answer: Answer,
 }
@@ -26,6 +28,14 @@ impl Outcome {
     /// No point was looked at.
     pub fn refused(answer: Answer) -> Outcome {
         Batch::default().answered(answer)
+    }
+
+    /// There is no point, and asking again would bring none.
+    pub fn ignored(reason: String, answer: Answer) -> Outcome {
+        Outcome {
+            ignored: Some(reason),
+            ..Outcome::refused(answer)
+        }
     }
 }
 
@@ -75,6 +85,7 @@ impl Batch {
             reports: self.reports,
             rejected: self.rejected,
             reasons: self.reasons,
+            ignored: None,
         }
     }
 }

@@ -7,7 +7,7 @@
 use serde::de::IgnoredAny;
 
 use super::outcome::{Batch, Outcome};
-use super::point::{Fault, Point, parameter, string, value};
+use super::point::{Fault, Point, parameter, quoted, string, value};
 use crate::http::Request;
 use crate::time::Timestamp;
 use crate::web::access::basic_user;
@@ -16,18 +16,27 @@ use crate::web::members::Members;
 
 /// What a request reports, and how it is answered.
 pub fn read(request: &Request<'_>, receipt: Timestamp) -> Outcome {
-    let mut batch = Batch::default();
     let body = request.body.trim_ascii();
-    match serde_json::from_slice(body).ok() {
-        Some(message) if string(&message, "_type").as_deref() == Some("location") => {
-            batch.push(location(request, &message, receipt));
+    let taken = Answer::json("[]");
+    let ignored = |reason: &str| Outcome::ignored(reason.to_owned(), taken.clone());
+    let message: Members<'_> = match serde_json::from_slice(body) {
+        Ok(message) => message,
+        Err(_) if body.is_empty() => return ignored("the body is empty"), // a friend was deleted from the app
+        Err(_) if serde_json::from_slice::<IgnoredAny>(body).is_ok() => {
+            return ignored("the body is no JSON object");
         }
-        Some(_) => {}
-        None if body.is_empty() => {} // a friend was deleted from the app
-        None if serde_json::from_slice::<IgnoredAny>(body).is_ok() => {}
-        None => return Outcome::refused(Answer::error(400, "The body is not JSON.")),
+        Err(_) => return Outcome::refused(Answer::error(400, "The body is not JSON.")),
+    };
+    match string(&message, "_type").as_deref() {
+        Some("location") => {
+            let mut batch = Batch::default();
+            batch.push(location(request, &message, receipt));
+            batch.answered(taken)
+        }
+        Some("encrypted") => ignored("it is encrypted: turn the encryption off in the app"),
+        Some(other) => ignored(&format!("_type is {}, not 'location'", quoted(other))),
+        None => ignored("_type is missing or no text"),
     }
-    batch.answered(Answer::json("[]"))
 }
 
 fn location(

@@ -27,6 +27,7 @@ fn owntracks() {
         ("u=%C3%A9", &[], android, format!("é {nepal}")),
         ("d=b", &[], android, format!("b {nepal}")),
         ("u=a", &both, android, format!("a/phone {nepal}")),
+        ("u=100%&d=b", &both, android, format!("100%/b {nepal}")),
         ("u=&d=", &both, android, format!("jane/phone {nepal}")),
         ("", &authorized, android, format!("jane {nepal}")),
         ("d=b", &authorized, android, format!("jane/b {nepal}")),
@@ -69,22 +70,38 @@ fn owntracks() {
 
 #[test]
 fn what_owntracks_sends_beside_locations_is_ignored() {
-    for body in [
-        "",
-        " \r\n",
-        r#"{"_type":"encrypted","data":"jpG8pF2mC3m8zKf7sU0WqK1Z"}"#,
-        r#"{"_type":"transition","wtst":1425042603,"lat":12.34,"lon":44.5,"tst":1427634603,"event":"enter","tid":"JP"}"#,
-        r#"{"_type":"waypoints","waypoints":[{"_type":"waypoint","lat":1,"lon":2,"tst":1}]}"#,
-        r#"{"_type":"lwt","tst":1}"#,
-        r#"{"_type":"status","android":{"hib":0}}"#,
-        r#"{"lat":1,"lon":2}"#,
-        r#"{"_type":7}"#,
-        "[]",
-        "null",
+    for (body, why) in [
+        ("", "the body is empty"),
+        (" \r\n", "the body is empty"),
+        (
+            r#"{"_type":"encrypted","data":"jpG8pF2mC3m8zKf7sU0WqK1Z"}"#,
+            "it is encrypted: turn the encryption off in the app",
+        ),
+        (
+            r#"{"_type":"transition","wtst":1425042603,"lat":12.34,"lon":44.5,"tst":1427634603,"event":"enter","tid":"JP"}"#,
+            "_type is 'transition', not 'location'",
+        ),
+        (
+            r#"{"_type":"waypoints","waypoints":[{"_type":"waypoint","lat":1,"lon":2,"tst":1}]}"#,
+            "_type is 'waypoints', not 'location'",
+        ),
+        (
+            r#"{"_type":"lwt","tst":1}"#,
+            "_type is 'lwt', not 'location'",
+        ),
+        (
+            r#"{"_type":"status","android":{"hib":0}}"#,
+            "_type is 'status', not 'location'",
+        ),
+        (r#"{"lat":1,"lon":2}"#, "_type is missing or no text"),
+        (r#"{"_type":7}"#, "_type is missing or no text"),
+        ("[]", "the body is no JSON object"),
+        ("null", "the body is no JSON object"),
     ] {
         let outcome = Family::OwnTracks.read(&request(Method::Post, "u=a", &[JSON], body), RECEIPT);
         assert_eq!(outcome.answer, Answer::json("[]"), "{body}");
         assert_eq!((outcome.reports.len(), outcome.rejected), (0, 0), "{body}");
+        assert_eq!(outcome.ignored.as_deref(), Some(why), "{body}");
     }
 }
 

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::http::percent;
 use crate::node::fields::is_space;
 use crate::time::Timestamp;
 use crate::web::decimal::{self, Decimal};
 use crate::web::members::{self, Members};
-use crate::web::{moment, percent, report};
+use crate::web::{moment, report};
 
 /// Text of a request is quoted in a reason up to so many characters.
 const QUOTED_MAX: usize = 40;

@@ -241,7 +241,7 @@ proptest! {
     #[test]
     fn a_point_is_the_same_from_every_app(latitude in "-?([0-9]|[1-8][0-9])(\\.[0-9]{1,15})?", longitude in "-?([0-9]|[1-9][0-9]|1[0-7][0-9])(\\.[0-9]{1,15})?", seconds in 0..99_999_999_999_u64, name in "[!-~é]{1,12}") {
         let text = serde_json::Value::from(name.as_str());
-        let quoted = crate::web::percent::encode(name.as_bytes());
+        let quoted = crate::http::percent::encode(name.as_bytes());
         let requests = [
             (Family::OwnTracks, format!("u={quoted}"), format!(r#"{{"_type":"location","lat":{latitude},"lon":{longitude},"tst":{seconds}}}"#)),
             (Family::OsmAnd, String::new(), format!(r#"{{"device_id":{text},"location":{{"coords":{{"latitude":{latitude},"longitude":{longitude}}},"timestamp":{seconds}}}}}"#)),

@@ -146,5 +146,8 @@ export class Clients {
   }
 }
 
-/** What tells clients apart: the name, or its exact bytes where the name has some that are no text. */
-export const keyOf = ({ client, client_encoded: encoded }) => (encoded === undefined ? client : `\0${encoded}`);
+/**
+ * What tells clients apart: the name, or its exact bytes where the name has some that are no text, behind a space, which
+ * no name has.
+ */
+export const keyOf = ({ client, client_encoded: encoded }) => (encoded === undefined ? client : ` ${encoded}`);

@@ -10,7 +10,6 @@ const RETRY_MS = 1000; // after which a stream that was given up is asked for an
  */
 export function follow(clients, said, changed) {
   const open = () => {
-    let whole = false; // whether all has come that was there at the beginning
     let live = false;
     const say = (word) => {
       live = word === "live";
@@ -18,7 +17,6 @@ export function follow(clients, said, changed) {
     };
     // Who is not told of again until `live` is no more: the stream may have missed that it went.
     const begin = () => {
-      whole = false;
       clients.begin();
       say("loading");
     };
@@ -34,20 +32,15 @@ export function follow(clients, said, changed) {
     });
     source.addEventListener("reset", begin);
     source.addEventListener("live", () => {
-      if (!whole) clients.sweep();
-      whole = true;
+      clients.sweep();
       say("live");
       changed(-1);
     });
-    // A stream that goes on from where it was may say nothing for long.
-    source.addEventListener("open", () => whole && say("live"));
+    source.addEventListener("open", () => say("loading"));
     source.addEventListener("error", () => {
       say("away");
-      // The browser asks again by itself, from where it was, unless the answer was no stream of events. What
-      // was cut off before its end is asked for from the start.
-      if (whole && source.readyState !== EventSource.CLOSED) return;
-      source.close();
-      setTimeout(open, RETRY_MS);
+      // The browser asks again by itself, from where it was, unless the answer was no stream of events.
+      if (source.readyState === EventSource.CLOSED) setTimeout(open, RETRY_MS);
     });
   };
   open();

@@ -1,4 +1,4 @@
-//! Percent-encoding (RFC 3986 section 2.1): client-ids in paths, parameters in queries.
+//! Percent-encoding (RFC 3986 section 2.1): what stands in paths, parameters in queries and forms.
 
 use std::borrow::Cow;
 
@@ -42,20 +42,18 @@ pub fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// The parameters of a query or of a form (`application/x-www-form-urlencoded`), decoded, in their order. Those
-/// that are not well encoded are left out.
+/// The parameters of a query or of a form (`application/x-www-form-urlencoded`), decoded, in their order. A name or
+/// a value that is not well encoded is given as it is: who reads it shall refuse it, not miss it.
 pub fn parameters(query: &str) -> impl Iterator<Item = Parameter<'_>> {
     let is_plain = memchr::memchr2(b'%', b'+', query.as_bytes()).is_none();
     let decoded = move |text| match is_plain {
-        true => Some(Cow::Borrowed(text)),
-        false => decode_form(text).map(Cow::Owned),
+        true => Cow::Borrowed(text),
+        false => decode_form(text).map_or(Cow::Borrowed(text), Cow::Owned),
     };
     pairs(query)
         .filter(|(name, value)| !(name.is_empty() && value.is_none()))
         .take(PARAMETERS_MAX)
-        .filter_map(move |(name, value)| {
-            Some((decoded(name)?, decoded(value.unwrap_or_default())?))
-        })
+        .map(move |(name, value)| (decoded(name), decoded(value.unwrap_or_default())))
 }
 
 /// What a name or a value in a form stands for, where `+` is a space.
@@ -93,7 +91,14 @@ mod tests {
         ] {
             assert_eq!(decode(text.as_bytes()).as_deref(), want, "{text}");
         }
-        let pairs: Vec<_> = parameters("a=1+2&b&&%63=%3d&d=%zz&=x").collect();
+        for (text, want) in [
+            ("-._~aZ9", "-._~aZ9"),
+            ("a:b/c%", "a%3Ab%2Fc%25"),
+            ("ü +", "%C3%BC%20%2B"),
+        ] {
+            assert_eq!(encode(text.as_bytes()), want);
+        }
+        let pairs: Vec<_> = parameters("a=1+2&b&&%63=%3d&d=+%zz&%=100%&=x").collect();
         let pair = |name: &'static str, value: &'static str| {
             (name.as_bytes().into(), value.as_bytes().into())
         };
@@ -101,6 +106,8 @@ mod tests {
             pair("a", "1 2"),
             pair("b", ""),
             pair("c", "="),
+            pair("d", "+%zz"),
+            pair("%", "100%"),
             pair("", "x"),
         ];
         assert_eq!(pairs, want);
