@@ -204,6 +204,26 @@ fn a_reader_comes_to_the_end_of_a_feed_whose_end_has_expired() {
 }
 
 #[test]
+fn what_is_too_far_ahead_links_are_told_and_clients_are_not() {
+    let mut table = Table::new((1, 2));
+    accept(&mut table, &report("emu", 10), Source::Own);
+    accept(&mut table, &report("kiwi", 90), Source::Own);
+    table.doubt_after(Timestamp::new(50, 0));
+    let (mut told, mut shown) = (Vec::new(), Vec::new());
+    let reached = table.take_after(0, |change| {
+        told.push(change.number);
+        true
+    });
+    assert_eq!((told, reached), (vec![1, 2], 2));
+    let reached = table.take_shown_after(0, |change| {
+        shown.push(change.number);
+        true
+    });
+    assert_eq!((shown, reached), (vec![1], 2));
+    assert!(table.location(b"kiwi").is_none());
+}
+
+#[test]
 fn a_reader_gets_ahead_of_what_expires_however_much_comes_in_a_turn() {
     let mut table = Table::new((1, 2));
     let (mut cursor, mut told) = (0, 0);
