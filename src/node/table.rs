@@ -213,15 +213,18 @@ impl Table {
     }
 
     /// Says once whether a record is held that has come to be too far ahead: then neighbours are to be asked
-    /// again for what lost against it. Looks at all records, but hardly ever: only if one was taken in that is
-    /// later than `newest` is now.
+    /// again for what lost against it. Nothing has lost against one that was too far ahead all the time. Looks at
+    /// all records, but hardly ever: only if one was taken in that is later than `newest` is now.
     pub fn take_doubted(&mut self) -> bool {
         let newest_before = std::mem::replace(&mut self.newest_before, self.newest);
         if self.newest >= newest_before || self.latest <= self.newest {
             return false;
         }
         let mut held = self.slots.iter().filter(|record| record.number > 0);
-        held.any(|record| record.effective() > self.newest)
+        held.any(|record| {
+            let effective = record.effective();
+            effective > self.newest && effective <= newest_before
+        })
     }
 
     /// The earliest effective time of what was refused as too far ahead since this was last called.

@@ -224,6 +224,25 @@ fn what_is_too_far_ahead_links_are_told_and_clients_are_not() {
 }
 
 #[test]
+fn neighbours_are_asked_again_only_for_what_has_come_to_be_too_far_ahead() {
+    let mut table = Table::new((1, 2));
+    accept(&mut table, &report("kiwi", 1_000), Source::Own);
+    for (newest, is_asked) in [
+        (&[50][..], true),
+        (&[49], false), // it was too far ahead before
+        (&[1_000], false),
+        (&[999], true), // it has come to be so again
+        (&[998], false),
+        (&[1_000, 997], true), // reports may have lost against it meanwhile
+    ] {
+        for seconds in newest {
+            table.doubt_after(Timestamp::new(*seconds, 0));
+        }
+        assert_eq!(table.take_doubted(), is_asked, "{newest:?}");
+    }
+}
+
+#[test]
 fn a_reader_gets_ahead_of_what_expires_however_much_comes_in_a_turn() {
     let mut table = Table::new((1, 2));
     let (mut cursor, mut told) = (0, 0);
