@@ -22,7 +22,7 @@ use super::evicted::BYTES_A_LOOK;
 use super::feed::Feed;
 use super::index::Index;
 use super::location::{Erasure, Location, Update};
-use super::protocol::parse_update;
+use super::protocol::{is_erased, parse_update};
 use super::record::{RECORD_BYTES, Record};
 use super::slots::Slots;
 use crate::time::Timestamp;
@@ -412,7 +412,7 @@ impl Table {
                 slot
             }
             None => {
-                if source != Source::Own && Some(effective) <= self.evicted.until {
+                if source != Source::Own && self.may_have_evicted(stored) {
                     self.turned_away.evicted += 1;
                     return None;
                 }
@@ -420,6 +420,18 @@ impl Table {
             }
         };
         Some(self.put(slot, stored, source))
+    }
+
+    /// Whether this record of an unknown client may have been evicted here: none is taken in twice, or servers
+    /// without room would send it round in a ring for ever.
+    ///
+    /// A tombstone is to reach those behind this server though its client was evicted here. So for tombstones no
+    /// report counts that was evicted, but a tombstone that was, or that a later report has superseded: such a
+    /// report may be evicted next, and would then come back with the tombstone.
+    fn may_have_evicted(&self, stored: &Stored<'_>) -> bool {
+        let effective = Some(stored.effective);
+        effective <= self.evicted.until
+            && (effective <= self.slots.erased_until() || !is_erased(stored.line))
     }
 
     /// Writes a record to its slot, and gives the number of the change.
