@@ -28,7 +28,7 @@ const ALLOCATION_BYTES: usize = 16;
 /// Where a record came from: what need not be sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A client of ours, or our own log.
+    /// A client of ours, or our journal.
     Own,
     /// The neighbour of this link.
     Link(LinkId),
