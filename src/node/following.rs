@@ -91,10 +91,10 @@ impl Table {
                     *place = entry;
                     end += 1;
                 }
-                let touched = near[..end]
+                let prefetched = near[..end]
                     .iter()
-                    .map(|&(_, slot)| self.slots.record_or_nobody(slot).touch());
-                std::hint::black_box(touched.fold(0, |bits, more| bits ^ more));
+                    .map(|&(_, slot)| self.slots.record_or_nobody(slot).prefetch());
+                std::hint::black_box(prefetched.fold(0, |bits, more| bits ^ more));
             }
             let &(number, slot) = near[..end].get(at)?;
             at += 1;

@@ -316,15 +316,15 @@ impl Table {
         let mut near: [Option<&mut Key>; PREFETCH_MAX] = [const { None }; PREFETCH_MAX];
         let mut bits = 0;
         for (near, key) in near.iter_mut().zip(keys) {
-            bits ^= u64::from(self.index.touch(*key));
+            bits ^= u64::from(self.index.prefetch(*key));
             *near = Some(key);
         }
         for key in near.iter_mut().flatten() {
-            key.likely = self.index.likely(**key);
+            key.candidate = self.index.candidate(**key);
         }
         for key in near.iter().flatten() {
-            if let Some(record) = self.slots.get(key.likely) {
-                bits ^= record.touch();
+            if let Some(record) = self.slots.get(key.candidate) {
+                bits ^= record.prefetch();
             }
         }
         std::hint::black_box(bits); // otherwise nothing of this need be done
@@ -527,9 +527,9 @@ impl Table {
     #[inline(always)]
     pub(super) fn find(&self, key: Key, client: &[u8]) -> Option<u32> {
         debug_assert!(!self.is_loading, "what was loaded is not found");
-        let likely = self.slots.get(key.likely);
-        if likely.is_some_and(|record| record.client() == client) {
-            return Some(key.likely);
+        let candidate = self.slots.get(key.candidate);
+        if candidate.is_some_and(|record| record.client() == client) {
+            return Some(key.candidate);
         }
         let is_right = |slot: u32| self.slots.record(slot).client() == client;
         self.index.find(key, is_right)
