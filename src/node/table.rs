@@ -188,14 +188,9 @@ impl Table {
         self.oldest_erased = oldest;
     }
 
-    /// A tombstone whose time is before this one has expired.
+    /// A tombstone whose time is before this one has expired, and where reports expire, they too.
     pub fn oldest_erased(&self) -> Timestamp {
         self.oldest_erased.max(self.oldest)
-    }
-
-    /// A record with an effective time before this one has expired.
-    pub fn oldest(&self) -> Timestamp {
-        self.oldest
     }
 
     /// From now on, a record with an effective time after `newest` is too far ahead to be true.
