@@ -97,6 +97,20 @@ fn a_machine_that_boots_in_1970_forgets_nothing_and_says_so() {
 }
 
 #[test]
+fn a_lone_server_trusts_its_clock_again_once_that_is_not_behind_the_journal() {
+    let mut herd = Herd::new(&[("Ann", &[])]);
+    let clock = Clock::new(&herd);
+    clock.start(&mut herd, "Ann", &[]);
+    let held = report(&herd, "Ann", "kiwi", "+27+086", now());
+    herd.kill("Ann");
+    clock.set(-13); // and so, for three seconds, behind by more than the ten
+    clock.start(&mut herd, "Ann", &["--clock-skew", "10s"]);
+    wait_for_words(&mut herd, "Ann", "behind the last time in the journal");
+    wait_for_words(&mut herd, "Ann", "the clock is trusted again");
+    assert_eq!(herd.at("Ann", "kiwi"), Some(held));
+}
+
+#[test]
 fn the_operators_word_is_believed() {
     let mut herd = Herd::new(&[("Ann", &["Bob"]), ("Bob", &[])]);
     let clock = Clock::new(&herd);

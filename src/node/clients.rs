@@ -4,6 +4,7 @@
 //! answered at once. A question waits for Twitter in `questions`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::command::{Command, IAmAt, WhatsAt};
 use super::effects::{Effects, News};
@@ -121,6 +122,11 @@ impl Node {
     /// Erases a client. This server and all that are told forget what they know of it, and do not take in again
     /// what it has reported so far, wherever that comes from. Gives the `ERASED` line; `None`, and nothing is
     /// done, if nothing is known of the client.
+    ///
+    /// The tombstone is a nanosecond older than this turn, so that a report which follows in the same turn is
+    /// later. Only where the report that is held is of this very time, the tombstone is, too: it must win over
+    /// that report everywhere. What is held and too far ahead gives way to any tombstone that is not, and every
+    /// neighbour would refuse one that is.
     pub fn handle_erase(
         &mut self,
         client: &[u8],
@@ -129,12 +135,17 @@ impl Node {
     ) -> Option<Vec<u8>> {
         self.expire(now);
         let reported = self.table.reported(client)?;
-        let time = now.wall.max(reported); // of two with the same time the erasure wins
+        let just_before = now.wall.minus(Duration::from_nanos(1));
+        let time = match reported > self.table.newest() {
+            true => just_before,
+            false => just_before.max(reported), // of two with the same time the erasure wins
+        };
         let line = protocol::erased_line(&self.name, client, time);
         let erasure = protocol::parse_erased(&line)?;
         let key = self.table.key(client);
         let number = self.table.erase(key, &erasure, Source::Own)?;
         effects.changed(number, &line);
+        self.note_gave_way(effects);
         Some(line)
     }
 
@@ -186,10 +197,16 @@ impl Node {
         };
         let number = self.table.accept(key, &location, Source::Own)?;
         effects.changed(number, line);
+        self.note_gave_way(effects);
+        Some(difference)
+    }
+
+    /// Tells the links if what was held gave way to the change that was just taken in.
+    #[inline(always)]
+    fn note_gave_way(&mut self, effects: &mut impl Effects) {
         if let Some(effective) = self.table.take_gave_way() {
             self.links.note_gave_way(effective, effects);
         }
-        Some(difference)
     }
 
     /// Answers a line that is no valid command.

@@ -124,6 +124,19 @@ impl Clock {
         is_set
     }
 
+    /// When it is to be judged again though nobody tells anything: while it is behind the journal, as soon as it
+    /// no longer is.
+    pub fn timeout(&self) -> Option<Instant> {
+        match self.distrust {
+            Some(Distrust::Journal(_)) => {
+                let behind = self.latest.since(self.seen.wall).magnitude();
+                let wait = behind.saturating_sub(self.skew);
+                self.seen.mono.checked_add(wait)
+            }
+            Some(Distrust::Neighbours { .. }) | None => None,
+        }
+    }
+
     /// Judges the clock. `offsets` says of each neighbour that tells its clock how far that is ahead of ours.
     /// Says whether the clock is now trusted and was not, or the reverse.
     pub fn judge(&mut self, offsets: impl Iterator<Item = Difference>) -> bool {
@@ -251,6 +264,21 @@ mod tests {
         assert!(clock.look(at(start, 2, 5)), "1970");
         assert!(clock.judge(offsets(&[])));
         assert_eq!(clock.newest(at(start, 2, 5)), Timestamp::MAX);
+    }
+
+    #[test]
+    fn once_it_has_reached_the_journal_it_is_trusted_without_neighbours() {
+        let start = start();
+        let mut clock = Clock::new(start);
+        clock.note_written(Timestamp::new(START + 607, 0));
+        assert!(clock.judge(offsets(&[])) && clock.distrust().is_some());
+        assert_eq!(clock.timeout(), Some(start.mono + Duration::from_secs(7)));
+        assert!(!clock.look(at(start, 6, START + 6)), "nobody has set it");
+        assert!(!clock.judge(offsets(&[])), "it is not there yet");
+        assert_eq!(clock.timeout(), Some(start.mono + Duration::from_secs(7)));
+        assert!(!clock.look(at(start, 7, START + 7)));
+        assert!(clock.judge(offsets(&[])) && clock.distrust().is_none());
+        assert_eq!(clock.timeout(), None);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Links {
             turn.effects.cancel_dial(id);
         }
         if let Some(connection) = link.connection() {
-            self.dismiss(connection, "no neighbours any longer", turn);
+            self.dismiss(connection, "this server is no longer a neighbour", turn);
         }
         self.link_mut(id).park();
     }

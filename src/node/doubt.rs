@@ -8,10 +8,12 @@ use super::links::{Links, Turn};
 use crate::time::Timestamp;
 
 impl Links {
-    /// Judges our clock by those of the neighbours, if a neighbour has told its clock or left, or if ours
-    /// `is_set`: somebody has set it.
+    /// Judges our clock by those of the neighbours, if a neighbour has told its clock or left, if ours `is_set`,
+    /// that is, somebody has set it, or if it may have reached the journal, which it was behind.
     pub fn judge_clock(&mut self, is_set: bool, turn: &mut Turn<impl Effects>) {
-        if !(std::mem::take(&mut self.is_clock_told) || is_set) {
+        let is_due = |at| at <= turn.now.mono;
+        let is_due = turn.clock.timeout().is_some_and(is_due);
+        if !(std::mem::take(&mut self.is_clock_told) || is_set || is_due) {
             return;
         }
         let now = turn.now;

@@ -143,30 +143,34 @@ fn a_journal_may_have_a_tombstone_that_has_expired_after_what_it_erased() {
     }
 }
 
+/// A node of no neighbours, and what its clocks show so many seconds after its epoch.
+fn lone_node() -> (Node, impl Fn(i64) -> Now) {
+    let topology = Topology::parse(b"Blake h:1 h:2").expect("it is one");
+    let start = Instant::now();
+    let at = move |seconds| Now {
+        mono: start,
+        wall: Timestamp::new(seconds, 0),
+    };
+    let member = &topology.members()[0];
+    let node = Node::new(member, &topology, Seeds::new(|| 1), at(1_000));
+    (node, at)
+}
+
 #[test]
 fn an_erasure_is_as_late_as_what_it_erases() {
-    let topology = Topology::parse(b"Blake h:1 h:2").expect("it is one");
-    let start = Now {
-        mono: Instant::now(),
-        wall: Timestamp::new(1_000, 0),
-    };
-    let mut node = Node::new(&topology.members()[0], &topology, Seeds::new(|| 1), start);
+    let (mut node, at) = lone_node();
     let text = |line: Option<Vec<u8>>| line.map(|line| String::from_utf8(line).expect("text"));
-    // By a clock that is ahead of the report, a little behind it, and further behind than clocks may be.
+    // By a clock that is ahead of the report, a little behind it, and as far behind as a right one may be.
     for (reported, wall, time) in [
-        (1_000, 1_010, 1_010),
-        (2_000, 1_999, 2_000),
-        (3_000, 2_000, 3_000),
+        (1_000, 1_010, "1009.999999999"),
+        (2_000, 1_999, "2000.000000000"),
+        (3_000, 2_400, "3000.000000000"),
     ] {
-        let at = |seconds| Now {
-            wall: Timestamp::new(seconds, 0),
-            ..start
-        };
         let line = format!("IAMAT kiwi +00+000 {reported}");
         let taken = node.handle_foreign_report(line.as_bytes(), at(reported), &mut ());
         assert!(taken.is_some_and(|taken| taken.is_accepted()));
         node.handle_clock(at(wall), &mut ());
-        let want = format!("ERASED Blake kiwi {time}.000000000");
+        let want = format!("ERASED Blake kiwi {time}");
         assert_eq!(
             text(node.handle_erase(b"kiwi", at(wall), &mut ())),
             Some(want)
@@ -180,6 +184,53 @@ fn an_erasure_is_as_late_as_what_it_erases() {
             "it loses"
         );
     }
+}
+
+fn is_accepted(node: &mut Node, line: &str, now: Now) -> bool {
+    let taken = node.handle_foreign_report(line.as_bytes(), now, &mut ());
+    taken.expect(line).is_accepted()
+}
+
+#[test]
+fn what_a_client_reports_right_after_its_erasure_counts_though_the_clock_stands_still() {
+    let (mut node, at) = lone_node();
+    assert!(is_accepted(&mut node, "IAMAT kiwi +00+000 1000", at(1_000)));
+    for seconds in [1_001, 1_002] {
+        assert!(node.handle_erase(b"kiwi", at(seconds), &mut ()).is_some());
+        let line = format!("IAMAT kiwi +00+000 {seconds}");
+        assert!(is_accepted(&mut node, &line, at(seconds)), "{line}");
+    }
+    // But not where what is erased is of this very time: the tombstone could not be told from the report.
+    assert!(node.handle_erase(b"kiwi", at(1_002), &mut ()).is_some());
+    assert!(!is_accepted(
+        &mut node,
+        "IAMAT kiwi +00+000 1002",
+        at(1_002)
+    ));
+    assert!(is_accepted(&mut node, "IAMAT kiwi +00+000 1003", at(1_003)));
+}
+
+#[test]
+fn an_erasure_of_what_is_too_far_ahead_is_itself_not_too_far_ahead() {
+    let (mut node, at) = lone_node();
+    const YEARS: i64 = 300_000_000;
+    let ahead = at(1_000 + YEARS);
+    node.handle_clock(ahead, &mut ());
+    let line = format!("IAMAT kiwi +00+000 {}", 1_000 + 2 * YEARS);
+    assert!(is_accepted(&mut node, &line, ahead));
+    // Somebody sets the clock right, and the operator says that it is.
+    node.allow_clock_skew(Duration::from_secs(600), true);
+    node.handle_clock(at(1_010), &mut ());
+    assert_eq!(node.location(b"kiwi", at(1_010)), None, "it is not shown");
+    let erased = node.handle_erase(b"kiwi", at(1_010), &mut ());
+    let want = b"ERASED Blake kiwi 1009.999999999";
+    assert_eq!(erased.as_deref(), Some(&want[..]));
+    assert!(!is_accepted(
+        &mut node,
+        "IAMAT kiwi +00+000 1009",
+        at(1_010)
+    ));
+    assert!(is_accepted(&mut node, "IAMAT kiwi +00+000 1010", at(1_010)));
 }
 
 fn updates() -> impl Strategy<Value = Vec<String>> {

@@ -21,8 +21,7 @@ pub struct Evicted {
     /// All entries of the feed up to this number are stale, or were evicted.
     through: u64,
     /// The latest effective time of an evicted record. A neighbour's report about an unknown client is taken in
-    /// only if it is later: any other may have been evicted here. Else servers that have no room for each
-    /// other's records would send them round in a ring for ever.
+    /// only if it is later: see `Table::may_have_evicted`.
     pub until: Option<Timestamp>,
 }
 

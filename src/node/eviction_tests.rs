@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::effects::LinkId;
 use super::location::Update;
-use super::protocol::parse_at;
+use super::protocol::{parse_at, parse_erased};
 use super::table::{Change, Source, Table};
 use crate::time::Timestamp;
 
@@ -95,6 +95,35 @@ fn a_long_name_makes_many_give_way_and_is_given_back_whole() {
     // The allocator keeps what the long lines took: records have the rest.
     assert!((600..800).contains(&table.len()), "{}", table.len());
     assert!(table.bytes() <= table.limit());
+    table.check_invariants();
+}
+
+fn erase(table: &mut Table, client: &str, time: i64) -> bool {
+    let line = format!("ERASED Blake {client} {time}.000000000");
+    let erasure = parse_erased(line.as_bytes()).expect("it is one");
+    let key = table.key(erasure.client);
+    table.erase(key, &erasure, neighbour()).is_some()
+}
+
+#[test]
+fn the_erasure_of_a_client_that_made_room_is_taken_in_once() {
+    let mut table = limited(2);
+    for (client, time) in [("kiwi", 10), ("emu", 20), ("moa", 30), ("rhea", 40)] {
+        assert!(accept(&mut table, &report(client, time), neighbour()));
+    }
+    assert!(erase(&mut table, "kiwi", 15), "others may know it");
+    assert!(!erase(&mut table, "kiwi", 15), "it is there");
+    assert!(erase(&mut table, "emu", 19), "no tombstone has gone");
+    assert!(accept(&mut table, &report("tui", 50), neighbour()));
+    assert!(!erase(&mut table, "kiwi", 15), "it was evicted");
+    assert!(!erase(&mut table, "weka", 14), "it may have been");
+    // One that was superseded by what was evicted then does not begin it all anew.
+    assert!(accept(&mut table, &report("emu", 20), neighbour()));
+    for (client, time) in [("kaka", 60), ("ruru", 70)] {
+        assert!(accept(&mut table, &report(client, time), neighbour()));
+    }
+    assert!(!erase(&mut table, "emu", 19));
+    assert!(erase(&mut table, "emu", 21), "but a later one counts");
     table.check_invariants();
 }
 

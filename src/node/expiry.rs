@@ -81,14 +81,13 @@ impl Expiry {
     /// Tells the table what has expired. A clock that is not trusted lets nothing expire that had not.
     pub fn expire(&self, table: &mut Table, is_clock_trusted: bool, now: Now) {
         let time = now.wall.minus(self.after);
-        let limit = |before: Timestamp| match is_clock_trusted {
+        let oldest = match is_clock_trusted {
             true => time,
-            false => time.min(before),
+            false => time.min(table.oldest_erased()),
         };
-        if self.is_of_reports {
-            table.expire_before(limit(table.oldest()));
-        } else {
-            table.expire_tombstones_before(limit(table.oldest_erased()));
+        match self.is_of_reports {
+            true => table.expire_before(oldest),
+            false => table.expire_tombstones_before(oldest),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Reading the changefeed from any number on, with the records that are there now.
 //!
 //! Links, followers and snapshots read through it. Each keeps the number that it has come to; nothing is kept
-//! for it here. Only a snapshot gets what has expired. How a record came into the table this room does not
-//! know.
+//! for it here. Only a snapshot gets what has expired, and only a snapshot and links what is too far ahead. How
+//! a record came into the table this room does not know.
 
 use super::feed::ENTRIES_MAX;
 use super::record::{Change, Record, Stored};
 use super::table::{PREFETCH_MAX, Table};
+use crate::time::Timestamp;
 
 impl Table {
     /// The records that changed after `cursor`, the oldest change first, each once. What has expired or is too
@@ -28,11 +29,26 @@ impl Table {
     }
 
     /// Hands `take` what changed after `cursor`, in that order, until it says `false`. Gives the number up to
-    /// which nothing need be looked at again.
+    /// which nothing need be looked at again. What is too far ahead is not left out: perhaps our clock is wrong,
+    /// and not the neighbour's that is told.
     ///
     /// A record that has expired is passed over, and forgotten at once. Else, if a clock were set back, other
     /// neighbours would be told what one neighbour was not. No call looks at more than [`ENTRIES_MAX`] entries.
-    pub fn take_after(&mut self, cursor: u64, mut take: impl FnMut(Change<'_>) -> bool) -> u64 {
+    pub fn take_after(&mut self, cursor: u64, take: impl FnMut(Change<'_>) -> bool) -> u64 {
+        self.take_until(Timestamp::MAX, cursor, take)
+    }
+
+    /// The same of what is shown to clients: what is too far ahead is passed over.
+    pub fn take_shown_after(&mut self, cursor: u64, take: impl FnMut(Change<'_>) -> bool) -> u64 {
+        self.take_until(self.newest(), cursor, take)
+    }
+
+    fn take_until(
+        &mut self,
+        newest: Timestamp,
+        cursor: u64,
+        mut take: impl FnMut(Change<'_>) -> bool,
+    ) -> u64 {
         let (mut reached, mut expired) = (cursor, Vec::new());
         let mut ended = true;
         for (entries, (number, slot, record)) in self.walk(cursor).enumerate() {
@@ -40,8 +56,8 @@ impl Table {
                 ended = false;
                 break;
             }
-            if record.number != number {
-                // It has changed again since.
+            if record.number != number || record.effective() > newest {
+                // It has changed again since, or is not for these eyes.
             } else if record.has_expired(self.oldest, self.oldest_erased) {
                 expired.push(slot);
             } else if !take(record.change()) {
@@ -75,10 +91,10 @@ impl Table {
                     *place = entry;
                     end += 1;
                 }
-                let touched = near[..end]
+                let prefetched = near[..end]
                     .iter()
-                    .map(|&(_, slot)| self.slots.record_or_nobody(slot).touch());
-                std::hint::black_box(touched.fold(0, |bits, more| bits ^ more));
+                    .map(|&(_, slot)| self.slots.record_or_nobody(slot).prefetch());
+                std::hint::black_box(prefetched.fold(0, |bits, more| bits ^ more));
             }
             let &(number, slot) = near[..end].get(at)?;
             at += 1;

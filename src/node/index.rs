@@ -41,9 +41,9 @@ const NO_SLOT: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     hash: u64,
-    /// The slot in which the client most likely is, if it was prefetched. The slot may be another's, or have
+    /// The slot in which the client almost always is, if it was prefetched. The slot may be another's, or have
     /// become another's since.
-    pub(super) likely: u32,
+    pub(super) candidate: u32,
 }
 
 impl Key {
@@ -87,7 +87,7 @@ impl Index {
         let (low, high) = self.keys;
         Key {
             hash: SipHasher13::new_with_keys(low, high).hash(client),
-            likely: NO_SLOT,
+            candidate: NO_SLOT,
         }
     }
 
@@ -113,14 +113,14 @@ impl Index {
         self.shards[self.shard(key)].find(key.tag(), is_right)
     }
 
-    /// Reads what a look-up will read first, and gives something that depends on it.
-    pub fn touch(&self, key: Key) -> u32 {
+    /// Prefetches what a look-up will read first, and gives something that depends on it.
+    pub fn prefetch(&self, key: Key) -> u32 {
         let run = self.shards[self.shard(key)].run_of(key.tag());
         run.first().map_or(NO_SLOT, |entry| entry.slot)
     }
 
     /// The slot that a look-up will ask about first, [`NO_SLOT`] if it will ask about none.
-    pub fn likely(&self, key: Key) -> u32 {
+    pub fn candidate(&self, key: Key) -> u32 {
         self.find(key, |_| true).unwrap_or(NO_SLOT)
     }
 
@@ -378,8 +378,8 @@ mod tests {
                 for share in 0..SHARES as u64 {
                     random = random.wrapping_mul(6_364_136_223_846_793_005) + 1;
                     let hash = share << 40 | random >> u32::BITS;
-                    let likely = NO_SLOT;
-                    index.insert(Key { hash, likely }, share as u32);
+                    let candidate = NO_SLOT;
+                    index.insert(Key { hash, candidate }, share as u32);
                 }
                 let grown = index.shards.iter().zip(before);
                 grown

@@ -31,7 +31,9 @@ pub fn reason(line: &[u8]) -> &'static str {
         (b"IAMAT", _) => "IAMAT has three operands: client, location, time",
         (b"WHATSAT", [_, radius, bound]) => reason_of_question(radius, bound),
         (b"WHATSAT", _) => "WHATSAT has three operands: client, radius in km, bound",
-        (b"AT" | b"HELLO" | b"MARK" | b"BYE", _) => "a line between servers, on the client port",
+        (b"AT" | b"ERASED" | b"HELLO" | b"MARK" | b"CLOCK" | b"BYE", _) => {
+            "a line between servers, on the client port"
+        }
         _ if is_http_request(line) => HTTP_REQUEST,
         _ => "the command is neither IAMAT nor WHATSAT",
     }
@@ -150,6 +152,8 @@ mod tests {
             ("WHATSAT u 1 1.0", "not a whole number"),
             ("AT Blake +0.000000000 u +00+000 1", "between servers"),
             ("MARK 1", "between servers"),
+            ("CLOCK 1.000000000", "between servers"),
+            ("ERASED Blake u 1.000000000", "between servers"),
             ("GET / HTTP/1.1\r", "an HTTP request"),
             ("iamat u +00+000 1", "neither"),
         ] {

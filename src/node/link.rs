@@ -118,6 +118,8 @@ pub struct Link {
     asked_for_all: bool,
     /// Its clock is known to be off.
     pub is_clock_off: bool,
+    /// The number of its latest mark, or before its first in a session that of the mark which our hello claims.
+    heard_to: u64,
     /// It has once come to the end of its changefeed.
     is_caught_up: bool,
     /// Dials that have failed since the last session.
@@ -154,6 +156,7 @@ impl Link {
             refused: None,
             asked_for_all: false,
             is_clock_off: false,
+            heard_to: 0,
             is_caught_up: false,
             attempts: 0,
             refusals: 0,
@@ -347,6 +350,7 @@ impl Link {
     /// What our hello says that we have of the neighbour's feed.
     pub fn claim(&mut self) -> Option<Mark> {
         self.asked_for_all = self.known.is_none();
+        self.heard_to = self.known.map_or(0, |known| known.number);
         self.known
     }
 
@@ -414,9 +418,11 @@ impl Link {
     /// What we know of an earlier incarnation's feed stays true until the neighbour says its first mark
     /// in this one, which counts on: it has then resumed from there, or sent everything up to the mark.
     pub fn handle_mark(&mut self, number: u64) -> bool {
-        let before = self.known.map_or(0, |known| known.number);
-        // A neighbour that has much to send marks it in such steps.
-        self.is_caught_up |= number.saturating_sub(before) < u64::from(MARK_EVERY_CHANGES);
+        // A neighbour that has much to send marks it in such steps. One that could not resume where our hello
+        // said begins at 0.
+        let before = std::mem::replace(&mut self.heard_to, number);
+        let step = number.checked_sub(before).unwrap_or(number);
+        self.is_caught_up |= step < u64::from(MARK_EVERY_CHANGES);
         let is_new = self.policy_of_mark(number) == LogPolicy::Log;
         if let Some(incarnation) = self.incarnation.filter(|_| is_new) {
             self.known = Some(Mark {

@@ -218,6 +218,40 @@ fn a_neighbour_is_caught_up_with_when_its_marks_come_closer_together() {
 }
 
 #[test]
+fn a_neighbour_that_has_lost_its_journal_is_not_caught_up_with_before_it_has_sent_all_anew() {
+    let now = start();
+    for (marks, is_caught_up) in [
+        (&[4_096, 8_192][..], false), // there is more
+        (&[4_096, 8_192, 9_000], true),
+        (&[7], true),         // that is all
+        (&[1_000_007], true), // it has its journal
+    ] {
+        let mut link = Link::new(&name("A"), name("B"), now);
+        link.set_known(Some(Mark {
+            incarnation: Incarnation(1),
+            number: 1_000_000,
+        }));
+        assert!(link.claim().is_some());
+        link.begin_session(CONNECTION, &hello(2, 1), 0, 0, now);
+        marks.iter().for_each(|mark| _ = link.handle_mark(*mark));
+        assert_eq!(!link.is_catching_up(), is_caught_up, "{marks:?}");
+    }
+}
+
+#[test]
+fn one_whose_report_was_refused_is_caught_up_with_all_the_same() {
+    let now = start();
+    let mut link = Link::new(&name("A"), name("B"), now);
+    link.begin_session(CONNECTION, &hello(1, 1), 0, 0, now);
+    link.refuse(Timestamp::new(50, 0));
+    for number in [4_096, 8_192, 9_000] {
+        assert!(link.is_catching_up(), "{number}");
+        assert!(!link.handle_mark(number));
+    }
+    assert!(!link.is_catching_up());
+}
+
+#[test]
 fn marks_never_go_back() {
     let now = start();
     let mut link = Link::new(&name("A"), name("B"), now);

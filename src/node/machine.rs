@@ -180,10 +180,10 @@ impl Node {
     }
 
     /// Hands `take` what changed after `cursor`, in that order, until it says `false`. Gives the number after
-    /// which to go on.
+    /// which to go on. What [`Node::location`] does not show is passed over.
     pub fn follow(&mut self, cursor: u64, now: Now, take: impl FnMut(Change<'_>) -> bool) -> u64 {
         self.expire(now);
-        self.table.take_after(cursor, take)
+        self.table.take_shown_after(cursor, take)
     }
 
     /// What this server has of each neighbour's changefeed, and the highest mark that it has sent to it.

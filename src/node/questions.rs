@@ -120,7 +120,7 @@ impl Questions {
         most.map(|(_, asker)| asker)
     }
 
-    /// How often a client was turned away, or had to give way, as too many waited.
+    /// How often a client was turned away, as too many waited. Those that gave way are not counted.
     pub fn refused(&self) -> u64 {
         self.refused
     }

@@ -28,7 +28,7 @@ const ALLOCATION_BYTES: usize = 16;
 /// Where a record came from: what need not be sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A client of ours, or our own log.
+    /// A client of ours, or our journal.
     Own,
     /// The neighbour of this link.
     Link(LinkId),
@@ -182,9 +182,9 @@ impl Record {
         self.line.set(stored.line);
     }
 
-    /// Reads a little of each of its cache lines: of the line's beginning, middle and end, and of what
+    /// Prefetches each of its cache lines: reads a little of the line's beginning, middle and end, and of what
     /// stands behind it, which may be in one more.
-    pub fn touch(&self) -> u64 {
+    pub fn prefetch(&self) -> u64 {
         let ends = match &self.line {
             Text::Short { bytes, .. } => {
                 bytes[0] ^ bytes[INLINE_BYTES / 2] ^ bytes[INLINE_BYTES - 1]

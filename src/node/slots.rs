@@ -9,6 +9,7 @@ use super::feed::Feed;
 use super::index::Index;
 use super::protocol::is_erased;
 use super::record::{RECORD_BYTES, Record, Source, Stored};
+use crate::time::Timestamp;
 
 /// Stands where a slot was given back of which the feed still has a stale entry.
 static NOBODY: Record = Record::empty();
@@ -25,6 +26,8 @@ pub struct Slots {
     used: usize,
     /// How many records are tombstones.
     tombstones: usize,
+    /// The latest time of a tombstone that is no longer there, be it that it was forgotten or superseded.
+    erased_until: Option<Timestamp>,
 }
 
 impl Slots {
@@ -37,6 +40,11 @@ impl Slots {
     /// How many of them are tombstones.
     pub fn tombstones(&self) -> usize {
         self.tombstones
+    }
+
+    /// The latest time of a tombstone that was there, and is no longer.
+    pub fn erased_until(&self) -> Option<Timestamp> {
+        self.erased_until
     }
 
     /// How many bytes all slots take, but for lines that do not lie in their records.
@@ -101,7 +109,10 @@ impl Slots {
         let record = &mut self.records[slot as usize];
         self.long_bytes -= record.line.allocated_bytes();
         self.tombstones += usize::from(is_erased(stored.line));
-        self.tombstones -= usize::from(record.is_tombstone());
+        if record.is_tombstone() {
+            self.tombstones -= 1;
+            self.erased_until = self.erased_until.max(Some(record.effective()));
+        }
         record.set_stored(stored, source);
         let allocated = record.line.allocated_bytes();
         self.long_bytes += allocated;
@@ -124,7 +135,10 @@ impl Slots {
     /// Gives back what a record holds that is in no index, and lets its slot be used again.
     pub fn release(&mut self, slot: u32) {
         let record = &mut self.records[slot as usize];
-        self.tombstones -= usize::from(record.is_tombstone());
+        if record.is_tombstone() {
+            self.tombstones -= 1;
+            self.erased_until = self.erased_until.max(Some(record.effective()));
+        }
         self.long_bytes -= record.line.allocated_bytes();
         record.clear(self.free.len());
         self.free.push(slot);

@@ -22,7 +22,7 @@ use super::evicted::BYTES_A_LOOK;
 use super::feed::Feed;
 use super::index::Index;
 use super::location::{Erasure, Location, Update};
-use super::protocol::parse_update;
+use super::protocol::{is_erased, parse_update};
 use super::record::{RECORD_BYTES, Record};
 use super::slots::Slots;
 use crate::time::Timestamp;
@@ -188,14 +188,9 @@ impl Table {
         self.oldest_erased = oldest;
     }
 
-    /// A tombstone whose time is before this one has expired.
+    /// A tombstone whose time is before this one has expired, and where reports expire, they too.
     pub fn oldest_erased(&self) -> Timestamp {
         self.oldest_erased.max(self.oldest)
-    }
-
-    /// A record with an effective time before this one has expired.
-    pub fn oldest(&self) -> Timestamp {
-        self.oldest
     }
 
     /// From now on, a record with an effective time after `newest` is too far ahead to be true.
@@ -213,15 +208,18 @@ impl Table {
     }
 
     /// Says once whether a record is held that has come to be too far ahead: then neighbours are to be asked
-    /// again for what lost against it. Looks at all records, but hardly ever: only if one was taken in that is
-    /// later than `newest` is now.
+    /// again for what lost against it. Nothing has lost against one that was too far ahead all the time. Looks at
+    /// all records, but hardly ever: only if one was taken in that is later than `newest` is now.
     pub fn take_doubted(&mut self) -> bool {
         let newest_before = std::mem::replace(&mut self.newest_before, self.newest);
         if self.newest >= newest_before || self.latest <= self.newest {
             return false;
         }
         let mut held = self.slots.iter().filter(|record| record.number > 0);
-        held.any(|record| record.effective() > self.newest)
+        held.any(|record| {
+            let effective = record.effective();
+            effective > self.newest && effective <= newest_before
+        })
     }
 
     /// The earliest effective time of what was refused as too far ahead since this was last called.
@@ -313,15 +311,15 @@ impl Table {
         let mut near: [Option<&mut Key>; PREFETCH_MAX] = [const { None }; PREFETCH_MAX];
         let mut bits = 0;
         for (near, key) in near.iter_mut().zip(keys) {
-            bits ^= u64::from(self.index.touch(*key));
+            bits ^= u64::from(self.index.prefetch(*key));
             *near = Some(key);
         }
         for key in near.iter_mut().flatten() {
-            key.likely = self.index.likely(**key);
+            key.candidate = self.index.candidate(**key);
         }
         for key in near.iter().flatten() {
-            if let Some(record) = self.slots.get(key.likely) {
-                bits ^= record.touch();
+            if let Some(record) = self.slots.get(key.candidate) {
+                bits ^= record.prefetch();
             }
         }
         std::hint::black_box(bits); // otherwise nothing of this need be done
@@ -409,7 +407,7 @@ impl Table {
                 slot
             }
             None => {
-                if source != Source::Own && Some(effective) <= self.evicted.until {
+                if source != Source::Own && self.may_have_evicted(stored) {
                     self.turned_away.evicted += 1;
                     return None;
                 }
@@ -417,6 +415,18 @@ impl Table {
             }
         };
         Some(self.put(slot, stored, source))
+    }
+
+    /// Whether this record of an unknown client may have been evicted here: none is taken in twice, or servers
+    /// without room would send it round in a ring for ever.
+    ///
+    /// A tombstone is to reach those behind this server though its client was evicted here. So for tombstones no
+    /// report counts that was evicted, but a tombstone that was, or that a later report has superseded: such a
+    /// report may be evicted next, and would then come back with the tombstone.
+    fn may_have_evicted(&self, stored: &Stored<'_>) -> bool {
+        let effective = Some(stored.effective);
+        effective <= self.evicted.until
+            && (effective <= self.slots.erased_until() || !is_erased(stored.line))
     }
 
     /// Writes a record to its slot, and gives the number of the change.
@@ -512,9 +522,9 @@ impl Table {
     #[inline(always)]
     pub(super) fn find(&self, key: Key, client: &[u8]) -> Option<u32> {
         debug_assert!(!self.is_loading, "what was loaded is not found");
-        let likely = self.slots.get(key.likely);
-        if likely.is_some_and(|record| record.client() == client) {
-            return Some(key.likely);
+        let candidate = self.slots.get(key.candidate);
+        if candidate.is_some_and(|record| record.client() == client) {
+            return Some(key.candidate);
         }
         let is_right = |slot: u32| self.slots.record(slot).client() == client;
         self.index.find(key, is_right)

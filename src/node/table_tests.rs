@@ -204,6 +204,45 @@ fn a_reader_comes_to_the_end_of_a_feed_whose_end_has_expired() {
 }
 
 #[test]
+fn what_is_too_far_ahead_links_are_told_and_clients_are_not() {
+    let mut table = Table::new((1, 2));
+    accept(&mut table, &report("emu", 10), Source::Own);
+    accept(&mut table, &report("kiwi", 90), Source::Own);
+    table.doubt_after(Timestamp::new(50, 0));
+    let (mut told, mut shown) = (Vec::new(), Vec::new());
+    let reached = table.take_after(0, |change| {
+        told.push(change.number);
+        true
+    });
+    assert_eq!((told, reached), (vec![1, 2], 2));
+    let reached = table.take_shown_after(0, |change| {
+        shown.push(change.number);
+        true
+    });
+    assert_eq!((shown, reached), (vec![1], 2));
+    assert!(table.location(b"kiwi").is_none());
+}
+
+#[test]
+fn neighbours_are_asked_again_only_for_what_has_come_to_be_too_far_ahead() {
+    let mut table = Table::new((1, 2));
+    accept(&mut table, &report("kiwi", 1_000), Source::Own);
+    for (newest, is_asked) in [
+        (&[50][..], true),
+        (&[49], false), // it was too far ahead before
+        (&[1_000], false),
+        (&[999], true), // it has come to be so again
+        (&[998], false),
+        (&[1_000, 997], true), // reports may have lost against it meanwhile
+    ] {
+        for seconds in newest {
+            table.doubt_after(Timestamp::new(*seconds, 0));
+        }
+        assert_eq!(table.take_doubted(), is_asked, "{newest:?}");
+    }
+}
+
+#[test]
 fn a_reader_gets_ahead_of_what_expires_however_much_comes_in_a_turn() {
     let mut table = Table::new((1, 2));
     let (mut cursor, mut told) = (0, 0);

@@ -13,7 +13,8 @@ impl Node {
     /// When [`Node::handle_timeout`] wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sweep = self.expiry.timeout(&self.table);
-        let due = [self.links.timeout(), sweep, self.questions.timeout()];
+        let (links, questions) = (self.links.timeout(), self.questions.timeout());
+        let due = [links, sweep, questions, self.clock.timeout()];
         due.into_iter().flatten().min()
     }
 

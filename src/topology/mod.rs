@@ -375,6 +375,9 @@ mod tests {
             ("a h:65536 h:2", 1, "no port from 1 to 65535"),
             ("a h: h:2", 1, "no port from 1 to 65535"),
             ("a :1 h:2", 1, "':1' is no address"),
+            ("a \x1b[2J h:2", 1, "'\\u{1b}[2J' is no address"),
+            ("a \x1b[2J:1 h:2", 1, "'\\u{1b}[2J:1' is no address"),
+            ("a h:\x1b[2J h:2", 1, "'h:\\u{1b}[2J' has no port"),
             ("a h:1 h:2 http=h", 1, "http= of a: 'h' is no address"),
             (
                 "a h:1 h:2 http=h:3 http=h:4",

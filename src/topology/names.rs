@@ -48,13 +48,16 @@ pub struct Address(String);
 impl Address {
     /// Checks the form; whether the host exists is found out when it is dialled.
     pub fn parse(text: &str) -> Result<Address, String> {
+        let shown = || -> String { text.escape_debug().take(80).collect() };
         let (host, port) = text
             .rsplit_once(':')
-            .ok_or_else(|| format!("'{text}' is no address: host:port is wanted"))?;
+            .ok_or_else(|| format!("'{}' is no address: host:port is wanted", shown()))?;
         let bracketed = host.starts_with('[') && host.ends_with(']');
-        if host.is_empty() || (host.contains(':') && !bracketed) {
+        let is_text = !host.is_empty() && !host.contains(char::is_control);
+        if !is_text || (host.contains(':') && !bracketed) {
             return Err(format!(
-                "'{text}' is no address: host:port is wanted, an IPv6 host in [brackets]"
+                "'{}' is no address: host:port is wanted, an IPv6 host in [brackets]",
+                shown()
             ));
         }
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
@@ -63,7 +66,8 @@ impl Address {
                 Ok(Address(format!("{}:{port}", host.to_ascii_lowercase())))
             }
             _ => Err(format!(
-                "'{text}' has no port from 1 to 65535 after the colon"
+                "'{}' has no port from 1 to 65535 after the colon",
+                shown()
             )),
         }
     }

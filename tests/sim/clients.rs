@@ -197,9 +197,11 @@ impl Herd {
         };
         let shown = line.escape_ascii();
         let times = host.heard.may_be_reported(&client);
-        let mut lines = times
-            .into_iter()
-            .map(|time| records::erased(&host.name, &client, time.max(wall)));
+        // Just before now, or as late as what it erases, unless that is too far ahead.
+        let mut lines = times.into_iter().map(|time| {
+            let least = if time > window.newest { NEVER } else { time };
+            records::erased(&host.name, &client, least.max(wall - 1))
+        });
         assert!(lines.any(|may_be| may_be == line), "host {index}: {shown}");
         let changed = host.changed.take();
         let number = changed.map(|(number, changed)| {
@@ -207,14 +209,15 @@ impl Herd {
             number
         });
         assert!(number.is_some(), "host {index}: {shown} is no change");
-        // As late as what it erases, however far ahead that is.
         let window = Window {
-            newest: i128::MAX,
-            evicted: NEVER,
+            evicted: NEVER, // its own operator says it
             ..window
         };
         let heard = host.heard.hear(&line, number, window);
         let heard = heard.unwrap_or_else(|wrong| panic!("host {index}: {shown} {wrong}"));
+        if heard.gave_way {
+            host.note_gave_way();
+        }
         let digest = host.costs.hear(&line, None);
         let made = Made {
             at: self.now,
