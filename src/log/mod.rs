@@ -261,7 +261,7 @@ impl Log {
     /// Whether another file was begun since this was asked last: then it should say who is connected, in no
     /// more than these bytes.
     pub fn poll_begun(&mut self) -> Option<u64> {
-        std::mem::take(&mut self.has_begun).then(|| self.options.max_bytes / BEGINNING_SHARE)
+        std::mem::take(&mut self.has_begun).then_some(self.options.max_bytes / BEGINNING_SHARE)
     }
 
     /// When [`Log::work`] should be called next though nothing happens.
