@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
-/// No such file is longer, in bytes.
+/// A text that is longer, in bytes, is refused.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// A path as messages name it: on one line, whatever bytes are in it.
@@ -23,7 +23,15 @@ pub fn shown(path: &Path) -> String {
 /// # Errors
 /// Why it cannot be read, or that it is too long, or no text.
 pub fn public_text(path: &Path) -> Result<String, String> {
-    text_of(open(path)?)
+    text_of(public_bytes(path, FILE_BYTES_MAX)?)
+}
+
+/// What is in a file that anybody may read, of at most so many bytes.
+///
+/// # Errors
+/// Why it cannot be read, or that it is too long.
+pub fn public_bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    bytes_of(open(path)?, most)
 }
 
 /// The text of a file that its owner alone can read, or that root lets our group read. Permissions are asked of
@@ -41,7 +49,7 @@ pub fn text(path: &Path) -> Result<String, String> {
             mode & 0o777
         ));
     }
-    text_of(file)
+    text_of(bytes_of(file, FILE_BYTES_MAX)?)
 }
 
 /// The permissions that a secret file of `owner` must not have for a process of `user`.
@@ -90,14 +98,18 @@ fn open(path: &Path) -> Result<File, String> {
     }
 }
 
-fn text_of(file: File) -> Result<String, String> {
-    let mut text = Vec::new();
-    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text);
+fn bytes_of(file: File, most: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = file.take(most + 1).read_to_end(&mut bytes);
     read.map_err(cannot)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("has more than {FILE_BYTES_MAX} bytes"));
+    match bytes.len() as u64 > most {
+        true => Err(format!("has more than {most} bytes")),
+        false => Ok(bytes),
     }
-    String::from_utf8(text).map_err(|_| "is no text".to_owned())
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|_| "is no text".to_owned())
 }
 
 fn cannot(error: std::io::Error) -> String {

@@ -4,7 +4,7 @@
 //! does the other. It blocks, within limits.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use ureq::http::StatusCode;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, RequestBuilder};
 
 use crate::http::HEAD_BYTES_MAX;
+use crate::keys::roots::{self, Roots};
 use crate::private_file;
 use crate::topology::Topology;
 
@@ -55,29 +56,12 @@ pub struct Manner {
     pub certificates: Option<PathBuf>,
 }
 
-/// What a server is trusted by.
-type Roots = Arc<Vec<Certificate<'static>>>;
-
 /// The certificates of a file in PEM.
 ///
 /// # Errors
 /// What is wrong with the file.
 pub fn roots(path: &Path) -> Result<Roots, String> {
-    let shown = private_file::shown(path);
-    let refused = |why: &str| format!("{shown} {why}");
-    let pem = private_file::public_text(path).map_err(|error| refused(&error))?;
-    let mut roots = Vec::new();
-    for item in parse_pem(pem.as_bytes()) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
-            Ok(_) => {}
-            Err(error) => return Err(refused(&error.to_string())),
-        }
-    }
-    match roots.is_empty() {
-        true => Err(refused("holds no certificate")),
-        false => Ok(Arc::new(roots)),
-    }
+    roots::read(path).map_err(|why| format!("{} {why}", private_file::shown(path)))
 }
 
 /// What a server answered.

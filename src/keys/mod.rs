@@ -6,6 +6,7 @@
 //!
 //! Sessions are never resumed: a key that has been taken out must not come back by a ticket.
 
+pub mod roots;
 mod shown;
 
 use std::path::Path;

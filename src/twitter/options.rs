@@ -3,17 +3,15 @@
 //! `main` makes [`Options`] of the command line and the environment; `Pool` and its workers go by
 //! them.
 
-use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::http::Uri;
-use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use super::api::{Api, URL_BYTES_MAX};
 use super::credentials::Credentials;
+use crate::keys::roots::{self, Roots};
 use crate::private_file;
 
 /// Where `herd twitter` listens unless told otherwise.
@@ -37,7 +35,7 @@ pub struct Options {
     pub(super) is_loopback: bool,
     pub(super) credentials: Option<Credentials>,
     /// The certificates trusted; `None`: those that Mozilla trusts.
-    pub(super) roots: Option<Arc<Vec<Certificate<'static>>>>,
+    pub(super) roots: Option<Roots>,
     /// How long an answer serves who asks the same; zero: not at all.
     pub(super) cached_for: Duration,
 }
@@ -122,7 +120,8 @@ fn check_url(url: &str) -> Result<Uri, String> {
     }
 }
 
-/// Whether what is sent to `host` stays on this machine.
+/// Whether what is sent to `host` stays on this machine. A resolver may know `localhost.` or `a.localhost` otherwise,
+/// so these are not trusted with a token.
 fn is_loopback(host: &str) -> bool {
     let address = host
         .strip_prefix('[')
@@ -132,25 +131,15 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// The certificates of the file that the environment names, if it names one.
-fn roots() -> Result<Option<Arc<Vec<Certificate<'static>>>>, String> {
+fn roots() -> Result<Option<Roots>, String> {
     let Some(path) = std::env::var_os(ROOTS_VARIABLE).filter(|path| !path.is_empty()) else {
         return Ok(None);
     };
-    let shown = private_file::shown(Path::new(&path));
-    let refused = |why: &str| format!("{ROOTS_VARIABLE} {shown}: {why}");
-    let pem = fs::read(&path).map_err(|error| refused(&error.to_string()))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
-            Ok(_) => {}
-            Err(error) => return Err(refused(&error.to_string())),
-        }
-    }
-    match certificates.is_empty() {
-        true => Err(refused("it holds no certificate")),
-        false => Ok(Some(Arc::new(certificates))),
-    }
+    let (path, name) = (Path::new(&path), ROOTS_VARIABLE);
+    let roots = roots::read(path);
+    roots
+        .map(Some)
+        .map_err(|why| format!("{name} {}: it {why}", private_file::shown(path)))
 }
 
 #[cfg(test)]
@@ -166,6 +155,8 @@ mod tests {
             ("127.9.9.9", true),
             ("[::1]", true),
             ("[::2]", false),
+            ("localhost.", false),
+            ("a.localhost", false),
             ("0.0.0.0", false),
             ("127.0.0.1.example.com", false),
             ("localhost.example.com", false),
