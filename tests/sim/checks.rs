@@ -67,9 +67,10 @@ pub struct Fences {
 }
 
 impl Fences {
-    /// Something was done to a way.
-    pub fn touch(&mut self, pair: Pair, now: Duration, state: State) {
-        self.touched.insert(pair, (now, Some(state)));
+    /// Something was done to a way, or will be until `time`.
+    pub fn touch(&mut self, pair: Pair, time: Duration, state: State) {
+        let before = self.touched.get(&pair).map_or(time, |(before, _)| *before);
+        self.touched.insert(pair, (time.max(before), Some(state)));
     }
 
     /// `host` has given up its link to `other`.
@@ -81,10 +82,15 @@ impl Fences {
 impl Herd {
     /// A host was started or has ended.
     pub fn touch_ways_of(&mut self, host: usize) {
+        self.touch_ways_until(host, self.now);
+    }
+
+    /// Something is done to a host's ways until `time`.
+    pub fn touch_ways_until(&mut self, host: usize, time: Duration) {
         for index in 0..self.hosts[host].neighbours.len() {
             let pair = pair(host, self.hosts[host].neighbours[index]);
             let state = State::of(&self.network.ways[&pair]);
-            self.fences.touch(pair, self.now, state);
+            self.fences.touch(pair, time, state);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::checks::Fences;
 use crate::disk::{Crash, Disk, Start};
 use crate::hash::Stirred;
 use crate::host::{Doom, Host, random_room};
-use crate::network::Network;
+use crate::network::{Network, RESEND_MAX};
 use crate::oracle::{NEVER, Window};
 use crate::records;
 use crate::script::Script;
@@ -413,6 +413,8 @@ impl Herd {
             let (now, dice) = (self.now, &mut self.dice);
             let to_it = |hosts: &[usize; 2]| hosts.contains(&index);
             self.network.resend(to_it, now, &mut self.agenda, dice);
+            // What waits there may be what shows the other end that its connection is gone.
+            self.touch_ways_until(index, now + RESEND_MAX);
         }
         self.look_at_clock(index);
         self.end_turn(index);

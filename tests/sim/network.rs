@@ -12,7 +12,7 @@ use crate::topology::{Pair, pair};
 
 /// The longest that a parcel waits to be sent again once a way is no longer dark: TCP doubles its
 /// patience while nothing is acknowledged.
-const RESEND_MAX_MS: u64 = 1_000;
+pub const RESEND_MAX: Duration = Duration::from_secs(1);
 
 /// A way whose parcels take no longer than this is near: what is promised in seconds is kept.
 pub const NEAR: Duration = Duration::from_millis(10);
@@ -245,7 +245,7 @@ impl Network {
                     _ => 0,
                 });
                 wire.unacknowledged[direction] = under_way.sum();
-                let at = now + Duration::from_millis(dice.below(RESEND_MAX_MS));
+                let at = now + Duration::from_millis(dice.below(RESEND_MAX.as_millis() as u64));
                 let at = wire.arrivals[direction].max(at);
                 wire.arrivals[direction] = at;
                 for _ in queue {
