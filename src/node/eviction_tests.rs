@@ -1,5 +1,7 @@
 //! What makes room where the table's memory has a limit: beside a plain list, and at worst.
 
+use std::collections::VecDeque;
+
 use proptest::prelude::*;
 
 use super::effects::LinkId;
@@ -98,11 +100,23 @@ fn a_long_name_makes_many_give_way_and_is_given_back_whole() {
     table.check_invariants();
 }
 
+/// Tells a table a line of either kind. Says whether it was news.
+fn tell(table: &mut Table, line: &str, source: Source) -> bool {
+    match parse_erased(line.as_bytes()) {
+        None => accept(table, line, source),
+        Some(erasure) => {
+            let key = table.key(erasure.client);
+            table.erase(key, &erasure, source).is_some()
+        }
+    }
+}
+
+fn erased(client: &str, time: i64) -> String {
+    format!("ERASED Blake {client} {time}.000000000")
+}
+
 fn erase(table: &mut Table, client: &str, time: i64) -> bool {
-    let line = format!("ERASED Blake {client} {time}.000000000");
-    let erasure = parse_erased(line.as_bytes()).expect("it is one");
-    let key = table.key(erasure.client);
-    table.erase(key, &erasure, neighbour()).is_some()
+    tell(table, &erased(client, time), neighbour())
 }
 
 #[test]
@@ -250,6 +264,36 @@ fn a_table_that_shrinks_gives_index_and_feed_back_too() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever is said, and wherever: each goes on to all others, though it has made room meanwhile.
+    #[test]
+    fn no_ring_of_servers_sends_erasures_round_for_ever(
+        said in proptest::collection::vec((0..3_usize, 0..8_u32, 0..20_i64, any::<bool>()), 1..40),
+        records in proptest::collection::vec(1..5_usize, 3),
+    ) {
+        let mut ring: Vec<Table> = records.iter().map(|records| limited(*records)).collect();
+        let mut under_way = VecDeque::new();
+        let mut told = 0;
+        for (at, client, time, is_erasure) in said {
+            let client = format!("c{client}");
+            let line = match is_erasure {
+                true => erased(&client, time),
+                false => report(&client, time),
+            };
+            if tell(&mut ring[at], &line, Source::Own) {
+                under_way.push_back((at, line));
+            }
+        }
+        while let Some((from, line)) = under_way.pop_front() {
+            for to in (0..3).filter(|to| *to != from) {
+                if tell(&mut ring[to], &line, neighbour()) {
+                    under_way.push_back((to, line.clone()));
+                }
+            }
+            told += 1;
+            prop_assert!(told < 2_000, "{} still go round", under_way.len());
+        }
+    }
+
     #[test]
     fn what_is_held_is_the_end_of_what_changed(
         steps in proptest::collection::vec((0..60_u32, 0..6_u32, 0..40_i64), 1..400),
