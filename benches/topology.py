@@ -75,7 +75,9 @@ class Herd:
         deadline = time.monotonic() + timeout
         for name in names:
             for other in self.neighbours[name]:
-                while f"link to {other} is up" not in (self.folder / f"{name}.err").read_text():
+                said = re.compile(rb" [<>] s\d+:%s " % other.encode())
+                log = self.folder / f"logs/{name}.log"
+                while not (log.exists() and said.search(log.read_bytes())):
                     if time.monotonic() > deadline:
                         raise SystemExit(f"{name} is not linked to {other} after {timeout} s")
                     time.sleep(0.02)

@@ -7,7 +7,7 @@
 //!
 //! Progress goes to standard error, a table for each question to standard output. `target/versus/` then
 //! has the same in `results.md`, all figures in `results.csv`, and charts. A run to keep is copied from
-//! there to a folder of its own in `docs/benchmarks/`: `cp -r target/versus docs/benchmarks/2026-11-24`.
+//! there to a folder of its own in `docs/benchmarks/`: `cp -r target/versus docs/benchmarks/2026-11-30`.
 //! Systems that are not on the machine are left out, with a word on how to get them.
 
 mod canvas;
