@@ -75,9 +75,7 @@ class Herd:
         deadline = time.monotonic() + timeout
         for name in names:
             for other in self.neighbours[name]:
-                said = re.compile(rb" [<>] s\d+:%s " % other.encode())
-                log = self.folder / f"logs/{name}.log"
-                while not (log.exists() and said.search(log.read_bytes())):
+                while f"link to {other} is up" not in (self.folder / f"{name}.err").read_text():
                     if time.monotonic() > deadline:
                         raise SystemExit(f"{name} is not linked to {other} after {timeout} s")
                     time.sleep(0.02)
@@ -170,7 +168,8 @@ def main():
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended too
     names, links = shape(options.shape, options.servers)
-    words = [str((ROOT / word).resolve()) if (ROOT / word).exists() else word for word in options.server.split()]
+    # Not resolved: the python of an environment is a link to one that lacks its packages.
+    words = [str(ROOT / word) if (ROOT / word).exists() else word for word in options.server.split()]
     with tempfile.TemporaryDirectory() as folder:
         herd = Herd(" ".join(words), names, links, Path(folder))
         try:
