@@ -15,7 +15,8 @@ mod wire;
 #[path = "../support/wired.rs"]
 mod wired;
 
-use support::Herd;
+use support::reference::Program;
+use support::{Herd, wait_until};
 use wire::{FakeNeighbour, Hello};
 use wired::report;
 
@@ -25,6 +26,14 @@ const NAMES: [&str; 5] = ["Blake", "Bryant", "Gasol", "Howard", "Metta"];
 fn ann_alone() -> Herd {
     let mut herd = Herd::new(&[("Ann", &["Bob", "Cid"]), ("Bob", &[]), ("Cid", &[])]);
     herd.start("Ann");
+    // A neighbour that comes before she has found out that none is there keeps clients out until it says a mark.
+    if herd.member("Ann").server.program() == Program::Herd {
+        wait_until("Ann serves clients", || {
+            herd.process("Ann")
+                .said()
+                .contains("ready: clients are served")
+        });
+    }
     herd
 }
 
