@@ -2,7 +2,7 @@
 //! is told to stop leaves nobody without what it was owed.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
@@ -209,4 +209,32 @@ fn systemd_is_told_of_each_state() {
     herd.process("Ann").signal(Signal::TERM);
     assert_eq!(hear(), "STOPPING=1\nSTATUS=draining");
     assert_eq!(herd.process("Ann").wait().code(), Some(0));
+}
+
+#[test]
+fn systemd_is_not_told_of_a_start_before_clients_are_served() {
+    let mut herd = Herd::new(PAIR);
+    let path = herd.directory.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("the directory is ours");
+    socket.set_nonblocking(true).expect("it can");
+    let path = path.to_str().expect("it is text").to_owned();
+    herd.environment.push(("NOTIFY_SOCKET".to_owned(), path));
+    // One that answers no dial keeps the server waiting, ...
+    let silent = TcpListener::bind(herd.member("Bob").servers).expect("it is free");
+    herd.start("Ann");
+    // ... and meanwhile a log is rotated.
+    herd.process("Ann").signal(Signal::HUP);
+    let process = herd.process("Ann");
+    let mut bytes = [0; 4096];
+    wait_until("Ann has reloaded", || {
+        process.said().contains(": reloaded ")
+    });
+    assert!(!process.said().contains("ready: "), "it still waits");
+    let told = socket.recv(&mut bytes);
+    assert!(told.is_err(), "{:?}", String::from_utf8_lossy(&bytes));
+    drop(silent);
+    wait_until("systemd hears of the start", || {
+        let told = socket.recv(&mut bytes);
+        told.is_ok_and(|length| bytes[..length].starts_with(b"READY=1\nSTATUS=serving"))
+    });
 }
