@@ -217,3 +217,43 @@ fn a_reply_that_leaves_while_a_file_is_replaced_is_in_the_new_one() {
     assert_eq!(names.len(), 2, "{names:?}");
     assert_known(&folder, "emu", "while there are two files");
 }
+
+#[test]
+fn what_was_not_read_is_kept_whichever_call_of_the_disk_fails() {
+    let folder = Folder::default();
+    let mut life = Life::begin(&folder, 1, at(0));
+    life.hear_client("kiwi", 0);
+    life.rest();
+    folder.kill();
+    let mut contents = folder.contents();
+    let (name, mut damaged) = contents.pop_first().expect("there is a file");
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    contents.insert(name, damaged.clone());
+    let mut failed = 0;
+    for call in 1..40 {
+        let folder = Folder::with(&contents);
+        folder.fault(call, Fault::Fails(Part::None));
+        let Ok(mut life) = Life::of("Blake", &folder, 2, at(1), Fsync::Never, None) else {
+            assert_eq!(
+                folder.contents(),
+                contents,
+                "call {call}: a start that is refused"
+            );
+            continue;
+        };
+        for _ in 0..4 {
+            life.rest();
+            life.pass(2);
+        }
+        failed += usize::from(folder.has_failed());
+        let names: Vec<_> = folder.contents().into_keys().collect();
+        let is_kept = folder.contents().values().any(|bytes| *bytes == damaged);
+        assert!(is_kept, "call {call}: {names:?}");
+        assert!(
+            names.iter().any(|name| name.ends_with(".quarantined")),
+            "call {call}: {names:?}"
+        );
+    }
+    assert!((5..39).contains(&failed), "{failed} calls have failed");
+}

@@ -287,3 +287,21 @@ fn the_whole_herd_is_seen_through_any_server() {
         assert!(reply.json().get(want).is_some(), "{}", reply.text());
     }
 }
+
+#[test]
+fn who_asks_for_much_work_at_once_has_one_answer_a_turn() {
+    const ASKED: usize = 40;
+    let herd = started(TWO);
+    let turns = || metric(&herd, "Blake", "herd_turn_duration_seconds_count").expect("it is there");
+    let before = turns();
+    let mut http = Http::connect(herd.http("Blake"));
+    let request = "GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(ASKED);
+    http.client.send(request.as_bytes());
+    for _ in 0..ASKED {
+        assert_eq!(http.reply().json()["name"], "Blake");
+    }
+    assert!(
+        turns() - before >= ASKED as f64,
+        "others had no turn between"
+    );
+}

@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use crate::support::{self, Client, Herd};
+use rustix::process::Signal;
+
+use crate::support::{self, Client, Herd, wait_until};
 use crate::{openssl, refused, reload};
 
 /// Makes a certificate for clients. Gives its file and that of its key.
@@ -120,4 +122,44 @@ fn clients_are_served_over_tls() {
     plain.say("IAMAT kiwi +00+000 3");
     plain.rest();
     herd.wait_for_record("Ann", "TLS: ");
+}
+
+#[test]
+#[ignore = "needs openssl (apt-get install openssl)"]
+fn a_reload_that_wants_lines_where_tls_is_offered_changes_nothing() {
+    let mut herd = Herd::new(&[("Ann", &[])]);
+    let over_tls = support::free_addresses(1)[0];
+    let [certificate, key] = certificate(&herd, "clients");
+    let arguments = ["--tls-cert", &certificate, "--tls-key", &key].map(str::to_owned);
+    let member = herd.member_mut("Ann");
+    member.arguments.extend(arguments);
+    member.attributes.push(format!("tls={over_tls}"));
+    herd.write_topology();
+    herd.start("Ann");
+    let plain = herd.member("Ann").clients;
+    herd.member_mut("Ann").clients = over_tls;
+    herd.member_mut("Ann").attributes.clear();
+    herd.write_topology();
+    herd.process("Ann").signal(Signal::HUP);
+    let process = herd.process("Ann");
+    wait_until("it is refused", || {
+        process
+            .said()
+            .contains("not reloaded, nothing has changed: Ann cannot listen for clients on")
+    });
+    let mut client = Client::connect(plain);
+    client.say("WHO");
+    assert_eq!(client.line(), "? WHO");
+    let address = over_tls.to_string();
+    openssl(
+        &[
+            "s_client",
+            "-connect",
+            &address,
+            "-CAfile",
+            &certificate,
+            "-verify_return_error",
+        ],
+        b"",
+    );
 }
