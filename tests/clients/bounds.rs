@@ -5,10 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use crate::stub_twitter::{Answer, StubTwitter};
-use crate::support::{Client, wait_until};
+use crate::support::{Client, raise_descriptors, wait_until};
 use crate::{
     At, KIWI, LINE_BYTES_MAX, assert_bytes, blake, blake_asking, expect_numbered_nonsense, noise,
     numbered, numbered_nonsense, shown, write_until_blocked,
@@ -258,13 +256,7 @@ fn clients_that_vanish_harm_nobody() {
 
 #[test]
 fn a_thousand_clients_at_once_are_served() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = limit.maximum.map_or(8192, |most| most.min(8192));
-    if limit.current.is_some_and(|current| current < raised) {
-        let current = Some(raised);
-        let maximum = limit.maximum;
-        setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("it is allowed");
-    }
+    raise_descriptors(2_000);
     let herd = blake();
     let mut clients: Vec<_> = (0..1000).map(|_| herd.client("Blake")).collect();
     for round in 0..2 {

@@ -4,7 +4,10 @@ use std::io::{Read, Write};
 
 use crate::stub_twitter::{Answer, StubTwitter};
 use crate::support::wait_until;
-use crate::{At, KIWI, LINE_BYTES_MAX, assert_bytes, blake, blake_asking, clock, shown, time_text};
+use crate::{
+    At, KIWI, LINE_BYTES_MAX, assert_bytes, assert_copied, blake, blake_asking, clock, shown,
+    time_text,
+};
 
 #[test]
 fn iamat_is_answered_with_the_time_of_receipt_less_the_clients_time_to_the_nanosecond() {
@@ -268,12 +271,7 @@ fn of_a_request_of_http_only_the_first_line_is_answered_and_nothing_is_obeyed() 
     let mut client = herd.client("Blake");
     for end in [" HTTP/2.0", "HTTP/1.1", " HTTP/1.1 x", " HTTP/1.12"] {
         let line = format!("GET {target}{end}");
-        client.say(&line);
-        assert_bytes(
-            client.line().as_bytes(),
-            format!("? {line}").as_bytes(),
-            "the copy",
-        );
+        assert_copied(&mut client, &line);
     }
     client.say(KIWI);
     At::read(&client.line());

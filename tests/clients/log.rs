@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use crate::support::reference::{WORD_OF_MISTAKES, promised};
 use crate::support::wait_until;
-use crate::{At, KIWI, LINE_BYTES_MAX, assert_bytes, blake, shown};
+use crate::{At, KIWI, LINE_BYTES_MAX, assert_bytes, assert_copied, blake, shown};
 
 // ---- the log
 
@@ -166,12 +166,7 @@ fn the_log_says_why_a_line_is_invalid() {
         &long,
     ];
     for line in lines {
-        client.say(line);
-        assert_bytes(
-            client.line().as_bytes(),
-            format!("? {line}").as_bytes(),
-            "the copy",
-        );
+        assert_copied(&mut client, line);
         client.say(KIWI);
         At::read(&client.line());
         other.say(KIWI);

@@ -60,6 +60,13 @@ fn shown(bytes: &[u8]) -> String {
     }
 }
 
+/// Says a line that is no command, which comes back.
+fn assert_copied(client: &mut Client, line: &str) {
+    client.say(line);
+    let want = format!("? {line}");
+    assert_bytes(client.line().as_bytes(), want.as_bytes(), "the copy");
+}
+
 fn assert_bytes(got: &[u8], want: &[u8], what: &str) {
     assert!(
         got == want,

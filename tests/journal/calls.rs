@@ -14,15 +14,7 @@ use crate::{assert_sure, check};
 fn live(folder: &Folder, incarnation: u64, fsync: Fsync) -> Option<Life> {
     let now = at(10 * incarnation as i64);
     let mut life = Life::of("Blake", folder, incarnation, now, fsync, None).ok()?;
-    life.hear_client("kiwi", 3);
-    life.commit();
-    life.link(incarnation, 0xb0);
-    life.hear_line(
-        incarnation,
-        &format!("AT Bryant +0.000000000 moa +00+000 {incarnation}"),
-    );
-    life.hear_line(incarnation, &format!("MARK {incarnation}"));
-    life.commit();
+    life.hear_both(incarnation);
     life.finish_a_job();
     life.hear_client("emu", 2);
     life.snapshot();

@@ -13,15 +13,7 @@ fn small_journal(folder: &Folder) -> Vec<Known> {
     let mut acknowledged = Vec::new();
     for incarnation in 1..=3_u64 {
         let mut life = Life::begin(folder, incarnation, at(incarnation as i64));
-        life.hear_client("kiwi", 3);
-        life.commit();
-        life.link(incarnation, 0xb0);
-        life.hear_line(
-            incarnation,
-            &format!("AT Bryant +0.000000000 moa +00+000 {incarnation}"),
-        );
-        life.hear_line(incarnation, &format!("MARK {incarnation}"));
-        life.commit();
+        life.hear_both(incarnation);
         life.mark(incarnation);
         if incarnation == 2 {
             life.hear_client("emu", 2);

@@ -228,6 +228,20 @@ impl Life {
         self.hear_line(serial, &hello);
     }
 
+    /// A client reports, Bryant presents itself on the connection of its own `serial`, tells of another client,
+    /// and marks that. Two turns are committed.
+    pub fn hear_both(&mut self, serial: u64) {
+        self.hear_client("kiwi", 3);
+        self.commit();
+        self.link(serial, 0xb0);
+        self.hear_line(
+            serial,
+            &format!("AT Bryant +0.000000000 moa +00+000 {serial}"),
+        );
+        self.hear_line(serial, &format!("MARK {serial}"));
+        self.commit();
+    }
+
     /// Bryant's connection is lost.
     pub fn cut(&mut self, serial: u64) {
         self.act(|node, now, effects| {

@@ -4,9 +4,7 @@ use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::support::wait_until;
+use crate::support::{raise_descriptors, wait_until};
 use crate::{alone_with, logged, logged_by_now};
 
 #[test]
@@ -15,16 +13,7 @@ fn lines_without_an_end_are_bounded_and_who_ends_his_is_answered() {
     // More than the 256 MiB that may be kept, in lines that are just not too long.
     const UNFINISHED: usize = 4_500;
     const LINE_BYTES: usize = 65_000;
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    setrlimit(Resource::Nofile, raised).expect("as much as one may");
-    assert!(
-        maximum.is_none_or(|most| most >= UNFINISHED as u64 + 1_000),
-        "this test needs 5,500 open files (ulimit -Hn): {maximum:?} are allowed"
-    );
+    raise_descriptors(UNFINISHED as u64 + 1_000);
     let mut herd = alone_with(&[]);
     let mut slow = herd.client("Ann");
     slow.send(b"IAMAT kiwi +00+000 ");

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
 pub use client::Client;
@@ -87,6 +88,20 @@ impl Drop for Tmpfs {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status(); // all we can do
     }
+}
+
+/// Lets this process open so many files.
+pub fn raise_descriptors(wanted: u64) {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    assert!(
+        maximum.is_none_or(|most| most >= wanted),
+        "this test needs {wanted} open files (ulimit -Hn): {maximum:?} are allowed"
+    );
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, raised).expect("as much as one may");
 }
 
 /// Runs `command` under a limit of the shell's.

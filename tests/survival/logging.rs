@@ -112,6 +112,13 @@ fn a_full_disk_under_the_log_stops_nobody_and_is_said_once_each_time() {
     held_after_a_kill(&mut herd, &known);
 }
 
+/// Clients are served meanwhile, and the operator is told once.
+fn complains_once(herd: &mut Herd) {
+    report_meanwhile(herd, "meanwhile");
+    let said = herd.process("Ann").said();
+    assert_eq!(said.matches("cannot").count(), 1, "once is enough: {said}");
+}
+
 #[test]
 fn a_log_that_is_a_link_to_a_full_device_stops_nobody_and_a_better_one_is_taken() {
     let mut herd = Herd::new(ALONE);
@@ -119,13 +126,7 @@ fn a_log_that_is_a_link_to_a_full_device_stops_nobody_and_a_better_one_is_taken(
     fs::create_dir_all(&logs).expect("the directory is ours");
     symlink("/dev/full", herd.log_path("Ann")).expect("the directory is ours");
     herd.start("Ann");
-    report_meanwhile(&mut herd, "meanwhile");
-    let said_so = herd.process("Ann").said();
-    assert_eq!(
-        said_so.matches("cannot").count(),
-        1,
-        "once is enough: {said_so}"
-    );
+    complains_once(&mut herd);
     fs::remove_file(herd.log_path("Ann")).expect("it is there");
     herd.process("Ann").signal(Signal::HUP);
     recovers(&mut herd);
@@ -137,13 +138,7 @@ fn a_log_directory_that_cannot_be_had_at_the_start_is_used_when_it_can() {
     let logs = herd.directory.path().join("logs");
     fs::write(&logs, "a file where a directory should be").expect("the directory is ours");
     herd.start("Ann");
-    report_meanwhile(&mut herd, "meanwhile");
-    let said_so = herd.process("Ann").said();
-    assert_eq!(
-        said_so.matches("cannot").count(),
-        1,
-        "once is enough: {said_so}"
-    );
+    complains_once(&mut herd);
     fs::remove_file(&logs).expect("it is there");
     recovers(&mut herd);
 }

@@ -3,11 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use crate::stub_twitter::{Answer, Gate, StubTwitter};
 use crate::support::reference::{WORD_OF_REFUSALS, promised};
-use crate::support::{Client, FIVE, Herd, wait_until};
+use crate::support::{Client, FIVE, Herd, raise_descriptors, wait_until};
 use crate::{answer, ask, blake_asking, error_text, located, radius};
 
 /// The most questions that may wait for Twitter at the same time.
@@ -42,16 +40,6 @@ fn gated_by_radius(count: usize) -> (StubTwitter, Vec<Gate>) {
 fn wait_for_answer(herd: &Herd, radius: usize) {
     let record = format!(" {{\"radius\":{radius}}}\n");
     herd.wait_for_record("Blake", &record);
-}
-
-fn raise_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = limit.maximum.map_or(8192, |most| most.min(8192));
-    if limit.current.is_some_and(|current| current < raised) {
-        let current = Some(raised);
-        let maximum = limit.maximum;
-        setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("it is allowed");
-    }
 }
 
 // ---- waiting
@@ -192,7 +180,7 @@ fn identical_questions_in_flight_share_one_request_and_different_ones_do_not() {
 
 #[test]
 fn with_1024_questions_waiting_the_surplus_is_answered_at_once_with_an_error() {
-    raise_descriptors();
+    raise_descriptors(4_000);
     let (twitter, gate) = StubTwitter::gated(|request| {
         let radius = radius(request);
         Answer::ok(format!("{{\"radius\":{radius}}}"))
