@@ -16,6 +16,7 @@
 //! 1  lines       bytes to lines                             http      HTTP/1.1 messages
 //!    keys        who speaks TLS, and with which key
 //! 0  input, topology, time, connection_id, random, private_file
+//! -1 cause       why the system failed, in words
 //! ```
 //!
 //! A turn of a running server, all on one thread:
@@ -27,6 +28,7 @@
 //! ```
 
 pub mod arguments;
+pub mod cause;
 pub mod cli;
 pub mod connection_id;
 pub mod http;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use herd::arguments::{Arguments, Command, LogFilter, Serve, Sync};
+use herd::cause;
 use herd::cli::{check, erase, keygen, restore, status};
 use herd::journal::{Fsync, State};
 use herd::log::Filter;
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
         Err(Failure::Said) => ExitCode::from(2),
         Err(Failure::NotWritten | Failure::NotWell | Failure::Unknown) => ExitCode::FAILURE,
         Err(Failure::Run(error)) => {
-            say_at_last(&format!("the event loop failed: {error}"));
+            say_at_last(&format!("the event loop failed: {}", cause::of(&error)));
             ExitCode::FAILURE
         }
     }
@@ -229,7 +230,8 @@ fn twitter(listen: &str, file: Option<&Path>, faults: Vec<Fault>) -> Result<(), 
         Some(path) => {
             let shown = private_file::shown(path);
             let text = fs::read(path).map_err(|error| {
-                Failure::Start(format!("cannot read the tweets {shown}: {error}"))
+                let why = cause::of(&error);
+                Failure::Start(format!("cannot read the tweets {shown}: {why}"))
             })?;
             let imported = import::tweets(&text)
                 .map_err(|error| Failure::Start(format!("{shown}: {error}")))?;
@@ -241,7 +243,8 @@ fn twitter(listen: &str, file: Option<&Path>, faults: Vec<Fault>) -> Result<(), 
         .map_err(|error| {
             let listen = listen.escape_debug();
             Failure::Start(format!(
-                "the stand-in for Twitter cannot listen on {listen}: {error}"
+                "the stand-in for Twitter cannot listen on {listen}: {}",
+                cause::of(&error)
             ))
         })?
         .run()

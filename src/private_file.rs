@@ -10,6 +10,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
+use crate::cause;
+
 /// A text that is longer, in bytes, is refused.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -72,7 +74,7 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), String> {
     options.write(true).create_new(true).mode(0o600);
     let file = options.open(path).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => "is there already, and is not overwritten".to_owned(),
-        _ => format!("cannot be made: {error}"),
+        _ => format!("cannot be made: {}", cause::of(&error)),
     });
     let mut file = file?;
     let written = file
@@ -80,7 +82,7 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), String> {
         .and_then(|()| file.sync_all());
     written.map_err(|error| {
         let _ = fs::remove_file(path); // it is ours, and would be in the way of the next try
-        format!("cannot be written: {error}")
+        format!("cannot be written: {}", cause::of(&error))
     })
 }
 
@@ -113,7 +115,7 @@ fn text_of(bytes: Vec<u8>) -> Result<String, String> {
 }
 
 fn cannot(error: std::io::Error) -> String {
-    format!("cannot be read: {error}")
+    format!("cannot be read: {}", cause::of(&error))
 }
 
 #[cfg(test)]

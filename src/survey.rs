@@ -16,6 +16,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, RequestBuilder};
 
+use crate::cause;
 use crate::http::HEAD_BYTES_MAX;
 use crate::keys::roots::{self, Roots};
 use crate::private_file;
@@ -177,7 +178,7 @@ fn answer<T: DeserializeOwned>(
     if let Some(authorization) = &manner.authorization {
         request = request.header("Authorization", authorization);
     }
-    let mut response = request.call().map_err(|error| error.to_string())?;
+    let mut response = request.call().map_err(|error| cause::of_request(&error))?;
     let status = response.status();
     if status == StatusCode::NOT_FOUND {
         return Ok(None);
@@ -186,7 +187,9 @@ fn answer<T: DeserializeOwned>(
         return Err(format!("it answers {status}"));
     }
     let body = response.body_mut().with_config().limit(BODY_BYTES_MAX);
-    let body = body.read_to_string().map_err(|error| error.to_string())?;
+    let body = body
+        .read_to_string()
+        .map_err(|error| cause::of_request(&error))?;
     let json = serde_json::from_str(&body);
     json.map(Some)
         .map_err(|_| "what it answers is not JSON".to_owned())
@@ -212,7 +215,7 @@ pub fn json<'a>(answers: impl IntoIterator<Item = &'a Answer>) -> String {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -234,6 +237,9 @@ mod tests {
     fn answers_come_in_the_order_of_the_servers_whatever_they_are() {
         let nobody = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let silent = nobody.local_addr().expect("it is bound").to_string();
+        // The near end of a connection has an address, at which nobody listens.
+        let near = TcpStream::connect(&silent).expect("the kernel accepts it");
+        let gone = near.local_addr().expect("it is bound").to_string();
         let ok = "HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n {\"name\":\"a\\u00e9\"}";
         let mut place = 0;
         let mut target = |name: &str, http: Option<String>| {
@@ -246,6 +252,7 @@ mod tests {
         };
         let targets = [
             target("silent", Some(silent)),
+            target("gone", Some(gone)),
             target("well", Some(answering(ok))),
             target("none", None),
             target(
@@ -275,12 +282,18 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["silent", "well", "none", "denies", "talks", "leads"]
+            ["silent", "gone", "well", "none", "denies", "talks", "leads"]
         );
-        for (server, words) in servers
-            .iter()
-            .zip(["timeout", "", "no http=", "401", "not JSON", "302"])
-        {
+        let wanted = [
+            "no answer in time",
+            "connection refused",
+            "",
+            "no http=",
+            "401",
+            "not JSON",
+            "302",
+        ];
+        for (server, words) in servers.iter().zip(wanted) {
             match server["error"].as_str() {
                 None => assert_eq!(server["status"]["name"], "a\u{e9}"),
                 Some(error) => {

@@ -156,7 +156,7 @@ fn a_file_with_a_mistake_changes_nothing() {
             "has no server Ann any longer",
         ),
         (half, "Ann cannot listen for servers on 192.0.2.1:1"),
-        (in_use, "Address already in use"),
+        (in_use, "address already in use"),
         (String::new(), "topology.txt names no server"),
     ] {
         write(&herd.topology(), &text);

@@ -322,7 +322,7 @@ fn where_the_disk_is_full_that_is_said() {
     )];
     let output = run(command(&herd, &logs));
     assert_refused(&output, "Nothing was restored: delete ");
-    assert_refused(&output, "No space left on device");
+    assert_refused(&output, "no space left on device");
     fs::remove_dir_all(herd.journal_path("Ann")).expect("it is there");
     let few = [log(&herd, "few", (0..100).map(record).collect::<String>())];
     restored(&herd, &few);

@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use crate::cause;
 use crate::keys::OwnKey;
 use crate::private_file;
 use crate::topology::{Fingerprint, Topology};
@@ -31,7 +32,10 @@ pub fn keygen_all(topology: &Path, folder: &Path) -> Result<PathBuf, String> {
     let mut topology = Topology::read(topology)?;
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| format!("cannot make {}: {error}", private_file::shown(folder)))?;
+    made.map_err(|error| {
+        let shown = private_file::shown(folder);
+        format!("cannot make {shown}: {}", cause::of(&error))
+    })?;
     topology.set_keys(|name| {
         let path = folder.join(format!("{name}.key"));
         match fs::symlink_metadata(&path) {
@@ -50,7 +54,7 @@ pub fn keygen_all(topology: &Path, folder: &Path) -> Result<PathBuf, String> {
     let renamed = fs::rename(&new, &file);
     renamed.map_err(|error| {
         let shown = private_file::shown(&file);
-        format!("{shown} cannot be written: {error}")
+        format!("{shown} cannot be written: {}", cause::of(&error))
     })?;
     Ok(file)
 }

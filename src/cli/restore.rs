@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::record::Record;
+use crate::cause;
 use crate::journal::files::Files;
 use crate::journal::{Fsync, Journal, Options};
 use crate::node::protocol::{LINK_LINE_BYTES_MAX, parse_update};
@@ -100,7 +101,7 @@ fn refuse_unless_empty(folder: &Path) -> Result<(), String> {
     let shown = private_file::shown(folder);
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("cannot use {shown}: {error}")),
+        Err(error) => return Err(format!("cannot use {shown}: {}", cause::of(&error))),
         Ok(entries) => entries,
     };
     let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
@@ -130,8 +131,10 @@ fn read_logs(
     now: Now,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Tally, String> {
-    let cannot =
-        |log: &Path, error| format!("cannot read the log {}: {error}", private_file::shown(log));
+    let cannot = |log: &Path, error| {
+        let (log, why) = (private_file::shown(log), cause::of(&error));
+        format!("cannot read the log {log}: {why}")
+    };
     let mut files = Vec::new();
     for log in logs {
         let file = File::open(log).map_err(|error| cannot(log, error))?;

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::io;
 
+use crate::cause;
+
 /// Names a job that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(pub u64);
@@ -75,7 +77,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Refused(why) => f.write_str(why),
-            OpenError::Io(error) => error.fmt(f),
+            OpenError::Io(error) => f.write_str(&cause::of(error)),
         }
     }
 }

@@ -37,6 +37,7 @@ use self::snapshot::{NEW, SLICE_BYTES, Snapshot, began_numbers, began_text, know
 pub use self::syncs::Fsync;
 use self::syncs::Syncs;
 use self::writer::Writer;
+use crate::cause;
 use crate::node::Node;
 use crate::node::protocol::{Incarnation, Mark, is_erased};
 use crate::time::Now;
@@ -373,9 +374,9 @@ impl<D: Disk> Journal<D> {
         self.begin_anew();
         self.retry_at = self.now.after(RETRY);
         if !std::mem::replace(&mut self.is_degraded, true) {
-            let folder = self.disk.path("");
+            let (folder, why) = (self.disk.path(""), cause::of(error));
             self.notices.push_back(format!(
-                "Cannot write {folder}: {error}. Still serving; new reports are only in memory until it can be \
+                "Cannot write {folder}: {why}. Still serving; new reports are only in memory until it can be \
                  written, which is tried each second. Make room, or see to the disk."
             ));
         }
@@ -455,9 +456,9 @@ impl<D: Disk> Journal<D> {
         let took = self.now.mono.saturating_duration_since(begun.mono);
         self.retry_at = self.now.after(RETRY.max(RETRY_SHARE * took));
         if !self.is_degraded && !std::mem::replace(&mut self.is_failure_said, true) {
-            let folder = self.disk.path("");
+            let (folder, why) = (self.disk.path(""), cause::of(error));
             self.notices.push_back(format!(
-                "Cannot write a snapshot to {folder}: {error}. The journal goes on, and grows, until there can be \
+                "Cannot write a snapshot to {folder}: {why}. The journal goes on, and grows, until there can be \
                  one, which is tried again and again. Make room, or see to the disk."
             ));
         }

@@ -15,6 +15,7 @@ use super::format::{
     timestamp,
 };
 use super::reader::{Next, Reader};
+use crate::cause;
 use crate::node::protocol::{Incarnation, MINOR, Mark, is_erased, parse_number};
 use crate::node::recovery::Recovery;
 use crate::node::table::{PREFETCH_MAX, Stored};
@@ -144,7 +145,7 @@ pub fn recover<D: Disk>(
     };
     if let Err(error) = position.replay(disk, recovery, progress) {
         let file = disk.path(&name(newest.sequence));
-        return Err(format!("{file}: {error}"));
+        return Err(format!("{file}: {}", cause::of(&error)));
     }
     let is_behind = |last: &Timestamp| now.wall < last.minus(CLOCK_SLACK);
     if let Some(last) = position.time.filter(is_behind) {

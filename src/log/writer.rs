@@ -23,6 +23,7 @@ use std::time::Duration;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::options::Options;
+use crate::cause;
 
 /// What failed is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
@@ -175,6 +176,6 @@ fn rotate(path: &Path, keep: u32) -> io::Result<()> {
 fn why(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::StorageFull => "disk full".to_owned(),
-        _ => error.to_string(),
+        _ => cause::of(error),
     }
 }

@@ -102,7 +102,7 @@ fn a_log_that_cannot_be_written_is_told_once_and_nothing_is_missing_when_it_can_
     fs::create_dir(&path).expect("it is ours");
     let mut host = Host::in_directory(directory, path, |_| {});
     host.note("one");
-    host.turn_until_told("Is a directory (os error 21). Still serving;");
+    host.turn_until_told("is a directory. Still serving;");
     assert!(host.log.failing().is_some());
     host.note("two");
     host.turn(GATHER);

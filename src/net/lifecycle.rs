@@ -21,6 +21,7 @@ use super::output::{BufferPool, Flushed};
 use super::pressure;
 use super::timers::Timers;
 use super::transport::{Received, Transport};
+use crate::cause;
 use crate::connection_id::ConnectionId;
 
 /// The most bytes one connection may have read in one turn; then others are served.
@@ -172,7 +173,7 @@ impl<R: Role> Lifecycle<R> {
         if connection.state == State::Dialling {
             match connection.transport.finish_dial() {
                 Ok(false) => return, // a spurious edge: wait on
-                Err(error) => return self.doom(id, format!("the dial failed: {error}")),
+                Err(error) => return self.doom(id, cause::of(&error)),
                 Ok(true) => {
                     connection.state = State::Open;
                     self.events.push_back(Event::Made(id, role));
@@ -251,7 +252,7 @@ impl<R: Role> Lifecycle<R> {
         if connection.shaking {
             return match flushed {
                 Ok(_) => self.note_handshake(id),
-                Err(error) => self.doom(id, error.to_string()),
+                Err(error) => self.doom(id, cause::of(&error)),
             };
         }
         match flushed {
@@ -286,7 +287,7 @@ impl<R: Role> Lifecycle<R> {
             }
             Err(error) => {
                 let in_order = error.kind() == ErrorKind::BrokenPipe;
-                self.peer_gone(id, &error.to_string(), in_order);
+                self.peer_gone(id, &cause::of(&error), in_order);
             }
         }
     }
@@ -350,7 +351,7 @@ impl<R: Role> Lifecycle<R> {
                         return self.doom(id, reason);
                     }
                     if let Err(error) = ended {
-                        self.doom(id, error.to_string());
+                        self.doom(id, cause::of(&error));
                     }
                     return;
                 }

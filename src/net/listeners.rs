@@ -13,6 +13,7 @@ use mio::{Interest, Registry, Token};
 
 use super::connection::Role;
 use super::transport::{Offer, Transport};
+use crate::cause;
 
 /// So many connections the kernel makes before we take them, if it lets us (`net.core.somaxconn`). Who
 /// comes when there is no room for more tries again only after a second.
@@ -293,7 +294,7 @@ impl<R: Role> Listeners<R> {
                 let role = socket.role;
                 let transport = match Transport::accepted(stream, &socket.offer) {
                     Ok(transport) => transport,
-                    Err(error) => return Some(Accepted::Failed(error.to_string())),
+                    Err(error) => return Some(Accepted::Failed(cause::of(&error))),
                 };
                 if let Some(count) = self.count_mut(role) {
                     count.all += 1;
@@ -317,7 +318,7 @@ impl<R: Role> Listeners<R> {
     /// Lets accepting rest for a while, since it has failed so. Gives the reason in words.
     fn failed(&mut self, error: &io::Error) -> String {
         self.accept_after = Some(Instant::now() + ACCEPT_RETRY);
-        error.to_string()
+        cause::of(error)
     }
 
     /// Notes that a connection of `role` that was accepted could not be kept, and lets accepting rest. Gives

@@ -56,6 +56,7 @@ pub use self::listeners::{Limits, Listening};
 use self::mailbox::Mailbox;
 pub use self::pressure::{INPUT_ALL_BYTES_MAX, OUTPUT_ALL_BYTES_MAX};
 use self::transport::{Offer, Received, Transport};
+use crate::cause;
 use crate::connection_id::{ConnectionId, ReplyId};
 use crate::input::Input;
 use crate::topology::Fingerprint;
@@ -485,7 +486,7 @@ impl<R: Role, M> Reactor<R, M> {
             }
             Ok(Received::End) => Received::End,
             Err(error) => {
-                self.lifecycle.doom(id, error.to_string());
+                self.lifecycle.doom(id, cause::of(&error));
                 Received::Drained
             }
         }

@@ -19,6 +19,7 @@ use super::security::Dial;
 use super::shell::Shell;
 use super::supervisor::Supervisor;
 use super::web::{To, no_room};
+use crate::cause;
 use crate::connection_id::ConnectionId;
 use crate::http::Manner;
 use crate::input::Input;
@@ -340,7 +341,7 @@ impl Driver {
             Mail::Resolved(link, found) => {
                 let now = shell.now.mono;
                 if let Err(error) = shell.neighbours.handle_lookup(link, found, now) {
-                    shell.say_unreachable(link, &error.to_string());
+                    shell.say_unreachable(link, &cause::of(&error));
                 }
             }
         }
@@ -440,7 +441,7 @@ impl Driver {
         neighbour.tries = neighbour.tries.wrapping_add(1);
         match shell.reactor.connect(address, Role::Dialled, tls) {
             Ok(id) => shell.neighbours.at(link).dial = Some(id),
-            Err(error) => self.dial_failed(link, &error.to_string()),
+            Err(error) => self.dial_failed(link, &cause::of(&error)),
         }
     }
 

@@ -7,6 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::operator::Operator;
 use super::roles::Role;
 use super::security::Security;
+use crate::cause;
 use crate::net::transport::Offer;
 use crate::net::{Limits, Listening, Reactor};
 use crate::topology::{Address, Member};
@@ -126,8 +127,10 @@ impl Place {
         } = self;
         let name = operator.server();
         let listening = reactor.listen_at(address.as_str(), *role, *limits, offer);
-        let listening =
-            listening.map_err(|e| format!("{name} cannot listen for {whom} on {address}: {e}"))?;
+        let listening = listening.map_err(|e| {
+            let why = cause::of(&e);
+            format!("{name} cannot listen for {whom} on {address}: {why}")
+        })?;
         if *role == Role::Http
             && let Some(open) = open_address(&listening, access)
         {
@@ -139,6 +142,7 @@ impl Place {
         }
         for (failed, error) in &listening.failed {
             operator.say(&format!(
+            let error = cause::of(error);
                 "cannot listen for {whom} on {failed}, an address of {address}: {error}. \
                  Still serving on {listening}."
             ));

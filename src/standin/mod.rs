@@ -39,6 +39,7 @@ use signal_hook::iterator::Signals;
 use self::faults::{Allowance, Delivery, Faults};
 use self::query::Search;
 use self::tweets::Tweet;
+use crate::cause;
 use crate::connection_id::ConnectionId;
 use crate::http::{
     CONTINUE, Codec, Date, Deadlines, Manner, Method, Refusal, Request, Response, Step, Timeout,
@@ -146,7 +147,8 @@ impl StandIn {
         let Listening { bound, failed, .. } = &self.listening;
         let mut told = String::new();
         for (address, error) in failed {
-            told += &format!("twitter: cannot listen on {address}: {error}\n");
+            let why = cause::of(error);
+            told += &format!("twitter: cannot listen on {address}: {why}\n");
         }
         for address in bound {
             told += &format!("twitter: listening on {address}\n");

@@ -12,6 +12,7 @@ use std::{fmt, fs, io};
 
 pub use self::fingerprint::Fingerprint;
 pub use self::names::{Address, NAME_BYTES_MAX, ServerName};
+use crate::cause;
 
 /// One server of the herd.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Topology {
     pub fn read(path: &Path) -> Result<Topology, String> {
         let shown = path.display().to_string();
         let shown = shown.escape_debug(); // one line, whatever the name
-        let cannot = |e: io::Error| format!("cannot read the topology {shown}: {e}");
+        let cannot = |e: io::Error| format!("cannot read the topology {shown}: {}", cause::of(&e));
         // To open a FIFO waits for whoever writes to it, and a server that reloads must not stand still.
         let kind = fs::metadata(path).map_err(cannot)?.file_type();
         if !kind.is_file() && !kind.is_dir() {

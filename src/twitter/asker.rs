@@ -16,6 +16,7 @@ use super::api::URL_BYTES_MAX;
 use super::credentials::{SECRET_BYTES_MAX, Secret};
 use super::limits::{FAIR_TIME, Outcome, pause_told};
 use super::options::Options;
+use crate::cause;
 use crate::node::protocol::error_json;
 use crate::time::Timestamp;
 
@@ -232,7 +233,7 @@ impl From<ureq::Error> for Unanswered {
             ConnectProxyFailed, LargeResponseHeader, Protocol, Rustls, Timeout, Tls,
             TooManyRedirects,
         };
-        let why = error.to_string();
+        let why = cause::of_request(&error);
         match error {
             Timeout(_) => Unanswered::TimedOut,
             error if is_connection_lost(&error) => Unanswered::Unreachable(why),
@@ -284,7 +285,7 @@ pub(super) fn body(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>,
         ureq::Error::BodyExceedsLimit(limit) => {
             Nonsense::of(response, format!("its answer is over {limit} bytes")).into()
         }
-        other => Nonsense::of(response, other.to_string()).into(),
+        other => Nonsense::of(response, cause::of_request(&other)).into(),
     })
 }
 
