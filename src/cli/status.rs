@@ -88,7 +88,7 @@ fn round(
     let text = match (options.json, options.links) {
         (true, _) => survey::json(&answers) + "\n",
         (false, true) => link_list(topology, &answers),
-        (false, false) => table(&rows) + &busiest(&answers),
+        (false, false) => table(&rows) + &notes(&answers) + &busiest(&answers),
     };
     let top = if options.watch && !options.json {
         TOP
@@ -176,6 +176,33 @@ fn table(rows: &[Row]) -> String {
         }
         text += line.trim_end();
         text.push('\n');
+    }
+    text
+}
+
+/// What a server cannot do though it serves, a line each; nothing if all is well.
+fn notes(answers: &[Answer]) -> String {
+    let mut text = String::new();
+    for answer in answers {
+        let status = own_status(answer).unwrap_or_default();
+        for (part, words) in [
+            (
+                "journal",
+                "cannot write its journal: new reports are only in memory",
+            ),
+            ("log", "cannot write its log, and may drop records"),
+            ("twitter", "has trouble with Twitter"),
+        ] {
+            let (state, reason) = (&status[part]["state"], &status[part]["reason"]);
+            if state.is_null() || *state == "ok" {
+                continue;
+            }
+            text += &format!("note: {} {words}", answer.target.name);
+            if reason.is_string() {
+                text += &format!(": {}", shown(reason));
+            }
+            text.push('\n');
+        }
     }
     text
 }
@@ -369,6 +396,30 @@ mod tests {
                 .iter()
                 .all(|line| line.len() > state.expect("it is there"))
         );
+    }
+
+    #[test]
+    fn what_a_server_cannot_do_stands_under_the_table() {
+        let ok = json!({"state": "ok", "reason": null});
+        let well = json!({"name": "A", "journal": {"state": "ok"}, "log": ok, "twitter": ok});
+        let ill = json!({
+            "name": "B",
+            "journal": {"state": "degraded", "bytes": 7},
+            "log": {"state": "degraded", "reason": "disk full\u{1b}[2J"},
+            "twitter": {"state": "failing", "reason": "it is gone"},
+        });
+        let another = json!({"name": "E", "log": {"state": "degraded"}});
+        let answers = [
+            answer("A", Ok(well)),
+            answer("B", Ok(ill)),
+            answer("C", Err("timeout")),
+            answer("D", Ok(another)),
+            answer("F", Ok(json!({"name": "F"}))), // of a version that says less
+        ];
+        let want = "note: B cannot write its journal: new reports are only in memory\n\
+            note: B cannot write its log, and may drop records: disk full[2J\n\
+            note: B has trouble with Twitter: it is gone\n";
+        assert_eq!(notes(&answers), want);
     }
 
     #[test]
