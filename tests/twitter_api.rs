@@ -14,7 +14,7 @@ mod support;
 
 use asking::{PATHS, TOKEN, argue, ask, blake, error_text, located, origin, set, with_token};
 use stub_twitter::{Answer, Request, StubTwitter};
-use support::{Herd, Process};
+use support::{Herd, Process, wait_until};
 
 /// What a server shows who it is with; it must be seen nowhere.
 const KEY: &str = "hush:key";
@@ -177,6 +177,8 @@ fn a_token_that_twitter_has_withdrawn_is_obtained_anew() {
     assert_eq!(ask(&mut client, "1", 1), "{\"well\":1}");
     assert_eq!(ask(&mut client, "2", 1), REFUSED);
     assert_eq!(ask(&mut client, "3", 1), "{\"well\":2}");
+    let said = shown(&mut herd);
+    assert!(!said.contains("refuses the credentials"), "{said}");
 }
 
 #[test]
@@ -209,7 +211,14 @@ fn what_twitter_says_instead_of_a_token_is_an_answer_or_an_error() {
         herd.start_all();
         let line = ask(&mut located(&herd, "+00+000"), "1", 1);
         match want {
-            Ok(want) => assert_eq!(line, want),
+            Ok(want) => {
+                assert_eq!(line, want);
+                let process = herd.process("Blake");
+                wait_until("the operator hears that the key is wrong", || {
+                    let words = "Twitter refuses the credentials (HTTP status 403)";
+                    process.said().contains(words)
+                });
+            }
             Err(want) => assert!(error_text(&line).contains(want), "{line}"),
         }
         assert!(!line.contains("hush"), "{line}");

@@ -107,6 +107,8 @@ impl Asker {
                 field("date"),
                 Timestamp::system(),
             )),
+            // Without credentials it is the question that is refused.
+            status @ (401 | 403) if self.options.credentials.is_some() => Outcome::Refused(status),
             _ => Outcome::Answered,
         };
         let line = body(response, BODY_BYTES_MAX).and_then(|body| {
@@ -115,8 +117,10 @@ impl Asker {
         });
         let line = match (line, outcome) {
             (Ok(line), _) => line,
-            // Twitter wants to be left alone, in whatever words.
-            (Err(failure), Outcome::RateLimited(_)) => failure.json().to_vec(),
+            // Twitter wants to be left alone, or does not let us in, in whatever words.
+            (Err(failure), Outcome::RateLimited(_) | Outcome::Refused(_)) => {
+                failure.json().to_vec()
+            }
             (Err(failure), _) => return Err(failure),
         };
         Ok(Reply {

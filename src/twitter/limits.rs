@@ -40,6 +40,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 pub(super) enum Outcome {
     /// There was a response, whatever it says.
     Answered,
+    /// The credentials do not let us ask, by a response of this status.
+    Refused(u16),
     /// Too many questions. Not to be asked for so long, if it said.
     RateLimited(Option<Duration>),
     /// Nobody could be reached, or nobody responded in a fair time.
@@ -59,6 +61,9 @@ pub(super) struct Permit {
 pub(super) struct Limits {
     paused_until: Option<Instant>,
     breaker: Breaker,
+    /// Twitter refused the credentials when it last judged them, with this status. It is asked all the same:
+    /// each client gets its answer, and one that is no refusal ends this.
+    refused: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -121,6 +126,11 @@ impl Limits {
         why.map(|why| format!("it {why}"))
     }
 
+    /// The status by which Twitter refuses the credentials, if it does.
+    pub(super) fn refused(&self) -> Option<u16> {
+        self.refused
+    }
+
     /// That Twitter has asked to be left alone, and until when.
     fn pause(&self, now: Now) -> Option<String> {
         let until = self.paused_until.filter(|until| *until > now.mono)?;
@@ -134,7 +144,10 @@ impl Limits {
     /// Notes what came of the question that `permit` was given for.
     pub(super) fn record(&mut self, permit: Permit, outcome: Outcome, now: Now) {
         match outcome {
-            Outcome::Answered => self.breaker = Breaker::default(),
+            Outcome::Answered => (self.breaker, self.refused) = (Breaker::default(), None),
+            Outcome::Refused(status) => {
+                (self.breaker, self.refused) = (Breaker::default(), Some(status));
+            }
             Outcome::RateLimited(Some(pause)) if !pause.is_zero() => {
                 self.breaker = Breaker::default();
                 let until = now.after(pause.min(PAUSE_MAX));

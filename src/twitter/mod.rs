@@ -169,9 +169,11 @@ impl Pool {
         (question, json)
     }
 
-    /// What keeps Twitter from being asked freely, if anything does.
+    /// What keeps Twitter from being asked freely, or from answering what is asked, if anything does.
     pub fn trouble(&self, now: Now) -> Option<String> {
-        self.limits.trouble(now)
+        let refused = |status| format!("it refuses the credentials (HTTP status {status})");
+        let trouble = self.limits.trouble(now);
+        trouble.or_else(|| self.limits.refused().map(refused))
     }
 
     /// What has become of questions so far.
@@ -191,6 +193,7 @@ impl Pool {
                 let last = failure.map_or(String::new(), |why| format!(", the last time: {why}"));
                 self.told.stopped(format!("{trouble}{last}"))
             }
+            (None, Outcome::Refused(status)) => self.told.refused(status),
             (None, Outcome::Answered) => self.told.resumed(now.mono),
             (None, _) => None, // it proves nothing yet
         };

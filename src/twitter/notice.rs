@@ -1,4 +1,5 @@
-//! What `Pool` tells the operator: that Twitter is not asked for now, and that it answers again. Pure.
+//! What `Pool` tells the operator: that Twitter is not asked for now, or refuses the credentials, and that it
+//! answers again. Pure.
 //!
 //! One line each, not one a question; and a Twitter that comes and goes is told of once a minute.
 
@@ -13,7 +14,9 @@ const RESUMED_EVERY: Duration = Duration::from_secs(60);
 pub enum Notice {
     /// It is not asked, or by one question at a time only; the text says why.
     Stopped(String),
-    /// It answers, after it was told that it is not asked.
+    /// It does not take the credentials, by a response of this status.
+    Refused(u16),
+    /// It answers, after one of these was told.
     Resumed,
 }
 
@@ -21,6 +24,11 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Notice::Stopped(why) => write!(f, "Twitter is not asked for now: {why}"),
+            Notice::Refused(status) => write!(
+                f,
+                "Twitter refuses the credentials (HTTP status {status}): no tweets until you correct them \
+                 (--twitter-credentials, or the environment) and restart"
+            ),
             Notice::Resumed => f.write_str("Twitter answers again"),
         }
     }
@@ -29,8 +37,10 @@ impl fmt::Display for Notice {
 /// What the operator knows.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// Whether the last word was that Twitter is not asked.
+    /// Whether he was told that Twitter is not asked, and not yet that it answers again.
     is_stopped: bool,
+    /// The same of credentials that it refuses.
+    is_refused: bool,
     /// When it was last told that it answers again.
     resumed_at: Option<Instant>,
 }
@@ -42,14 +52,21 @@ impl Told {
         (!was_stopped).then_some(Notice::Stopped(trouble))
     }
 
+    /// What to tell when Twitter refuses the credentials.
+    pub(super) fn refused(&mut self, status: u16) -> Option<Notice> {
+        let was_refused = std::mem::replace(&mut self.is_refused, true);
+        (!was_refused).then_some(Notice::Refused(status))
+    }
+
     /// What to tell when Twitter has answered, and may be asked on. One that comes and goes is told of
     /// once in a while, and then that it is not asked stays the last word.
     pub(super) fn resumed(&mut self, now: Instant) -> Option<Notice> {
         let lately = |at: Instant| now < at + RESUMED_EVERY;
-        if !self.is_stopped || self.resumed_at.is_some_and(lately) {
+        let is_missed = self.is_stopped || self.is_refused;
+        if !is_missed || self.resumed_at.is_some_and(lately) {
             return None;
         }
-        self.is_stopped = false;
+        (self.is_stopped, self.is_refused) = (false, false);
         self.resumed_at = Some(now);
         Some(Notice::Resumed)
     }
@@ -91,6 +108,8 @@ mod tests {
         assert_eq!(told.resumed(now), None, "nobody missed it");
         assert!(told.stopped("gone".to_owned()).is_some());
         assert_eq!(told.stopped("gone".to_owned()), None);
+        assert_eq!(told.refused(401), Some(Notice::Refused(401)));
+        assert_eq!(told.refused(401), None);
         assert_eq!(told.resumed(now), Some(Notice::Resumed));
         assert_eq!(told.resumed(now), None);
     }

@@ -19,7 +19,10 @@ const BODY_BYTES_MAX: u64 = 64 * 1024;
 pub(super) enum Token {
     /// None is needed.
     None,
+    /// It was given, or has just been obtained.
     Held(Secret),
+    /// It was obtained for an earlier question: Twitter may have invalidated it since.
+    Kept(Secret),
     /// Twitter gave none, and says why.
     Refused(Reply),
 }
@@ -42,7 +45,7 @@ impl Tokens {
         };
         let mut obtained = self.obtained.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(token) = &*obtained {
-            return Ok(Token::Held(token.clone()));
+            return Ok(Token::Kept(token.clone()));
         }
         if deadline <= Instant::now() {
             return Err(Unanswered::TimedOut.into()); // while another worker asked

@@ -89,15 +89,21 @@ impl Worker {
     }
 
     fn answer(&self, job: &Job) -> Result<Reply, Failure> {
-        let token = match self.tokens.token(&self.asker, job.deadline)? {
-            Token::None => None,
-            Token::Held(token) => Some(token),
+        let (token, is_kept) = match self.tokens.token(&self.asker, job.deadline)? {
+            Token::None => (None, false),
+            Token::Held(token) => (Some(token), false),
+            Token::Kept(token) => (Some(token), true),
             Token::Refused(reply) => return Ok(reply),
         };
         let mut response = self.asker.get(&job.url, token.as_ref(), job.deadline)?;
-        if let (401, Some(token)) = (response.status().as_u16(), &token) {
-            self.tokens.forget(token);
+        let is_refused = response.status().as_u16() == 401;
+        if let Some(token) = token.filter(|_| is_refused) {
+            self.tokens.forget(&token);
         }
-        self.asker.reply(&mut response, job.query.bound)
+        let mut reply = self.asker.reply(&mut response, job.query.bound)?;
+        if is_refused && is_kept {
+            reply.outcome = Outcome::Inconclusive; // the next question's token will show it
+        }
+        Ok(reply)
     }
 }

@@ -204,7 +204,8 @@ fn of_disk_and_twitter(status: &Status, out: &mut Text) {
     out.one("herd_log_ok", "Whether the log can be written.", is_ok);
     let twitter = &status.twitter;
     let is_ok = u8::from(twitter.trouble.is_none());
-    out.one("herd_twitter_ok", "Whether Twitter is asked freely.", is_ok);
+    let help = "Whether Twitter is asked freely, and takes the credentials.";
+    out.one("herd_twitter_ok", help, is_ok);
     let help = "Requests sent to Twitter.";
     out.one("herd_twitter_requests_total", help, twitter.asked);
     let help = "Questions answered by what Twitter said lately.";

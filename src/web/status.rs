@@ -157,7 +157,7 @@ pub struct Journal {
 /// How Twitter does.
 #[derive(Clone, Debug, Default)]
 pub struct Twitter {
-    /// Why it is not asked freely, if it is not.
+    /// Why it is not asked freely, or does not answer what is asked, if so.
     pub trouble: Option<String>,
     /// Requests sent.
     pub asked: u64,

@@ -13,7 +13,7 @@ use crate::support::{Herd, wait_until};
 use crate::{FIVE, TWO, started, status};
 
 /// `herd status`: exit code, standard output and standard error.
-fn herd_status(topology: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub fn herd_status(topology: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
     command
         .arg("status")

@@ -4,6 +4,9 @@ mod command;
 #[path = "../support/http.rs"]
 mod http;
 mod metrics;
+mod refused;
+#[path = "../support/stub_twitter.rs"]
+mod stub_twitter;
 #[path = "../support/mod.rs"]
 mod support;
 
