@@ -28,10 +28,10 @@ pub struct Arguments {
 pub enum Command {
     /// Run one server of the herd, in the foreground.
     ///
-    /// SIGTERM and SIGINT stop: replies under way leave and neighbours are sent everything first; exit status 1
-    /// says that acknowledged reports are in no journal. SIGHUP reloads: it reads the topology anew and applies what
-    /// has changed, or says what is wrong and changes nothing; and it reopens the log after it has been moved
-    /// away. Options are fixed until a restart.
+    /// SIGTERM and SIGINT stop the server. It first sends the replies under way, and its neighbours everything. Exit
+    /// status 1 says that acknowledged reports are in no journal. SIGHUP makes it read the topology, keys, certificates
+    /// and tokens anew: it applies what has changed, or says what is wrong and changes nothing. It also reopens the
+    /// log. Options change with a restart only.
     Serve(Box<Serve>),
     /// Ask all servers of the topology how they are, and show it as a table.
     ///
@@ -44,17 +44,17 @@ pub enum Command {
         /// Show it again every 2 seconds, on the whole screen.
         #[arg(long)]
         watch: bool,
-        /// Write JSON, as GET /v1/herd has it.
+        /// Write JSON, as GET /v1/herd answers.
         #[arg(long)]
         json: bool,
-        /// List the links instead, for scripts. A line has the two servers and the state: up if no end denies it,
-        /// down, refused, or unknown if neither end can be asked.
+        /// List the links instead, for scripts. A line has two servers and the state of their link: up, down,
+        /// refused, or unknown if neither can be asked.
         #[arg(long, conflicts_with = "json")]
         links: bool,
-        /// Show the servers the first token of this file: the one that they were started with.
+        /// The file of tokens that the servers were started with. They are shown its first token.
         #[arg(long, value_name = "FILE")]
         http_tokens: Option<PathBuf>,
-        /// Ask by HTTPS. The file has the servers' certificate, or that of whoever issued it (PEM).
+        /// Ask by HTTPS. The file has the servers' certificate, or that of its issuer, in PEM.
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
     },
@@ -64,16 +64,16 @@ pub enum Command {
     /// away when they are back. Writes what may still hold what was known. Exit status 0 says that the client is
     /// erased, 1 that no server that answers knows it, 2 that a file is wrong or no server answers.
     Erase {
-        /// The client-id.
+        /// The client's ID, as its reports have it.
         #[arg(value_name = "ID")]
         client: OsString,
         /// The file that says who is in the herd, and where each serves HTTP.
         #[arg(long, value_name = "FILE", default_value = "topology.txt")]
         topology: PathBuf,
-        /// Show the servers the first token of this file: the one that they were started with.
+        /// The file of tokens that the servers were started with. They are shown its first token.
         #[arg(long, value_name = "FILE")]
         http_tokens: Option<PathBuf>,
-        /// Ask by HTTPS. The file has the servers' certificate, or that of whoever issued it (PEM).
+        /// Ask by HTTPS. The file has the servers' certificate, or that of its issuer, in PEM.
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
     },
@@ -89,7 +89,7 @@ pub enum Command {
         /// Whose journal to make.
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// Where the journal goes, to a folder NAME, which must be empty or not there.
+        /// The data directory. The journal goes to its folder NAME, which must be empty or not there.
         #[arg(long, value_name = "DIRECTORY", default_value = "data")]
         data_dir: PathBuf,
     },
@@ -106,7 +106,7 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         topology: Option<PathBuf>,
     },
-    /// Say what is wrong with a topology and with keys, if anything is; exit status 2 then.
+    /// Check a topology and keys. If something is wrong, say what, with exit status 2.
     Check {
         /// The file that says who is in the herd and who talks with whom.
         #[arg(long, value_name = "FILE", default_value = "topology.txt")]
@@ -114,8 +114,8 @@ pub enum Command {
         /// A server's private key. May be given more than once.
         #[arg(long, value_name = "FILE")]
         key: Vec<PathBuf>,
-        /// List the servers as the file has them, for scripts, if it can be read. A line is that of a topology: name,
-        /// client address, server address, attributes (http= first), and the other end of each link.
+        /// List the servers of the file, for scripts. A line is that of a topology: name, client address, server
+        /// address, attributes (http= first), and all neighbours.
         #[arg(long)]
         list: bool,
     },
@@ -145,75 +145,73 @@ pub struct Serve {
     /// The file that says who is in the herd and who talks with whom.
     #[arg(long, value_name = "FILE", default_value = "topology.txt")]
     pub topology: PathBuf,
-    /// Where the journal is, in a folder NAME: the memory, which a restart reads.
+    /// Where the journal is, in a folder NAME: all that a restart knows.
     #[arg(long, value_name = "DIRECTORY", default_value = "data")]
     pub data_dir: PathBuf,
-    /// When the journal is made to survive a power failure: before each reply, within a second,
-    /// or when the system thinks fit.
+    /// When the journal is synced, to survive a power failure: before each reply (always), each second, or when the
+    /// system thinks fit (never).
     #[arg(long, value_name = "WHEN", default_value = "never")]
     pub fsync: Sync,
-    /// Start though the journal cannot be written; it is tried again each second.
+    /// Start even if the journal cannot be written. The server tries again each second.
     #[arg(long)]
     pub allow_no_journal: bool,
     /// Where the log goes, as NAME.log: text, for people.
     #[arg(long, value_name = "DIRECTORY", default_value = "logs")]
     pub log_dir: PathBuf,
-    /// What goes into the log: every line, all but the lines of clients, or nothing.
+    /// What goes into the log: every line (all), all but the lines of clients (links), or nothing (off).
     #[arg(long, value_name = "WHAT", default_value = "all")]
     pub log: LogFilter,
-    /// Rotate the log before it is longer than this: with K, M or G at the end, times 1024, 1024² or
-    /// 1024³.
+    /// Rotate the log before it is longer than this. K, M or G at the end means KiB, MiB or GiB.
     #[arg(long, allow_hyphen_values = true, value_name = "BYTES", default_value = "256M", value_parser = parse_bytes)]
     pub log_max_bytes: u64,
     /// How many rotated logs to keep: NAME.log.1 is the newest.
     #[arg(long, allow_hyphen_values = true, value_name = "COUNT", default_value_t = 4, value_parser = parse_log_keep)]
     pub log_keep: u32,
-    /// The most clients to serve at once; others are told so and closed [default: as many as
+    /// The most clients to serve at once. Further ones are told so and closed [default: as many as
     /// the limit of open files allows].
     #[arg(long, allow_hyphen_values = true, value_name = "N", value_parser = parse_max_connections)]
     pub max_connections: Option<usize>,
-    /// The most memory for clients' locations. Beyond it the location that has not changed for longest makes
-    /// room, and is unknown [default: half of the memory of the machine, or of its control group].
+    /// The most memory for clients' locations, such as 512M or 2G. When it is full, the server forgets those that
+    /// have not changed for longest [default: half of the memory of the machine, or of its control group].
     #[arg(long, allow_hyphen_values = true, value_name = "BYTES", value_parser = parse_table_bytes)]
     pub max_table_bytes: Option<usize>,
-    /// Close clients that are silent for longer, as 90s, 5m, 2h or 7d [default: never].
+    /// Close clients that say nothing for longer than this, such as 90s, 5m, 2h or 7d [default: never].
     #[arg(long, allow_hyphen_values = true, value_name = "SPAN", value_parser = parse_span)]
     pub idle_timeout: Option<Duration>,
-    /// Close clients of which a line takes longer from its first byte to its end.
+    /// Close clients that take longer than this to send a line, from its first byte to its end.
     #[arg(long, allow_hyphen_values = true, value_name = "SPAN", default_value = "60s", value_parser = parse_span)]
     pub line_timeout: Duration,
-    /// A stop may take this long until replies under way have left and neighbours have been sent everything.
+    /// How long a stop may take to send the replies under way, and the neighbours everything.
     #[arg(long, allow_hyphen_values = true, value_name = "SPAN", default_value = "5s", value_parser = parse_span)]
     pub drain: Duration,
-    /// Forget a location when its time, or that of its receipt if earlier, is longer ago. Give
-    /// it to all servers [default: never].
+    /// Forget a location when its time, or that of its receipt if earlier, is longer ago than this. Give
+    /// all servers the same [default: never].
     #[arg(long, allow_hyphen_values = true, value_name = "SPAN", value_parser = parse_span)]
     pub forget_after: Option<Duration>,
-    /// Serve HTTP, all but health, only to who shows a token of this file: a line NAME TOKEN each, mode
-    /// 0600. Without it http= in the topology must be a loopback address.
+    /// Serve HTTP only to those who show a token of this file, which has a line NAME TOKEN for each and the mode 0600.
+    /// Health needs no token. Without this option http= in the topology must be a loopback address.
     #[arg(long, value_name = "FILE")]
     pub http_tokens: Option<PathBuf>,
-    /// How far this server's clock may be from its neighbours', and a neighbour's report ahead of it. A
-    /// report that is further ahead is refused; a server that is further off than half of its
-    /// neighbours is not ready, and refuses nothing.
+    /// How far clocks may differ. The server refuses a neighbour's report that is further ahead of its clock. If its
+    /// clock is further from those of most neighbours, it is not ready, and refuses none.
     #[arg(long, allow_hyphen_values = true, value_name = "SPAN", default_value = "10m", value_parser = parse_span)]
     pub clock_skew: Duration,
-    /// Trust this server's clock whatever its neighbours' show: for one that has nobody to ask, or of
-    /// whose neighbours half are wrong.
+    /// Trust this server's clock whatever its neighbours' clocks show. For a server without neighbours, or whose
+    /// neighbours have wrong clocks.
     #[arg(long)]
     pub trust_clock: bool,
-    /// The private key by which neighbours know this server, as herd keygen makes it. Its key= stands in the
-    /// server's line of the topology. Links are then encrypted.
+    /// The server's private key, as herd keygen makes it: its links are encrypted. Neighbours know it by the key= in
+    /// its line of the topology.
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// Link with neighbours without encryption where one side has no key yet: for the hour of changing over.
+    /// Allow links without encryption where one side has no key yet. For the hour in which you introduce keys.
     #[arg(long)]
     pub allow_plain_links: bool,
-    /// The certificate that clients are shown, or a chain of them, in PEM: for the tls= of the server's line,
-    /// and for HTTP, which becomes HTTPS.
+    /// The certificate that clients are shown, or a chain of them, in PEM. HTTP becomes HTTPS, and the server's line
+    /// may have tls=, for clients of lines over TLS.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
-    /// The private key of that certificate, in PEM, that nobody else can read.
+    /// The private key of that certificate, in PEM. Its owner alone may read the file.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
     /// How Twitter is asked.
@@ -273,10 +271,10 @@ pub struct TwitterArguments {
     /// or TWITTER_KEY and TWITTER_SECRET, in the environment or in a file.
     #[arg(long, value_name = "API", default_value = Api::V1_0.name(), value_parser = api())]
     pub twitter_api: Api,
-    /// A file of such credentials, NAME=VALUE on each line, that nobody else can read.
+    /// A file of such credentials, NAME=VALUE on each line. Its owner alone may read it.
     #[arg(long, value_name = "FILE")]
     pub twitter_credentials: Option<PathBuf>,
-    /// For how many seconds an answer serves others who ask the same, up to a day; 0: not at all.
+    /// For how many seconds an answer of Twitter serves others who ask the same, up to a day. 0: not at all.
     #[arg(long, allow_hyphen_values = true, value_name = "SECONDS", default_value_t = 0, value_parser = parse_cache_seconds)]
     pub twitter_cache: u32,
 }
