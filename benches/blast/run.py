@@ -160,7 +160,7 @@ def observe(command, fault, directory, twitter):
         def told():
             """What the server has said of it: the line that names the error, or else the first."""
             said = [(at, line) for at, line in servers["A"].said if at >= began
-                    and not any(words in line for words in ("link to", "clients on", "cannot be reached"))]
+                    and not any(words in line for words in ("link to", "clients on", "cannot reach"))]
             named = [one for one in said if re.search(r"(Error|Exception\b.*):|panicked", one[1])]
             return (said[0][0], (named or said)[0][1]) if said else None
 

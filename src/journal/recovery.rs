@@ -302,8 +302,8 @@ impl Found {
 /// What the operator is told of a journal that is in doubt.
 pub fn doubt_text<D: Disk>(disk: &D, why: &str, locations: usize, unread: &[u64]) -> String {
     let mut text = format!(
-        "The journal {} cannot be relied on: {why}. Serving with the {locations} locations that could be read; \
-         the neighbours are asked for everything, and it is written anew.",
+        "The journal {} cannot be relied on: {why}. The {locations} locations that could be read are served; the \
+         neighbours send what they have beyond that.",
         disk.path("")
     );
     for sequence in unread {

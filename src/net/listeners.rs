@@ -279,8 +279,7 @@ impl<R: Role> Listeners<R> {
             if full && !was_full {
                 let Limits { all, own } = self.sockets[index].limits;
                 let open = own.min(all);
-                let text =
-                    format!("{open} are open, the most that the limit of files (ulimit -n) allows");
+                let text = format!("{open} are open, the most that the limit of files allows");
                 return Some(Accepted::Failed(text));
             }
         }

@@ -97,17 +97,24 @@ impl Driver {
                 reason,
             } => self.handle_lost(id, role, made, &reason),
             Event::AcceptFailed(error) => {
-                let text = format!("connections have to wait: {error}");
+                let text = format!(
+                    "connections have to wait: {error}. Raise ulimit -n (LimitNOFILE= for systemd), or lower \
+                     --max-connections"
+                );
                 self.shell.say_now_and_then(Matter::Descriptors, &text);
             }
             Event::OutputFull(error) => {
                 let text = format!(
-                    "connections that do not read, or have the largest backlog, are closed: {error}"
+                    "connections that do not read, or have the largest backlog, are closed: {error}. The log \
+                     names them; --max-connections allows fewer"
                 );
                 self.shell.say_now_and_then(Matter::Output, &text);
             }
             Event::InputFull(error) => {
-                let text = format!("connections with the most unhandled input are closed: {error}");
+                let text = format!(
+                    "connections with the most unhandled input are closed: {error}. The log names them; a \
+                     shorter --line-timeout closes lines without an end earlier"
+                );
                 self.shell.say_now_and_then(Matter::Input, &text);
             }
         }
@@ -194,7 +201,8 @@ impl Driver {
                 shell.reactor.lose(id, "refused: too many clients");
             }
             let text = format!(
-                "clients are refused: {most} are connected, all that may be (--max-connections)"
+                "clients are refused: {most} are connected, all that may be. Raise --max-connections, or have \
+                 silent ones closed (--idle-timeout)"
             );
             shell.say_now_and_then(Matter::Clients, &text);
         }

@@ -81,6 +81,7 @@ use self::shell::Shell;
 pub use self::start::StartError;
 use self::tally::Tally;
 use self::web::Web;
+use crate::cause;
 use crate::journal::State;
 use crate::log::{self, Log};
 use crate::net::Reactor;
@@ -89,6 +90,12 @@ use crate::random;
 use crate::time::{Now, span_text};
 use crate::topology::{Member, ServerName, Topology};
 use crate::twitter::Pool;
+
+/// What to do if the system gives a start no threads, ...
+const MORE_THREADS: &str = ". Raise ulimit -u (LimitNPROC= and TasksMax= for systemd)";
+
+/// ... or no descriptor.
+const MORE_FILES: &str = ". Raise ulimit -n (LimitNOFILE= for systemd)";
 
 /// A server and all it owns.
 pub struct Server {
@@ -109,16 +116,18 @@ impl Server {
     ) -> Result<Server, StartError> {
         let now = Now::read();
         let name = member.name.clone();
-        let fail = |what: &str, error: io::Error| StartError(format!("{name} {what}: {error}"));
+        let fail = |what: &str, error: io::Error, remedy: &str| {
+            StartError(format!("{name} {what}: {}{remedy}", cause::of(&error)))
+        };
         let operator = Operator::new(name.clone(), Stamps::of_stderr(), io::stderr());
-        let operator = operator.map_err(|e| fail("gets no threads", e))?;
+        let operator = operator.map_err(|e| fail("gets no threads", e, MORE_THREADS))?;
         let security = Security::read(&options.keys, member).map_err(StartError)?;
-        let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e))?;
+        let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e, MORE_FILES))?;
         // Before anybody can see that we are there: a SIGHUP that nobody watches for is deadly.
         let mailbox = reactor.mailbox();
         let post = move |signal| mailbox.post(Mail::Signal(signal));
         let serving = start::watch_signals(post, operator.unwritten());
-        let serving = serving.map_err(|e| fail("cannot watch for signals", e))?;
+        let serving = serving.map_err(|e| fail("cannot watch for signals", e, ""))?;
         let access = start::read_tokens(options.http_tokens.as_deref());
         let access = access.map_err(StartError)?;
         let places = places::places(member, &security);
@@ -150,10 +159,12 @@ impl Server {
             start::open_journal(options, &log_options, &reactor, &mut node, now, &operator)?;
         let mailbox = reactor.mailbox();
         let post = move |why| mailbox.post(Mail::LogFailed(why));
-        let log = Log::start(log_options, post).map_err(|e| fail("gets no threads", e))?;
+        let log = Log::start(log_options, post);
+        let log = log.map_err(|e| fail("gets no threads", e, MORE_THREADS))?;
         let mailbox = reactor.mailbox();
         let post = move |answer| mailbox.post(Mail::Answer(answer));
-        let pool = Pool::new(&options.twitter, post).map_err(|e| fail("gets no threads", e))?;
+        let pool = Pool::new(&options.twitter, post);
+        let pool = pool.map_err(|e| fail("gets no threads", e, MORE_THREADS))?;
         serving.store(true, Ordering::Release);
         let mailbox = reactor.mailbox();
         let post = move |link, found| mailbox.post(Mail::Resolved(link, found));

@@ -273,7 +273,7 @@ impl Neighbour {
         }
         *said = true;
         Some(format!(
-            "{name} cannot be reached at {address}, trying on: {reason}"
+            "cannot reach {name} at {address}: {reason}. Still trying."
         ))
     }
 

@@ -102,7 +102,8 @@ pub fn tell_of_few_descriptors(places: &[Place], wanted: Option<usize>, operator
     let most = clients.map_or(0, |place| place.limits.all);
     if let Some(wanted) = wanted.filter(|&wanted| wanted > most) {
         operator.say(&format!(
-            "{wanted} clients may connect, but the limit of files (ulimit -n) allows only {most} at once"
+            "{wanted} clients may connect, but the limit of files (ulimit -n) allows only {most} at once. \
+             Raise it (LimitNOFILE= for systemd), or lower --max-connections"
         ));
     }
 }
@@ -141,8 +142,8 @@ impl Place {
             ));
         }
         for (failed, error) in &listening.failed {
-            operator.say(&format!(
             let error = cause::of(error);
+            operator.say(&format!(
                 "cannot listen for {whom} on {failed}, an address of {address}: {error}. \
                  Still serving on {listening}."
             ));

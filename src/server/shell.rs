@@ -184,32 +184,40 @@ impl Effects for Shell {
                 let name = self.neighbours.at(link).name.clone();
                 let (own, apart) = (self.operator.server(), clock::offset_text(offset));
                 let text = format!(
-                    "the clock of {name} is {apart} that of {own}: set the one that is wrong. What is reported \
-                     through a clock that is ahead is not taken in by those whose clocks are right"
+                    "the clock of {name} is {apart} that of {own}. Set the one that is wrong: until then servers \
+                     with the right time refuse reports from the one that is ahead"
                 );
                 self.say_now_and_then(Matter::ClockOff(link), &text);
             }
             News::ClockRight(link) => {
                 let name = self.neighbours.at(link).name.clone();
-                let text = format!("the clock of {name} is near enough again");
+                let text = format!(
+                    "the clock of {name} is near enough again: this server asks for what it refused meanwhile"
+                );
                 self.say_now_and_then(Matter::ClockRight(link), &text);
             }
             News::OwnClock(Some(why)) => {
                 let text = format!(
-                    "not ready: {why}. Set it, or say that it is right (--trust-clock). Until then nothing is \
-                     refused as too far ahead, and nothing expires"
+                    "not ready: {why}. Set the clock, or restart with --trust-clock if it is right; until then no \
+                     report is refused as too far ahead, and none expires"
                 );
                 self.say(&text);
             }
-            News::OwnClock(None) => self.say("the clock is trusted again"),
+            News::OwnClock(None) => {
+                self.say(
+                    "the clock is trusted again: it no longer keeps the server from being ready",
+                );
+            }
             News::Refused {
                 connection,
                 name,
                 reason,
             } => self.say_refused(connection, name, reason),
             News::QuestionsFull => {
-                let text =
-                    format!("questions are refused: {ASKERS_MAX} wait for Twitter, all that may");
+                let text = format!(
+                    "questions are refused: {ASKERS_MAX} wait for Twitter, all that may. --twitter-cache lets one \
+                     answer serve many"
+                );
                 self.say_now_and_then(Matter::Askers, &text);
             }
             News::Invalid { client, reason } => {

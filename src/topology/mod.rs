@@ -254,7 +254,10 @@ impl Member {
 fn server_name(text: &str) -> Result<ServerName, String> {
     ServerName::parse(text.as_bytes()).ok_or_else(|| {
         let shown: String = text.escape_debug().take(80).collect();
-        format!("'{shown}' is no name: 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 _ - are wanted")
+        format!(
+            "'{shown}' is no name: a name has at most {NAME_BYTES_MAX} characters, each a letter from a to z or A \
+             to Z, a digit, _ or -"
+        )
     })
 }
 
@@ -367,7 +370,7 @@ mod tests {
             ("a h:1 H:01", 1, "h:1 is used twice"),
             ("a h:1 h:2 c", 1, "no line names c"),
             ("a h:1 h:2 a", 1, "its own neighbour"),
-            ("a! h:1 h:2", 1, "'a!' is no name"),
+            ("a! h:1 h:2", 1, "'a!' is no name: a name has at most 64"),
             (&long, 1, "is no name"),
             ("a h h:2", 1, "'h' is no address"),
             ("a ::1:80 h:2", 1, "[brackets]"),

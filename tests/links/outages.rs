@@ -57,14 +57,14 @@ fn a_server_that_was_down_at_the_start_joins_when_it_appears() {
     herd.start("Bob");
     let at = herd.ask("Bob", "IAMAT kiwi +00+000 1");
     let said = |herd: &mut Herd| herd.process("Bob").said();
-    wait_until("Bob says that Ann cannot be reached", || {
-        said(&mut herd).contains("Ann cannot be reached")
+    wait_until("Bob says that he cannot reach Ann", || {
+        said(&mut herd).contains("cannot reach Ann")
     });
     let since = Instant::now();
     while since.elapsed() < Duration::from_millis(1_500) {
         herd.ask("Bob", "IAMAT kiwi +00+000 0");
     }
-    let times = said(&mut herd).matches("cannot be reached").count();
+    let times = said(&mut herd).matches("cannot reach").count();
     assert_eq!(times, 1, "once is enough: {}", said(&mut herd));
     herd.start("Ann");
     herd.wait_for_link("Bob", "Ann");
@@ -84,8 +84,8 @@ fn a_link_that_one_side_does_not_name_is_told_to_both_operators() {
     herd.start("Ann");
     let address = herd.member("Bob").servers;
     let reason = "a HELLO from no neighbour of ours";
-    let unreached = format!("Bob cannot be reached at {address}, trying on: ");
-    let unreached = format!("Ann: {unreached}the neighbour said BYE {reason}\n");
+    let why = format!("the neighbour said BYE {reason}");
+    let unreached = format!("Ann: cannot reach Bob at {address}: {why}. Still trying.\n");
     wait_until("Ann says why", || {
         herd.process("Ann").said().contains(&unreached)
     });

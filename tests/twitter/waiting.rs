@@ -228,7 +228,8 @@ fn with_1024_questions_waiting_the_surplus_is_answered_at_once_with_an_error() {
     );
     if promised(&WORD_OF_REFUSALS) {
         let said = herd.process("Blake").said();
-        let text = "Blake: questions are refused: 1024 wait for Twitter, all that may\n";
+        let text = "Blake: questions are refused: 1024 wait for Twitter, all that may. \
+            --twitter-cache lets one answer serve many\n";
         assert_eq!(said.matches(text).count(), 1, "once is enough: {said}");
     }
 }
