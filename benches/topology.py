@@ -3,12 +3,14 @@
 
     benches/topology.py [--shape assignment|line|star|ring|tree|mesh] [--servers N] [--updates N] [--rate R]
                         [--down SECONDS] [--round N] --server COMMAND --name STACK --out FILE.csv
+    benches/topology.py --table FILE.csv
 
 COMMAND is one that HERD_SERVER would take: `target/release/herd`, `PYTHON tests/reference/twisted/herd.py`, …
 Clients of the first server report, at a steady rate. Delays are differences of the servers' own log records: from the
 line of the client at the first server to the AT line at another, by one clock. With `--down`, the last server
 is stopped (SIGTERM), the reports go on for so long, it is started again, and the time is taken from its start until
-its log has the last report. Appends to FILE. On a quiet machine only.
+its log has the last report. Appends to FILE. On a quiet machine only. `--table` prints what a file has of shapes, as
+Markdown: medians of its rounds.
 """
 
 import argparse
@@ -154,6 +156,23 @@ def measure(herd, options):
         yield last, f"catch-up after {options.down:g} s", "s", herd.knows(last, client) - began
 
 
+def table(path):
+    """A row for each shape and number of servers."""
+    values, links = {}, {}
+    with open(path) as file:
+        for row in csv.DictReader(file):
+            herd = int(row["servers"]), row["shape"]
+            links[herd] = row["links"]
+            values.setdefault(herd, {}).setdefault((row["server"], row["quantity"]), []).append(float(row["value"]))
+    print("| shape, servers | links | messages an update | delay to the farthest, µs | its p99, µs | CPU of all, µs | of the busiest, µs |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    for (servers, shape), of in values.items():
+        median = {key: statistics.median(rounds) for key, rounds in of.items()}
+        most = lambda quantity: max(value for (server, of), value in median.items() if of == quantity and server != "all")
+        print(f"| {shape}, {servers} | {links[servers, shape]} | {median['all', 'messages an update']:.0f} | "
+              f"{most('delay, median'):.0f} | {most('delay, p99'):.0f} | {median['all', 'CPU an update']:.0f} | {most('CPU an update'):.0f} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", default="assignment", choices="assignment line star ring tree mesh".split())
@@ -162,10 +181,15 @@ def main():
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--down", type=float, default=0)
     parser.add_argument("--round", default="1")
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--server")
+    parser.add_argument("--name")
     parser.add_argument("--out", default="topology.csv")
+    parser.add_argument("--table")
     options = parser.parse_args()
+    if options.table:
+        return table(options.table)
+    if not (options.server and options.name):
+        parser.error("wanted are --server and --name, or --table")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended too
     names, links = shape(options.shape, options.servers)
     # Not resolved: the python of an environment is a link to one that lacks its packages.
