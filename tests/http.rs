@@ -370,8 +370,10 @@ fn reports_and_requests_are_in_the_log_and_restored_from_it() {
         post(herd.http("Blake"), "/v1/clients/a?x=1", body).status,
         200
     );
-    herd.wait_for_record("Blake", "> h1 200 OK");
+    assert_eq!(post(herd.http("Blake"), "/v1/clients/b", "").status, 400);
+    herd.wait_for_record("Blake", "> h2 400 Bad Request");
     let log = herd.log("Blake");
+    assert!(!log.contains("> h1 200"), "the AT line says it: {log}");
     let at = herd.at("Blake", "a").expect("it is known");
     for want in [
         "< h1 POST /v1/clients/a?x=1\n".to_owned(),

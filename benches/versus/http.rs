@@ -35,7 +35,7 @@ pub const SECTION: Section = Section {
     method: "50 connections that are kept, 10,000 clients that all move, 16 messages under way on each connection. \
         The same reports go to one server as `IAMAT` lines, as JSON, as OsmAnd's query and as Traccar Client's form; \
         requests have `Host`, `User-Agent` and what their body needs. Every reply is checked. Journal and log as \
-        above: of a request the log has its target, the `IAMAT` line that it becomes, the `AT` line and the status.",
+        above: of a request the log has its target, the `IAMAT` line that it becomes and the `AT` line.",
     run,
     table,
     charts,

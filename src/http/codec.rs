@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::body::Body;
 use super::line::Scan;
-use super::parse::{head_len, parse};
+use super::parse::{common_head, head_len, parse};
 use super::refusal::Refusal;
 use super::request::Request;
 
@@ -104,10 +104,18 @@ impl Codec {
     fn advance<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Step<'a>, Refusal> {
         let mut request = None;
         if let Part::Head(scan) = &mut self.part {
-            let Some(length) = head_len(scan, bytes)? else {
-                return Ok(Step::More);
+            let common = if scan.has_begun() {
+                None
+            } else {
+                common_head(bytes)
             };
-            let head = parse(&bytes[..length])?;
+            let (length, head) = match common {
+                Some(found) => found,
+                None => match head_len(scan, bytes)? {
+                    Some(length) => (length, parse(&bytes[..length])?),
+                    None => return Ok(Step::More),
+                },
+            };
             self.part = Part::Body(length, Body::new(head.framing));
             if head.expects_continue {
                 return Ok(Step::Continue);

@@ -24,11 +24,6 @@ const MALFORMED: Refusal = Refusal::new(400, "This is not an HTTP/1.1 request.")
 
 /// Looks on for the end of the head with which `bytes` begin. Gives its length, the blank line included.
 pub fn head_len(scan: &mut Scan, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
-    if !scan.has_begun()
-        && let Some(length) = common_head_len(bytes)
-    {
-        return Ok(Some(length));
-    }
     loop {
         let (most, too_long) = match scan.start {
             0 => (HEAD_BYTES_MAX, LINE_TOO_LONG),
@@ -43,17 +38,14 @@ pub fn head_len(scan: &mut Scan, bytes: &[u8]) -> Result<Option<usize>, Refusal>
     }
 }
 
-/// The same of a head as nearly all are: whole, so short that nothing in it is too long, and well-formed as far as
-/// its lines go. `None` for others. It looks at many bytes at a time.
-fn common_head_len(bytes: &[u8]) -> Option<usize> {
+/// The head with which `bytes` begin and its length, if it is as nearly all are: whole, not too long, and not to be
+/// refused. `None` for others: [`head_len`] and [`parse`] tell why.
+pub fn common_head(bytes: &[u8]) -> Option<(usize, Head<'_>)> {
     let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
-    let mut ends = memchr::memchr_iter(b'\n', bytes);
-    let length = ends.find(|&end| bytes[..end].ends_with(b"\r\n\r"))? + 1;
-    let pairs = bytes[..length].iter().zip(&bytes[1..length]);
-    let is_torn = pairs.fold(bytes[0] == b'\n', |any, (&one, &next)| {
-        any | ((one == b'\r') != (next == b'\n'))
-    });
-    (!is_torn).then_some(length)
+    let (length, head) = parse_beginning(bytes).ok()?;
+    // What is read so has no CR without LF; a bare LF would be taken for the end of a line.
+    let count = |byte| memchr::memchr_iter(byte, &bytes[..length]).count();
+    (count(b'\r') == count(b'\n')).then_some((length, head))
 }
 
 /// A head, read.
@@ -69,11 +61,19 @@ pub struct Head<'a> {
 
 /// Reads a head that is whole.
 pub fn parse(bytes: &[u8]) -> Result<Head<'_>, Refusal> {
+    match parse_beginning(bytes)? {
+        (length, head) if length == bytes.len() => Ok(head),
+        _ => Err(MALFORMED),
+    }
+}
+
+/// Reads the head with which `bytes` begin. Gives its length, too.
+fn parse_beginning(bytes: &[u8]) -> Result<(usize, Head<'_>), Refusal> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut head = httparse::Request::new(&mut []);
-    match head.parse_with_uninit_headers(bytes, &mut headers) {
-        Ok(Status::Complete(length)) if length == bytes.len() => {}
-        Ok(_) => return Err(MALFORMED),
+    let length = match head.parse_with_uninit_headers(bytes, &mut headers) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Err(MALFORMED),
         Err(httparse::Error::TooManyHeaders) => {
             let message = "The request has too many header fields.";
             return Err(Refusal::new(431, message));
@@ -83,7 +83,7 @@ pub fn parse(bytes: &[u8]) -> Result<Head<'_>, Refusal> {
             return Err(Refusal::new(505, message));
         }
         Err(_) => return Err(MALFORMED),
-    }
+    };
     let (Some(method), Some(target), Some(minor)) = (head.method, head.path, head.version) else {
         return Err(MALFORMED);
     };
@@ -108,11 +108,12 @@ pub fn parse(bytes: &[u8]) -> Result<Head<'_>, Refusal> {
         },
     };
     let expects_continue = expects_continue && framing != Framing::Length(0);
-    Ok(Head {
+    let head = Head {
         request,
         framing,
         expects_continue,
-    })
+    };
+    Ok((length, head))
 }
 
 /// Whether the request line is well-formed but for its HTTP version, which is not one of ours (RFC 9112
@@ -216,9 +217,15 @@ fn host<'a>(headers: &[Header<'a>], is_1_1: bool) -> Result<Option<&'a str>, Ref
 
 /// Whether it has only bytes of a host with a port (RFC 3986 section 3.2.2).
 fn is_authority(text: &str) -> bool {
-    let other = |byte: u8| b"-._~:[]%!$&'()*+;=".contains(&byte);
+    let is_mark = |byte| {
+        matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%' | b'!' | b'$'
+                ..=b'+' | b';' | b'='
+        )
+    };
     text.bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || other(byte))
+        .all(|byte| byte.is_ascii_alphanumeric() || is_mark(byte))
 }
 
 #[derive(Debug)]

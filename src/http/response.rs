@@ -72,7 +72,7 @@ impl Response<'_> {
             out.extend_from_slice(b"\r\nContent-Length: ");
             write_decimal(out, body_bytes as u64);
         }
-        self.end_head(out, manner.keep_alive);
+        self.end_head(out, manner);
         has_body && !manner.head_only
     }
 
@@ -91,7 +91,14 @@ impl Response<'_> {
         if manner.chunks && may_have_body(self.status) {
             out.extend_from_slice(b"\r\nTransfer-Encoding: chunked");
         }
-        self.end_head(out, manner.keep_alive && stream.keeps_alive());
+        let keep_alive = manner.keep_alive && stream.keeps_alive();
+        self.end_head(
+            out,
+            Manner {
+                keep_alive,
+                ..manner
+            },
+        );
         stream
     }
 
@@ -112,7 +119,7 @@ impl Response<'_> {
     }
 
     /// Appends what stands behind it.
-    fn end_head(&self, out: &mut Vec<u8>, keep_alive: bool) {
+    fn end_head(&self, out: &mut Vec<u8>, manner: Manner) {
         for (name, value) in self.fields {
             // Nobody who is quoted in a value shall end it early and write a field of their own.
             let value: String = value.chars().filter(|c| !c.is_control()).collect();
@@ -120,11 +127,12 @@ impl Response<'_> {
                 out.extend_from_slice(part.as_bytes());
             }
         }
-        // HTTP/1.1 needs to be told of a close only, an HTTP/1.0 client that asked also of the rest.
-        match keep_alive {
-            true => out.extend_from_slice(b"\r\nConnection: keep-alive\r\n\r\n"),
-            false => out.extend_from_slice(b"\r\nConnection: close\r\n\r\n"),
-        }
+        // RFC 9112 section 9.3: HTTP/1.1 keeps a connection unless it is told of a close, HTTP/1.0 if it is told so.
+        out.extend_from_slice(match (manner.keep_alive, manner.chunks) {
+            (true, true) => b"\r\n\r\n",
+            (true, false) => b"\r\nConnection: keep-alive\r\n\r\n",
+            (false, _) => b"\r\nConnection: close\r\n\r\n",
+        });
     }
 }
 
@@ -234,9 +242,10 @@ mod tests {
         let no_length =
             "HTTP/1.1 204 No Content\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n";
         for (response, manner, want) in [
+            (ok, manner(true, false, true), format!("{head}\r\né")),
             (
                 ok,
-                manner(true, false, true),
+                manner(true, false, false),
                 format!("{head}Connection: keep-alive\r\n\r\né"),
             ),
             (
@@ -259,7 +268,7 @@ mod tests {
     #[test]
     fn responses_as_they_come() {
         let head = format!("{FIRST}Content-Type: text/plain\r\n");
-        let chunked = format!("{head}Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n");
+        let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
         let closing = format!("{head}Connection: close\r\n\r\n");
         for (manner, want) in [
             (

@@ -119,9 +119,14 @@ fn handle(driver: &mut Driver, id: ConnectionId, request: &Request<'_>) -> bool 
     let manner = request.manner;
     let route = route(request);
     let is_costly = route.as_ref().is_ok_and(Route::is_costly);
+    let is_report = matches!(route, Ok(Route::Report(_) | Route::Device(_)));
     let answer = answer(driver, id, request, route).unwrap_or_else(Some);
     if let Some(answer) = answer {
-        driver.shell.respond(To { id, manner }, &answer);
+        let (shell, to) = (&mut driver.shell, To { id, manner });
+        match is_report && answer.status == 200 {
+            true => shell.respond_unlogged(to, &answer), // the log has the report's `AT` line
+            false => shell.respond(to, &answer),
+        }
     }
     is_costly
 }

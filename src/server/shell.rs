@@ -278,8 +278,14 @@ impl Shell {
 
     /// Sends a response, and lets the client ask on, unless that is the last.
     pub fn respond(&mut self, to: To, answer: &Answer) {
+        self.log_answer(to.id, answer);
+        self.respond_unlogged(to, answer);
+    }
+
+    /// The same of a response of which the log has what it says.
+    pub fn respond_unlogged(&mut self, to: To, answer: &Answer) {
         let To { id, manner } = to;
-        self.log_answer(id, answer);
+        self.tally.count_response(answer.status);
         let date = self.now.wall.seconds();
         let (response, rest) = self.web.response(answer, manner, date);
         self.reactor.send(id, &[response, &rest.shared, rest.end]);
@@ -295,7 +301,6 @@ impl Shell {
     }
 
     fn log_answer(&mut self, id: ConnectionId, answer: &Answer) {
-        *self.tally.responses.entry(answer.status).or_default() += 1;
         let label = Label::Http(id.serial);
         if self.log.accepts(Direction::Out, label) {
             let text = &mut self.web.record;
@@ -307,7 +312,7 @@ impl Shell {
 
     /// Writes to the log that a response begins whose end is not in sight.
     pub fn log_stream(&mut self, id: ConnectionId) {
-        *self.tally.responses.entry(200).or_default() += 1;
+        self.tally.count_response(200);
         let label = Label::Http(id.serial);
         self.log
             .record(Direction::Out, label, b"200 OK, a stream of events");
@@ -317,6 +322,7 @@ impl Shell {
     pub fn respond_late(&mut self, to: To, reply: ReplyId, answer: &Answer) {
         let To { id, manner } = to;
         self.log_answer(id, answer);
+        self.tally.count_response(answer.status);
         let date = self.now.wall.seconds();
         let (response, rest) = self.web.response(answer, manner, date);
         let Rest { shared, end } = rest;

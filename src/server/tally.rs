@@ -63,6 +63,11 @@ impl Tally {
         }
     }
 
+    /// Counts a response over HTTP.
+    pub fn count_response(&mut self, status: u16) {
+        *self.responses.entry(status).or_default() += 1;
+    }
+
     /// Notes how it is at the beginning of a turn, if it is time for that.
     pub fn note(&mut self, end: u64, messages: u64, now: Instant) {
         let latest = self.notes.back().map(|note| note.at);

@@ -204,7 +204,8 @@ fn basic(request: &Request<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
+    let colon = host.bytes().rposition(|byte| byte == b':');
+    match colon.map(|at| (&host[..at], &host[at + 1..])) {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     }
@@ -238,7 +239,8 @@ pub fn write_target(out: &mut Vec<u8>, request: &Request<'_>) {
     out.extend_from_slice(request.path.as_bytes());
     let query = request.query.as_bytes();
     // Most have no token, nor anything that may be one, and are shown as they are.
-    if memchr::memchr(b'%', query).is_none() && memchr::memmem::find(query, b"token").is_none() {
+    let mut pairs = query.split(|&byte| byte == b'&');
+    if memchr::memchr(b'%', query).is_none() && !pairs.any(|pair| pair.starts_with(b"token")) {
         if !query.is_empty() {
             out.push(b'?');
             out.extend_from_slice(query);

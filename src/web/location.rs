@@ -24,7 +24,10 @@ pub fn write_members(out: &mut Vec<u8>, location: &Location<'_>) {
         out.extend_from_slice(text);
     }
     out.extend_from_slice(b"\",\"difference\":\"");
-    location.difference.write(out);
+    // As it stands in the line, behind `AT` and the server: that costs less than to write it anew.
+    let after_server = "AT ".len() + location.server.len() + " ".len();
+    let mut difference = location.line[after_server..].split(|&byte| byte == b' ');
+    out.extend_from_slice(difference.next().unwrap_or_default());
     out.push(b'"');
 }
 
@@ -32,6 +35,15 @@ pub fn write_members(out: &mut Vec<u8>, location: &Location<'_>) {
 /// `client_encoded` has all of them, percent-encoded.
 pub fn write_client(out: &mut Vec<u8>, client: &[u8]) {
     out.extend_from_slice(b"\"client\":");
+    if client
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    {
+        for part in [b"\"", client, b"\""] {
+            out.extend_from_slice(part);
+        }
+        return;
+    }
     if let Ok(client) = std::str::from_utf8(client) {
         return write_string(out, client);
     }

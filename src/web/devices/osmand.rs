@@ -52,7 +52,11 @@ fn form(form: &str, receipt: Timestamp) -> Outcome {
 }
 
 fn form_point(form: &Form<'_>, receipt: Timestamp) -> Result<Vec<u8>, Fault> {
-    let text = |name| form.get(name).map(String::from_utf8_lossy);
+    let text = |name| {
+        let value = form.get(name)?;
+        let text = std::str::from_utf8(value).map(Cow::Borrowed);
+        Some(text.unwrap_or_else(|_| String::from_utf8_lossy(value)))
+    };
     let client = form.get("id").or_else(|| form.get("deviceid"));
     let client = client.ok_or_else(|| Fault::anonymous("id is missing or empty"))?;
     let (latitude, longitude) = match (text("lat"), text("lon"), text("location")) {
