@@ -43,9 +43,13 @@ pub fn head_len(scan: &mut Scan, bytes: &[u8]) -> Result<Option<usize>, Refusal>
 pub fn common_head(bytes: &[u8]) -> Option<(usize, Head<'_>)> {
     let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let (length, head) = parse_beginning(bytes).ok()?;
-    // What is read so has no CR without LF; a bare LF would be taken for the end of a line.
-    let count = |byte| memchr::memchr_iter(byte, &bytes[..length]).count();
-    (count(b'\r') == count(b'\n')).then_some((length, head))
+    // What is read so has no CR without LF. But a bare LF was taken for the end of a line. All pairs are looked at,
+    // so that it can be done to many at a time.
+    let pairs = bytes[..length].iter().zip(&bytes[1..length]);
+    let has_bare = pairs.fold(bytes[0] == b'\n', |any, (&one, &next)| {
+        any | ((one != b'\r') & (next == b'\n'))
+    });
+    (!has_bare).then_some((length, head))
 }
 
 /// A head, read.
