@@ -132,6 +132,7 @@ settings() {
     TOPOLOGY=$(realpath -m -- "${TOPOLOGY:-$ROOT/topology.txt}")
     LOG_DIR=$(realpath -m -- "${LOG_DIR:-$ROOT/logs}") DATA_DIR=$(realpath -m -- "${DATA_DIR:-$ROOT/data}")
     HERD=$(realpath -m -- "${HERD_BIN:-$(cd "$ROOT" && realpath -m -- "${CARGO_TARGET_DIR:-target}")/release/herd}")
+    [[ ${HERD##*/} == herd* ]] || misused "the name of HERD_BIN must begin with herd: by it we know our processes"
     KEY_DIR="" KEYED=$TOPOLOGY
     [[ ${KEYS:=no} == yes || $KEYS == no ]] || misused "KEYS is yes or no"
     [[ $KEYS == no ]] || KEY_DIR=$DATA_DIR/keys KEYED=$DATA_DIR/keys/topology.txt

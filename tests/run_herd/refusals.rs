@@ -52,6 +52,13 @@ fn the_command_line_is_checked() {
         assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
         assert!(ended.err.contains("--help shows how"), "{ended:?}");
     }
+    // Its processes would not be known for ours, and a start would wait for them for ever.
+    let ended = herd.run_program(herd.command(&["start"]).env("HERD_BIN", "/bin/sleep"));
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(
+        ended.err.contains("HERD_BIN must begin with herd"),
+        "{ended:?}"
+    );
     let ended = herd.run(&["start", "Zoe"]);
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(
