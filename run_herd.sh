@@ -32,7 +32,7 @@ main() {
     case $command in
         start) prepare; start_herd ;;
         stop) lock; stop_herd ;;
-        restart) prepare; stop_herd; start_herd ;; # stops when what is to start is at hand
+        restart) prepare; stop_herd || true; start_herd ;; # stops when what is to start is at hand
         upgrade) prepare; upgrade_herd ;;
         reload) read_topology; lock; make_keys; reload_herd ;;
         status) read_topology; show_status ;;
@@ -43,16 +43,16 @@ main() {
 
 # Starts what is missing and waits until all of it is up; undoes its own part if that fails.
 start_herd() {
-    local id running="" missing=""
-    scan
+    local id running="" missing="" MORE=""; scan
     for id in ${ONLY:-$STAND_IN $NAMES}; do
         if [[ -n ${PIDS[$id]-} ]]; then require_same_settings "$id"; running+=" $id"; else missing+=" $id"; fi
     done
     signal HUP "$NAMES" # those that are to start may be new neighbours of those that run
     [[ -n $missing ]] || { say "The herd is already running:$running" && return 0; }
     trap 'INTERRUPTED=yes' INT TERM HUP # looked at between steps, so that no child goes unnoticed
-    trap 'trap "" INT TERM HUP; stop_these "$STARTED"' EXIT
+    trap 'trap "" INT TERM HUP; complain "so this is stopped again:$STARTED"; stop_these "$STARTED"' EXIT
     [[ -z $running ]] || say "Already running:$running"
+    [[ -z $MORE ]] || complain "$MORE:$missing may want these too, after --"
     say "Starting:$missing"
     for id in $missing; do herd_arguments "$id"; launch "$id"; done
     wait_until_up
@@ -63,17 +63,19 @@ start_herd() {
 # Stops what runs, also servers that the topology file no longer names.
 stop_herd() {
     scan
-    local ids=" ${!PIDS[*]}"
+    local id lost="" ids=" ${!PIDS[*]}"
     [[ -z $ONLY ]] || ids=${PIDS[$ONLY]:+ $ONLY}
     stop_these "$ids"
-    if [[ -n ${ids# } ]]; then say "Stopped:$ids"; else say "The herd with its logs in $LOG_DIR is not running"; fi
+    [[ -n ${ids# } ]] || { say "${ONLY:-The herd} is not running, or its logs are not in $LOG_DIR" && return 0; }
+    say "Stopped:$ids"
+    for id in $ids; do lost+=$(heard "$id" '.*could not be written to the end'); done
+    [[ -z $lost ]] || { complain "$lost" && return 1; }
 }
 
 # Replaces the program of each process in turn. It has its arguments again, unless there are others. Each is
 # ready, so knows what its neighbours know, and linked before the next is stopped.
 upgrade_herd() {
-    local id
-    scan
+    local id; scan
     for id in ${ONLY:-$STAND_IN $NAMES}; do
         [[ -n ${PIDS[$id]-} ]] || continue
         [[ /proc/${PIDS[$id]}/exe -ef $HERD && ${#OPTIONS[@]} -eq 0 ]] &&
@@ -89,8 +91,7 @@ upgrade_herd() {
 
 # Has the servers that run read the topology anew, and prints what they say; returns 1 if one finds a mistake.
 reload_herd() {
-    local id before tries said result=0
-    scan
+    local id before tries said result=0; scan
     for id in ${ONLY:-$NAMES}; do
         [[ -n ${PIDS[$id]-} ]] || continue
         before=$(heard "$id" '(not )?reloaded' | wc -l) said=""
@@ -107,16 +108,17 @@ reload_herd() {
 
 # Shows a line for each process, then what the servers say of themselves; returns 1 unless all run.
 show_status() {
-    local id pid client server uptime result=0 width=16
-    scan
-    # Whether there is a stand-in was said at the start: it runs, or servers do without one.
-    [[ ${#PIDS[@]} -eq 0 ]] || STAND_IN=${PIDS[twitter.stand-in]:+twitter.stand-in}
-    for id in $NAMES; do ((${#id} <= width)) || width=${#id}; done
+    local id pid client server uptime others="" result=0 width=16; scan
+    # Whether there is a stand-in was said at the start: it runs, or servers ask it, or they do without one.
+    [[ ${#PIDS[@]} -eq 0 || -n ${PIDS[twitter.stand-in]-} ]] ||
+        ps -o args= -p "${PIDS[*]}" | grep -qF -- "${TWITTER[1]}" || STAND_IN=""
+    for id in "${!PIDS[@]}"; do [[ " twitter.stand-in $NAMES " == *" $id "* ]] || others+=" $id"; done
+    for id in $NAMES $others; do ((${#id} <= width)) || width=${#id}; done
     row() { printf "%-${width}s  %-8s  %-21s  %-21s  %s\n" "$@"; }
     row PROCESS PID CLIENTS SERVERS UPTIME
-    for id in ${ONLY:-$STAND_IN $NAMES}; do
+    for id in ${ONLY:-$STAND_IN $NAMES $others}; do
         pid=${PIDS[$id]--} client=$TWITTER_LISTEN server=-
-        [[ $id == *.* ]] || read -r _ client server _ < <(grep "^$id " <<<"$MEMBERS")
+        [[ $id == *.* ]] || read -r _ client server _ < <(grep "^$id " <<<"$MEMBERS" || echo "$id removed removed")
         [[ $id != *.* || $pid == - ]] || client=$(ps -o args= -p "$pid") client=${client##* }
         uptime=$(ps -o etime= -p "$pid" 2>/dev/null | tr -d ' ') || { uptime="not running" && result=1; }
         row "$id" "$pid" "$client" "$server" "$uptime"
@@ -134,6 +136,7 @@ settings() {
     HERD=$(realpath -m -- "${HERD_BIN:-$(cd "$ROOT" && realpath -m -- "${CARGO_TARGET_DIR:-target}")/release/herd}")
     [[ ${HERD##*/} == herd* ]] || misused "the name of HERD_BIN must begin with herd: by it we know our processes"
     KEY_DIR="" KEYED=$TOPOLOGY
+    [[ -n ${KEYS:-} || ! -e $DATA_DIR/keys/topology.txt ]] || KEYS=yes # who has keys keeps them until KEYS=no
     [[ ${KEYS:=no} == yes || $KEYS == no ]] || misused "KEYS is yes or no"
     [[ $KEYS == no ]] || KEY_DIR=$DATA_DIR/keys KEYED=$DATA_DIR/keys/topology.txt
     umask 077 # logs and journals say where everybody is
@@ -141,8 +144,7 @@ settings() {
     STAND_IN=twitter.stand-in # a server's name has no dot
     [[ -z ${TWITTER_URL:-} ]] || STAND_IN=""
     local -A paths=([1.0]=search.json [1.1]=1.1/search/tweets.json [2]=2/tweets/search/recent)
-    local path=${paths[${TWITTER_API:-1.0}]-}
-    [[ -n $path ]] || misused "TWITTER_API is none of 1.0, 1.1, 2"
+    local path=${paths[${TWITTER_API:-1.0}]-}; [[ -n $path ]] || misused "TWITTER_API is none of 1.0, 1.1, 2"
     TWITTER=(--twitter-url "${TWITTER_URL:-http://$TWITTER_LISTEN/$path}")
     [[ -z ${TWITTER_API:-} ]] || TWITTER+=(--twitter-api "$TWITTER_API")
     [[ -z ${TWITTER_CREDENTIALS:-} ]] || TWITTER+=(--twitter-credentials "$(realpath -m -- "$TWITTER_CREDENTIALS")")
@@ -151,8 +153,12 @@ settings() {
     declare -gA CHILDREN=()
 }
 
-# What goes before a start: a program that is up to date, who is in the herd, nobody else who changes it, keys.
-prepare() { build; read_topology; lock; make_keys; }
+# What goes before a start: a program that takes the options, who is in the herd, nobody else who changes it, keys.
+prepare() {
+    build
+    ((${#OPTIONS[@]} == 0)) || "$HERD" serve any "${OPTIONS[@]}" --help >/dev/null || exit 2
+    read_topology; lock; make_keys
+}
 
 # Builds herd. Cargo shows its progress if there is something to build.
 build() {
@@ -167,8 +173,7 @@ build() {
 
 # Reads the topology as herd reads it: MEMBERS has a line for each server. Herd says what is wrong with it.
 read_topology() {
-    local name
-    [[ -x $HERD ]] || build
+    local name; [[ -x $HERD ]] || build
     MEMBERS=$("$HERD" check --list --topology "$TOPOLOGY") || [[ -n $MEMBERS ]] || exit 1
     NAMES=""
     while read -r name _; do NAMES+=" $name"; done <<<"$MEMBERS"
@@ -196,13 +201,14 @@ herd_arguments() {
     [[ $1 != *.* ]] || ARGUMENTS=(twitter --listen "$TWITTER_LISTEN")
 }
 
-# Dies if what runs was started for another topology or another Twitter.
+# Dies if what runs was started for another topology or another Twitter. Sets MORE if it has more options.
 require_same_settings() {
-    local command
-    herd_arguments "$1"
+    local command; herd_arguments "$1"
     command=$(tr '\0' ' ' <"/proc/${PIDS[$1]}/cmdline")
     [[ $command == *" ${ARGUMENTS[*]} "* ]] ||
         die "$1 is already running, with other settings (${command% }): 'restart' starts it with these"
+    command=${command##*" ${ARGUMENTS[*]} "}
+    [[ -z $command ]] || MORE="$1 has more options (${command% })"
 }
 
 # Sets PIDS to our processes. An update may have deleted the program of one, and somebody its standard error.
@@ -230,11 +236,8 @@ launch() {
     CHILDREN["$id"]=$!
     echo "$!" >"$LOG_DIR/$id.pid"
     disown "$!" 2>/dev/null || true # so that bash says nothing of it if we must kill it
-    until scan; [[ -n ${PIDS[$id]-} ]] || has_ended "$id"; do sleep 0.05; done
+    until scan; [[ -n ${PIDS[$id]-} ]] || ! kill -0 "$!" 2>/dev/null; do sleep 0.05; done
 }
-
-# Whether a process that we have started is no more.
-has_ended() { ! kill -0 "${CHILDREN[$1]}" 2>/dev/null; }
 
 # Prints what a process has said on standard error that matches.
 heard() { grep -asE "^([^ ]+ )?([^ ]+: )?$2" -- "$LOG_DIR/$1.err" || true; }
@@ -248,7 +251,8 @@ wait_until_up() {
         waiting=""
         scan
         for id in $STARTED; do
-            if has_ended "$id"; then complain "$id ended: $(last_words "$id")" && ended+=" $id"; fi
+            kill -0 "${CHILDREN[$id]}" 2>/dev/null ||
+                { complain "$id ended: $(last_words "$id")" && ended+=" $id"; }
             [[ -n $(heard "$id" '(ready: |listening )') ]] || waiting+=" $id"
         done
         [[ -z $ended ]] || die "the herd is not up, for want of$ended"
@@ -264,8 +268,7 @@ wait_until_up() {
 
 # Prints what a process has said last, and who has the port that it found in use, where that can be known.
 last_words() {
-    local words
-    words=$(tail -n 1 -- "$LOG_DIR/$1.err" 2>/dev/null) && [[ -n $words ]] || words="it said nothing"
+    local words; words=$(tail -n 1 -- "$LOG_DIR/$1.err" 2>/dev/null) && [[ -n $words ]] || words="it said nothing"
     printf '%s' "${words#herd: }"
     [[ ! $words =~ :([0-9]+):.*in\ use ]] ||
         ss -Hltnp "sport = :${BASH_REMATCH[1]}" 2>/dev/null | sed -n 's/.*users:((\([^)]*\),fd.*/, by \1/p;q' || true
@@ -291,8 +294,7 @@ stop_these() {
 
 # Signals those of these processes that run now.
 signal() {
-    local id
-    scan
+    local id; scan
     for id in $2; do [[ -z ${PIDS[$id]-} ]] || kill -s "$1" "${PIDS[$id]}" 2>/dev/null || true; done
 }
 

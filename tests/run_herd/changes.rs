@@ -85,6 +85,16 @@ fn one_server_is_stopped_started_and_given_options() {
         0,
         "more options are no other settings"
     );
+    let wrong = herd.run(&["restart", "Bob", "--", "--fsync", "allways"]);
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+    assert!(wrong.err.contains("'allways'"), "{wrong:?}");
+    assert_eq!(bob(herd.processes()).0, pid, "it runs on");
+    assert_eq!(herd.run(&["stop", "Cyd"]).code, 0);
+    let start = herd.run(&["start"]);
+    assert_eq!(start.code, 0, "{start:?}");
+    let told = "Bob has more options (--fsync second): Cyd may want these too";
+    assert!(start.err.contains(told), "{start:?}");
+    let before = herd.processes();
     let restart = herd.run(&["restart", "Bob"]);
     assert_eq!(restart.code, 0, "{restart:?}");
     let (after, line) = bob(herd.processes());
@@ -92,6 +102,53 @@ fn one_server_is_stopped_started_and_given_options() {
     let others = herd.processes().into_iter().filter(|p| before.contains(p));
     assert_eq!(others.count(), before.len() - 1, "the others ran on");
     assert_eq!(herd.run(&["status"]).code, 0);
+}
+
+#[test]
+fn the_status_has_what_should_run_and_what_should_not() {
+    let herd = Herd::started();
+    let stop = herd.run(&["stop", STAND_IN]);
+    assert_eq!(stop.code, 0, "{stop:?}");
+    let status = herd.run(&["status"]);
+    assert_eq!(status.code, 1, "servers ask it: {status:?}");
+    let row = status.out.lines().find(|line| line.starts_with(STAND_IN));
+    assert!(
+        row.is_some_and(|row| row.ends_with("not running")),
+        "{status:?}"
+    );
+    assert_eq!(herd.run(&["start"]).code, 0);
+
+    let text = fs::read_to_string(herd.topology()).expect("the topology file");
+    let others = text.lines().filter(|line| !line.starts_with("Cyd"));
+    let others: Vec<_> = others.map(|line| line.replace(" Cyd", "")).collect();
+    fs::write(herd.topology(), others.join("\n")).expect("a topology file");
+    let status = herd.run(&["status"]);
+    let row = status.out.lines().find(|line| line.starts_with("Cyd "));
+    assert!(
+        row.is_some_and(|row| row.contains(" removed ")),
+        "{status:?}"
+    );
+    assert_eq!(herd.run(&["stop", "Cyd"]).out, "Stopped: Cyd\n");
+    let again = herd.run(&["stop", "Cyd"]);
+    assert!(again.out.starts_with("Cyd is not running"), "{again:?}");
+}
+
+#[test]
+fn a_stop_says_what_is_lost() {
+    let herd = Herd::started();
+    let lost = "Bob: the journal could not be written to the end: a restart does not know the latest reports";
+    let mut said = fs::File::options()
+        .append(true)
+        .open(herd.log_dir().join("Bob.err"))
+        .expect("it is there");
+    writeln!(said, "{lost}").expect("there is room");
+    let stop = herd.run(&["stop"]);
+    assert_eq!(stop.code, 1, "{stop:?}");
+    assert!(
+        stop.out.contains("Stopped:") && stop.err.contains(lost),
+        "{stop:?}"
+    );
+    assert_eq!(herd.processes(), []);
 }
 
 /// Five servers, a hundred clients that report and come back, and one server after the other replaced: what was
@@ -232,8 +289,14 @@ fn with_keys_links_are_encrypted() {
         let ended = run(word);
         assert_eq!(ended.code, 0, "{word}: {ended:?}");
     }
-    let again = run("start");
+    let again = herd.run(&["start"]);
     assert_eq!(again.code, 0, "with the keys that are there: {again:?}");
+    let keyed = |processes: Vec<(i32, String)>| processes.iter().any(|p| p.1.contains(" --key "));
+    assert!(keyed(herd.processes()));
+    let mut command = herd.command(&["restart"]);
+    let plain = herd.run_program(command.env("KEYS", "no"));
+    assert_eq!(plain.code, 0, "{plain:?}");
+    assert!(!keyed(herd.processes()));
 }
 
 #[test]
