@@ -14,9 +14,12 @@ use crate::standin::faults::Fault;
 use crate::time::parse_span;
 use crate::twitter::{STAND_IN_ADDRESS, api::Api};
 
+/// Where to read on.
+const MORE: &str = "Read on in docs/OPERATIONS.md: how to run a herd, and what to do at night.";
+
 /// Servers that tell each other where their clients are.
 #[derive(Parser)]
-#[command(name = "herd", version, about, arg_required_else_help = true)]
+#[command(name = "herd", version, about, arg_required_else_help = true, after_help = MORE)]
 pub struct Arguments {
     #[command(subcommand)]
     /// What to do.

@@ -34,6 +34,9 @@ const BODY_BYTES_MAX: u64 = 1024 * 1024;
 /// A longer path leaves no room for the rest of a request's head.
 pub const PATH_BYTES_MAX: usize = HEAD_BYTES_MAX - 1024;
 
+/// What a server that drains answers to every request but those for its health, with 503.
+pub const DRAINING: &str = "The server stops.";
+
 /// So many servers are asked at the same time.
 const THREADS_MAX: usize = 16;
 
@@ -178,18 +181,37 @@ fn answer<T: DeserializeOwned>(
     if let Some(authorization) = &manner.authorization {
         request = request.header("Authorization", authorization);
     }
-    let mut response = request.call().map_err(|error| cause::of_request(&error))?;
+    let is_plain = manner.certificates.is_none();
+    let mut response = request.call().map_err(|error| match error {
+        // A port that wants TLS answers plain HTTP with an alert.
+        ureq::Error::Protocol(_) if is_plain => {
+            "it speaks HTTPS (--ca FILE), or no HTTP".to_owned()
+        }
+        other => cause::of_request(&other),
+    })?;
     let status = response.status();
     if status == StatusCode::NOT_FOUND {
         return Ok(None);
     }
-    if !status.is_success() {
-        return Err(format!("it answers {status}"));
+    if status == StatusCode::UNAUTHORIZED {
+        return Err(match manner.authorization {
+            None => "it wants a token (--http-tokens FILE)".to_owned(),
+            Some(_) => "it does not know the token".to_owned(),
+        });
     }
     let body = response.body_mut().with_config().limit(BODY_BYTES_MAX);
-    let body = body
-        .read_to_string()
-        .map_err(|error| cause::of_request(&error))?;
+    let body = body.read_to_string();
+    if !status.is_success() {
+        let error = body.ok().and_then(|body| {
+            let body: Value = serde_json::from_str(&body).ok()?;
+            Some(body["error"] == DRAINING)
+        });
+        return Err(match (status, error) {
+            (StatusCode::SERVICE_UNAVAILABLE, Some(true)) => "draining".to_owned(),
+            _ => format!("it answers {status}"),
+        });
+    }
+    let body = body.map_err(|error| cause::of_request(&error))?;
     let json = serde_json::from_str(&body);
     json.map(Some)
         .map_err(|_| "what it answers is not JSON".to_owned())
@@ -219,8 +241,11 @@ mod tests {
 
     use super::*;
 
+    const DENIES: &str = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+
     /// A server that gives these bytes to whoever asks, and then ends the connection.
-    fn answering(response: &'static str) -> String {
+    fn answering(response: &str) -> String {
+        let response = response.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         thread::spawn(move || {
@@ -241,6 +266,11 @@ mod tests {
         let near = TcpStream::connect(&silent).expect("the kernel accepts it");
         let gone = near.local_addr().expect("it is bound").to_string();
         let ok = "HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n {\"name\":\"a\\u00e9\"}";
+        let drains = format!("{{\"error\":\"{DRAINING}\"}}   ");
+        let drains = format!(
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: {}\r\n\r\n{drains}",
+            drains.len()
+        );
         let mut place = 0;
         let mut target = |name: &str, http: Option<String>| {
             place += 1;
@@ -255,12 +285,10 @@ mod tests {
             target("gone", Some(gone)),
             target("well", Some(answering(ok))),
             target("none", None),
-            target(
-                "denies",
-                Some(answering(
-                    "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
-                )),
-            ),
+            target("denies", Some(answering(DENIES))),
+            target("alerts", Some(answering("\x15\x03\x03\0\x02\x02\x46"))),
+            target("drains", Some(answering(&drains))),
+            target("full", Some(answering(&drains.replace("stops", "is full")))),
             target(
                 "talks",
                 Some(answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}}")),
@@ -282,14 +310,20 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["silent", "gone", "well", "none", "denies", "talks", "leads"]
+            [
+                "silent", "gone", "well", "none", "denies", "alerts", "drains", "full", "talks",
+                "leads"
+            ]
         );
         let wanted = [
             "no answer in time",
             "connection refused",
             "",
             "no http=",
-            "401",
+            "it wants a token (--http-tokens FILE)",
+            "it speaks HTTPS (--ca FILE), or no HTTP",
+            "draining",
+            "it answers 503 Service Unavailable",
             "not JSON",
             "302",
         ];
@@ -303,5 +337,12 @@ mod tests {
             }
         }
         assert_eq!(json(&[]), "{\"servers\":[]}");
+        let manner = Manner {
+            authorization: Some("Bearer another".to_owned()),
+            certificates: None,
+        };
+        let denied = ask(&[target("denies", Some(answering(DENIES)))], &manner);
+        let error = denied[0].status.as_ref().map(|_| ()).unwrap_err();
+        assert_eq!(error, "it does not know the token");
     }
 }

@@ -12,9 +12,9 @@ use crate::topology::Topology;
 /// The topology, if it can be read; and what is wrong with it and with keys that belong to it, one line for each.
 pub fn check(topology: &Path, keys: &[PathBuf]) -> (Option<Topology>, Vec<String>) {
     let shown = private_file::shown(topology);
-    let (topology, mut wrong) = match Topology::read(topology) {
+    let (topology, mut wrong) = match Topology::check(topology) {
         Ok(topology) => (Some(topology), Vec::new()),
-        Err(why) => (None, vec![why]),
+        Err(wrong) => (None, wrong),
     };
     for path in keys {
         let of = private_file::shown(path);

@@ -145,7 +145,7 @@ fn answer(
         };
         driver.shell.web.access.check(request, ways)?;
         if driver.is_draining() {
-            return Err(Answer::error(503, "The server stops."));
+            return Err(Answer::error(503, survey::DRAINING));
         }
         check_coding(request)?;
     }

@@ -52,21 +52,26 @@ impl Topology {
     /// Reads a topology file.
     ///
     /// # Errors
-    /// One line that names the file, and says what is wrong with it and where.
+    /// One line that names the file, and says what is wrong with it first and where.
     pub fn read(path: &Path) -> Result<Topology, String> {
+        Topology::check(path).map_err(|mut wrong| wrong.swap_remove(0))
+    }
+
+    /// Reads a topology file.
+    ///
+    /// # Errors
+    /// As those of [`Topology::read`], one for each line of the file that is wrong; at least one.
+    pub fn check(path: &Path) -> Result<Topology, Vec<String>> {
         let shown = path.display().to_string();
         let shown = shown.escape_debug(); // one line, whatever the name
-        let cannot = |e: io::Error| format!("cannot read the topology {shown}: {}", cause::of(&e));
-        // To open a FIFO waits for whoever writes to it, and a server that reloads must not stand still.
-        let kind = fs::metadata(path).map_err(cannot)?.file_type();
-        if !kind.is_file() && !kind.is_dir() {
-            return Err(cannot(io::Error::other("it is no regular file")));
-        }
-        let text = fs::read(path).map_err(cannot)?;
-        let topology = Topology::parse(&text);
-        let topology = topology.map_err(|e| format!("{shown}:{}: {}", e.line, e.message))?;
+        let text = bytes(path, &shown).map_err(|why| vec![why])?;
+        let topology = Topology::parse_all(&text).map_err(|wrong| {
+            let wrong = wrong.into_iter();
+            let wrong = wrong.map(|e| format!("{shown}:{}: {}", e.line, e.message));
+            wrong.collect::<Vec<_>>()
+        })?;
         match topology.members.is_empty() {
-            true => Err(format!("{shown} names no server")),
+            true => Err(vec![format!("{shown} names no server")]),
             false => Ok(topology),
         }
     }
@@ -82,67 +87,53 @@ impl Topology {
     /// The first line with a missing field, a bad name, address or attribute, a duplicate, an unknown
     /// neighbour or attribute, or a server that is its own neighbour.
     pub fn parse(text: &[u8]) -> Result<Topology, TopologyError> {
+        Topology::parse_all(text).map_err(|mut wrong| wrong.swap_remove(0))
+    }
+
+    /// As [`Topology::parse`], but its errors are those of all lines, in their order; at least one.
+    fn parse_all(text: &[u8]) -> Result<Topology, Vec<TopologyError>> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let mut members: Vec<Member> = Vec::new();
         let mut wanted: Vec<(usize, usize, ServerName)> = Vec::new(); // line, member, neighbour
+        let mut wrong = Vec::new();
+        let mut wrong_names = BTreeSet::new();
         for (index, bytes) in text.split(|&byte| byte == b'\n').enumerate() {
             let line = index + 1;
-            let fail = |message| TopologyError { line, message };
             let code = bytes.split(|&byte| byte == b'#').next().unwrap_or_default();
-            let code = std::str::from_utf8(code)
-                .map_err(|_| fail("the line is not UTF-8 text".to_owned()))?;
+            let Ok(code) = std::str::from_utf8(code) else {
+                let message = "the line is not UTF-8 text".to_owned();
+                wrong.push(TopologyError { line, message });
+                continue;
+            };
             let fields = code.split([' ', '\t', '\r', '\x0c', '\x0b']);
             let mut fields = fields.filter(|field| !field.is_empty());
             let Some(name) = fields.next() else { continue };
-            let name = server_name(name).map_err(fail)?;
-            if members.iter().any(|member| member.name == name) {
-                return Err(fail(format!("the name {name} is used twice")));
-            }
-            let mut address = |what: &str| match fields.next() {
-                None => Err(fail(format!("{name} has no {what} address (host:port)"))),
-                Some(text) => Address::parse(text).map_err(fail),
-            };
-            let client_address = address("client")?;
-            let server_address = address("server")?;
-            let mut member = Member {
-                name,
-                client_address,
-                server_address,
-                http_address: None,
-                tls_address: None,
-                keys: Vec::new(),
-                neighbours: Vec::new(),
-            };
-            for field in fields {
-                match field.split_once('=') {
-                    Some((attribute, value)) => member.set(attribute, value).map_err(fail)?,
-                    None => {
-                        let neighbour = server_name(field).map_err(fail)?;
-                        if neighbour == member.name {
-                            return Err(fail(format!("{neighbour} is its own neighbour")));
-                        }
-                        wanted.push((line, members.len(), neighbour));
-                    }
+            match Member::parse(name, fields, &members) {
+                Ok((member, neighbours)) => {
+                    let neighbours = neighbours.into_iter();
+                    wanted.extend(neighbours.map(|name| (line, members.len(), name)));
+                    members.push(member);
+                }
+                Err(message) => {
+                    wrong.push(TopologyError { line, message });
+                    wrong_names.insert(name);
                 }
             }
-            let mut taken: BTreeSet<_> = members.iter().flat_map(Member::addresses).collect();
-            if let Some(address) = member.addresses().find(|&address| !taken.insert(address)) {
-                return Err(fail(format!("the address {address} is used twice")));
-            }
-            members.push(member);
         }
         let mut links: BTreeSet<(usize, usize)> = BTreeSet::new();
         for (line, member, neighbour) in wanted {
-            let Some(other) = members.iter().position(|other| other.name == neighbour) else {
+            if let Some(other) = members.iter().position(|other| other.name == neighbour) {
+                links.extend([(member, other), (other, member)]);
+            } else if !wrong_names.contains(neighbour.as_str()) {
                 let name = &members[member].name;
-                return Err(TopologyError {
-                    line,
-                    message: format!(
-                        "{name} has a neighbour {neighbour}, but no line names {neighbour}"
-                    ),
-                });
-            };
-            links.extend([(member, other), (other, member)]);
+                let message =
+                    format!("{name} has a neighbour {neighbour}, but no line names {neighbour}");
+                wrong.push(TopologyError { line, message });
+            }
+        }
+        if !wrong.is_empty() {
+            wrong.sort_by_key(|error| error.line);
+            return Err(wrong);
         }
         for (member, other) in links {
             members[member].neighbours.push(other);
@@ -219,6 +210,51 @@ impl Member {
             .chain(optional)
     }
 
+    /// Reads the fields of a line that follows those of `others`. Gives whom it names as neighbours, too.
+    fn parse<'a>(
+        name: &str,
+        mut fields: impl Iterator<Item = &'a str>,
+        others: &[Member],
+    ) -> Result<(Member, Vec<ServerName>), String> {
+        let name = server_name(name)?;
+        if others.iter().any(|other| other.name == name) {
+            return Err(format!("the name {name} is used twice"));
+        }
+        let mut address = |what: &str| match fields.next() {
+            None => Err(format!("{name} has no {what} address (host:port)")),
+            Some(text) => Address::parse(text),
+        };
+        let client_address = address("client")?;
+        let server_address = address("server")?;
+        let mut member = Member {
+            name,
+            client_address,
+            server_address,
+            http_address: None,
+            tls_address: None,
+            keys: Vec::new(),
+            neighbours: Vec::new(),
+        };
+        let mut neighbours = Vec::new();
+        for field in fields {
+            match field.split_once('=') {
+                Some((attribute, value)) => member.set(attribute, value)?,
+                None => {
+                    let neighbour = server_name(field)?;
+                    if neighbour == member.name {
+                        return Err(format!("{neighbour} is its own neighbour"));
+                    }
+                    neighbours.push(neighbour);
+                }
+            }
+        }
+        let mut taken: BTreeSet<_> = others.iter().flat_map(Member::addresses).collect();
+        if let Some(address) = member.addresses().find(|&address| !taken.insert(address)) {
+            return Err(format!("the address {address} is used twice"));
+        }
+        Ok((member, neighbours))
+    }
+
     fn set(&mut self, attribute: &str, value: &str) -> Result<(), String> {
         let name = &self.name;
         let fail = |why: String| format!("{attribute}= of {name}: {why}");
@@ -249,6 +285,17 @@ impl Member {
             Some(_) => Err(fail("it is given twice".to_owned())),
         }
     }
+}
+
+/// What is in the file at `path`, which is `shown` so.
+fn bytes(path: &Path, shown: impl fmt::Display) -> Result<Vec<u8>, String> {
+    let cannot = |e: io::Error| format!("cannot read the topology {shown}: {}", cause::of(&e));
+    // To open a FIFO waits for whoever writes to it, and a server that reloads must not stand still.
+    let kind = fs::metadata(path).map_err(cannot)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(cannot(io::Error::other("it is no regular file")));
+    }
+    fs::read(path).map_err(cannot)
 }
 
 fn server_name(text: &str) -> Result<ServerName, String> {
@@ -407,6 +454,24 @@ mod tests {
         }
         let error = Topology::parse(b"a h:1 h:2\n\xff").expect_err("not UTF-8");
         assert_eq!(error.line, 2);
+    }
+
+    #[test]
+    fn each_wrong_line_is_said_once_and_no_right_one() {
+        let text =
+            b"a h:1 h:2 b c d\n\nb h:3\na h:5 h:6\nc h:7 h:8 e b\nd h:9 h:1\n\xff\nf h:11 h:12";
+        let wrong = Topology::parse_all(text).expect_err("five lines are wrong");
+        let wrong: Vec<_> = wrong.iter().map(|e| (e.line, &*e.message)).collect();
+        assert_eq!(
+            wrong,
+            [
+                (3, "b has no server address (host:port)"),
+                (4, "the name a is used twice"),
+                (5, "c has a neighbour e, but no line names e"),
+                (6, "the address h:1 is used twice"),
+                (7, "the line is not UTF-8 text"),
+            ]
+        );
     }
 
     proptest! {

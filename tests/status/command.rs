@@ -118,7 +118,7 @@ fn tokens_are_shown_to_servers_that_want_them() {
     }
     let (code, table, _) = herd_status(&herd.topology(), &[]);
     assert_eq!(code, Some(1));
-    assert!(table.contains("down: it answers 401"), "{table}");
+    assert!(table.contains("down: it wants a token"), "{table}");
     wait_until("both are ready", || {
         herd_status(&herd.topology(), &["--http-tokens", &tokens]).0 == Some(0)
     });
@@ -158,6 +158,7 @@ fn servers_that_offer_https_are_asked_by_it() {
     let (herd, [certificate, key]) = offering_https();
     let (code, table, _) = herd_status(&herd.topology(), &[]);
     assert_eq!(code, Some(1), "plain HTTP is not spoken there: {table}");
+    assert!(table.contains("down: it speaks HTTPS"), "{table}");
     let (code, _, said) = herd_status(&herd.topology(), &["--ca", &key]);
     assert_eq!(code, Some(2));
     assert!(said.contains("holds no certificate"), "{said}");
@@ -169,6 +170,10 @@ fn servers_that_offer_https_are_asked_by_it() {
         code,
         Some(1),
         "whoever shows another certificate is not asked: {table}"
+    );
+    assert!(
+        table.contains("down: its certificate is not trusted"),
+        "{table}"
     );
 
     let (_, json, _) = herd_status(&herd.topology(), &["--json", "--ca", &certificate]);
