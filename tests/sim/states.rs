@@ -18,6 +18,9 @@ use crate::hash::Stir;
 /// A node remembers so many incarnations.
 const INCARNATIONS_MAX: usize = 64;
 
+/// That of a state which was never written: no incarnation has this number.
+const NO_INCARNATION: u64 = u64::MAX;
+
 /// The state at the end of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
@@ -226,13 +229,15 @@ impl States {
         self.incarnations.retain(|(since, ..)| *since <= place);
     }
 
-    /// A start in doubt: nothing of what was told holds, and the feed has come to `end` anew.
+    /// A start in doubt: nothing of what was told holds, and the feed has come to `end` anew. That is no state that
+    /// another start may find: it is written together with the incarnation that begins.
     pub fn begin_anew(&mut self, end: u64) {
         *self = States {
             end,
             ..States::at_birth()
         };
         self.all[0].end = end;
+        self.all[0].incarnation = NO_INCARNATION;
     }
 
     /// What a hello must claim to have of a neighbour's feed.
