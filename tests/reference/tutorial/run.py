@@ -4,8 +4,8 @@
     tests/reference/tutorial/run.py [--target DIR] [--tests DIR] [--old PYTHON] --out FILE.csv
 
 Needs the tests built (`cargo test --no-run`) and what `.ci/run` installs in target/reference. `--old` is the
-python of Twisted 12.3.0: tests/reference/twisted/venv.sh DIR --old python2.7 makes it. A test that fails is
-tried again alone, so that a busy machine fails nobody.
+python of Twisted 12.3.0: tests/reference/twisted/venv.sh DIR --old python2.7 makes it. Tests that fail are
+tried once more, so that a busy machine fails nobody.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--target", type=Path, default=os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     parser.add_argument("--tests", type=Path, help="the folder of the tests' programs, if not TARGET/debug/deps")
     parser.add_argument("--old", help="the python of Twisted 12.3.0")
-    parser.add_argument("--threads", default="6")
+    parser.add_argument("--threads", default="16", help="tests at a time: most of those that fail wait")
     parser.add_argument("--out", default="tutorial.csv")
     options = parser.parse_args()
     stacks = {"Twisted": f"{options.target / 'reference/twisted/bin/python'} {HERE / 'herd.py'}"}
@@ -46,10 +46,12 @@ def main():
         binary = options.tests / file if options.tests else max(
             (path for path in found if not path.suffix), key=lambda path: path.stat().st_mtime)
         for stack, start in stacks.items():
-            first = tests(binary, start, ["--include-ignored", f"--test-threads={options.threads}"])
-            for name, holds in first.items():
-                again = holds or tests(binary, start, ["--include-ignored", "--exact", name]).get(name, False)
-                held.setdefault((file, name), {})[stack] = again
+            words = ["--include-ignored", f"--test-threads={options.threads}"]
+            first = tests(binary, start, words)
+            failed = [name for name, holds in first.items() if not holds]
+            again = tests(binary, start, [*words, "--exact", *failed]) if failed else {}
+            for name in first:
+                held.setdefault((file, name), {})[stack] = first[name] or again.get(name, False)
             print(f"{stack}/{file}: {sum(first.values())} of {len(first)} at first", flush=True)
             with open(options.out, "w", newline="") as out:
                 writer = csv.writer(out, lineterminator="\n")
