@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::reference::{LIVE_SESSION, promised};
 use crate::support::{Client, Herd, wait_until};
 use crate::wire::FakeNeighbour;
-use crate::{ann_alone, bob, cid};
+use crate::{ann_alone, bob, cid, hang_up};
 
 #[test]
 fn a_newer_hello_replaces_a_silent_link_and_an_older_one_is_refused() {
@@ -94,7 +94,7 @@ fn a_neighbour_with_its_mark_gets_only_what_is_new() {
     bob1.say("AT Bob +0.000000000 told +00+000 1");
     bob1.say("MARK 41");
     herd.wait_for_at("Ann", "told", "AT Bob +0.000000000 told +00+000 1");
-    drop(bob1);
+    hang_up(&herd, bob1);
     let new = herd.ask("Ann", "IAMAT new +00+000 1");
     let known = Some((hello.incarnation.as_str(), mark));
     let (mut bob2, again) = bob(&herd, 0xb0b, 2, known);
@@ -107,7 +107,7 @@ fn a_neighbour_with_its_mark_gets_only_what_is_new() {
         "Ann goes on from Bob's mark: {}",
         again.line
     );
-    drop(bob2);
+    hang_up(&herd, bob2);
     // A mark of another life of Ann's, or one from her future, is worth nothing.
     for (serial, known) in [
         (3, ("00000000000000aa", mark)),
@@ -120,6 +120,7 @@ fn a_neighbour_with_its_mark_gets_only_what_is_new() {
             [old.clone(), new.clone()],
             "everything but what Bob told"
         );
+        hang_up(&herd, bob);
     }
 }
 
@@ -145,7 +146,7 @@ fn a_cr_before_the_lf_is_white_space_whoever_dials() {
     // Nothing of it was senseless, and the mark was understood.
     let newer = herd.ask("Ann", "IAMAT newer +00+000 6");
     assert_eq!(dialling.news(), newer);
-    drop(dialling);
+    hang_up(&herd, dialling);
     let (_, hello) = bob(&herd, 0xb0b, 2, None);
     let known = (&*hello.known_incarnation, hello.known_number);
     assert_eq!(known, ("0000000000000b0b", 7), "{}", hello.line);
@@ -176,7 +177,7 @@ fn a_neighbour_in_a_new_life_gets_everything_even_what_it_told() {
     herd.wait_for_at("Ann", "told", told);
     let own = herd.ask("Ann", "IAMAT own +00+000 1");
     assert_eq!(bob1.news(), own);
-    drop(bob1);
+    hang_up(&herd, bob1);
     let (mut bob2, again) = bob(&herd, 0xb0b2, 1, None);
     assert_eq!([bob2.news(), bob2.news()], [told.to_owned(), own]);
     assert_eq!(hello.incarnation, again.incarnation);

@@ -43,6 +43,14 @@ fn bob(herd: &Herd, incarnation: u64, serial: u64, known: Option<(&str, u64)>) -
     FakeNeighbour::introduced(address, ("Bob", "Ann"), incarnation, serial, known)
 }
 
+/// Bob hangs up, and Ann notices. She would refuse a HELLO of his that she reads before that.
+fn hang_up(herd: &Herd, bob: Bob) {
+    drop(bob);
+    wait_until("Ann says that the link is down", || {
+        !herd.link_is_up("Ann", "Bob")
+    });
+}
+
 /// Bob is no real server.
 type Bob = FakeNeighbour;
 

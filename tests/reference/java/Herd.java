@@ -1288,7 +1288,7 @@ public final class Herd {
             unreachableSince = unreachableSince < 0 ? mono() : unreachableSince;
             if (!unreachableSaid && mono() >= unreachableSince + UNREACHABLE_MS) {
                 unreachableSaid = true;
-                server.tell(name + " cannot be reached at " + address + ", trying on: " + why);
+                server.tell("cannot reach " + name + " at " + address + ": " + why + ". Still trying.");
             }
         }
 

@@ -936,7 +936,7 @@ class Link {
     if (this.unreachableSaid || mono() < this.unreachableSince + UNREACHABLE_MS) return;
     this.unreachableSaid = true;
     const { host, port } = this.address;
-    this.server.tell(`${this.name} cannot be reached at ${host}:${port}, trying on: ${why}`);
+    this.server.tell(`cannot reach ${this.name} at ${host}:${port}: ${why}. Still trying.`);
   }
 
   giveUpDial() {

@@ -247,7 +247,7 @@ class Link(protocol.ReconnectingClientFactory):
         since, said = self._unreachable or (now, False)
         if not said and now >= since + UNREACHABLE_AFTER:
             said = True
-            self.herd.tell("%s cannot be reached at %s, trying on: %s" % (
+            self.herd.tell("cannot reach %s at %s: %s. Still trying." % (
                 self.name.decode("ascii"), lines.address_text(self.address), why))
             self.herd.flush()
         self._unreachable = (since, said)
