@@ -334,12 +334,15 @@ fn a_log_that_goes_on_in_another_file_begins_with_who_is_connected() {
         busy.say("IAMAT lime +00+000 1");
         busy.line();
     }
-    herd.wait_for_record("Ann", " * - 8 more are connected\n");
+    herd.wait_for_record("Ann", " more are connected\n");
     let log = herd.log("Ann");
     let named = log.lines().filter(|line| line.contains(connected));
     let named: Vec<_> = named.collect();
-    // So many have room in a sixteenth of the file. The one that floods us is named first.
-    assert_eq!(named.len(), 32, "{named:?}");
+    // Some 32 have room in a sixteenth of the file, by how long their ports are. The one that floods us is named
+    // first.
+    assert!((30..36).contains(&named.len()), "{named:?}");
+    let more = format!(" * - {} more are connected\n", 40 - named.len());
+    assert!(log.contains(&more), "{named:?}");
     assert!(named[0].contains(" * c40 connected"), "{}", named[0]);
 }
 

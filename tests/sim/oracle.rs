@@ -293,8 +293,9 @@ impl Heard {
         let mut latest = NEVER;
         for about in self.about.values_mut() {
             for held in &mut about.may_hold {
+                // One without a number may be anywhere in the feed, or gone.
                 if let Some(at) = *held
-                    && about.reports[at].number < first
+                    && (1..first).contains(&about.reports[at].number)
                 {
                     latest = latest.max(about.reports[at].said.effective());
                     *held = None;
