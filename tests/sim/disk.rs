@@ -80,7 +80,7 @@ pub enum Start {
     Sure {
         /// There had been later ones.
         is_older: bool,
-        /// It is from before a start that was in doubt, of which nothing was left.
+        /// It is from before a start that was in doubt, of which nothing was left; what it holds is to be believed.
         is_before_doubt: bool,
     },
     /// Nothing is claimed. All that the feed had up to this number, if to any, must be held.
@@ -108,6 +108,8 @@ pub struct Disk {
     /// A process that is killed leaves this state or a later one, and a power failure that one.
     kept: usize,
     safe: usize,
+    /// What was held in earlier states nobody knows: a start found this one after another in doubt.
+    told_from: usize,
     /// The state from which on clients' replies wait for the disk.
     held_from: Option<usize>,
     /// A start may be in doubt.
@@ -156,6 +158,7 @@ impl Disk {
             states: States::at_birth(),
             kept: 0,
             safe: 0,
+            told_from: 0,
             held_from: None,
             may_doubt: false,
             is_damaged: false,
@@ -303,6 +306,7 @@ impl Disk {
                 self.states.begin(incarnation);
                 self.states.check_incarnations(node);
                 (self.kept, self.safe, self.copy) = (0, 0, None);
+                self.told_from = 0;
                 self.is_unsafe = true;
                 Start::Doubt(must_hold)
             }
@@ -327,7 +331,9 @@ impl Disk {
         if let Some(place) = self.states.find(node, self.kept) {
             let is_older = has_lost || place < self.states.last();
             self.go_back(place);
-            return (is_older, false);
+            let is_untold = place < self.told_from;
+            self.told_from = self.told_from.min(place);
+            return (is_older, is_untold);
         }
         if self.is_damaged {
             self.before.insert(0, States::at_birth());
@@ -351,6 +357,7 @@ impl Disk {
         (self.kept, self.safe, self.copy) = (0, 0, None);
         self.is_unsafe = true;
         self.go_back(place);
+        self.told_from = place;
         (true, true)
     }
 
