@@ -302,7 +302,7 @@ proptest! {
     ) {
         let mut table = limited(records);
         let mut model: Vec<(String, String)> = Vec::new(); // client and line, the oldest change first
-        let (mut snapshot, mut later) = (Vec::new(), Vec::new());
+        let (mut snapshot, mut snapshot_end, mut later) = (Vec::new(), 0, Vec::new());
         let mut oldest = 0;
         for (at, (client, size, late)) in steps.iter().enumerate() {
             let long = "x".repeat([0, 0, 0, 40, 200, 3_000][*size as usize]);
@@ -349,6 +349,7 @@ proptest! {
                 }
                 loaded.build_index();
                 prop_assert_eq!(held(&loaded), held(&table));
+                snapshot_end = table.end();
                 snapshot = table.stored_after(0).filter_map(|(_, stored)| {
                     let stored = stored?;
                     Some((stored.number, stored.effective, stored.client_at, stored.client_bytes, stored.line.to_vec()))
@@ -366,6 +367,7 @@ proptest! {
             prop_assert!(loaded.bytes() <= loaded.limit() || loaded.len() == 1);
         }
         loaded.build_index();
+        loaded.advance(snapshot_end); // its last changes may have expired
         for line in &later {
             let location = parse_at(line.as_bytes()).expect("it is one");
             loaded.replay(loaded.key(location.client), &Update::Report(location));
