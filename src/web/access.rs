@@ -238,7 +238,7 @@ fn is_loopback(host: &str) -> bool {
 pub fn write_target(out: &mut Vec<u8>, request: &Request<'_>) {
     out.extend_from_slice(request.path.as_bytes());
     let query = request.query.as_bytes();
-    // Most have no `token`, nor anything that may stand for it, and are shown as they are.
+    // Most have neither the k of `token` nor anything that is encoded, and are shown as they are.
     if memchr::memchr2(b'%', b'k', query).is_none() {
         if !query.is_empty() {
             out.push(b'?');
@@ -430,6 +430,7 @@ mod tests {
             ("id=1&token=secret-1&lat=2", "/osmand?id=1&token=***&lat=2"),
             ("%74oken=secret-1", "/osmand?token=***"),
             ("token", "/osmand?token=***"),
+            ("id=kiwi&&x=&y", "/osmand?id=kiwi&&x=&y"),
             ("%zz=1", "/osmand?token=***"), // whatever it is
         ] {
             let mut shown = Vec::new();
