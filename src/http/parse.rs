@@ -177,11 +177,14 @@ fn content_length(digits: &[u8]) -> Result<usize, Refusal> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::new(400, "Content-Length is not a number."));
     }
-    let number = std::str::from_utf8(digits).ok();
-    let number = number.and_then(|digits| digits.parse().ok());
-    number
-        .filter(|length| *length <= BODY_BYTES_MAX)
-        .ok_or(Refusal::new(413, "The body is too large."))
+    // A number that is too large stays so, however long it is.
+    let length = digits.iter().fold(0, |length, digit| {
+        (length * 10 + usize::from(digit - b'0')).min(BODY_BYTES_MAX + 1)
+    });
+    match length <= BODY_BYTES_MAX {
+        true => Ok(length),
+        false => Err(Refusal::new(413, "The body is too large.")),
+    }
 }
 
 fn expects_continue(headers: &[Header<'_>], is_1_1: bool) -> Result<bool, Refusal> {

@@ -85,20 +85,17 @@ impl Node {
     }
 
     /// Handles a report that came in another way, as the client's line that it would have been. The caller
-    /// acknowledges it. `None`, and nothing is done, if the line is no report.
+    /// acknowledges it.
     pub fn handle_foreign_report<'a>(
         &'a mut self,
-        line: &'a [u8],
+        report: &IAmAt<'a>,
         now: Now,
         effects: &mut impl Effects,
-    ) -> Option<Acknowledged<'a>> {
-        let Some(Command::IAmAt(report)) = Command::parse(line) else {
-            return None;
-        };
+    ) -> Acknowledged<'a> {
         self.expire(now);
         let client = report.client;
         let key = self.table.key(client);
-        let accepted = self.take_report(&report, Some(key), now, effects);
+        let accepted = self.take_report(report, Some(key), now, effects);
         let at = &self.line[..self.line.len() - 1];
         let standing = match accepted {
             Some(difference) => Some(Location {
@@ -112,11 +109,11 @@ impl Node {
             }),
             None => self.table.location_at(key, client),
         };
-        Some(Acknowledged {
+        Acknowledged {
             client,
             at,
             standing,
-        })
+        }
     }
 
     /// Erases a client. This server and all that are told forget what they know of it, and do not take in again

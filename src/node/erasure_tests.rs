@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::command::{Command, IAmAt};
 use super::effects::LinkId;
 use super::location::Update;
 use super::protocol::parse_update;
@@ -167,8 +168,7 @@ fn an_erasure_is_as_late_as_what_it_erases() {
         (3_000, 2_400, "3000.000000000"),
     ] {
         let line = format!("IAMAT kiwi +00+000 {reported}");
-        let taken = node.handle_foreign_report(line.as_bytes(), at(reported), &mut ());
-        assert!(taken.is_some_and(|taken| taken.is_accepted()));
+        assert!(is_accepted(&mut node, &line, at(reported)));
         node.handle_clock(at(wall), &mut ());
         let want = format!("ERASED Blake kiwi {time}");
         assert_eq!(
@@ -178,17 +178,21 @@ fn an_erasure_is_as_late_as_what_it_erases() {
         assert_eq!(node.handle_erase(b"kiwi", at(wall), &mut ()), None);
         let held = node.table().changes_after(0).count();
         assert!(held <= 1);
-        let taken = node.handle_foreign_report(line.as_bytes(), at(reported), &mut ());
-        assert!(
-            taken.is_some_and(|taken| taken.standing.is_none()),
-            "it loses"
-        );
+        let taken = node.handle_foreign_report(&iamat(&line), at(reported), &mut ());
+        assert!(taken.standing.is_none(), "it loses");
     }
 }
 
 fn is_accepted(node: &mut Node, line: &str, now: Now) -> bool {
-    let taken = node.handle_foreign_report(line.as_bytes(), now, &mut ());
-    taken.expect(line).is_accepted()
+    let taken = node.handle_foreign_report(&iamat(line), now, &mut ());
+    taken.is_accepted()
+}
+
+fn iamat(line: &str) -> IAmAt<'_> {
+    match Command::parse(line.as_bytes()) {
+        Some(Command::IAmAt(report)) => report,
+        _ => panic!("{line}"),
+    }
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn after_degrees<const HEAD: usize>(text: &[u8], limit: u32) -> Option<&[u8]> {
 
 /// How many digits `text` begins with: eight bytes at a time, then one by one.
 #[inline]
-fn leading_digits(text: &[u8]) -> usize {
+pub fn leading_digits(text: &[u8]) -> usize {
     let mut count = 0;
     while let Some(eight) = text[count..].first_chunk() {
         match first_other(*eight) {
@@ -120,7 +120,8 @@ pub fn write_plain_decimal(out: &mut Vec<u8>, text: &[u8]) {
         Some((b'+', magnitude)) => (false, magnitude),
         _ => (false, text),
     };
-    let point = memchr::memchr(b'.', magnitude).unwrap_or(magnitude.len());
+    let point = magnitude.iter().position(|&byte| byte == b'.');
+    let point = point.unwrap_or(magnitude.len());
     let (mut whole, mut fraction) = magnitude.split_at(point);
     while let Some(rest) = whole.strip_prefix(b"0") {
         whole = rest;

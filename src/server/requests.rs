@@ -16,6 +16,7 @@ use crate::http::{CONTINUE, Manner, Refusal, Request, Response, Step, Timeout};
 use crate::log::record::{Direction, Label};
 use crate::net::transport::Received;
 use crate::node::Acknowledged;
+use crate::node::command::IAmAt;
 use crate::node::protocol::parse_erased;
 use crate::survey;
 use crate::web::access::{self, Ways};
@@ -162,7 +163,8 @@ fn answer(
         Route::Report(client) => {
             let line = report::read(&client, &request.body, now.wall);
             let line = line.map_err(|error| Answer::error(400, &error))?;
-            take_report(driver, id, &line)
+            let report = report::parse(&line).map_err(|error| Answer::error(400, &error))?;
+            take_report(driver, id, &line, &report)
         }
         Route::Erase(client) => erase(driver, id, &client),
         Route::Device(family) => take_points(driver, id, family, request),
@@ -361,8 +363,11 @@ fn take_points(
 ) -> Answer {
     let outcome = family.read(request, driver.shell.now.wall);
     for line in &outcome.reports {
-        let taken = take(driver, id, line);
-        debug_assert!(taken.is_some(), "a point is a report");
+        let report = report::parse(line);
+        debug_assert!(report.is_ok(), "a point is a report");
+        if let Ok(report) = report {
+            take(driver, id, line, &report);
+        }
     }
     driver.shell.tally.points_rejected += outcome.rejected as u64;
     let rejected = outcome.reasons.iter().map(|why| ("rejected", why));
@@ -377,13 +382,18 @@ fn take_points(
 }
 
 /// Takes in the report that an `IAMAT` line is, with the records in the log that a client's line has.
-fn take<'a>(driver: &'a mut Driver, id: ConnectionId, line: &'a [u8]) -> Option<Acknowledged<'a>> {
+fn take<'a>(
+    driver: &'a mut Driver,
+    id: ConnectionId,
+    line: &[u8],
+    report: &IAmAt<'a>,
+) -> Acknowledged<'a> {
     let Driver { node, shell, .. } = driver;
     let label = Label::Http(id.serial);
     shell.log.record(Direction::In, label, line);
-    let taken = node.handle_foreign_report(line, shell.now, shell)?;
+    let taken = node.handle_foreign_report(report, shell.now, shell);
     shell.log.record(Direction::Out, label, taken.at);
-    Some(taken)
+    taken
 }
 
 /// Erases a client, and says what may still hold what was known. The log has the line as a reply.
@@ -412,10 +422,8 @@ fn erase(driver: &mut Driver, id: ConnectionId, client: &[u8]) -> Answer {
     Answer::json(erased::json(&erasure, neighbours))
 }
 
-fn take_report(driver: &mut Driver, id: ConnectionId, line: &[u8]) -> Answer {
-    let Some(taken) = take(driver, id, line) else {
-        return Answer::error(400, "This is no report.");
-    };
+fn take_report(driver: &mut Driver, id: ConnectionId, line: &[u8], report: &IAmAt<'_>) -> Answer {
+    let taken = take(driver, id, line, report);
     Answer::json(location::object(|out| {
         match &taken.standing {
             Some(standing) => location::write_members(out, standing),

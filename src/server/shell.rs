@@ -288,7 +288,10 @@ impl Shell {
         self.tally.count_response(answer.status);
         let date = self.now.wall.seconds();
         let (response, rest) = self.web.response(answer, manner, date);
-        self.reactor.send(id, &[response, &rest.shared, rest.end]);
+        match rest {
+            None => self.reactor.send(id, &[response]),
+            Some(rest) => self.reactor.send(id, &[response, &rest.shared, rest.end]),
+        }
         self.after_response(to);
     }
 
@@ -325,7 +328,7 @@ impl Shell {
         self.tally.count_response(answer.status);
         let date = self.now.wall.seconds();
         let (response, rest) = self.web.response(answer, manner, date);
-        let Rest { shared, end } = rest;
+        let Rest { shared, end } = rest.unwrap_or_default();
         self.reactor.fill(id, reply, response, shared, end);
         self.after_response(to);
     }

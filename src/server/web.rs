@@ -75,7 +75,12 @@ impl Web {
     }
 
     /// The bytes of a response that is made `date` seconds after 1970-01-01 UTC, and what follows them.
-    pub fn response(&mut self, answer: &Answer, manner: Manner, date: i64) -> (&[u8], Rest) {
+    pub fn response(
+        &mut self,
+        answer: &Answer,
+        manner: Manner,
+        date: i64,
+    ) -> (&[u8], Option<Rest>) {
         self.response.clear();
         let rest = answer.write(&mut self.response, manner, self.date.at(date));
         (&self.response, rest)

@@ -20,8 +20,8 @@ pub struct Answer {
     pub fields: Vec<(&'static str, String)>,
     /// The body, or its beginning.
     pub body: Vec<u8>,
-    /// What follows that in the body.
-    pub rest: Rest,
+    /// What follows that in the body, if anything does.
+    pub rest: Option<Rest>,
 }
 
 /// The rest of a body which many are answered at the same time: they share it, since a copy for each could take
@@ -70,12 +70,13 @@ impl Answer {
 
     /// How many bytes its body has.
     pub fn body_len(&self) -> usize {
-        self.body.len() + self.rest.shared.len() + self.rest.end.len()
+        let rest = self.rest.as_ref();
+        self.body.len() + rest.map_or(0, |rest| rest.shared.len() + rest.end.len())
     }
 
     /// Appends it to `out` as a response with this `Date`, but for the rest of its body, which it gives if it is
     /// to follow.
-    pub fn write(&self, out: &mut Vec<u8>, manner: Manner, date: &str) -> Rest {
+    pub fn write(&self, out: &mut Vec<u8>, manner: Manner, date: &str) -> Option<Rest> {
         let response = Response {
             status: self.status,
             content_type: self.content_type,
@@ -83,7 +84,7 @@ impl Answer {
             date,
         };
         if !response.write_head(out, self.body_len(), manner) {
-            return Rest::default();
+            return None;
         }
         out.extend_from_slice(&self.body);
         self.rest.clone()
@@ -101,7 +102,7 @@ mod tests {
             end: b"}",
         };
         let answer = Answer {
-            rest: rest.clone(),
+            rest: Some(rest.clone()),
             ..Answer::json("{")
         };
         for head_only in [false, true] {
@@ -115,8 +116,9 @@ mod tests {
             let (head, begun) = text.split_once("\r\n\r\n").expect("a head");
             assert!(head.contains("\r\nContent-Length: 8\r\n"), "{head}");
             if head_only {
-                assert_eq!((begun, follows), ("", Rest::default()));
+                assert_eq!((begun, follows), ("", None));
             } else {
+                let follows = follows.expect("it has a rest");
                 assert_eq!((begun, follows.end), ("{", &b"}"[..]));
                 assert!(Arc::ptr_eq(&follows.shared, &rest.shared), "it is no copy");
             }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::node::location::leading_digits;
+
 /// A number of more digits than this, leading and trailing zeros included, is none.
 const DIGITS_MAX: usize = 64;
 
@@ -19,23 +21,26 @@ pub struct Decimal<'a> {
 impl<'a> Decimal<'a> {
     /// Reads a plain decimal: an optional sign, digits, perhaps a point and digits.
     pub fn plain(text: &'a str) -> Option<Decimal<'a>> {
-        let (is_negative, magnitude) = match text.as_bytes().first()? {
-            b'-' => (true, &text[1..]),
-            b'+' => (false, &text[1..]),
-            _ => (false, text),
+        let bytes = text.as_bytes();
+        let first = *bytes.first()?;
+        let start = usize::from(matches!(first, b'-' | b'+'));
+        let point = start + leading_digits(&bytes[start..]);
+        let (fraction, digits) = match bytes.get(point) {
+            None => ("", point - start),
+            Some(b'.') => (&text[point + 1..], bytes.len() - start - 1),
+            Some(_) => return None,
         };
-        let (mut whole, rest) = split_digits(magnitude);
-        let (fraction, rest) = match rest.strip_prefix('.') {
-            Some(fraction) => split_digits(fraction),
-            None => ("", rest),
-        };
-        let is_whole = !whole.is_empty() && rest.is_empty() && !magnitude.ends_with('.');
-        let fits = whole.len() + fraction.len() <= DIGITS_MAX;
+        let is_ended = point == bytes.len()
+            || (!fraction.is_empty() && leading_digits(fraction.as_bytes()) == fraction.len());
+        if point == start || !is_ended || digits > DIGITS_MAX {
+            return None;
+        }
+        let mut whole = &text[start..point];
         while let Some(after_zero) = whole.strip_prefix('0') {
             whole = after_zero;
         }
-        (is_whole && fits).then(|| Decimal {
-            is_negative,
+        Some(Decimal {
+            is_negative: first == b'-',
             whole: whole.into(),
             fraction: fraction.into(),
         })
@@ -92,30 +97,22 @@ impl<'a> Decimal<'a> {
     }
 
     /// Appends it as ISO 6709 writes degrees: a sign, `whole` digits at least, and the fraction if there is one.
-    fn write_degrees(&self, text: &mut String, whole: usize) {
-        text.push(if self.is_negative { '-' } else { '+' });
-        let zeros = whole.saturating_sub(self.whole.len());
-        text.extend(std::iter::repeat_n('0', zeros));
-        text.push_str(&self.whole);
+    pub fn write_degrees(&self, out: &mut Vec<u8>, whole: usize) {
+        out.push(if self.is_negative { b'-' } else { b'+' });
+        self.write_magnitude(out, whole);
+    }
+
+    /// Appends it without its sign: `whole` digits at least, and the fraction if there is one.
+    pub fn write_magnitude(&self, out: &mut Vec<u8>, whole: usize) {
+        for _ in self.whole.len()..whole {
+            out.push(b'0');
+        }
+        out.extend_from_slice(self.whole.as_bytes());
         if !self.fraction.is_empty() {
-            text.push('.');
-            text.push_str(&self.fraction);
+            out.push(b'.');
+            out.extend_from_slice(self.fraction.as_bytes());
         }
     }
-}
-
-/// The digits that `text` begins with, and what follows them.
-fn split_digits(text: &str) -> (&str, &str) {
-    let other = text.bytes().position(|byte| !byte.is_ascii_digit());
-    text.split_at(other.unwrap_or(text.len()))
-}
-
-/// The position of ISO 6709 at these degrees: what an `IAMAT` line says of it, whose rules it has yet to pass.
-pub fn position(latitude: &Decimal<'_>, longitude: &Decimal<'_>) -> String {
-    let mut text = String::with_capacity(32);
-    latitude.write_degrees(&mut text, 2);
-    longitude.write_degrees(&mut text, 3);
-    text
 }
 
 #[cfg(test)]
@@ -154,9 +151,9 @@ mod tests {
             ),
         ] {
             let degrees = Decimal::parse(text).map(|number| {
-                let mut degrees = String::new();
+                let mut degrees = Vec::new();
                 number.write_degrees(&mut degrees, 2);
-                degrees
+                String::from_utf8(degrees).expect("ASCII")
             });
             assert_eq!(degrees.as_deref(), want, "{text}");
         }

@@ -7,6 +7,7 @@ use crate::http::{Manner, Response};
 use crate::node::Seeds;
 use crate::time::Timestamp;
 use crate::topology::Topology;
+use crate::web::report;
 
 /// Connections that hold what they were sent, until they read.
 #[derive(Default)]
@@ -73,10 +74,9 @@ impl World {
 
     fn report(&mut self, client: &str, time: u32) {
         let line = format!("IAMAT {client} +00+000 {time}");
-        let taken = self
-            .node
-            .handle_foreign_report(line.as_bytes(), self.now, &mut ());
-        assert!(taken.is_some_and(|taken| taken.is_accepted()));
+        let report = report::parse(line.as_bytes()).expect(&line);
+        let taken = self.node.handle_foreign_report(&report, self.now, &mut ());
+        assert!(taken.is_accepted());
     }
 
     fn turn(&mut self) {

@@ -1,4 +1,7 @@
-//! Times as devices write them, as the POSIX time of an `IAMAT` line.
+//! Times as devices write them, as the POSIX time of an `IAMAT` line: seconds since 1970, never negative, with nine
+//! decimals at most.
+
+use std::borrow::Cow;
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
@@ -8,41 +11,45 @@ use crate::time::{FRACTION_DIGITS_MAX, Timestamp};
 /// Numbers of more digits than this before the point are milliseconds: from 10^11 on.
 const SECONDS_DIGITS: usize = 11;
 
-/// The text of a moment, as of a receipt: seconds and nine decimals. `None` before 1970.
-pub fn of(time: Timestamp) -> Option<String> {
+/// That of a receipt, with nine decimals. `None` before 1970.
+pub fn of(time: Timestamp) -> Option<Decimal<'static>> {
     let seconds = u64::try_from(time.seconds()).ok()?;
-    Some(format!("{seconds}.{:09}", time.nanos()))
+    Some(seconds_and(seconds, format!("{:09}", time.nanos())))
+}
+
+fn seconds_and<'a>(seconds: u64, fraction: impl Into<Cow<'a, str>>) -> Decimal<'a> {
+    Decimal {
+        is_negative: false,
+        whole: seconds.to_string().into(),
+        fraction: fraction.into(),
+    }
 }
 
 /// A number of seconds, or from 10^11 on of milliseconds. What is finer than a nanosecond is left away. `None`
 /// before 1970.
-pub fn of_number(number: Decimal<'_>) -> Option<String> {
+pub fn of_number(number: Decimal<'_>) -> Option<Decimal<'_>> {
     let is_zero = |digits: &str| digits.bytes().all(|digit| digit == b'0');
     if number.is_negative && !(is_zero(&number.whole) && is_zero(&number.fraction)) {
         return None;
     }
-    let seconds = match number.whole.len() > SECONDS_DIGITS {
+    let mut seconds = match number.whole.len() > SECONDS_DIGITS {
         true => number.shifted(-3)?,
         false => number,
     };
-    let whole = if seconds.whole.is_empty() {
-        "0"
-    } else {
-        &*seconds.whole
-    };
-    let fraction = seconds.fraction.get(..FRACTION_DIGITS_MAX);
-    let fraction = fraction.unwrap_or(&seconds.fraction);
-    let mut text = String::with_capacity(32);
-    text.push_str(whole);
-    if !fraction.is_empty() {
-        text.push('.');
-        text.push_str(fraction);
+    match &mut seconds.fraction {
+        Cow::Borrowed(fraction) => *fraction = to_nanoseconds(fraction),
+        Cow::Owned(fraction) => fraction.truncate(FRACTION_DIGITS_MAX),
     }
-    Some(text)
+    Some(seconds)
+}
+
+/// A fraction of a second without what is finer than a nanosecond.
+fn to_nanoseconds(fraction: &str) -> &str {
+    fraction.get(..FRACTION_DIGITS_MAX).unwrap_or(fraction)
 }
 
 /// A plain decimal, as [`of_number`], or a date and time of ISO 8601, with a zone or in UTC.
-pub fn of_text(text: &str) -> Option<String> {
+pub fn of_text(text: &str) -> Option<Decimal<'_>> {
     match Decimal::plain(text) {
         Some(number) => of_number(number),
         None => of_iso_8601(text),
@@ -50,7 +57,7 @@ pub fn of_text(text: &str) -> Option<String> {
 }
 
 /// Reads `YYYY-MM-DD`, `T` or a space, `HH:MM:SS`, perhaps a fraction, perhaps `Z`, `±HH:MM`, `±HHMM` or `±HH`.
-fn of_iso_8601(text: &str) -> Option<String> {
+fn of_iso_8601(text: &str) -> Option<Decimal<'_>> {
     let (date, time) = (text.get(..10)?, text.get(11..)?);
     let is_separated = matches!(text.as_bytes()[10], b'T' | b't' | b' ');
     let zone_at = time.find(['Z', 'z', '+', '-']).unwrap_or(time.len());
@@ -67,19 +74,8 @@ fn of_iso_8601(text: &str) -> Option<String> {
         .and_utc()
         .timestamp();
     let seconds = u64::try_from(moment.checked_sub(offset_seconds(zone)?)?).ok()?;
-    let number = match fraction {
-        "" => seconds.to_string(),
-        fraction => format!("{seconds}.{fraction}"),
-    };
-    // Not by way of `of_text`: seconds they are, however many.
-    let cut = number
-        .find('.')
-        .map(|point| point + 1 + FRACTION_DIGITS_MAX);
-    Some(
-        cut.and_then(|end| number.get(..end))
-            .unwrap_or(&number)
-            .to_owned(),
-    )
+    // Not by way of `of_number`: seconds they are, however many.
+    Some(seconds_and(seconds, to_nanoseconds(fraction)))
 }
 
 fn number<const DIGITS: usize>(text: &str) -> Option<u32> {
@@ -128,6 +124,12 @@ fn offset_seconds(zone: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
+    fn written(seconds: Decimal<'_>) -> String {
+        let mut text = Vec::new();
+        seconds.write_magnitude(&mut text, 1);
+        String::from_utf8(text).expect("ASCII")
+    }
+
     #[test]
     fn times() {
         for (text, want) in [
@@ -167,13 +169,13 @@ mod tests {
             ("", None),
             ("now", None),
         ] {
-            assert_eq!(of_text(text).as_deref(), want, "{text}");
+            assert_eq!(of_text(text).map(written).as_deref(), want, "{text}");
         }
     }
 
     #[test]
     fn a_receipt() {
-        let text = |seconds, nanos| of(Timestamp::new(seconds, nanos));
+        let text = |seconds, nanos| of(Timestamp::new(seconds, nanos)).map(written);
         assert_eq!(text(12, 34).as_deref(), Some("12.000000034"));
         assert_eq!(text(-1, 0), None);
     }

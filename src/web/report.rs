@@ -1,63 +1,83 @@
 //! A report of one client's location in JSON (`POST /v1/clients/ID`), as the `IAMAT` line that it becomes.
 //!
-//! Whatever a device says goes through [`line()`]: so nothing that it writes can be more than one report, nor
-//! another client's.
+//! Whatever a device says goes through [`compose`] and [`parse`]: so nothing that it writes can be more than one
+//! report, nor another client's.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::decimal::{self, Decimal};
+use super::decimal::Decimal;
 use super::members::{Members, string};
 use super::moment;
-use crate::node::command::{Command, LINE_BYTES_MAX};
+use crate::node::command::{Command, IAmAt, LINE_BYTES_MAX};
 use crate::node::fields::is_space;
 use crate::node::invalid;
 use crate::time::Timestamp;
 
-/// The `IAMAT` line, without LF, of a client that was at `position` at `time`.
+/// Where a client was, as a device says it.
+#[derive(Debug)]
+pub enum Place<'a> {
+    /// A text of ISO 6709.
+    Text(Cow<'a, str>),
+    /// Latitude and longitude.
+    Degrees(Decimal<'a>, Decimal<'a>),
+}
+
+/// The `IAMAT` line, without LF, of a client that was at `place` at `time`, in seconds since 1970. It is one line about
+/// that client, but whether it is a report is [`parse`]'s to say.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn line(client: &[u8], position: &str, time: &str) -> Result<Vec<u8>, String> {
-    let fields = [client, position.as_bytes(), time.as_bytes()];
-    let mut line = Vec::with_capacity(64);
-    line.extend_from_slice(b"IAMAT");
-    for field in fields {
-        line.push(b' ');
-        line.extend_from_slice(field);
-    }
-    match Command::parse(&line) {
-        // As it was put there: with white space in a field the line would say something else.
-        Some(Command::IAmAt(report))
-            if fields == [report.client, report.position.text(), report.time_text]
-                && line.len() <= LINE_BYTES_MAX =>
-        {
-            Ok(line)
+pub fn compose(client: &[u8], place: &Place<'_>, time: &Decimal<'_>) -> Result<Vec<u8>, String> {
+    let mut line = Vec::with_capacity(96);
+    line.extend_from_slice(b"IAMAT ");
+    check("client-id", client)?;
+    line.extend_from_slice(client);
+    line.push(b' ');
+    match place {
+        Place::Text(text) => {
+            check("location", text.as_bytes())?;
+            line.extend_from_slice(text.as_bytes());
         }
-        _ => Err(why_not(fields, &line)),
+        Place::Degrees(latitude, longitude) => {
+            latitude.write_degrees(&mut line, 2);
+            longitude.write_degrees(&mut line, 3);
+        }
+    }
+    line.push(b' ');
+    time.write_magnitude(&mut line, 1);
+    match line.len() > LINE_BYTES_MAX {
+        true => Err(format!("the report has more than {LINE_BYTES_MAX} bytes")),
+        false => Ok(line),
     }
 }
 
-/// What is wrong with the fields of a line that is no report.
-fn why_not(fields: [&[u8]; 3], line: &[u8]) -> String {
-    for (what, field) in ["client-id", "location", "time"].into_iter().zip(fields) {
-        if field.is_empty() {
-            return format!("the {what} is empty");
-        }
-        if field.iter().any(|&byte| is_space(byte)) {
-            return format!("the {what} has white space in it");
-        }
+/// Whether `field` is one of a line: with white space in it the line would say something else.
+fn check(what: &str, field: &[u8]) -> Result<(), String> {
+    if field.is_empty() {
+        return Err(format!("the {what} is empty"));
     }
-    match line.len() > LINE_BYTES_MAX {
-        true => format!("the report has more than {LINE_BYTES_MAX} bytes"),
-        false => invalid::reason(line).to_owned(),
+    match field.iter().any(|&byte| is_space(byte)) {
+        true => Err(format!("the {what} has white space in it")),
+        false => Ok(()),
+    }
+}
+
+/// The report that a line of [`compose`] is.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse(line: &[u8]) -> Result<IAmAt<'_>, String> {
+    match Command::parse(line) {
+        Some(Command::IAmAt(report)) => Ok(report),
+        _ => Err(invalid::reason(line).to_owned()),
     }
 }
 
 /// The line of a report about `client` whose body is `{"latitude":…,"longitude":…,"time":…}`, or has
-/// `"position"` instead of the first two. Without `"time"` it is that of its receipt, `now`.
+/// `"position"` instead of the first two. Without `"time"` it is that of its receipt, `now`. See [`compose`].
 ///
 /// # Errors
 /// What is wrong with it.
@@ -66,16 +86,19 @@ pub fn read(client: &[u8], body: &[u8], now: Timestamp) -> Result<Vec<u8>, Strin
     let body = std::str::from_utf8(body).map_err(|error| no_object(&error))?;
     let members: Members<'_> = serde_json::from_str(body).map_err(|error| no_object(&error))?;
     let places = ["position", "latitude", "longitude"].map(|name| members.get(name));
-    let position = match places {
+    let place = match places {
         [Some(position), None, None] => {
-            string(position).ok_or_else(|| "position is not a string".to_owned())?
+            let text = string(position).ok_or_else(|| "position is not a string".to_owned())?;
+            Place::Text(text)
         }
         [None, Some(latitude), Some(longitude)] => {
             let degrees = |name, value| {
                 number(value).ok_or_else(|| format!("{name} is not a plain decimal number"))
             };
-            let latitude = degrees("latitude", latitude)?;
-            decimal::position(&latitude, &degrees("longitude", longitude)?).into()
+            Place::Degrees(
+                degrees("latitude", latitude)?,
+                degrees("longitude", longitude)?,
+            )
         }
         _ => return Err("wanted are latitude and longitude, or position alone".to_owned()),
     };
@@ -87,7 +110,7 @@ pub fn read(client: &[u8], body: &[u8], now: Timestamp) -> Result<Vec<u8>, Strin
         "time is neither seconds nor milliseconds since 1970 nor a date and time of ISO 8601"
             .to_owned()
     })?;
-    line(client, &position, &time)
+    compose(client, &place, &time)
 }
 
 /// A number, or a string that is a plain decimal.
@@ -100,9 +123,10 @@ pub fn number(value: &RawValue) -> Option<Decimal<'_>> {
 }
 
 /// A time: a number, or a string that is one or a date and time.
-pub fn time(value: &RawValue) -> Option<String> {
+pub fn time(value: &RawValue) -> Option<Decimal<'_>> {
     match string(value) {
-        Some(text) => moment::of_text(&text),
+        Some(Cow::Borrowed(text)) => moment::of_text(text),
+        Some(Cow::Owned(text)) => moment::of_text(&text).map(Decimal::into_owned),
         None => moment::of_number(Decimal::parse(value.get())?),
     }
 }
@@ -116,6 +140,7 @@ mod tests {
 
     fn said(client: &[u8], body: &str) -> Result<String, String> {
         let line = read(client, body.as_bytes(), NOW)?;
+        parse(&line)?;
         Ok(String::from_utf8(line).expect("of text"))
     }
 
@@ -204,12 +229,16 @@ mod tests {
         fn a_line_is_one_report_about_that_client(
             client in proptest::collection::vec(any::<u8>(), 0..6),
             position in "[-+ 0-9.\n/]{0,12}",
-            time in "[0-9. \r]{0,6}",
+            time in "[0-9]{1,6}",
         ) {
-            if let Ok(line) = line(&client, &position, &time) {
+            let time = Decimal::plain(&time).expect("digits");
+            let place = Place::Text(position.as_str().into());
+            if let Ok(line) = compose(&client, &place, &time) {
                 prop_assert!(!line.contains(&b'\n'));
-                let command = Command::parse(&line).expect("it is one");
-                prop_assert_eq!(command.client(), &client[..]);
+                if let Ok(report) = parse(&line) {
+                    prop_assert_eq!(report.client, &client[..]);
+                    prop_assert_eq!(report.position.text(), position.as_bytes());
+                }
             }
         }
     }

@@ -7,9 +7,10 @@ use serde_json::value::RawValue;
 use crate::http::percent;
 use crate::node::fields::is_space;
 use crate::time::Timestamp;
-use crate::web::decimal::{self, Decimal};
+use crate::web::decimal::Decimal;
 use crate::web::members::{self, Members};
-use crate::web::{moment, report};
+use crate::web::moment;
+use crate::web::report::{self, Place};
 
 /// Text of a request is quoted in a reason up to so many characters.
 const QUOTED_MAX: usize = 40;
@@ -62,7 +63,7 @@ impl Value<'_> {
         }
     }
 
-    fn time(&self) -> Option<String> {
+    fn time(&self) -> Option<Decimal<'_>> {
         match self {
             Value::Json(value) => report::time(value),
             Value::Form(text) => moment::of_text(text),
@@ -102,7 +103,7 @@ impl Point<'_> {
                 format!("{name} is no name of a client: it is empty or has white space in it");
             return Err(Fault::anonymous(reason));
         }
-        let position = decimal::position(&degrees(&self.latitude)?, &degrees(&self.longitude)?);
+        let place = Place::Degrees(degrees(&self.latitude)?, degrees(&self.longitude)?);
         let (name, time) = &self.time;
         let time = match time {
             None => moment::of(receipt),
@@ -112,7 +113,9 @@ impl Point<'_> {
             let value = self.time.1.as_ref().map(Value::quoted).unwrap_or_default();
             Fault::point(format!("{name}: {value} is no time since 1970"))
         })?;
-        report::line(self.client, &position, &time).map_err(Fault::point)
+        let line = report::compose(self.client, &place, &time).map_err(Fault::point)?;
+        report::parse(&line).map_err(Fault::point)?;
+        Ok(line)
     }
 }
 
