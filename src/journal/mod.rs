@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use self::disk::{Disk, OpenError, Step, Ticket, is_full};
 use self::format::{BEGAN, Batch, CHANGE, KNOWN, MARKED, VERSION, name, parse_name};
+pub use self::recovery::Recovered;
 use self::recovery::{Position, QUARANTINED};
 use self::snapshot::{NEW, SLICE_BYTES, Snapshot, began_numbers, began_text, known_numbers};
 pub use self::syncs::Fsync;
@@ -40,7 +41,7 @@ use self::writer::Writer;
 use crate::cause;
 use crate::node::Node;
 use crate::node::protocol::{Incarnation, Mark, is_erased};
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use crate::topology::ServerName;
 
 /// A new file is due when what the present one has beside its snapshot is longer than so many bytes, and
@@ -80,17 +81,6 @@ pub enum State {
     Degraded,
 }
 
-/// What a start has found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recovered {
-    /// How many locations are known from the journal.
-    pub locations: usize,
-    /// The journal could be relied on.
-    pub is_sure: bool,
-    /// There was no journal.
-    pub is_new: bool,
-}
-
 /// What has been done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -112,8 +102,9 @@ pub struct Counters {
 pub struct Journal<D: Disk> {
     disk: D,
     server: ServerName,
-    /// When the present turn is.
+    /// When the present turn is, and the latest that the clock has shown since it was set back.
     now: Now,
+    latest: Timestamp,
     /// What was told and is not written yet, and the number of the last change.
     batch: Batch,
     end: u64,
@@ -195,6 +186,7 @@ impl<D: Disk> Journal<D> {
             disk,
             server,
             now,
+            latest: now.wall,
             batch: Batch::new(end),
             end,
             files: Vec::new(),
@@ -277,6 +269,7 @@ impl<D: Disk> Journal<D> {
     /// Says when all is that is told from here on: once in each turn, before anything else of it.
     pub fn set_now(&mut self, now: Now) {
         self.now = now;
+        self.latest = self.latest.max(now.wall);
     }
 
     /// Notes that the node has accepted a change: each, as it happens, with its number in the feed.
@@ -319,7 +312,7 @@ impl<D: Disk> Journal<D> {
     fn add<const N: usize>(&mut self, kind: u8, numbers: [u64; N], text: &[u8]) {
         self.batch.add(kind, numbers, text);
         if self.batch.is_full() {
-            self.write();
+            self.write(self.now.wall);
         }
     }
 
@@ -327,7 +320,7 @@ impl<D: Disk> Journal<D> {
     /// [`Journal::holds_replies`] says otherwise.
     pub fn commit(&mut self) {
         if !self.batch.is_empty() {
-            self.write();
+            self.write(self.now.wall);
         }
         self.syncs.end_turn();
         if self.syncs.timeout().is_some_and(|at| at <= self.now.mono) {
@@ -345,8 +338,8 @@ impl<D: Disk> Journal<D> {
     }
 
     /// Writes what was told. Where no file is written it is dropped: a new snapshot will have it.
-    fn write(&mut self) {
-        let (disk, batch, time) = (&mut self.disk, &mut self.batch, self.now.wall);
+    fn write(&mut self, time: Timestamp) {
+        let (disk, batch) = (&mut self.disk, &mut self.batch);
         let mut files = self.files.iter_mut();
         let outcome = files.try_for_each(|file| {
             self.counters.bytes += file.append(disk, batch, time)?;
@@ -409,8 +402,15 @@ impl<D: Disk> Journal<D> {
 
     // ---- snapshots
 
-    /// Notes that what a start would make of the journal is not right any longer, as after the clock was
-    /// set back: a snapshot is due at once, and with that it is.
+    /// Notes, at the beginning of a turn, that the clock was set back so far that what had expired may be news again.
+    /// It is gone from the table, and the file has it: a start is in doubt until there is a new snapshot.
+    pub fn handle_set_back(&mut self) {
+        let latest = std::mem::replace(&mut self.latest, self.now.wall);
+        self.write(latest);
+        self.begin_anew();
+    }
+
+    /// Has a snapshot begun at once.
     pub fn begin_anew(&mut self) {
         self.is_snapshot_wanted = true;
         self.snapshot = None;

@@ -34,13 +34,24 @@ const LOCATION_BYTES_MIN: u64 = 40;
 /// Is told how many bytes have been read of how many.
 pub type Progress<'p> = &'p mut dyn FnMut(u64, u64);
 
+/// What a start has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// How many locations are known from the journal.
+    pub locations: usize,
+    /// The journal could be relied on.
+    pub is_sure: bool,
+    /// There was no journal.
+    pub is_new: bool,
+}
+
 /// A file of the journal, as it was found.
 #[derive(Debug)]
 pub struct Found {
     /// Its number.
     pub sequence: u64,
-    /// Whose it is, if it tells.
-    server: Option<ServerName>,
+    /// Whose it is, if it tells; or why its beginning cannot be read.
+    server: Result<Option<ServerName>, String>,
 }
 
 /// Looks at the files that are in use, the oldest first. Gives the highest number of all, too. Nothing is
@@ -56,22 +67,21 @@ pub fn survey<D: Disk>(disk: &mut D, own: &ServerName) -> Result<(Vec<Found>, u6
         };
         highest = highest.max(sequence);
         if ending.is_empty() {
-            let mut found = Found {
-                sequence,
-                server: None,
+            let (version, server) = match look(disk, sequence) {
+                Ok((version, server)) => (version, Ok(server)),
+                Err(error) => (None, Err(cause::of(&error))),
             };
-            // What cannot be read now will be found again when it is to be.
-            let version = found.look(disk).unwrap_or_default();
             if version.is_some_and(|version| version > VERSION) {
                 let file = disk.path(&text);
                 let why = format!("a later version of herd has written {file}: start that one");
                 return Err(OpenError::Refused(why));
             }
-            files.push(found);
+            files.push(Found { sequence, server });
         }
     }
     files.sort_by_key(|file| file.sequence);
-    let mut servers = files.iter().filter_map(|file| file.server.as_ref());
+    let servers = files.iter().filter_map(|file| file.server.as_ref().ok());
+    let mut servers = servers.flatten();
     match servers.next() {
         Some(other) if other != own && servers.all(|server| server != own) => {
             Err(OpenError::Refused(format!("it is the journal of {other}")))
@@ -80,17 +90,15 @@ pub fn survey<D: Disk>(disk: &mut D, own: &ServerName) -> Result<(Vec<Found>, u6
     }
 }
 
-impl Found {
-    /// Reads how the file begins. Gives the version of its format.
-    fn look<D: Disk>(&mut self, disk: &mut D) -> io::Result<Option<u32>> {
-        let mut reader = Reader::new(disk, &name(self.sequence))?;
-        let version = reader.version()?;
-        if let Next::Batch(_, mut body) = reader.next()? {
-            let head = Entry::take(&mut body).filter(|entry| entry.kind == HEAD);
-            self.server = head.and_then(|head| ServerName::parse(head.text));
-        }
-        Ok(version)
-    }
+/// Reads how a file begins: the version of its format, and whose it is.
+fn look<D: Disk>(disk: &mut D, sequence: u64) -> io::Result<(Option<u32>, Option<ServerName>)> {
+    let mut reader = Reader::new(disk, &name(sequence))?;
+    let version = reader.version()?;
+    let Next::Batch(_, mut body) = reader.next()? else {
+        return Ok((version, None));
+    };
+    let head = Entry::take(&mut body).filter(|entry| entry.kind == HEAD);
+    Ok((version, head.and_then(|head| ServerName::parse(head.text))))
 }
 
 /// Where the journal has come to.
@@ -131,10 +139,14 @@ pub fn recover<D: Disk>(
     now: Now,
     progress: Progress<'_>,
 ) -> Result<Option<Position>, String> {
-    let is_other = |file: &&Found| file.server.as_ref().is_some_and(|s| s != recovery.name);
-    if let Some(other) = files.iter().find(is_other) {
-        let file = disk.path(&name(other.sequence));
-        return Err(format!("{file} is another server's"));
+    for found in files {
+        let why = match &found.server {
+            Ok(Some(server)) if server != recovery.name => " is another server's".to_owned(),
+            Ok(_) => continue,
+            Err(why) => format!(": {why}"), // so it may be another server's
+        };
+        let file = disk.path(&name(found.sequence));
+        return Err(format!("{file}{why}"));
     }
     let Some(newest) = files.last() else {
         return Ok(None);
@@ -265,7 +277,8 @@ pub fn salvage<D: Disk>(disk: &mut D, files: &[Found], recovery: &mut Recovery<'
     let mut unread = Vec::new();
     for file in files {
         // Another server's locations may be another herd's.
-        let is_own = file.server.as_ref().is_none_or(|s| s == recovery.name);
+        let server = file.server.as_ref();
+        let is_own = server.is_ok_and(|s| s.as_ref().is_none_or(|s| s == recovery.name));
         if !is_own || !file.salvage(disk, recovery).unwrap_or(false) {
             unread.push(file.sequence);
         }

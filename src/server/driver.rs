@@ -402,8 +402,7 @@ impl Driver {
         shell.log.set_time(now);
         shell.journal.set_now(now);
         if node.handle_clock(now, shell) {
-            // What has expired meanwhile is gone from the table, and the journal has it still.
-            shell.journal.begin_anew();
+            shell.journal.handle_set_back();
         }
     }
 

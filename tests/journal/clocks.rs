@@ -109,3 +109,37 @@ fn what_a_clock_ahead_has_passed_over_is_doubt() {
     // The clock is right again, so kiwi lives, and Bryant has the mark though it was never told.
     assert!(!life(2, 1).recovered.is_sure);
 }
+
+#[test]
+fn what_expired_by_a_clock_that_was_ahead_is_doubt_until_there_is_a_snapshot_without_it() {
+    for has_snapshot in [false, true] {
+        let folder = Folder::default();
+        let life = |incarnation, seconds| {
+            let span = Some(Duration::from_secs(20));
+            let now = at(seconds);
+            Life::of("Blake", &folder, incarnation, now, Fsync::Never, span)
+                .expect("it can be used")
+        };
+        let mut first = life(1, 0);
+        first.hear_client("kiwi", 5);
+        first.commit();
+        // Nothing is written while the clock is ahead. Nobody sees it, but kiwi is let go.
+        first.pass(40);
+        first.act(|node, now, effects| node.handle_timeout(now, effects));
+        first.commit();
+        first.pass(-39);
+        assert!(first.known().lines.is_empty());
+        first.commit();
+        if has_snapshot {
+            first.snapshot();
+        }
+        folder.kill();
+        let second = life(2, 2);
+        assert_eq!(
+            second.recovered.is_sure, has_snapshot,
+            "{:?}",
+            second.notices
+        );
+        assert_eq!(second.known().lines.is_empty(), has_snapshot);
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use herd::journal::Fsync;
 
-use crate::disk::Folder;
+use crate::disk::{Fault, Folder, Part};
 use crate::life::{Known, Life, at};
 use crate::{Contents, batches, check, sealed};
 
@@ -169,6 +169,37 @@ fn whatever_file_is_missing_swapped_older_or_foreign_a_start_is_right_or_in_doub
         sure > 50 && doubt > 50 && refused > 0,
         "{sure}, {doubt}, {refused}"
     );
+}
+
+#[test]
+fn a_file_of_another_server_is_not_taken_for_ours_though_it_cannot_be_read_at_first() {
+    let (moments, _) = replaced_journal("Blake", "kiwi", 1);
+    let (strangers, _) = replaced_journal("Bryant", "moa", 3);
+    let newest = |moments: &[Contents]| moments.last().cloned().expect("there are some");
+    let strange = newest(&strangers).into_values().next_back();
+    let mut contents = newest(&moments);
+    contents.insert(
+        "journal-0000000000000009".to_owned(),
+        strange.expect("a file"),
+    );
+    let mut started = 0;
+    for call in 1.. {
+        let folder = Folder::with(&contents);
+        folder.fault(call, Fault::Fails(Part::None));
+        let opened = Life::of("Blake", &folder, 99, at(99), Fsync::Never, None);
+        if !folder.has_failed() {
+            break;
+        }
+        let Ok(life) = opened else { continue };
+        started += 1;
+        let lines = life.known().lines;
+        assert!(!life.recovered.is_sure, "call {call}: {lines:?}");
+        assert!(
+            lines.values().all(|line| !line.contains("moa")),
+            "call {call}: {lines:?}"
+        );
+    }
+    assert!(started > 5, "{started}");
 }
 
 #[test]

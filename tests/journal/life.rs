@@ -180,10 +180,15 @@ impl Life {
         }
     }
 
-    /// Sets the time.
+    /// Sets the time, as the server does at the beginning of a turn.
     pub fn set_now(&mut self, now: Now) {
         self.now = now;
         self.journal.set_now(now);
+        let mut is_back = false;
+        self.act(|node, now, effects| is_back = node.handle_clock(now, effects));
+        if is_back {
+            self.journal.handle_set_back();
+        }
     }
 
     /// Lets time pass.
