@@ -188,6 +188,12 @@ impl Herd {
         {
             return; // the numbers mean something else now: everything is sent
         }
+        let own = host.name.as_bytes();
+        let mut known = node.neighbours_known();
+        let marked = known.find(|(name, ..)| name.as_bytes() == own);
+        if marked.is_none_or(|(.., marked)| *number > marked) {
+            return; // it does not know of such a mark, as its journal lost its end: everything is sent
+        }
         for change in node.table().changes_after(0) {
             let shown = change.line.escape_ascii();
             assert!(

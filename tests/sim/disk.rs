@@ -14,7 +14,7 @@ use herd::node::Node;
 use herd::random::SplitMix64;
 use herd::time::Now;
 
-use crate::folder::{Ailment, Contents, Folder};
+use crate::folder::{Ailment, Contents, Damage, Folder};
 use crate::states::States;
 
 /// With `--fsync second`, what is older than this survives a power failure, ...
@@ -43,34 +43,6 @@ pub enum Crash {
     PowerLoss,
 }
 
-/// What somebody does to a journal while its server is down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Damage {
-    /// A file is deleted.
-    Deleted,
-    /// Two files have each other's names.
-    Swapped,
-    /// A bit is another.
-    Flipped,
-    /// A file has lost its end.
-    Cut,
-    /// An older copy of a file is put back.
-    OlderFile,
-    /// Another server's file of the same name is put in.
-    Foreign,
-}
-
-impl Damage {
-    pub const ALL: [Damage; 6] = [
-        Damage::Deleted,
-        Damage::Swapped,
-        Damage::Flipped,
-        Damage::Cut,
-        Damage::OlderFile,
-        Damage::Foreign,
-    ];
-}
-
 /// What came of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -96,6 +68,7 @@ struct Copy {
     may_doubt: bool,
     is_unsafe: bool,
     wall: i128,
+    told_wall: i128,
 }
 
 /// One server's journal on its disk.
@@ -129,11 +102,20 @@ pub struct Disk {
     /// present one was.
     wall: i128,
     next_wall: i128,
+    /// The latest that it showed at all since it was set back.
+    latest_wall: i128,
+    /// What that was when the clock was last set back so far that the journal was told, until a snapshot that was
+    /// begun after that is complete; and the same of the present one.
+    told_wall: i128,
+    next_told_wall: i128,
     /// When something was last amiss.
     unwell: Duration,
     /// Other states that a start may find: those before a start that was in doubt, while perhaps nothing
     /// of it is on the disk; and that in which one was that did not come to its end.
     before: Vec<States>,
+    /// Those that are in no file any longer but one that was removed: where that was not synced a power failure may
+    /// bring it back, and somebody who damages the newer ones has a start find it.
+    removed: Vec<States>,
     /// A file of another server's that was put into the folder: a start that had no time to move it away leaves
     /// the next one in doubt too.
     foreign: Option<String>,
@@ -169,8 +151,12 @@ impl Disk {
             writes: 0,
             wall: i128::MIN,
             next_wall: i128::MIN,
+            latest_wall: i128::MIN,
+            told_wall: i128::MIN,
+            next_told_wall: i128::MIN,
             unwell: Duration::ZERO,
             before: Vec::new(),
+            removed: Vec::new(),
             foreign: None,
             copy: None,
             is_going_on: false,
@@ -230,7 +216,8 @@ impl Disk {
 
     /// Whether a clock that shows `wall` is behind what was written, from a state on.
     fn is_behind(&self, wall: i128, from: usize, forgets: bool) -> bool {
-        let latest = self.states.latest_wall(from).max(self.next_wall);
+        let told = self.next_wall.max(self.told_wall);
+        let latest = self.states.latest_wall(from).max(told);
         wall < latest || forgets && wall < self.wall
     }
 
@@ -337,6 +324,7 @@ impl Disk {
         }
         if self.is_damaged {
             self.before.insert(0, States::at_birth());
+            self.before.splice(0..0, self.removed.drain(..));
         }
         let before = self.before.iter().enumerate().rev();
         let found = before.filter_map(|(at, states)| {
@@ -440,13 +428,14 @@ impl Disk {
         let journal = self.journal.as_mut().expect("the server is up");
         while journal.poll_notice().is_some() {}
         let (counters, is_ok) = (journal.counters(), journal.state() == State::Ok);
+        self.latest_wall = self.latest_wall.max(wall);
         let writes = self.folder.writes();
         if std::mem::replace(&mut self.writes, writes) != writes {
             self.wall = self.wall.max(wall);
             self.next_wall = self.next_wall.max(wall);
         }
         if self.folder.takes_snapshot() {
-            self.next_wall = wall;
+            (self.next_wall, self.next_told_wall) = (wall, i128::MIN);
         }
         let has_snapshot =
             std::mem::replace(&mut self.snapshots, counters.snapshots) < counters.snapshots;
@@ -459,7 +448,8 @@ impl Disk {
         if has_snapshot {
             self.may_doubt = false;
             self.wall = self.next_wall;
-            self.before.clear();
+            self.told_wall = self.next_told_wall;
+            self.removed.append(&mut self.before);
             self.is_unsafe = false;
         }
     }
@@ -467,6 +457,14 @@ impl Disk {
     /// A snapshot is due.
     pub fn begin_anew(&mut self) {
         self.journal().begin_anew();
+    }
+
+    /// The clock was set back so far that what had expired may be news again.
+    pub fn handle_set_back(&mut self, now: Now) {
+        self.journal().set_now(now);
+        self.journal().handle_set_back();
+        self.told_wall = std::mem::replace(&mut self.latest_wall, i128::MIN);
+        self.next_told_wall = self.told_wall;
     }
 
     // ---- the end of a process, and what befalls its files then
@@ -518,6 +516,7 @@ impl Disk {
                 may_doubt: self.may_doubt,
                 is_unsafe: self.is_unsafe,
                 wall: self.wall.max(self.next_wall),
+                told_wall: self.told_wall,
             });
         }
     }
@@ -535,6 +534,7 @@ impl Disk {
             (self.kept, self.safe) = (copy.kept, copy.kept);
             self.may_doubt = copy.may_doubt;
             self.wall = self.wall.max(copy.wall);
+            self.told_wall = self.told_wall.max(copy.told_wall);
             (self.is_damaged, self.is_unknown, self.is_older) = (false, false, true);
             self.is_unsafe = copy.is_unsafe;
         }

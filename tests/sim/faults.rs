@@ -7,8 +7,8 @@ use herd::node::questions::ASKERS_PER_CLIENT_MAX;
 
 use crate::checks::State;
 use crate::clients::Client;
-use crate::disk::{Crash, Damage, HANG_MAX};
-use crate::folder::Ailment;
+use crate::disk::{Crash, HANG_MAX};
+use crate::folder::{Ailment, Damage};
 use crate::herd::{CALLS_MAX, Herd};
 use crate::host::{Doom, random_room};
 use crate::topology::Pair;

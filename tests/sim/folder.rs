@@ -43,6 +43,34 @@ pub enum Ailment {
     Unsynced,
 }
 
+/// What somebody does to a journal while its server is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// A file is deleted.
+    Deleted,
+    /// Two files have each other's names.
+    Swapped,
+    /// A bit is another.
+    Flipped,
+    /// A file has lost its end.
+    Cut,
+    /// An older copy of a file is put back.
+    OlderFile,
+    /// Another server's file of the same name is put in.
+    Foreign,
+}
+
+impl Damage {
+    pub const ALL: [Damage; 6] = [
+        Damage::Deleted,
+        Damage::Swapped,
+        Damage::Flipped,
+        Damage::Cut,
+        Damage::OlderFile,
+        Damage::Foreign,
+    ];
+}
+
 #[derive(Debug, Default)]
 struct File {
     bytes: Vec<u8>,

@@ -334,9 +334,7 @@ impl Herd {
         }
         if self.look_at_clock(index) {
             let now = self.clock(index);
-            let disk = &mut self.hosts[index].disk;
-            disk.journal().set_now(now);
-            disk.begin_anew();
+            self.hosts[index].disk.handle_set_back(now);
             self.hosts[index].heard.doubt(oldest);
         }
         self.turn(index);
