@@ -463,8 +463,9 @@ impl Disk {
     pub fn handle_set_back(&mut self, now: Now) {
         self.journal().set_now(now);
         self.journal().handle_set_back();
-        self.told_wall = std::mem::replace(&mut self.latest_wall, i128::MIN);
-        self.next_told_wall = self.told_wall;
+        let latest = std::mem::replace(&mut self.latest_wall, i128::MIN);
+        self.told_wall = self.told_wall.max(latest);
+        self.next_told_wall = self.next_told_wall.max(latest);
     }
 
     // ---- the end of a process, and what befalls its files then
