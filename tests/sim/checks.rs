@@ -199,6 +199,7 @@ impl Herd {
             assert!(
                 change.number > *number
                     || host.heard.has_heard(change.line, oldest)
+                    || records::rank(change.line).effective() < other.oldest_at_power_loss
                     || self.may_have_made_room(change.line),
                 "host {index} claims up to {number} of {of}, and lacks {shown}"
             );
@@ -350,6 +351,7 @@ impl Herd {
         let lines = node.table().changes_after(0).map(|change| change.line);
         let is_later = |line: &&[u8]| host.heard.took_after(line, number);
         let later: BTreeSet<_> = lines.filter(is_later).collect();
+        let gone = host.heard.may_have_gone_after(number, self.evicted);
         host.heard.lose_after(number);
         host.heard.expire(oldest);
         for client in host.heard.clients() {
@@ -361,6 +363,7 @@ impl Herd {
                 later.contains(held) || records::rank(held) >= records::rank(must)
             });
             let is_recent = is_recent || records::rank(must).effective() <= self.evicted;
+            let is_recent = is_recent || held.is_none() && gone.contains(client);
             let shown = must.escape_ascii();
             assert!(is_recent, "host {index} has lost {shown}");
         }

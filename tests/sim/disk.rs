@@ -6,6 +6,7 @@
 //! what is some seconds old, and in any case one of the states that there were. A start may be in doubt
 //! only if something was lost or damaged, could not be read, or if the clock is behind the journal.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use herd::journal::disk::OpenError;
@@ -14,7 +15,7 @@ use herd::node::Node;
 use herd::random::SplitMix64;
 use herd::time::Now;
 
-use crate::folder::{Ailment, Contents, Damage, Folder};
+use crate::folder::{Ailment, Contents, Damage, Folder, some};
 use crate::states::States;
 
 /// With `--fsync second`, what is older than this survives a power failure, ...
@@ -83,6 +84,8 @@ pub struct Disk {
     safe: usize,
     /// What was held in earlier states nobody knows: a start found this one after another in doubt.
     told_from: usize,
+    /// The journal is still that one: it may hold what made room before anybody was told.
+    pub is_told: bool,
     /// The state from which on clients' replies wait for the disk.
     held_from: Option<usize>,
     /// A start may be in doubt.
@@ -116,9 +119,9 @@ pub struct Disk {
     /// Those that are in no file any longer but one that was removed: where that was not synced a power failure may
     /// bring it back, and somebody who damages the newer ones has a start find it.
     removed: Vec<States>,
-    /// A file of another server's that was put into the folder: a start that had no time to move it away leaves
-    /// the next one in doubt too.
-    foreign: Option<String>,
+    /// Files of other servers that were put into the folder: as long as they are there, or there again, starts are
+    /// in doubt.
+    foreign: BTreeSet<String>,
     copy: Option<Copy>,
     /// The disk's thread will go on in time.
     pub is_going_on: bool,
@@ -141,6 +144,7 @@ impl Disk {
             kept: 0,
             safe: 0,
             told_from: 0,
+            is_told: false,
             held_from: None,
             may_doubt: false,
             is_damaged: false,
@@ -157,7 +161,7 @@ impl Disk {
             unwell: Duration::ZERO,
             before: Vec::new(),
             removed: Vec::new(),
-            foreign: None,
+            foreign: BTreeSet::new(),
             copy: None,
             is_going_on: false,
             is_healed: false,
@@ -235,9 +239,10 @@ impl Disk {
         let opened = Journal::open(self.folder.clone(), self.options, node, now, |_, _| {});
         let (has_failed, is_written) = (self.folder.has_failed(), self.folder.writes() > 0);
         let is_behind = self.is_behind(wall, self.kept, forgets);
-        let files = self.folder.contents();
-        self.foreign.take_if(|name| !files.contains_key(name));
-        let is_mixed = self.foreign.is_some();
+        let is_mixed = self
+            .foreign
+            .iter()
+            .any(|name| self.folder.contents().contains_key(name));
         let may_doubt = self.may_doubt || self.is_damaged || is_mixed || has_failed || is_behind;
         let (mut journal, recovered) = match opened {
             Ok(opened) if !self.is_dead() => opened,
@@ -292,9 +297,8 @@ impl Disk {
                 self.states.begin_anew(node.table().end());
                 self.states.begin(incarnation);
                 self.states.check_incarnations(node);
-                (self.kept, self.safe, self.copy) = (0, 0, None);
-                self.told_from = 0;
-                self.is_unsafe = true;
+                (self.kept, self.safe, self.told_from) = (0, 0, 0);
+                (self.copy, self.is_told, self.is_unsafe) = (None, false, true);
                 Start::Doubt(must_hold)
             }
         };
@@ -345,7 +349,7 @@ impl Disk {
         (self.kept, self.safe, self.copy) = (0, 0, None);
         self.is_unsafe = true;
         self.go_back(place);
-        self.told_from = place;
+        (self.told_from, self.is_told) = (place, true);
         (true, true)
     }
 
@@ -446,7 +450,7 @@ impl Disk {
         }
         self.kept = last;
         if has_snapshot {
-            self.may_doubt = false;
+            (self.may_doubt, self.is_told) = (false, false);
             self.wall = self.next_wall;
             self.told_wall = self.next_told_wall;
             self.removed.append(&mut self.before);
@@ -573,7 +577,8 @@ impl Disk {
                     && let Some(name) = some(from, dice)
                 {
                     contents.insert(name.clone(), from[&name].clone());
-                    self.foreign = (damage == Damage::Foreign).then_some(name);
+                    self.foreign
+                        .extend((damage == Damage::Foreign).then_some(name));
                 }
             }
             Damage::Flipped => {}
@@ -586,13 +591,4 @@ impl Disk {
     pub fn contents(&self) -> Contents {
         self.folder.contents()
     }
-}
-
-/// The name of some file. None that is quarantined: whoever gives that the journal's name puts an older copy back,
-/// of which it is not known here what it holds.
-fn some(contents: &Contents, dice: &mut SplitMix64) -> Option<String> {
-    let is_in_use = |name: &&String| !name.ends_with(".quarantined");
-    let names: Vec<_> = contents.keys().filter(is_in_use).collect();
-    let at = dice.below(names.len().max(1) as u64) as usize;
-    names.get(at).copied().cloned()
 }

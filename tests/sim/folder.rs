@@ -538,6 +538,15 @@ impl Disk for Folder {
     }
 }
 
+/// The name of some file. None that is quarantined: whoever gives that the journal's name puts an older copy back,
+/// of which it is not known here what it holds.
+pub fn some(contents: &Contents, dice: &mut SplitMix64) -> Option<String> {
+    let is_in_use = |name: &&String| !name.ends_with(".quarantined");
+    let names: Vec<_> = contents.keys().filter(is_in_use).collect();
+    let at = dice.below(names.len().max(1) as u64) as usize;
+    names.get(at).copied().cloned()
+}
+
 #[test]
 fn a_power_failure_takes_what_was_not_synced_and_nothing_else() {
     let (mut whole, mut zeros, mut shorter, mut nameless) = (0, 0, 0, 0);

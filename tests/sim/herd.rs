@@ -315,7 +315,9 @@ impl Herd {
     /// for everything again, and writes its journal anew: as `Driver` does.
     pub fn set_clock(&mut self, index: usize, skew_seconds: i64) {
         let (before, oldest) = (self.wall(index), self.oldest(index));
-        self.hosts[index].heard.expire(oldest);
+        let host = &mut self.hosts[index];
+        host.heard.expire(oldest);
+        host.oldest_ever = host.oldest_ever.max(oldest);
         self.hosts[index].skew_seconds = skew_seconds;
         self.hosts[index].clock_set = self.now;
         self.hosts[index].turns += 1;
@@ -403,6 +405,12 @@ impl Herd {
                 is_before_doubt: true,
                 ..
             } => self.take_at_its_word(index),
+            // What had to make room for what has expired since has room now.
+            Start::Sure { .. }
+                if self.weather.tables_are_small && self.hosts[index].disk.is_told =>
+            {
+                self.take_at_its_word(index);
+            }
             Start::Sure { .. } | Start::None => {}
         }
         self.note_evicted(index);

@@ -19,7 +19,7 @@ use crate::clients::Client;
 use crate::costs::Costs;
 use crate::disk::{Crash, Disk};
 use crate::effects::Recorder;
-use crate::oracle::Heard;
+use crate::oracle::{Heard, NEVER};
 
 /// A wire takes at least this much: less than a socket, so that neighbours are often too slow.
 const ROOM_BYTES_MIN: u64 = 500;
@@ -98,6 +98,11 @@ pub struct Host {
     pub claimed: BTreeSet<ConnectionId>,
     /// Counts its turns, and how often its clock was set: only then does it change.
     pub turns: u64,
+    /// The latest bound by which reports have expired here; and what that was when its power last failed. What had
+    /// expired by it may be held again, though neighbours were sent marks past it: perhaps the journal has lost what
+    /// tells of that.
+    pub oldest_ever: i128,
+    pub oldest_at_power_loss: i128,
 }
 
 /// A connection to another server.
@@ -163,6 +168,8 @@ impl Host {
             refused: BTreeSet::new(),
             claimed: BTreeSet::new(),
             turns: 0,
+            oldest_ever: NEVER,
+            oldest_at_power_loss: NEVER,
         }
     }
 

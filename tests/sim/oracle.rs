@@ -426,6 +426,16 @@ impl Heard {
         reports.any(|report| report.number > number && *report.said.line == *line)
     }
 
+    /// Those of whom something was taken in after the change with this number that may have had to make room: it has an
+    /// effective time of `evicted` or before.
+    pub fn may_have_gone_after(&self, number: u64, evicted: i128) -> BTreeSet<Vec<u8>> {
+        let may_have_gone =
+            |report: &Report| report.number > number && report.said.effective() <= evicted;
+        let known = self.about.iter();
+        let gone = known.filter(|(_, about)| about.reports.iter().any(may_have_gone));
+        gone.map(|(client, _)| client.clone()).collect()
+    }
+
     /// Those of whom something may be held.
     pub fn clients(&self) -> impl Iterator<Item = &[u8]> {
         let known = self.about.iter().filter(|(_, about)| about.may_be_held());
