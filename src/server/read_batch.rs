@@ -83,21 +83,26 @@ impl ReadBatch {
 
     /// All lines, in the order in which they came on each connection. `limit` says how long a line
     /// may be.
-    pub fn lines(&self, limit: impl Fn(Role) -> usize + Copy) -> impl Iterator<Item = Item<'_>> {
-        self.arrivals.iter().flat_map(move |arrival| {
-            let &Arrival { id, role, .. } = arrival;
-            let mut left = &self.bytes[arrival.range.clone()];
-            std::iter::from_fn(move || {
-                let rest = left;
-                let end = find_lf(rest).filter(|&end| end <= limit(role));
-                left = end.map_or(&[], |end| &rest[end + 1..]);
-                let line = end.map(|end| &rest[..end]);
-                (!rest.is_empty()).then_some(Item {
-                    id,
-                    role,
-                    line,
-                    rest,
-                })
+    pub fn lines(&self, limit: impl Fn(Role) -> usize) -> impl Iterator<Item = Item<'_>> {
+        let mut arrivals = self.arrivals.iter();
+        let mut present = None;
+        let mut left: &[u8] = &[];
+        std::iter::from_fn(move || {
+            while left.is_empty() {
+                let arrival = arrivals.next()?;
+                left = &self.bytes[arrival.range.clone()];
+                present = Some((arrival.id, arrival.role, limit(arrival.role)));
+            }
+            let (id, role, most) = present?;
+            let rest = left;
+            let end = find_lf(rest).filter(|&end| end <= most);
+            left = end.map_or(&[], |end| &rest[end + 1..]);
+            let line = end.map(|end| &rest[..end]);
+            Some(Item {
+                id,
+                role,
+                line,
+                rest,
             })
         })
     }
