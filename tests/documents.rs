@@ -313,3 +313,37 @@ fn what_is_no_message_is_not_taken_for_one() {
         assert!(!messages::is_explained(line), "{line}");
     }
 }
+
+/// What a text of the shell has beside its variables, the first of some length.
+fn fixed_words(text: &str) -> Option<&str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "_*-/.$(){}'\"#:%".contains(c);
+    let parts = text.split('$').enumerate().map(|(at, part)| match at {
+        0 => part,
+        _ => part.trim_start_matches(is_name),
+    });
+    let parts = parts.flat_map(|part| part.split([':', ';', ',', '(']));
+    let mut parts = parts.map(|part| part.trim_matches(|c: char| !c.is_alphanumeric()));
+    parts.find(|part| part.len() >= 5)
+}
+
+#[test]
+fn what_the_script_complains_of_is_explained() {
+    let script = include_str!("../run_herd.sh");
+    let page = include_str!("../docs/MESSAGES.md");
+    let (_, section) = page.split_once("\n## run_herd.sh\n").expect("it has one");
+    let mut complaints = 0;
+    for word in ["die \"", "complain \"", "say \"Waiting for another"] {
+        for text in script.split(word).skip(1) {
+            let text = text.split(['"', '\n']).next().unwrap_or_default();
+            let Some(words) = fixed_words(text) else {
+                continue; // another program's words
+            };
+            assert!(
+                section.contains(words),
+                "docs/MESSAGES.md does not explain '{words}' of run_herd.sh"
+            );
+            complaints += 1;
+        }
+    }
+    assert!(complaints > 12, "{complaints}");
+}
