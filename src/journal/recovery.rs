@@ -50,8 +50,8 @@ pub struct Recovered {
 pub struct Found {
     /// Its number.
     pub sequence: u64,
-    /// Whose it is, if it tells; or why its beginning cannot be read.
-    server: Result<Option<ServerName>, String>,
+    /// Whose it is, if it tells.
+    server: Option<ServerName>,
 }
 
 /// Looks at the files that are in use, the oldest first. Gives the highest number of all, too. Nothing is
@@ -67,21 +67,22 @@ pub fn survey<D: Disk>(disk: &mut D, own: &ServerName) -> Result<(Vec<Found>, u6
         };
         highest = highest.max(sequence);
         if ending.is_empty() {
-            let (version, server) = match look(disk, sequence) {
-                Ok((version, server)) => (version, Ok(server)),
-                Err(error) => (None, Err(cause::of(&error))),
+            let mut found = Found {
+                sequence,
+                server: None,
             };
+            // What cannot be read now will be found again when it is to be: also whose it is.
+            let version = found.look(disk).unwrap_or_default();
             if version.is_some_and(|version| version > VERSION) {
                 let file = disk.path(&text);
                 let why = format!("a later version of herd has written {file}: start that one");
                 return Err(OpenError::Refused(why));
             }
-            files.push(Found { sequence, server });
+            files.push(found);
         }
     }
     files.sort_by_key(|file| file.sequence);
-    let servers = files.iter().filter_map(|file| file.server.as_ref().ok());
-    let mut servers = servers.flatten();
+    let mut servers = files.iter().filter_map(|file| file.server.as_ref());
     match servers.next() {
         Some(other) if other != own && servers.all(|server| server != own) => {
             Err(OpenError::Refused(format!("it is the journal of {other}")))
@@ -90,15 +91,17 @@ pub fn survey<D: Disk>(disk: &mut D, own: &ServerName) -> Result<(Vec<Found>, u6
     }
 }
 
-/// Reads how a file begins: the version of its format, and whose it is.
-fn look<D: Disk>(disk: &mut D, sequence: u64) -> io::Result<(Option<u32>, Option<ServerName>)> {
-    let mut reader = Reader::new(disk, &name(sequence))?;
-    let version = reader.version()?;
-    let Next::Batch(_, mut body) = reader.next()? else {
-        return Ok((version, None));
-    };
-    let head = Entry::take(&mut body).filter(|entry| entry.kind == HEAD);
-    Ok((version, head.and_then(|head| ServerName::parse(head.text))))
+impl Found {
+    /// Reads how the file begins. Gives the version of its format.
+    fn look<D: Disk>(&mut self, disk: &mut D) -> io::Result<Option<u32>> {
+        let mut reader = Reader::new(disk, &name(self.sequence))?;
+        let version = reader.version()?;
+        if let Next::Batch(_, mut body) = reader.next()? {
+            let head = Entry::take(&mut body).filter(|entry| entry.kind == HEAD);
+            self.server = head.and_then(|head| ServerName::parse(head.text));
+        }
+        Ok(version)
+    }
 }
 
 /// Where the journal has come to.
@@ -139,14 +142,10 @@ pub fn recover<D: Disk>(
     now: Now,
     progress: Progress<'_>,
 ) -> Result<Option<Position>, String> {
-    for found in files {
-        let why = match &found.server {
-            Ok(Some(server)) if server != recovery.name => " is another server's".to_owned(),
-            Ok(_) => continue,
-            Err(why) => format!(": {why}"), // so it may be another server's
-        };
-        let file = disk.path(&name(found.sequence));
-        return Err(format!("{file}{why}"));
+    let is_other = |file: &&Found| file.server.as_ref().is_some_and(|s| s != recovery.name);
+    if let Some(other) = files.iter().find(is_other) {
+        let file = disk.path(&name(other.sequence));
+        return Err(format!("{file} is another server's"));
     }
     let Some(newest) = files.last() else {
         return Ok(None);
@@ -220,7 +219,7 @@ impl Position {
             let entry = Entry::take(&mut body)?;
             match (entry.kind, entry.numbers, self.is_ended) {
                 // Whose number it has does not matter: an older file is an older state.
-                (HEAD, [_, locations, ..], false) => {
+                (HEAD, [_, locations, ..], false) if entry.text == recovery.name.as_bytes() => {
                     recovery.expect(locations.min(of / LOCATION_BYTES_MIN) as usize);
                 }
                 (LOCATION, [above, seconds, nanos, client_at, client_bytes], false) => {
@@ -276,10 +275,7 @@ pub fn salvage<D: Disk>(disk: &mut D, files: &[Found], recovery: &mut Recovery<'
     recovery.start_over();
     let mut unread = Vec::new();
     for file in files {
-        // Another server's locations may be another herd's.
-        let server = file.server.as_ref();
-        let is_own = server.is_ok_and(|s| s.as_ref().is_none_or(|s| s == recovery.name));
-        if !is_own || !file.salvage(disk, recovery).unwrap_or(false) {
+        if !file.salvage(disk, recovery).unwrap_or(false) {
             unread.push(file.sequence);
         }
     }
@@ -294,11 +290,14 @@ impl Found {
         loop {
             match reader.next()? {
                 Next::Batch(header, mut body) => {
-                    recovery.written(header.time);
                     let mut lines = Vec::new();
                     while let Some(Entry { kind, text, .. }) = Entry::take(&mut body) {
+                        if kind == HEAD && text != recovery.name.as_bytes() {
+                            return Ok(false); // another server's locations may be another herd's
+                        }
                         lines.extend(matches!(kind, CHANGE | LOCATION).then_some(text));
                     }
+                    recovery.written(header.time);
                     recovery.salvage(&lines);
                     is_whole &= body.is_empty();
                 }

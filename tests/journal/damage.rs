@@ -172,6 +172,31 @@ fn whatever_file_is_missing_swapped_older_or_foreign_a_start_is_right_or_in_doub
 }
 
 #[test]
+fn what_can_be_read_only_the_second_time_is_read() {
+    let (moments, acknowledged) = replaced_journal("Blake", "kiwi", 1);
+    let contents = moments.last().expect("there are some");
+    let lines = &acknowledged.last().expect("there are some").lines;
+    let mut sure = 0;
+    for call in 1.. {
+        let folder = Folder::with(contents);
+        folder.fault(call, Fault::Fails(Part::None));
+        let opened = Life::of("Blake", &folder, 99, at(99), Fsync::Never, None);
+        if !folder.has_failed() {
+            break;
+        }
+        let Ok(life) = opened else { continue };
+        if life.recovered.is_sure {
+            assert_eq!(&life.known().lines, lines, "call {call}");
+            sure += 1;
+        }
+    }
+    assert!(
+        sure > 2,
+        "{sure}: one to open, one to read, and those that write"
+    );
+}
+
+#[test]
 fn a_file_of_another_server_is_not_taken_for_ours_though_it_cannot_be_read_at_first() {
     let (moments, _) = replaced_journal("Blake", "kiwi", 1);
     let (strangers, _) = replaced_journal("Bryant", "moa", 3);

@@ -256,6 +256,7 @@ impl Disk {
                 self.folder.kill();
                 if others {
                     self.folder.set_contents(&Contents::new()); // its operator deletes them
+                    self.foreign.clear();
                 }
                 if is_written {
                     // Perhaps it is noted that the incarnation has begun; or all is written anew.
@@ -308,6 +309,7 @@ impl Disk {
         self.is_going_on = false;
         self.unwell = self.unwell.max(at); // what was written before is synced now
         self.journal = Some(journal);
+        self.latest_wall = wall;
         self.states.end_turn(at, wall);
         // Replies wait for what was written by now: what the first turn adds is no reply's.
         self.held_from = self.holds_replies().then_some(self.states.last());
@@ -535,6 +537,7 @@ impl Disk {
     pub fn put_copy_back(&mut self) {
         if let Some(copy) = &self.copy {
             self.folder.set_contents(&copy.contents);
+            self.foreign.clear();
             self.states.go_back(copy.last);
             (self.kept, self.safe) = (copy.kept, copy.kept);
             self.may_doubt = copy.may_doubt;
