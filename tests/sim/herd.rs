@@ -394,6 +394,7 @@ impl Herd {
         host.note_links(&self.topology);
         host.incarnation += 1;
         host.clock_set = self.now;
+        let may_hide = self.weather.tables_are_small || self.judges_by_time();
         match start {
             Start::Doubt(must_hold) => {
                 if let Some(number) = must_hold {
@@ -405,10 +406,8 @@ impl Herd {
                 is_before_doubt: true,
                 ..
             } => self.take_at_its_word(index),
-            // What had to make room for what has expired since has room now.
-            Start::Sure { .. }
-                if self.weather.tables_are_small && self.hosts[index].disk.is_told =>
-            {
+            // What was not to be seen then may be now: it had expired by another clock, or made room for what has.
+            Start::Sure { .. } if may_hide && self.hosts[index].disk.is_told => {
                 self.take_at_its_word(index);
             }
             Start::Sure { .. } | Start::None => {}
