@@ -199,11 +199,12 @@ impl<R: Role> Lifecycle<R> {
 
     /// Writes what has been queued, as far as the sockets take it.
     pub fn flush(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for id in dirty.drain(..) {
-            self.flush_one(id);
+        let mut at = 0;
+        while let Some(&id) = self.dirty.get(at) {
+            self.flush_one(id); // which may mark it again: a handshake is over, its output can leave
+            at += 1;
         }
-        self.dirty = dirty; // its memory serves the next turn
+        self.dirty.clear();
         self.relieve(Instant::now());
     }
 
@@ -350,10 +351,10 @@ impl<R: Role> Lifecycle<R> {
                         let reason = reason.clone();
                         return self.doom(id, reason);
                     }
-                    if let Err(error) = ended {
-                        self.doom(id, cause::of(&error));
-                    }
-                    return;
+                    return match ended {
+                        Ok(_) => self.note_handshake(id), // it may have ended with the same read
+                        Err(error) => self.doom(id, cause::of(&error)),
+                    };
                 }
             }
         }
@@ -506,7 +507,7 @@ impl<R: Role> Lifecycle<R> {
     }
 
     /// Sees to the deadline of a handshake, and to what had to wait for its end.
-    fn note_handshake(&mut self, id: ConnectionId) {
+    pub fn note_handshake(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };

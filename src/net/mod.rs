@@ -471,12 +471,10 @@ impl<R: Role, M> Reactor<R, M> {
                     let second = self.lifecycle.second;
                     connection.flow.note_received(count, second);
                 }
-                let encrypted = connection.transport.is_encrypted();
-                if connection.transport.is_readable() {
-                    self.lifecycle.mark_ready(id);
-                }
-                if encrypted {
+                if connection.transport.is_encrypted() {
                     self.lifecycle.note_read(id);
+                } else if connection.transport.is_readable() {
+                    self.lifecycle.mark_ready(id);
                 }
                 fill
             }
@@ -484,7 +482,10 @@ impl<R: Role, M> Reactor<R, M> {
                 self.lifecycle.doom(id, "reset".to_owned());
                 Received::Drained
             }
-            Ok(Received::End) => Received::End,
+            Ok(Received::End) => {
+                self.lifecycle.note_handshake(id); // it may have ended with the same read
+                Received::End
+            }
             Err(error) => {
                 self.lifecycle.doom(id, cause::of(&error));
                 Received::Drained

@@ -433,6 +433,31 @@ fn what_was_said_before_nonsense_in_the_same_read_counts() {
 }
 
 #[test]
+fn who_ends_the_handshake_and_the_connection_at_once_is_closed_in_good_order() {
+    let mut world = World::new(false);
+    let mut peer = world.peer(|socket| socket);
+    let speaker = thread::spawn(move || {
+        peer.conn.write_tls(&mut peer.sock).expect("it is taken");
+        while peer.conn.is_handshaking() {
+            peer.conn.read_tls(&mut peer.sock).expect("it is answered");
+            peer.conn.process_new_packets().expect("it is TLS");
+        }
+        peer.conn.send_close_notify();
+        let mut said = Vec::new();
+        while peer.conn.wants_write() {
+            peer.conn.write_tls(&mut said).expect("it has room");
+        }
+        peer.sock.write_all(&said).expect("it is taken");
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).map(|_| rest)
+    });
+    world.turn_until(|world| world.lost.len() == 1);
+    assert_eq!(world.lost, ["it ended"]);
+    assert_eq!(speaker.join().expect("it spoke").expect("an end"), b"");
+    assert_eq!(world.reactor.failed_handshakes(), 0);
+}
+
+#[test]
 fn a_handshake_that_fails_at_its_first_byte_has_failed() {
     for either in [false, true] {
         let mut world = World::new(either);
