@@ -307,7 +307,7 @@ impl Link {
     pub fn dial_unanswered(&mut self, now: Now, jitter: &mut SplitMix64) {
         let attempts = std::mem::take(&mut self.attempts);
         self.dial_failed(now, jitter);
-        self.attempts = attempts;
+        self.attempts = attempts.max(1); // a start waits for it no longer
     }
 
     /// Dials no longer. A session goes on.

@@ -211,10 +211,12 @@ fn a_neighbour_is_caught_up_with_when_its_marks_come_closer_together() {
     link.session_lost(now, &mut SplitMix64(1));
     assert!(!link.is_catching_up(), "once is enough");
 
-    let mut link = Link::new(&name("A"), name("B"), now);
-    assert!(link.begin_dial(now));
-    link.dial_failed(now, &mut SplitMix64(1));
-    assert!(!link.is_catching_up(), "it is down");
+    for is_down in [Link::dial_failed, Link::dial_unanswered] {
+        let mut link = Link::new(&name("A"), name("B"), now);
+        assert!(link.begin_dial(now));
+        is_down(&mut link, now, &mut SplitMix64(1));
+        assert!(!link.is_catching_up(), "it is down");
+    }
 }
 
 #[test]
