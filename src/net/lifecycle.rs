@@ -397,6 +397,10 @@ impl<R: Role> Lifecycle<R> {
                 continue;
             };
             connection.deadline = None;
+            if connection.is_open() && self.gate.is_closed(connection.role) {
+                self.set_deadline(id, Some(now + HANDSHAKE_MAX)); // it is we who let it wait
+                continue;
+            }
             if connection.cut_at.is_some() {
                 connection.transport.set_reset();
             }

@@ -381,6 +381,23 @@ fn a_handshake_has_a_deadline() {
     }
 }
 
+#[test]
+fn a_handshake_has_more_time_while_its_role_waits() {
+    let mut world = World::new(false);
+    world.reactor.gate(Side::Accepted);
+    let mut peer = world.peer(|socket| socket);
+    let speaker = thread::spawn(move || {
+        peer.write_all(b"late").expect("it is taken");
+        peer
+    });
+    let from = Instant::now();
+    world.turn_until(|_| from.elapsed() > HANDSHAKE_MAX + Duration::from_millis(100));
+    assert!(world.lost.is_empty(), "{:?}", world.lost);
+    world.reactor.ungate(Side::Accepted);
+    world.turn_until(|world| world.come_to(Side::Accepted) == b"late");
+    drop(speaker.join().expect("it spoke"));
+}
+
 /// A record that is none.
 const GARBAGE: &[u8] = b"\x17\x03\x03\x00\x20 0123456789 0123456789 0123456789";
 

@@ -385,7 +385,7 @@ impl Driver {
         };
         let busy = is_busy.then_some(now.mono);
         let disk = [journal.poll_timeout(), log.poll_timeout()];
-        let line = self.begun_lines.timeout();
+        let line = self.begun_lines.timeout().filter(|_| !self.shell.is_gated);
         let web = self.shell.web.timeout(self.node.table().end());
         let due = [self.node.poll_timeout(), line, drained, busy];
         due.into_iter().chain(web).chain(disk).flatten().min()
@@ -410,7 +410,10 @@ impl Driver {
     /// few seconds, whether it is up or down, so that nobody need be woken for what is said of it late.
     pub fn handle_timeout(&mut self) {
         let Driver { node, shell, .. } = self;
-        while let Some(id) = self.begun_lines.overdue(shell.now.mono) {
+        // While clients wait for the disk, it is we who let their lines wait.
+        while !shell.is_gated
+            && let Some(id) = self.begun_lines.overdue(shell.now.mono)
+        {
             let limit = span_text(self.begun_lines.limit);
             let reason = format!("a line did not come to its end within {limit}");
             shell.reactor.lose(id, &reason);

@@ -41,7 +41,7 @@ fn with_fsync_always_each_reply_waits_for_a_sync() {
 fn with_fsync_always_a_sync_that_hangs_holds_replies_to_clients_and_no_link() {
     let mut herd = Herd::new(PAIR);
     let disk = SlowDisk::under(&mut herd);
-    herd.start_arguing("Ann", &["--fsync", "always"]);
+    herd.start_arguing("Ann", &["--fsync", "always", "--line-timeout", "3s"]);
     herd.start("Bob");
     herd.wait_for_link("Ann", "Bob");
     let mut clients: Vec<_> = (0..3).map(|_| herd.client("Ann")).collect();
@@ -49,6 +49,9 @@ fn with_fsync_always_a_sync_that_hangs_holds_replies_to_clients_and_no_link() {
         client.say(&format!("IAMAT early{number} +00+000 1"));
         assert!(client.line().starts_with("AT Ann "));
     }
+    let mut within_line = herd.client("Ann");
+    within_line.send(b"IAMAT moa +00+000 1\nIAMAT moa +01");
+    assert!(within_line.line().ends_with(" moa +00+000 1"));
     disk.hang(true);
     clients[0].say(KIWI);
     herd.wait_for_record("Bob", " kiwi "); // a neighbour may know it: it loses nothing by that
@@ -58,6 +61,7 @@ fn with_fsync_always_a_sync_that_hangs_holds_replies_to_clients_and_no_link() {
     clients[2].say("no command");
     let mut late = herd.client("Ann");
     late.say("WHATSAT kiwi 1 0");
+    within_line.send(b"+001 2\n"); // in good time, had it been read
     assert_silence(&clients[1]);
     // What Bob tells meanwhile comes in, for longer than a link may be silent.
     let since = Instant::now();
@@ -76,6 +80,7 @@ fn with_fsync_always_a_sync_that_hangs_holds_replies_to_clients_and_no_link() {
     assert!(clients[1].line().ends_with(" emu +00+000 1"));
     assert_eq!(clients[2].line(), "? no command");
     assert!(late.line().ends_with(" kiwi +27.5916+086.5640 1"));
+    assert!(within_line.line().ends_with(" moa +01+001 2"));
     for client in &mut clients {
         client.say("IAMAT afterwards +00+000 1");
         assert!(client.line().ends_with(" afterwards +00+000 1"));
