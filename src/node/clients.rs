@@ -222,14 +222,14 @@ impl Node {
     fn ask(&mut self, asker: Asker, query: TweetQuery, now: Now, effects: &mut impl Effects) {
         if let Some(greedy) = self.questions.gives_way_to(asker.client) {
             self.leave_question(greedy, effects);
-            self.questions.count_gave_way();
+            self.counters.questions_gave_way += 1;
             self.refuse_question(greedy, effects);
         }
         match self.questions.ask(asker, query.clone(), now) {
             Asked::New(question) => effects.ask(question, query, now.after(ANSWER_TIMEOUT)),
             Asked::Joined => {}
             Asked::Full => {
-                self.questions.count_refused();
+                self.counters.questions_refused += 1;
                 self.refuse_question(asker, effects);
             }
         }
@@ -239,16 +239,6 @@ impl Node {
         let error = "too many questions are waiting for Twitter, ask again later";
         effects.answer(asker.client, asker.reply, error_json(error));
         effects.tell(News::QuestionsFull);
-    }
-
-    /// How often a client was refused an answer of Twitter's, as too many waited.
-    pub fn questions_refused(&self) -> u64 {
-        self.questions.refused()
-    }
-
-    /// How often a client that waited for more answers than another had to give way to it.
-    pub fn questions_gave_way(&self) -> u64 {
-        self.questions.gave_way()
     }
 
     /// Tells all who wait for Twitter that no answer will come, and why.

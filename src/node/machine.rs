@@ -46,6 +46,10 @@ pub struct Counters {
     pub reports: u64,
     /// Clients' questions for tweets.
     pub questions: u64,
+    /// How often one was refused an answer of Twitter's, as too many waited, ...
+    pub questions_refused: u64,
+    /// ... and how often one that waited for more answers than another had to give way.
+    pub questions_gave_way: u64,
     /// Lines of clients that were no valid command.
     pub invalid: u64,
     /// Reports that neighbours sent on.

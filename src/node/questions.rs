@@ -33,7 +33,7 @@ const DEADLINES_MAX: usize = 2 * ASKERS_MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuestionId(pub u64);
 
-/// Who waits: a client, for one of the replies that it is owed.
+/// Who waits: a client, for one of its replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Asker {
     /// The client.
@@ -52,10 +52,6 @@ pub struct Questions {
     /// Deadlines in the order of asking, which is their order in time. One whose asker has been
     /// answered is stale and passed over.
     deadlines: VecDeque<(Instant, Asker)>,
-    /// How often a client was turned away, as too many waited, ...
-    refused: u64,
-    /// ... and how often one that waited for more answers than another had to give way.
-    gave_way: u64,
 }
 
 #[derive(Debug)]
@@ -118,26 +114,6 @@ impl Questions {
         }
         let most = most.filter(|(count, _)| *count > own + 1);
         most.map(|(_, asker)| asker)
-    }
-
-    /// How often a client was turned away, as too many waited. Those that gave way are not counted.
-    pub fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    /// How often a client that waited for more answers than another had to give way.
-    pub fn gave_way(&self) -> u64 {
-        self.gave_way
-    }
-
-    /// Counts that a client has to give way.
-    pub fn count_gave_way(&mut self) {
-        self.gave_way += 1;
-    }
-
-    /// Counts that a client is refused an answer, as too many wait.
-    pub fn count_refused(&mut self) {
-        self.refused += 1;
     }
 
     /// Lets `asker`, who is not waiting yet, wait for the answer to `query`.

@@ -101,8 +101,8 @@ fn limited(driver: &Driver) -> Vec<(&'static str, u64)> {
     let timed = [
         ("line_timeout", driver.begun_lines.timed_out),
         ("idle_timeout", driver.shell.reactor.closed_idle()),
-        ("questions", driver.node.questions_refused()),
-        ("questions_gave_way", driver.node.questions_gave_way()),
+        ("questions", driver.node.counters().questions_refused),
+        ("questions_gave_way", driver.node.counters().questions_gave_way),
     ];
     driver.shell.operator.counts().chain(timed).collect()
 }
