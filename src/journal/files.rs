@@ -28,6 +28,8 @@ type Job = Vec<Step<Arc<File>>>;
 #[derive(Debug)]
 pub struct Files {
     folder: PathBuf,
+    /// A server has used it before.
+    pub was_used: bool,
     /// `None` while it cannot be made.
     lock: Option<File>,
     jobs: Sender<(Job, Ticket)>,
@@ -45,6 +47,7 @@ impl Files {
         may_fail: bool,
         post: impl Fn(Ticket, io::Result<()>) + Send + 'static,
     ) -> Result<Files, OpenError> {
+        let was_used = folder.join(LOCK).exists();
         let lock = match lock(&folder) {
             Ok(lock) => Some(lock),
             Err(OpenError::Io(error)) if may_fail || is_full(&error) => None,
@@ -60,7 +63,12 @@ impl Files {
                     .for_each(|(job, ticket)| post(ticket, run(&at, job)))
             })
             .map_err(OpenError::Io)?;
-        Ok(Files { folder, lock, jobs })
+        Ok(Files {
+            folder,
+            was_used,
+            lock,
+            jobs,
+        })
     }
 
     /// Has it locked before anything is written.

@@ -167,19 +167,17 @@ impl<D: Disk> Journal<D> {
     ) -> Result<(Journal<D>, Recovered), OpenError> {
         let mut recovery = node.recovery(now);
         let (server, incarnation) = (recovery.name.clone(), recovery.incarnation);
-        let (files, sequence) = recovery::survey(&mut disk, &server)?;
+        let mut notices = VecDeque::new();
+        let (files, sequence) = recovery::survey(&mut disk, &server, &mut notices)?;
         let recovered = recovery::recover(&mut disk, &files, &mut recovery, now, &mut progress);
-        let (is_sure, mut unread, mut notices) = (recovered.is_ok(), Vec::new(), VecDeque::new());
+        let (is_sure, mut unread) = (recovered.is_ok(), Vec::new());
         let position = recovered.unwrap_or_else(|why| {
             unread = recovery::salvage(&mut disk, &files, &mut recovery);
-            notices.push_back(recovery::doubt_text(
-                &disk,
-                &why,
-                recovery.locations(),
-                &unread,
-            ));
+            let known = recovery.locations();
+            notices.push_back(recovery::doubt_text(&disk, &why, known, &unread));
             None
         });
+        notices.extend(position.as_ref().and_then(|found| found.torn_text(&disk)));
         let locations = recovery.locations();
         let end = recovery.begin();
         let mut journal = Journal {

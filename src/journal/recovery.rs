@@ -6,6 +6,7 @@
 //! *Anything else is doubt*, and all doubt has one consequence ([`salvage`]): every location is kept that
 //! stands in a whole batch of any file, and nothing else.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -55,14 +56,22 @@ pub struct Found {
 }
 
 /// Looks at the files that are in use, the oldest first. Gives the highest number of all, too. Nothing is
-/// touched.
+/// touched. `notices` gets what the operator should know of others.
 ///
 /// # Errors
 /// The folder is another server's or a later program's, or cannot be read.
-pub fn survey<D: Disk>(disk: &mut D, own: &ServerName) -> Result<(Vec<Found>, u64), OpenError> {
+pub fn survey<D: Disk>(
+    disk: &mut D,
+    own: &ServerName,
+    notices: &mut VecDeque<String>,
+) -> Result<(Vec<Found>, u64), OpenError> {
     let (mut files, mut highest) = (Vec::new(), 0);
     for text in disk.list().map_err(OpenError::Io)? {
         let Some((sequence, ending)) = parse_name(&text) else {
+            if text.starts_with("journal-") {
+                let file = disk.path(&text);
+                notices.push_back(format!("{file} is no file of the journal: it is not read."));
+            }
             continue;
         };
         highest = highest.max(sequence);
@@ -109,8 +118,9 @@ impl Found {
 pub struct Position {
     /// The number of the file.
     pub sequence: u64,
-    /// How much of the file can be relied on, and how long its snapshot is.
+    /// How much of the file can be relied on, how long it was, and how long its snapshot is.
     pub bytes: u64,
+    of: u64,
     pub snapshot_bytes: u64,
     /// What the next batch follows.
     pub chain: u32,
@@ -181,6 +191,18 @@ impl Position {
         self.minor < MINOR
     }
 
+    /// What the operator is told of an end in the middle of a batch.
+    pub fn torn_text<D: Disk>(&self, disk: &D) -> Option<String> {
+        let torn = self.of - self.bytes;
+        (torn > 0).then(|| {
+            let file = disk.path(&name(self.sequence));
+            format!(
+                "{file} ended in the middle of a batch, as a power failure or a crash leaves it: its last {torn} \
+                 bytes were cut. All that was written before them is known."
+            )
+        })
+    }
+
     fn replay<D: Disk>(
         &mut self,
         disk: &mut D,
@@ -189,6 +211,7 @@ impl Position {
     ) -> io::Result<()> {
         let mut reader = Reader::new(disk, &name(self.sequence))?;
         let of = reader.bytes;
+        self.of = of;
         loop {
             let is_next = match reader.next()? {
                 Next::Batch(header, body) => self.take_in(of, &header, body, recovery).is_some(),

@@ -112,8 +112,11 @@ pub fn open_journal(
             operator.say(&format!("reading the journal: {percent} % of {of} bytes"));
         }
     };
-    let opened = Files::new(folder, options.allow_no_journal, post)
-        .and_then(|files| Journal::open(files, journal_options, node, now, progress));
+    let mut was_used = false;
+    let opened = Files::new(folder, options.allow_no_journal, post).and_then(|files| {
+        was_used = files.was_used;
+        Journal::open(files, journal_options, node, now, progress)
+    });
     let (journal, recovered) = opened.map_err(|error| {
         let hint = match error {
             OpenError::Io(_) => {
@@ -125,6 +128,12 @@ pub fn open_journal(
             "{name} cannot use its journal {shown}: {error}{hint}"
         ))
     })?;
+    if recovered.is_new && was_used {
+        operator.say(&format!(
+            "finds no journal in {shown}, though a server has used it: its files were removed, or never could be \
+             written. Only neighbours can send what it had"
+        ));
+    }
     if recovered.is_new
         && log
             .path
