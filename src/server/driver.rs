@@ -571,6 +571,6 @@ impl Driver {
 
     /// Ends journal and log, and says whether a restart will know everything.
     pub fn close(&mut self) -> State {
-        ending::close(&mut self.shell)
+        ending::close(&self.node, &mut self.shell)
     }
 }

@@ -69,7 +69,7 @@ pub fn drain(phase: &mut Phase, node: &mut Node, shell: &mut Shell) {
 }
 
 /// Ends journal and log, and says whether a restart will know everything.
-pub fn close(shell: &mut Shell) -> State {
+pub fn close(node: &Node, shell: &mut Shell) -> State {
     // A sync that does not come to its end may have failed: another would not say so.
     let state = match shell.journal.is_syncing() {
         true => {
@@ -77,6 +77,10 @@ pub fn close(shell: &mut Shell) -> State {
             State::Degraded
         }
         false => shell.journal.close(),
+    };
+    let state = match node.table().end() > shell.tally.first_end {
+        true => state,
+        false => State::Ok, // a restart will know as much as this start did
     };
     if state == State::Degraded {
         let text = "the journal could not be written to the end: a restart does not know the latest \

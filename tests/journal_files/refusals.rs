@@ -147,6 +147,12 @@ fn a_data_dir_that_cannot_be_made_harms_nobody_if_that_is_allowed() {
     assert_eq!(herd.process("Ann").wait().code(), Some(1));
     herd.start_arguing("Ann", &arguments);
     herd.wait_for_at("Ann", "kiwi", &at);
+    // Who has acknowledged nothing has nothing to lose.
+    let mut lone = Herd::new(ALONE);
+    lone.data_dir = "/proc/nowhere".into();
+    lone.start_arguing("Ann", &arguments);
+    lone.process("Ann").signal(Signal::TERM);
+    assert_eq!(lone.process("Ann").wait().code(), Some(0));
 }
 
 #[test]
