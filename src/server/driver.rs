@@ -446,7 +446,11 @@ impl Driver {
         let tls = match shell.security.dial(&neighbour.keys, neighbour.tries) {
             Dial::Tls(config) => Some(config),
             Dial::Plain => None,
-            Dial::Never => return self.node.handle_dial_failed(link, shell.now),
+            Dial::Never => {
+                let why = "one side has a key, and the other none";
+                neighbour.condition.set_down(why, shell.now);
+                return self.node.handle_dial_failed(link, shell.now);
+            }
         };
         neighbour.tries = neighbour.tries.wrapping_add(1);
         match shell.reactor.connect(address, Role::Dialled, tls) {
