@@ -479,7 +479,11 @@ impl<R: Role, M> Reactor<R, M> {
                 fill
             }
             Ok(Received::End) if connection.reset => {
-                self.lifecycle.doom(id, "reset".to_owned());
+                let reason = match connection.input.len() {
+                    0 => "reset".to_owned(),
+                    begun => format!("reset, {begun} bytes that came before were discarded"),
+                };
+                self.lifecycle.doom(id, reason);
                 Received::Drained
             }
             Ok(Received::End) => {
