@@ -95,6 +95,7 @@ impl Node {
         self.expire(now);
         let client = report.client;
         let key = self.table.key(client);
+        self.counters.foreign += 1;
         let accepted = self.take_report(report, Some(key), now, effects);
         let at = &self.line[..self.line.len() - 1];
         let standing = match accepted {
@@ -192,7 +193,10 @@ impl Node {
             time: report.time,
             time_text: report.time_text,
         };
-        let number = self.table.accept(key, &location, Source::Own)?;
+        let Some(number) = self.table.accept(key, &location, Source::Own) else {
+            self.counters.outdated += 1;
+            return None;
+        };
         effects.changed(number, line);
         self.note_gave_way(effects);
         Some(difference)

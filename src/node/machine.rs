@@ -44,6 +44,10 @@ impl Seeds {
 pub struct Counters {
     /// Reports of clients.
     pub reports: u64,
+    /// Those of them that did not come as lines, ...
+    pub foreign: u64,
+    /// ... and those that changed nothing, since a later one stands.
+    pub outdated: u64,
     /// Clients' questions for tweets.
     pub questions: u64,
     /// How often one was refused an answer of Twitter's, as too many waited, ...

@@ -32,7 +32,7 @@ pub fn note(driver: &mut Driver) {
 fn messages(node: &Node, shell: &Shell) -> u64 {
     let said = node.counters();
     let responses = shell.tally.responses.values();
-    said.reports + said.questions + said.invalid + responses.sum::<u64>()
+    said.reports - said.foreign + said.questions + said.invalid + responses.sum::<u64>()
 }
 
 /// How the server is.
@@ -83,6 +83,7 @@ pub fn status(driver: &Driver) -> Status {
             .iter()
             .map(|(code, count)| (*code, *count))
             .collect(),
+        reports_outdated: said.outdated,
         points_rejected: tally.points_rejected,
         limited: limited(driver),
         turned_away: vec![
@@ -102,7 +103,10 @@ fn limited(driver: &Driver) -> Vec<(&'static str, u64)> {
         ("line_timeout", driver.begun_lines.timed_out),
         ("idle_timeout", driver.shell.reactor.closed_idle()),
         ("questions", driver.node.counters().questions_refused),
-        ("questions_gave_way", driver.node.counters().questions_gave_way),
+        (
+            "questions_gave_way",
+            driver.node.counters().questions_gave_way,
+        ),
     ];
     driver.shell.operator.counts().chain(timed).collect()
 }

@@ -117,6 +117,8 @@ fn of_server(status: &Status, out: &mut Text) {
     let responses = status.responses.iter();
     let responses = responses.map(|(code, count)| (code.to_string(), *count));
     out.each(("herd_http_responses_total", "code"), help, responses);
+    let help = "Reports of clients that changed nothing, since a later one stands.";
+    out.one("herd_reports_outdated_total", help, status.reports_outdated);
     let help = "Points of phones that were rejected; the log says why.";
     out.one("herd_points_rejected_total", help, status.points_rejected);
     if let Some(bytes) = status.memory_bytes {

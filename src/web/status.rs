@@ -56,6 +56,8 @@ pub struct Status {
     pub responses: Vec<(u16, u64)>,
     /// Points of phones that were rejected.
     pub points_rejected: u64,
+    /// Reports of clients that changed nothing, since a later one stands.
+    pub reports_outdated: u64,
     /// How often a limit was reached, by its name.
     pub limited: Vec<(&'static str, u64)>,
     /// Reports of neighbours that were turned away, by what was wrong with them.
@@ -212,6 +214,7 @@ impl Status {
             "updates": self.updates,
             "updates_per_second": rounded(self.updates_per_second),
             "messages": counts(&self.messages),
+            "reports_outdated": self.reports_outdated,
             "messages_per_second": rounded(self.messages_per_second),
             "limits_reached": counts(&self.limited),
             "neighbour_reports_refused": counts(&self.turned_away),

@@ -72,6 +72,7 @@ fn a_status_says_how_the_server_is() {
     for line in [
         "IAMAT kiwi +27.5916+086.5640 1",
         "IAMAT emu +00+000 1",
+        "IAMAT emu +01+001 0",
         "nonsense",
     ] {
         client.say(line);
@@ -107,7 +108,8 @@ fn a_status_says_how_the_server_is() {
         .sum();
     assert_eq!(links, 1);
     assert_eq!(after["connections"], 3);
-    assert_eq!(after["messages"]["report"], 3);
+    assert_eq!(after["messages"]["report"], 4);
+    assert_eq!(after["reports_outdated"], 1);
     assert_eq!(after["messages"]["invalid"], 1);
     assert!(after["updates_per_second"].as_f64() > Some(0.0));
     assert!(after["messages_per_second"].as_f64() > before["messages_per_second"].as_f64());
@@ -141,6 +143,7 @@ fn a_status_says_how_the_server_is() {
         ("herd_updates_total", 3.0),
         ("herd_messages_total{kind=\"invalid\"}", 1.0),
         ("herd_points_rejected_total", 1.0),
+        ("herd_reports_outdated_total", 1.0),
         ("herd_http_responses_total{code=\"400\"}", 1.0),
         ("herd_connections_made_total{role=\"client\"}", 1.0),
         ("herd_link_up{neighbour=\"Bryant\"}", 1.0),
