@@ -133,6 +133,31 @@ fn a_client_is_erased_everywhere_and_from_the_disks_until_it_reports_anew() {
 }
 
 #[test]
+fn a_client_that_is_erased_and_reports_anew_in_one_turn_is_known() {
+    let herd = started(TWO);
+    let mut http = Http::connect(herd.http("Blake"));
+    let target = "/v1/clients/kiwi";
+    let host = format!("HTTP/1.1\r\nHost: {}\r\n", herd.http("Blake"));
+    let place = |at| {
+        let body = format!("{{\"latitude\":{at},\"longitude\":2}}");
+        let length = body.len();
+        format!("POST {target} {host}Content-Length: {length}\r\n\r\n{body}")
+    };
+    let erase = format!("DELETE {target} {host}\r\n");
+    // The last is the latest, though another would win a tie.
+    let all = [place(9), erase, place(5), place(1)].concat();
+    http.client.send(all.as_bytes());
+    let replies: Vec<_> = (0..4).map(|_| http.reply()).collect();
+    for reply in &replies {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    for reply in [&replies[0], &replies[2], &replies[3]] {
+        assert_eq!(reply.json()["accepted"], true, "{}", reply.text());
+    }
+    assert_eq!(http.get(target).json()["latitude"], 1);
+}
+
+#[test]
 fn who_was_away_or_is_killed_knows_of_an_erasure_and_nobody_brings_the_client_back() {
     let mut herd = started(TWO);
     let at = herd.ask("Blake", "IAMAT kiwi +27.5916+086.5640 1353118103");

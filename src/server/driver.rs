@@ -273,7 +273,8 @@ impl Driver {
             Role::Client => {
                 let label = Label::Client(id.serial);
                 shell.is_line_plain = shell.log.record(Direction::In, label, text);
-                node.handle_client_line(id, ClientLine { text, key }, shell.now, shell);
+                let now = shell.next_moment();
+                node.handle_client_line(id, ClientLine { text, key }, now, shell);
             }
             Role::Accepted | Role::Dialled => {
                 let line = node.read_link_line_at(text, key);

@@ -154,7 +154,7 @@ fn answer(
         }
         check_coding(request)?;
     }
-    let now = driver.shell.now;
+    let now = driver.shell.next_moment();
     let answer = match route? {
         Route::Herd => return ask_herd(driver, id, request),
         Route::Live => Answer::json("{\"status\":\"ok\"}"),

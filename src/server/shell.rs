@@ -4,7 +4,7 @@
 //! line goes straight from the node into the buffer from which it leaves.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::herd_view::HerdView;
 use super::in_force::InForce;
@@ -232,6 +232,14 @@ impl Effects for Shell {
 }
 
 impl Shell {
+    /// When the next input of a client is: a nanosecond after the one before. So of two reports in one turn the
+    /// second is the more recent, and a report that follows an erasure is later than that.
+    #[inline]
+    pub fn next_moment(&mut self) -> Now {
+        self.now.wall = self.now.wall.later(Duration::from_nanos(1));
+        self.now
+    }
+
     /// Hands what the turn has brought to the journal. While that is on its way to the disk, where each
     /// reply must wait for it, no client's reply leaves and no client is read; links go on.
     pub fn commit(&mut self) {
