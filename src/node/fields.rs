@@ -16,6 +16,11 @@ pub fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     Fields(line)
 }
 
+/// A line with one space wherever it has white space between fields, and none around them.
+pub fn plainly_spaced(line: &[u8]) -> Vec<u8> {
+    fields(line).collect::<Vec<_>>().join(&b' ')
+}
+
 impl<'a> Iterator for Fields<'a> {
     type Item = &'a [u8];
 

@@ -47,6 +47,11 @@ pub enum NeighbourLine<'a> {
 }
 
 impl<'a> NeighbourLine<'a> {
+    /// Whether it is no line of the protocol.
+    pub fn is_malformed(&self) -> bool {
+        matches!(self, NeighbourLine::Other(Err(_)))
+    }
+
     /// Reads a line without its LF. `key` is that of its client, if that has been looked for.
     pub fn read(text: &'a [u8], key: Option<Key>, table: &Table) -> NeighbourLine<'a> {
         match LinkLine::parse(text) {

@@ -28,6 +28,7 @@ use crate::log::record::{Direction, Label};
 use crate::net::{Event, Limits, READ_BYTES_MAX};
 use crate::node::Node;
 use crate::node::effects::{LinkId, LogPolicy};
+use crate::node::fields::plainly_spaced;
 use crate::node::prefetched::ClientLine;
 use crate::node::protocol::{LINK_LINE_BYTES_MAX, error_json};
 use crate::node::table::Key;
@@ -277,7 +278,12 @@ impl Driver {
                 node.handle_client_line(id, ClientLine { text, key }, now, shell);
             }
             Role::Accepted | Role::Dialled => {
-                let line = node.read_link_line_at(text, key);
+                let plain;
+                let mut line = node.read_link_line_at(text, key);
+                if line.is_malformed() {
+                    plain = plainly_spaced(text); // white space is as free as on the client port
+                    line = node.read_link_line_at(&plain, None);
+                }
                 if node.log_policy(id, &line) == LogPolicy::Log {
                     let speaker = node.speaker_of_line(id, &line);
                     let label = shell.neighbours.label(id, role, speaker);

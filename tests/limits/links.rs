@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
 use rustix::process::Signal;
 
 use crate::support::{Herd, wait_until};
@@ -64,6 +65,31 @@ fn a_neighbour_in_the_middle_of_a_line_is_not_dead() {
     bob.say(rest);
     herd.wait_for_at("Ann", "kiwi", at);
     assert!(!herd.log("Ann").contains("nothing heard"));
+}
+
+#[test]
+fn white_space_on_a_link_is_as_free_as_on_the_client_port() {
+    let mut herd = Herd::new(PAIR);
+    herd.start("Ann");
+    let mut bob = FakeNeighbour::dial(herd.member("Ann").servers);
+    bob.send(b"\tHELLO  herd/1 Bob\x0bAnn 0000000000000b0b 1 - 0 \r\r\n");
+    bob.expect_hello();
+    bob.send(b" AT\tBob  +0.000000000 kiwi +00+000 1 \r\nMARK  7 \n");
+    let at = "AT Bob +0.000000000 kiwi +00+000 1";
+    herd.wait_for_at("Ann", "kiwi", at);
+    let next = herd.ask("Ann", "IAMAT moa +00+000 1");
+    assert_eq!(bob.news(), next, "it is still linked");
+}
+
+#[test]
+fn what_a_neighbour_had_begun_to_say_before_a_reset_is_discarded_and_that_is_logged() {
+    let (herd, mut bob) = ann_and_bob();
+    bob.send(b"AT Bob +0.000000000 kiwi +00+000 1\nAT Bob +0.0");
+    herd.wait_for_at("Ann", "kiwi", "AT Bob +0.000000000 kiwi +00+000 1");
+    sockopt::set_socket_linger(&bob.stream, Some(Duration::ZERO)).expect("it is a socket");
+    drop(bob);
+    let note = ":Bob reset, 11 bytes that came before were discarded";
+    wait_until("the log says so", || logged(&herd, "Ann", note) == 1);
 }
 
 #[test]
