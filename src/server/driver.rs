@@ -274,8 +274,7 @@ impl Driver {
             Role::Client => {
                 let label = Label::Client(id.serial);
                 shell.is_line_plain = shell.log.record(Direction::In, label, text);
-                let now = shell.next_moment();
-                node.handle_client_line(id, ClientLine { text, key }, now, shell);
+                node.handle_client_line(id, ClientLine { text, key }, shell.now, shell);
             }
             Role::Accepted | Role::Dialled => {
                 let plain;

@@ -232,9 +232,8 @@ impl Effects for Shell {
 }
 
 impl Shell {
-    /// When the next input of a client is: a nanosecond after the one before. So of two reports in one turn the
-    /// second is the more recent, and a report that follows an erasure is later than that.
-    #[inline]
+    /// When the next request is: a nanosecond after the one before. So a report that follows an erasure in one turn
+    /// is later than that, and of two without a time of their own the second is the more recent.
     pub fn next_moment(&mut self) -> Now {
         self.now.wall = self.now.wall.later(Duration::from_nanos(1));
         self.now

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::timestamp::Timestamp;
 
-/// The two clocks, read once a turn. All that happens in a turn happens at once, but for what clients say.
+/// The two clocks, read once a turn. All that happens in a turn happens at once, but for HTTP requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// For timers: never goes back.
