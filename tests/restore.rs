@@ -241,21 +241,51 @@ fn what_two_servers_have_logged_is_restored_from_either_of_them() {
 }
 
 #[test]
-fn a_log_that_tells_nothing_makes_a_journal_that_knows_nothing() {
+fn logs_that_tell_nothing_make_no_journal() {
     for (text, want) in [
-        (&b""[..], " 0 clients to ANN: read 0 lines, skipped 0\n"),
+        (&b""[..], "read 0 lines, skipped 0. No journal was made"),
         (
             b"\x1f\x8b\x08\0 a compressed one",
-            " 0 clients to ANN: read 1 lines, skipped 1, which are torn or no records, the first at ",
+            "read 1 lines, skipped 1, which are torn or no records, the first at ",
+        ),
+        (
+            b"2012-11-17T02:09:00.000000000Z + c1 127.0.0.1:50000\n",
+            "read 1 lines, skipped 0. No journal was made",
         ),
     ] {
-        let mut herd = Herd::new(PAIR);
-        let said = restored(&herd, &[log(&herd, "log", text)]);
-        let want = want.replace("ANN", &herd.journal_path("Ann").to_string_lossy());
-        assert!(said.contains(&want), "{said}");
-        herd.start("Ann");
-        assert!(herd.ask("Ann", "WHATSAT kiwi 1 0").starts_with("? "));
+        let herd = Herd::new(PAIR);
+        let output = run(command(&herd, &[log(&herd, "log", text)]));
+        let want = format!("herd: none of the logs has a location to restore: {want}");
+        assert_refused(&output, &want);
+        assert!(!herd.data_dir.exists(), "{want}");
+        restored(&herd, &[log(&herd, "log", OLD)]);
     }
+}
+
+#[test]
+fn an_erasure_alone_is_restored() {
+    let herd = Herd::new(PAIR);
+    let erased = format!("{} > s1:Bob ERASED Ann kiwi 1.000000000\n", &OLD[..30]);
+    let said = restored(&herd, &[log(&herd, "log", erased)]);
+    assert!(
+        said.contains(" 0 clients to ") && said.ends_with(" skipped 0\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_log_that_went_through_an_editor_of_windows_is_restored() {
+    let mut herd = Herd::new(PAIR);
+    let logs = [("old", OLD), ("middle", MIDDLE), ("new", NEW)].map(|(name, text)| {
+        let text = format!("\u{feff}{text}").replace('\n', "\r\n");
+        log(&herd, name, text)
+    });
+    let said = restored(&herd, &logs);
+    assert!(
+        said.contains(" 7 clients to ") && said.contains(" skipped 1,"),
+        "{said}"
+    );
+    assert_ann_knows_what_was_told(&mut herd);
 }
 
 #[test]

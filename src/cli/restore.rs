@@ -28,6 +28,9 @@ const RECORD_BYTES_MAX: usize = 4 * LINK_LINE_BYTES_MAX + 256;
 /// So much is read from a log at once.
 const READ_BYTES: usize = 256 * 1024;
 
+/// What Windows' editors put before the first line of a file in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// How far the reading has come is told as often as this.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -53,14 +56,19 @@ struct Tally {
 impl fmt::Display for Restored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Restored {
-            folder, clients, ..
+            folder,
+            clients,
+            read,
         } = self;
-        let Tally { lines, skipped, .. } = self.read;
-        write!(
-            f,
-            "restored {clients} clients to {folder}: read {lines} lines, skipped {skipped}"
-        )?;
-        match &self.read.first_skipped {
+        write!(f, "restored {clients} clients to {folder}: {read}")
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { lines, skipped, .. } = self;
+        write!(f, "read {lines} lines, skipped {skipped}")?;
+        match &self.first_skipped {
             Some(first) => write!(f, ", which are torn or no records, the first at {first}"),
             None => Ok(()),
         }
@@ -71,8 +79,8 @@ impl fmt::Display for Restored {
 /// `progress` is told each second how far it is.
 ///
 /// # Errors
-/// One line that says what is in the way. Where that is a log, or a folder that is not empty, nothing was
-/// touched.
+/// One line that says what is in the way. Where that is a log, logs that tell nothing, or a folder that is
+/// not empty, nothing was touched.
 pub fn restore(
     logs: &[PathBuf],
     name: &str,
@@ -86,6 +94,12 @@ pub fn restore(
     let now = Now::read();
     let mut node = node(&name, now);
     let read = read_logs(logs, &mut node, now, &mut progress)?;
+    if node.table().is_empty() {
+        // Not even an erasure. An empty journal would only be in the way of the right logs.
+        return Err(format!(
+            "none of the logs has a location to restore: {read}. No journal was made"
+        ));
+    }
     let (folder_shown, clients) = (private_file::shown(&folder), node.table().locations());
     progress(&format!("writing {clients} clients to {folder_shown}"));
     write_journal(&mut node, &folder, now)?;
@@ -151,7 +165,11 @@ fn read_logs(
             .map_err(|error| cannot(log, error))?
         {
             number += 1;
-            if !take_in(&line, node, now) {
+            let text = match number {
+                1 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line),
+                _ => &line,
+            };
+            if !take_in(text, node, now) {
                 tally.skipped += 1;
                 let first = || format!("{}:{number}", private_file::shown(log));
                 tally.first_skipped.get_or_insert_with(first);
@@ -191,6 +209,8 @@ fn take_in(line: &[u8], node: &mut Node, now: Now) -> bool {
     let Some(line) = line.strip_suffix(b"\n") else {
         return false; // of what is torn off a time may be the last
     };
+    // The log escapes a CR, so this one came with an editor or a copy.
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     match Record::read(line) {
         Record::Update(line) => {
             let line = line.strip_suffix(b"\r").unwrap_or(&line); // a neighbour's line may end so
