@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::decimal::Decimal;
+use super::decimal::{DECIMAL, Decimal};
 use super::members::{Members, string};
 use super::moment;
 use crate::node::command::{Command, IAmAt, LINE_BYTES_MAX};
@@ -93,7 +93,7 @@ pub fn read(client: &[u8], body: &[u8], now: Timestamp) -> Result<Vec<u8>, Strin
         }
         [None, Some(latitude), Some(longitude)] => {
             let degrees = |name, value| {
-                number(value).ok_or_else(|| format!("{name} is not a plain decimal number"))
+                number(value).ok_or_else(|| format!("{name} is not a plain {DECIMAL}"))
             };
             Place::Degrees(
                 degrees("latitude", latitude)?,
@@ -194,6 +194,11 @@ mod tests {
                 "a",
                 r#"{"latitude":"1,5","longitude":2}"#,
                 "latitude is not",
+            ),
+            (
+                "a",
+                r#"{"latitude":1e-2000,"longitude":2}"#,
+                "latitude is not a plain decimal number of at most 1100 digits",
             ),
             ("a", r#"{"latitude":1,"longitude":null}"#, "wanted are"),
             ("a", r#"{"latitude":91,"longitude":0}"#, "latitude"),

@@ -116,6 +116,10 @@ fn forms_that_are_wrong_are_refused() {
         ),
         ("id=a&location=27", "location: '27' is not"),
         ("id=a&location=27,", "lon: '' is no decimal number"),
+        (
+            "id=a&lat=1e-2000&lon=0",
+            "lat: '1e-2000' is no decimal number of at most 1100 digits",
+        ),
         ("id=a&lat=91&lon=0", "latitude"),
         ("id=a&lat=0&lon=-180.0001", "longitude"),
         ("id=a&lat=NaN&lon=0", "lat: 'NaN'"),

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::http::percent;
 use crate::node::fields::is_space;
 use crate::time::Timestamp;
-use crate::web::decimal::Decimal;
+use crate::web::decimal::{DECIMAL, Decimal};
 use crate::web::members::{self, Members};
 use crate::web::moment;
 use crate::web::report::{self, Place};
@@ -122,7 +122,7 @@ impl Point<'_> {
 fn degrees<'a>((name, value): &'a (&str, Option<Value<'_>>)) -> Result<Decimal<'a>, Fault> {
     let value = value.as_ref();
     let value = value.ok_or_else(|| Fault::point(format!("{name} is missing")))?;
-    let wrong = || Fault::point(format!("{name}: {} is no decimal number", value.quoted()));
+    let wrong = || Fault::point(format!("{name}: {} is no {DECIMAL}", value.quoted()));
     value.number().ok_or_else(wrong)
 }
 
