@@ -56,7 +56,8 @@ pub fn of_text(text: &str) -> Option<Decimal<'_>> {
     }
 }
 
-/// Reads `YYYY-MM-DD`, `T` or a space, `HH:MM:SS`, perhaps a fraction, perhaps `Z`, `±HH:MM`, `±HHMM` or `±HH`.
+/// Reads `YYYY-MM-DD`, `T` or a space, `HH:MM` or `HH:MM:SS`, after seconds perhaps a fraction, perhaps `Z`, `±HH:MM`,
+/// `±HHMM` or `±HH`.
 fn of_iso_8601(text: &str) -> Option<Decimal<'_>> {
     let (date, time) = (text.get(..10)?, text.get(11..)?);
     let is_separated = matches!(text.as_bytes()[10], b'T' | b't' | b' ');
@@ -67,7 +68,9 @@ fn of_iso_8601(text: &str) -> Option<Decimal<'_>> {
         Some((_, "")) => return None,
         Some(parts) => parts,
     };
-    let is_fraction = fraction.bytes().all(|byte| byte.is_ascii_digit());
+    let has_seconds = time.len() == "HH:MM:SS".len();
+    let is_fraction =
+        fraction.bytes().all(|byte| byte.is_ascii_digit()) && (has_seconds || fraction.is_empty());
     (is_separated && is_fraction).then_some(())?;
     let date = date_of(date)?;
     let moment = NaiveDateTime::new(date, time_of(time)?)
@@ -92,7 +95,8 @@ fn date_of(text: &str) -> Option<NaiveDate> {
 
 fn time_of(text: &str) -> Option<NaiveTime> {
     let mut fields = text.split(':');
-    let (hour, minute, second) = (fields.next()?, fields.next()?, fields.next()?);
+    let (hour, minute) = (fields.next()?, fields.next()?);
+    let second = fields.next().unwrap_or("00");
     fields.next().is_none().then_some(())?;
     NaiveTime::from_hms_opt(
         number::<2>(hour)?,
@@ -154,6 +158,13 @@ mod tests {
             ("2012-11-16T18:08:23.5-0800", Some("1353118103.5")),
             ("2012-11-17T03:08:23+01", Some("1353118103")),
             ("2012-11-17T07:38:23+05:30", Some("1353118103")),
+            ("2012-11-17T02:08Z", Some("1353118080")),
+            ("2012-11-16 18:08-08:00", Some("1353118080")),
+            ("2012-11-17T02:08", Some("1353118080")),
+            ("2012-11-17T02:08.5Z", None),
+            ("2012-11-17T02:08:Z", None),
+            ("2012-11-17T02:60Z", None),
+            ("2012-11-17T02Z", None),
             ("2012-02-30T00:00:00Z", None),
             ("2012-11-17T24:00:00Z", None),
             ("2012-11-17T02:08:60Z", None),
