@@ -45,11 +45,12 @@ pub fn span_text(span: Duration) -> String {
     format!("{} {unit}", seconds / length)
 }
 
-/// A number of seconds in a unit that fits, for people.
+/// A number of seconds in a unit that fits, rounded to the nearest, for people.
 pub fn rough_span(seconds: u64) -> String {
+    let nearest = |unit| seconds.saturating_add(unit / 2) / unit;
     match seconds {
-        172_800.. => format!("{} days", seconds / 86_400),
-        7_200.. => format!("{} hours", seconds / 3_600),
+        172_800.. => format!("{} days", nearest(86_400)),
+        7_200.. => format!("{} hours", nearest(3_600)),
         _ => format!("{seconds} seconds"),
     }
 }
@@ -65,7 +66,11 @@ mod tests {
             (2, "2 seconds"),
             (7_199, "7199 seconds"),
             (7_200, "2 hours"),
-            (172_799, "47 hours"),
+            (8_999, "2 hours"),
+            (9_000, "3 hours"),
+            (172_799, "48 hours"),
+            (172_800, "2 days"),
+            (14 * 86_400 - 1, "14 days"),
             (14 * 86_400 + 5, "14 days"),
         ] {
             assert_eq!(rough_span(seconds), want);
