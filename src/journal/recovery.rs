@@ -170,7 +170,7 @@ pub fn recover<D: Disk>(
     }
     let is_behind = |last: &Timestamp| now.wall < last.minus(CLOCK_SLACK);
     if let Some(last) = position.time.filter(is_behind) {
-        let by = rough_span(last.since(now.wall).magnitude().as_secs());
+        let by = rough_span(last.since(now.wall).magnitude());
         return Err(format!("the clock is behind the last time in it by {by}"));
     }
     // What had expired then and does not count as expired now, nobody would tell us or be told.

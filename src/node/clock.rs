@@ -48,7 +48,7 @@ impl fmt::Display for Distrust {
 
 /// How far a clock is from another, in words: `3 hours ahead of`, `3 hours behind`.
 pub fn offset_text(offset: Difference) -> String {
-    let span = rough_span(offset.magnitude().as_secs());
+    let span = rough_span(offset.magnitude());
     let side = match offset.whole_seconds() < 0 {
         true => "behind",
         false => "ahead of",

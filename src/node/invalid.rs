@@ -99,8 +99,13 @@ fn reason_of_question(radius: &[u8], bound: &[u8]) -> &'static str {
 pub fn is_http_request(line: &[u8]) -> bool {
     let mut fields = fields(line);
     let (method, _target, version) = (fields.next(), fields.next(), fields.next());
-    let is_method = method.is_some_and(|method| method.iter().all(|b| b.is_ascii_alphabetic()));
+    let is_method = method.is_some_and(|method| method.iter().all(is_token_byte));
     is_method && version.is_some_and(is_http_version) && fields.next().is_none()
+}
+
+/// Whether a method may have this byte: those of a token (RFC 9110, section 5.6.2).
+fn is_token_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 /// Whether a line that is too long to be buffered ends as the request line of HTTP/1 does. `end` is its
@@ -180,7 +185,12 @@ mod tests {
             (b"GET / HTTP/1.", false),
             (b"GET / HTTP/1.12", false),
             (b"IAMAT HTTP/1.1", false),
-            (b"1 / HTTP/1.1", false),
+            (b"M-SEARCH * HTTP/1.1", true),
+            (b"VERSION-CONTROL / HTTP/1.1", true),
+            (b"1!#$%&'*+-.^_`|~ / HTTP/1.1", true),
+            (b"GET: / HTTP/1.1", false),
+            (b"(GET) / HTTP/1.1", false),
+            (b"\xff / HTTP/1.1", false),
             (b"", false),
         ] {
             assert_eq!(is_http_request(line), want, "{}", line.escape_ascii());

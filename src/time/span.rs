@@ -45,8 +45,10 @@ pub fn span_text(span: Duration) -> String {
     format!("{} {unit}", seconds / length)
 }
 
-/// A number of seconds in a unit that fits, rounded to the nearest, for people.
-pub fn rough_span(seconds: u64) -> String {
+/// A span of time in a unit that fits, rounded to the nearest, for people.
+pub fn rough_span(span: Duration) -> String {
+    let half = Duration::from_millis(500);
+    let seconds = span.saturating_add(half).as_secs();
     let nearest = |unit| seconds.saturating_add(unit / 2) / unit;
     match seconds {
         172_800.. => format!("{} days", nearest(86_400)),
@@ -73,7 +75,10 @@ mod tests {
             (14 * 86_400 - 1, "14 days"),
             (14 * 86_400 + 5, "14 days"),
         ] {
-            assert_eq!(rough_span(seconds), want);
+            let span = Duration::from_secs(seconds);
+            assert_eq!(rough_span(span), want);
+            let slightly_less = span - Duration::from_nanos(1);
+            assert_eq!(rough_span(slightly_less), want);
         }
     }
 
