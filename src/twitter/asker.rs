@@ -64,7 +64,7 @@ impl Asker {
         url: &str,
         token: Option<&Secret>,
         deadline: Instant,
-    ) -> Result<Response<Body>, Unanswered> {
+    ) -> Result<Response<Body>, Failure> {
         let once = || {
             let mut request = self.agent.get(url);
             if let Some(token) = token {
@@ -77,7 +77,7 @@ impl Asker {
             Err(error) if is_connection_lost(&error) && deadline > Instant::now() => once(),
             result => result,
         }
-        .map_err(Unanswered::from)
+        .map_err(Failure::from)
     }
 
     /// Sends a form to an address of Twitter's, with credentials.
@@ -87,13 +87,13 @@ impl Asker {
         authorization: String,
         form: &str,
         deadline: Instant,
-    ) -> Result<Response<Body>, Unanswered> {
+    ) -> Result<Response<Body>, Failure> {
         let address = format!("{}{path}", self.options.origin);
         let request = self.agent.post(address);
         let request = request.header("authorization", authorization);
         let request = request.content_type("application/x-www-form-urlencoded;charset=UTF-8");
         let config = request.config().timeout_global(Some(left(deadline)));
-        config.build().send(form).map_err(Unanswered::from)
+        config.build().send(form).map_err(Failure::from)
     }
 
     /// What a response says, its body as one line. What is no JSON is an error.
@@ -113,7 +113,7 @@ impl Asker {
         };
         let line = body(response, BODY_BYTES_MAX).and_then(|body| {
             let line = self.one_line(status, &body, bound);
-            line.map_err(|why| Nonsense::of(response, why).into())
+            line.map_err(Failure::Nonsense)
         });
         let line = match (line, outcome) {
             (Ok(line), _) => line,
@@ -155,30 +155,14 @@ pub(super) struct Reply {
 /// Why there is nothing of Twitter's to pass on.
 #[derive(Debug)]
 pub(super) enum Failure {
-    Unanswered(Unanswered),
-    Nonsense(Nonsense),
-}
-
-/// Why there was no response.
-#[derive(Debug)]
-pub(super) enum Unanswered {
     /// The request did not come about, which says nothing of Twitter; in words.
     NotAsked(String),
     TimedOut,
     /// Nobody is there, or went away before an answer, or nobody who shows that it is Twitter, or
     /// who speaks HTTP; in words.
     Unreachable(String),
-}
-
-/// Somebody has answered, but not as Twitter does; in words.
-#[derive(Debug)]
-pub(super) struct Nonsense(String);
-
-impl Nonsense {
-    /// What is wrong with a response: without one there is nothing to say this of.
-    pub(super) fn of(_: &Response<Body>, why: String) -> Nonsense {
-        Nonsense(why)
-    }
+    /// Somebody has answered, but not as Twitter does; in words.
+    Nonsense(String),
 }
 
 impl Failure {
@@ -190,63 +174,39 @@ impl Failure {
     /// What it says of asking on, when there were `had` for the answer.
     pub(super) fn outcome(&self, had: Duration) -> Outcome {
         match self {
-            Failure::Unanswered(why) => why.outcome(had),
+            Failure::NotAsked(_) => Outcome::Inconclusive,
+            Failure::TimedOut if had < FAIR_TIME => Outcome::Inconclusive,
+            Failure::TimedOut | Failure::Unreachable(_) => Outcome::Unreachable,
             Failure::Nonsense(_) => Outcome::Answered,
-        }
-    }
-}
-
-impl Unanswered {
-    /// Never that somebody has answered.
-    fn outcome(&self, had: Duration) -> Outcome {
-        match self {
-            Unanswered::NotAsked(_) => Outcome::Inconclusive,
-            Unanswered::TimedOut if had < FAIR_TIME => Outcome::Inconclusive,
-            Unanswered::TimedOut | Unanswered::Unreachable(_) => Outcome::Unreachable,
         }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use Unanswered::{NotAsked, TimedOut, Unreachable};
-        match self {
-            Failure::Unanswered(TimedOut) => f.write_str("it did not answer in time"),
-            Failure::Unanswered(NotAsked(why) | Unreachable(why)) => f.write_str(why),
-            Failure::Nonsense(Nonsense(why)) => f.write_str(why),
-        }
+        use Failure::{Nonsense, NotAsked, TimedOut, Unreachable};
+        f.write_str(match self {
+            TimedOut => "it did not answer in time",
+            NotAsked(why) | Unreachable(why) | Nonsense(why) => why,
+        })
     }
 }
 
-impl From<Unanswered> for Failure {
-    fn from(why: Unanswered) -> Failure {
-        Failure::Unanswered(why)
-    }
-}
-
-impl From<Nonsense> for Failure {
-    fn from(why: Nonsense) -> Failure {
-        Failure::Nonsense(why)
-    }
-}
-
-/// Of a request that led to no response.
-impl From<ureq::Error> for Unanswered {
-    fn from(error: ureq::Error) -> Unanswered {
+/// Of a request that led to no response: never that somebody has answered.
+impl From<ureq::Error> for Failure {
+    fn from(error: ureq::Error) -> Failure {
         use ureq::Error::{
             ConnectProxyFailed, LargeResponseHeader, Protocol, Rustls, Timeout, Tls,
             TooManyRedirects,
         };
         let why = cause::of_request(&error);
         match error {
-            Timeout(_) => Unanswered::TimedOut,
-            error if is_connection_lost(&error) => Unanswered::Unreachable(why),
-            ConnectProxyFailed(_) | Tls(_) | Rustls(_) => Unanswered::Unreachable(why),
-            Protocol(_) | LargeResponseHeader(..) | TooManyRedirects => {
-                Unanswered::Unreachable(why)
-            }
+            Timeout(_) => Failure::TimedOut,
+            error if is_connection_lost(&error) => Failure::Unreachable(why),
+            ConnectProxyFailed(_) | Tls(_) | Rustls(_) => Failure::Unreachable(why),
+            Protocol(_) | LargeResponseHeader(..) | TooManyRedirects => Failure::Unreachable(why),
             // What is known to be ours (`Http`, `BadUri`), and what is not known.
-            _ => Unanswered::NotAsked(why),
+            _ => Failure::NotAsked(why),
         }
     }
 }
@@ -285,11 +245,11 @@ fn agent(options: &Options) -> Agent {
 pub(super) fn body(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, Failure> {
     let body = response.body_mut().with_config().limit(limit);
     body.read_to_vec().map_err(|error| match error {
-        ureq::Error::Timeout(_) => Unanswered::TimedOut.into(),
+        ureq::Error::Timeout(_) => Failure::TimedOut,
         ureq::Error::BodyExceedsLimit(limit) => {
-            Nonsense::of(response, format!("its answer is over {limit} bytes")).into()
+            Failure::Nonsense(format!("its answer is over {limit} bytes"))
         }
-        other => Nonsense::of(response, cause::of_request(&other)).into(),
+        other => Failure::Nonsense(cause::of_request(&other)),
     })
 }
 
@@ -315,7 +275,7 @@ mod tests {
 
     /// What `had` on hand says of a request that failed so.
     fn outcome(error: ureq::Error, had: Duration) -> Outcome {
-        Failure::from(Unanswered::from(error)).outcome(had)
+        Failure::from(error).outcome(had)
     }
 
     #[test]
@@ -334,10 +294,9 @@ mod tests {
             let failed = asker.get(url, None, deadline).expect_err("nobody is asked");
             let shown = &url[..url.len().min(40)];
             assert!(
-                matches!(failed, Unanswered::NotAsked(_)),
+                matches!(failed, Failure::NotAsked(_)),
                 "{shown}: {failed:?}"
             );
-            let failed = Failure::from(failed);
             assert_eq!(failed.outcome(FAIR_TIME), Outcome::Inconclusive, "{shown}");
         }
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::asker::{Asker, Failure, Nonsense, Reply, Unanswered, body};
+use super::asker::{Asker, Failure, Reply, body};
 use super::credentials::{Credentials, Secret};
 use crate::http::percent;
 
@@ -48,7 +48,7 @@ impl Tokens {
             return Ok(Token::Kept(token.clone()));
         }
         if deadline <= Instant::now() {
-            return Err(Unanswered::TimedOut.into()); // while another worker asked
+            return Err(Failure::TimedOut); // while another worker asked
         }
         let token = obtain(asker, key, secret, deadline)?;
         if let Token::Held(token) = &token {
@@ -92,7 +92,7 @@ fn obtain(
         (Some("bearer"), Some(token)) => Ok(Token::Held(token)),
         _ => {
             let why = "it gave no bearer token for the key";
-            Err(Nonsense::of(&response, why.to_owned()).into())
+            Err(Failure::Nonsense(why.to_owned()))
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-use super::asker::{Asker, Failure, Reply, Unanswered};
+use super::asker::{Asker, Failure, Reply};
 use super::limits::{Outcome, Permit};
 use super::tokens::{Token, Tokens};
 use crate::node::protocol::TweetQuery;
@@ -63,8 +63,8 @@ impl Worker {
             let began = Instant::now();
             // A bug, ours or a library's, must cost one answer, not a worker.
             let reply = catch_unwind(AssertUnwindSafe(|| self.answer(&job)));
-            let failed = Unanswered::NotAsked("asking it failed".to_owned());
-            let (json, outcome, failure, is_good) = match reply.unwrap_or(Err(failed.into())) {
+            let failed = Failure::NotAsked("asking it failed".to_owned());
+            let (json, outcome, failure, is_good) = match reply.unwrap_or(Err(failed)) {
                 Ok(reply) => (reply.line.into(), reply.outcome, None, reply.is_good),
                 Err(failure) => {
                     let had = job.deadline.saturating_duration_since(began);
