@@ -373,7 +373,7 @@ impl Driver {
         let (question, json) = shell.pool.answered(answer, shell.now);
         node.handle_answer(question, &json, shell);
         while let Some(notice) = shell.pool.poll_notice() {
-            shell.say(&notice.to_string());
+            shell.say(&notice);
         }
     }
 

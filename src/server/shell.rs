@@ -373,7 +373,7 @@ impl Shell {
     pub fn tell_of_the_disk(&mut self) {
         self.log.work(self.now);
         while let Some(notice) = self.journal.poll_notice() {
-            self.say(&notice.to_string());
+            self.say(&notice);
         }
         while let Some(notice) = self.log.poll_notice() {
             self.say(&notice);

@@ -33,7 +33,7 @@ use std::time::Instant;
 use self::asker::Asker;
 use self::cache::Cache;
 use self::limits::{Limits, Outcome, Permit};
-use self::notice::{Notice, Told};
+use self::notice::Told;
 pub use self::options::{Options, STAND_IN_ADDRESS};
 use self::tokens::Tokens;
 pub use self::worker::Answer;
@@ -61,7 +61,7 @@ pub struct Pool {
     options: Options,
     limits: Limits,
     told: Told,
-    notices: VecDeque<Notice>,
+    notices: VecDeque<String>,
     cache: Cache,
     waiting: VecDeque<Job>,
     idle: Vec<usize>,
@@ -182,7 +182,7 @@ impl Pool {
     }
 
     /// What the operator should know, oldest first.
-    pub fn poll_notice(&mut self) -> Option<Notice> {
+    pub fn poll_notice(&mut self) -> Option<String> {
         self.notices.pop_front()
     }
 
@@ -191,7 +191,7 @@ impl Pool {
         let notice = match (self.limits.trouble(now), outcome) {
             (Some(trouble), _) => {
                 let last = failure.map_or(String::new(), |why| format!(", the last time: {why}"));
-                self.told.stopped(format!("{trouble}{last}"))
+                self.told.stopped(&format!("{trouble}{last}"))
             }
             (None, Outcome::Refused(status)) => self.told.refused(status),
             (None, Outcome::Answered) => self.told.resumed(now.mono),

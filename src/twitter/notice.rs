@@ -3,36 +3,13 @@
 //!
 //! One line each, not one a question; and a Twitter that comes and goes is told of once a minute.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// That Twitter answers again is told this often at most, and so is that it does not.
 const RESUMED_EVERY: Duration = Duration::from_secs(60);
 
-/// What an operator should know of Twitter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// It is not asked, or by one question at a time only; the text says why.
-    Stopped(String),
-    /// It does not take the credentials, by a response of this status.
-    Refused(u16),
-    /// It answers, after one of these was told.
-    Resumed,
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Notice::Stopped(why) => write!(f, "Twitter is not asked for now: {why}"),
-            Notice::Refused(status) => write!(
-                f,
-                "Twitter refuses the credentials (HTTP status {status}): no tweets until you correct them \
-                 (--twitter-credentials, or the environment) and restart"
-            ),
-            Notice::Resumed => f.write_str("Twitter answers again"),
-        }
-    }
-}
+/// What the operator is told when it answers again.
+const RESUMED: &str = "Twitter answers again";
 
 /// What the operator knows.
 #[derive(Debug, Default)]
@@ -47,20 +24,25 @@ pub(super) struct Told {
 
 impl Told {
     /// What to tell when `trouble` keeps Twitter from being asked.
-    pub(super) fn stopped(&mut self, trouble: String) -> Option<Notice> {
+    pub(super) fn stopped(&mut self, trouble: &str) -> Option<String> {
         let was_stopped = std::mem::replace(&mut self.is_stopped, true);
-        (!was_stopped).then_some(Notice::Stopped(trouble))
+        (!was_stopped).then(|| format!("Twitter is not asked for now: {trouble}"))
     }
 
     /// What to tell when Twitter refuses the credentials.
-    pub(super) fn refused(&mut self, status: u16) -> Option<Notice> {
+    pub(super) fn refused(&mut self, status: u16) -> Option<String> {
         let was_refused = std::mem::replace(&mut self.is_refused, true);
-        (!was_refused).then_some(Notice::Refused(status))
+        (!was_refused).then(|| {
+            format!(
+                "Twitter refuses the credentials (HTTP status {status}): no tweets until you correct them \
+                 (--twitter-credentials, or the environment) and restart"
+            )
+        })
     }
 
     /// What to tell when Twitter has answered, and may be asked on. One that comes and goes is told of
     /// once in a while, and then that it is not asked stays the last word.
-    pub(super) fn resumed(&mut self, now: Instant) -> Option<Notice> {
+    pub(super) fn resumed(&mut self, now: Instant) -> Option<String> {
         let lately = |at: Instant| now < at + RESUMED_EVERY;
         let is_missed = self.is_stopped || self.is_refused;
         if !is_missed || self.resumed_at.is_some_and(lately) {
@@ -68,7 +50,7 @@ impl Told {
         }
         (self.is_stopped, self.is_refused) = (false, false);
         self.resumed_at = Some(now);
-        Some(Notice::Resumed)
+        Some(RESUMED.to_owned())
     }
 }
 
@@ -83,13 +65,13 @@ mod tests {
         for second in 0..=150 {
             let now = start + Duration::from_secs(second);
             let notice = match second % 2 {
-                0 => told.stopped(format!("{second}")),
+                0 => told.stopped(&second.to_string()),
                 _ => told.resumed(now),
             };
             said.extend(notice.map(|notice| (second, notice)));
         }
-        let stopped = |second: u64| (second, Notice::Stopped(second.to_string()));
-        let resumed = |second| (second, Notice::Resumed);
+        let stopped = |second| (second, format!("Twitter is not asked for now: {second}"));
+        let resumed = |second| (second, RESUMED.to_owned());
         let want = [
             stopped(0),
             resumed(1),
@@ -106,11 +88,12 @@ mod tests {
     fn a_trouble_that_lasts_is_told_of_once() {
         let (mut told, now) = (Told::default(), Instant::now());
         assert_eq!(told.resumed(now), None, "nobody missed it");
-        assert!(told.stopped("gone".to_owned()).is_some());
-        assert_eq!(told.stopped("gone".to_owned()), None);
-        assert_eq!(told.refused(401), Some(Notice::Refused(401)));
+        assert!(told.stopped("gone").is_some());
+        assert_eq!(told.stopped("gone"), None);
+        let refused = told.refused(401);
+        assert!(refused.is_some_and(|text| text.contains("(HTTP status 401)")));
         assert_eq!(told.refused(401), None);
-        assert_eq!(told.resumed(now), Some(Notice::Resumed));
+        assert_eq!(told.resumed(now).as_deref(), Some(RESUMED));
         assert_eq!(told.resumed(now), None);
     }
 }
