@@ -186,8 +186,7 @@ fn serve(arguments: Serve) -> Result<(), Failure> {
         },
         twitter,
     };
-    let server = Server::start(member, &topology, &options);
-    let server = server.map_err(|error| Failure::Start(error.to_string()))?;
+    let server = Server::start(member, &topology, &options).map_err(Failure::Start)?;
     match server.run().map_err(Failure::Run)? {
         State::Ok => Ok(()),
         State::Degraded => Err(Failure::NotWritten),

@@ -78,7 +78,6 @@ use self::roles::Role;
 pub use self::security::KeyFiles;
 use self::security::Security;
 use self::shell::Shell;
-pub use self::start::StartError;
 use self::tally::Tally;
 use self::web::Web;
 use crate::cause;
@@ -113,31 +112,30 @@ impl Server {
         member: &Member,
         topology: &Topology,
         options: &Options,
-    ) -> Result<Server, StartError> {
+    ) -> Result<Server, String> {
         let now = Now::read();
         let name = member.name.clone();
         let fail = |what: &str, error: io::Error, remedy: &str| {
-            StartError(format!("{name} {what}: {}{remedy}", cause::of(&error)))
+            format!("{name} {what}: {}{remedy}", cause::of(&error))
         };
         let operator = Operator::new(name.clone(), Stamps::of_stderr(), io::stderr());
         let operator = operator.map_err(|e| fail("gets no threads", e, MORE_THREADS))?;
-        let security = Security::read(&options.keys, member).map_err(StartError)?;
+        let security = Security::read(&options.keys, member)?;
         let mut reactor = Reactor::new().map_err(|e| fail("gets no poll", e, MORE_FILES))?;
         // Before anybody can see that we are there: a SIGHUP that nobody watches for is deadly.
         let mailbox = reactor.mailbox();
         let post = move |signal| mailbox.post(Mail::Signal(signal));
         let serving = start::watch_signals(post, operator.unwritten());
         let serving = serving.map_err(|e| fail("cannot watch for signals", e, ""))?;
-        let access = start::read_tokens(options.http_tokens.as_deref());
-        let access = access.map_err(StartError)?;
+        let access = start::read_tokens(options.http_tokens.as_deref())?;
         let places = places::places(member, &security);
         places::tell_of_few_descriptors(&places, options.max_connections, &operator);
         let listen = |place: &Place| {
             let listening = place.listen(&mut reactor, &access, &operator)?;
             Ok(place.words(&listening))
         };
-        let listens: Result<Vec<_>, _> = places.iter().map(listen).collect();
-        let listens = listens.map_err(StartError)?.join(", ");
+        let listens: Result<Vec<_>, String> = places.iter().map(listen).collect();
+        let listens = listens?.join(", ");
         if let Some(limit) = options.idle_timeout {
             reactor.close_idle(Role::Client, limit);
         }

@@ -2,7 +2,6 @@
 //!
 //! `Server::start` does each once.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::process;
@@ -36,16 +35,6 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// The limit of the table where the system does not say how much memory there is: room for some six million
 /// clients.
 const TABLE_BYTES_UNKNOWN: usize = 1 << 30;
-
-/// Why a server could not start; one line for the operator.
-#[derive(Debug)]
-pub struct StartError(pub String);
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Who may ask over HTTP: whoever is on this machine, or has one of the tokens in `file`.
 ///
@@ -93,7 +82,7 @@ pub fn open_journal(
     node: &mut Node,
     now: Now,
     operator: &Operator,
-) -> Result<Journal<Files>, StartError> {
+) -> Result<Journal<Files>, String> {
     let name = operator.server();
     let folder = options.data_dir.join(name.as_str());
     let shown = private_file::shown(&folder);
@@ -124,9 +113,7 @@ pub fn open_journal(
             }
             _ => "",
         };
-        StartError(format!(
-            "{name} cannot use its journal {shown}: {error}{hint}"
-        ))
+        format!("{name} cannot use its journal {shown}: {error}{hint}")
     })?;
     if recovered.is_new && was_used {
         operator.say(&format!(
