@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::private_file;
 use crate::survey::{self, Manner};
 use crate::web::access::Tokens;
 
@@ -24,9 +23,7 @@ pub fn manner(tokens: Option<&Path>, ca: Option<&Path>) -> Result<Manner, String
 /// # Errors
 /// One line that says what is wrong with the file.
 fn authorization(path: &Path) -> Result<String, String> {
-    let shown = private_file::shown(path);
-    let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
-    let tokens = Tokens::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
+    let tokens = Tokens::read(path)?;
     Ok(format!(
         "Bearer {}",
         String::from_utf8_lossy(tokens.first())

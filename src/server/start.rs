@@ -41,13 +41,10 @@ const TABLE_BYTES_UNKNOWN: usize = 1 << 30;
 /// # Errors
 /// One line that says what is wrong with the file.
 pub fn read_tokens(file: Option<&Path>) -> Result<Access, String> {
-    let Some(path) = file else {
-        return Ok(Access::Loopback);
-    };
-    let shown = private_file::shown(path);
-    let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
-    let tokens = Tokens::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
-    Ok(Access::Tokens(tokens))
+    match file {
+        None => Ok(Access::Loopback),
+        Some(path) => Tokens::read(path).map(Access::Tokens),
+    }
 }
 
 /// Limits the memory of the table of clients as the operator says, or to half of what there is. Gives what he is

@@ -7,12 +7,14 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::answer::Answer;
 use crate::http::{Method, Request, percent};
+use crate::private_file;
 
 /// A shorter token is soon guessed.
 const TOKEN_BYTES_MIN: usize = 8;
@@ -40,6 +42,16 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
+    /// The tokens of a file that its owner alone may read.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with the file; never a token.
+    pub fn read(path: &Path) -> Result<Tokens, String> {
+        let shown = private_file::shown(path);
+        let text = private_file::text(path).map_err(|error| format!("{shown} {error}"))?;
+        Tokens::parse(&text).map_err(|error| format!("{shown}: {error}"))
+    }
+
     /// Reads lines of the form `NAME TOKEN`; empty ones and those that begin with `#` say nothing.
     ///
     /// # Errors
