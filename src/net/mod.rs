@@ -226,29 +226,26 @@ impl<R: Role, M> Reactor<R, M> {
 
     /// What a connection is for, as long as it is there.
     pub fn role(&self, id: ConnectionId) -> Option<R> {
-        self.lifecycle
-            .connections
-            .get(id)
-            .map(|connection| connection.role)
+        self.get(id).map(|connection| connection.role)
     }
 
     /// The address at the other end.
     pub fn peer(&self, id: ConnectionId) -> Option<SocketAddr> {
-        self.lifecycle
-            .connections
-            .get(id)
-            .map(|connection| connection.peer)
+        self.get(id).map(|connection| connection.peer)
     }
 
     /// Whether what is said on a connection is encrypted.
     pub fn is_encrypted(&self, id: ConnectionId) -> bool {
-        let connection = self.lifecycle.connections.get(id);
-        connection.is_some_and(|connection| connection.transport.is_encrypted())
+        self.get(id).is_some_and(|c| c.transport.is_encrypted())
     }
 
     /// The key that the peer of a connection has shown and proved to have, if it speaks TLS and has one.
     pub fn peer_key(&self, id: ConnectionId) -> Option<Fingerprint> {
-        self.lifecycle.connections.get(id)?.transport.peer_key()
+        self.get(id)?.transport.peer_key()
+    }
+
+    fn get(&self, id: ConnectionId) -> Option<&Connection<R>> {
+        self.lifecycle.connections.get(id)
     }
 
     /// Whether no connection is left but those about to be freed, and nothing is left to be told.
@@ -414,17 +411,12 @@ impl<R: Role, M> Reactor<R, M> {
 
     /// Whether a connection is there and not about to be closed.
     pub fn is_open(&self, id: ConnectionId) -> bool {
-        self.lifecycle
-            .connections
-            .get(id)
-            .is_some_and(Connection::is_open)
+        self.get(id).is_some_and(Connection::is_open)
     }
 
     /// Whether a connection is open and its peer takes what it is sent: only then may that grow.
     pub fn takes_replies(&self, id: ConnectionId) -> bool {
-        self.lifecycle
-            .connections
-            .get(id)
+        self.get(id)
             .is_some_and(|c| c.is_open() && c.pending() < OUTPUT_BYTES_MAX)
     }
 
@@ -550,9 +542,7 @@ impl<R: Role, M> Reactor<R, M> {
 
     /// How many bytes a connection would still take before it is over [`OUTPUT_BYTES_MAX`].
     pub fn room(&self, id: ConnectionId) -> usize {
-        self.lifecycle
-            .connections
-            .get(id)
+        self.get(id)
             .map_or(0, |c| OUTPUT_BYTES_MAX.saturating_sub(c.pending()))
     }
 
