@@ -123,11 +123,7 @@ impl Transport {
 
     /// Whether there is, as far as we know, something to read.
     pub fn is_readable(&self) -> bool {
-        let has_plaintext = match &self.layer {
-            Layer::Plain | Layer::Undecided(_) => false,
-            Layer::Tls(tls) => tls.has_plaintext(),
-        };
-        has_plaintext || self.socket.is_readable()
+        self.tls().is_some_and(Tls::has_plaintext) || self.socket.is_readable()
     }
 
     /// Sets whether the kernel has something to read.
@@ -190,26 +186,17 @@ impl Transport {
 
     /// Whether a handshake must end before anything else can be said.
     pub fn is_handshaking(&self) -> bool {
-        match &self.layer {
-            Layer::Plain | Layer::Undecided(_) => false,
-            Layer::Tls(tls) => tls.is_handshaking(),
-        }
+        self.tls().is_some_and(Tls::is_handshaking)
     }
 
     /// Whether something is to be written that is not in the connection's output.
     pub fn wants_write(&self) -> bool {
-        match &self.layer {
-            Layer::Plain | Layer::Undecided(_) => false,
-            Layer::Tls(tls) => tls.wants_write(),
-        }
+        self.tls().is_some_and(Tls::wants_write)
     }
 
     /// How many bytes it holds that were taken from the connection's output and have not left.
     pub fn held(&self) -> usize {
-        match &self.layer {
-            Layer::Plain | Layer::Undecided(_) => 0,
-            Layer::Tls(tls) => tls.held(),
-        }
+        self.tls().map_or(0, Tls::held)
     }
 
     /// Writes what is queued, as far as the socket takes it.
@@ -242,14 +229,18 @@ impl Transport {
 
     /// Whether what is said on it is encrypted.
     pub fn is_encrypted(&self) -> bool {
-        matches!(self.layer, Layer::Tls(_))
+        self.tls().is_some()
     }
 
     /// The key that the peer has shown, and has proved to have.
     pub fn peer_key(&self) -> Option<Fingerprint> {
+        self.tls()?.peer_key()
+    }
+
+    fn tls(&self) -> Option<&Tls> {
         match &self.layer {
             Layer::Plain | Layer::Undecided(_) => None,
-            Layer::Tls(tls) => tls.peer_key(),
+            Layer::Tls(tls) => Some(tls),
         }
     }
 }
