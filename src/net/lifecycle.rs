@@ -61,10 +61,12 @@ pub enum Event<R> {
     },
     /// No connection can be accepted for now; the text says why.
     AcceptFailed(String),
-    /// A connection had to be given up for others; the text says why.
-    OutputFull(String),
-    /// Connections had to be given up for what they hold back; the text says why.
-    InputFull(String),
+    /// Connections had to be given up: over [`OUTPUT_ALL_BYTES_MAX`](super::OUTPUT_ALL_BYTES_MAX) were pending
+    /// for all.
+    OutputFull,
+    /// Connections had to be given up: over [`INPUT_ALL_BYTES_MAX`](super::INPUT_ALL_BYTES_MAX) were buffered
+    /// of all.
+    InputFull,
 }
 
 /// All connections, where they come in, and which of them has something to be done.
@@ -216,15 +218,13 @@ impl<R: Role> Lifecycle<R> {
                 pressure::most_output(&self.connections, &self.timers, self.pending, stalled_at);
             over.into_iter()
                 .for_each(|(id, reason)| self.doom(id, reason));
-            self.events
-                .push_back(Event::OutputFull(pressure::output_full()));
+            self.events.push_back(Event::OutputFull);
         }
         if self.buffered > pressure::INPUT_ALL_BYTES_MAX {
             let over = pressure::most_input(&self.connections, self.buffered);
             over.into_iter()
                 .for_each(|(id, reason)| self.doom(id, reason));
-            self.events
-                .push_back(Event::InputFull(pressure::input_full()));
+            self.events.push_back(Event::InputFull);
         }
     }
 

@@ -33,18 +33,6 @@ const INPUT_ALL_BYTES_LEFT: usize = INPUT_ALL_BYTES_MAX / 8 * 7;
 /// Who is to be closed, and why.
 type Over = Vec<(ConnectionId, String)>;
 
-/// What is said of it where output is full.
-pub fn output_full() -> String {
-    let most = OUTPUT_ALL_BYTES_MAX >> 20;
-    format!("over {most} MiB of replies wait to be read")
-}
-
-/// What is said of it where input is full.
-pub fn input_full() -> String {
-    let most = INPUT_ALL_BYTES_MAX >> 20;
-    format!("over {most} MiB of lines have no end or have to wait")
-}
-
 /// Who makes room where `pending` bytes of output are too many: those that do not read, the longest first,
 /// then those with the largest backlog. A peer that takes nothing from now on has its deadline at
 /// `stalled_at`.

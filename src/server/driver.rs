@@ -25,7 +25,7 @@ use crate::http::Manner;
 use crate::input::Input;
 use crate::journal::State;
 use crate::log::record::{Direction, Label};
-use crate::net::{Event, Limits, READ_BYTES_MAX};
+use crate::net::{Event, INPUT_ALL_BYTES_MAX, Limits, OUTPUT_ALL_BYTES_MAX, READ_BYTES_MAX};
 use crate::node::Node;
 use crate::node::effects::{LinkId, LogPolicy};
 use crate::node::fields::plainly_spaced;
@@ -104,17 +104,20 @@ impl Driver {
                 );
                 self.shell.say_now_and_then(Matter::Descriptors, &text);
             }
-            Event::OutputFull(error) => {
+            Event::OutputFull => {
+                let most = OUTPUT_ALL_BYTES_MAX >> 20;
                 let text = format!(
-                    "connections that do not read, or have the largest backlog, are closed: {error}. The log \
-                     names them; --max-connections allows fewer"
+                    "connections that do not read, or have the largest backlog, are closed: over {most} MiB of \
+                     replies wait to be read. The log names them; --max-connections allows fewer"
                 );
                 self.shell.say_now_and_then(Matter::Output, &text);
             }
-            Event::InputFull(error) => {
+            Event::InputFull => {
+                let most = INPUT_ALL_BYTES_MAX >> 20;
                 let text = format!(
-                    "connections with the most unhandled input are closed: {error}. The log names them; a \
-                     shorter --line-timeout closes lines without an end earlier"
+                    "connections with the most unhandled input are closed: over {most} MiB of lines have no end \
+                     or have to wait. The log names them; a shorter --line-timeout closes lines without an end \
+                     earlier"
                 );
                 self.shell.say_now_and_then(Matter::Input, &text);
             }

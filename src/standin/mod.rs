@@ -164,7 +164,7 @@ impl StandIn {
                 match event {
                     Event::Made(id, Asking) => self.begin(id),
                     Event::Lost { id, .. } => self.forget(id),
-                    Event::AcceptFailed(_) | Event::OutputFull(_) | Event::InputFull(_) => {}
+                    Event::AcceptFailed(_) | Event::OutputFull | Event::InputFull => {}
                 }
             }
             for _ in 0..self.reactor.ready_len() {
