@@ -52,12 +52,9 @@ fn main() -> ExitCode {
             http_tokens,
             ca,
         } => {
-            let options = erase::Options {
-                tokens: http_tokens.as_deref(),
-                ca: ca.as_deref(),
-            };
+            let (tokens, ca) = (http_tokens.as_deref(), ca.as_deref());
             let topology = Topology::read(&topology).map_err(Failure::Start);
-            topology.and_then(|topology| erase(&topology, client.as_bytes(), options))
+            topology.and_then(|topology| erase(&topology, client.as_bytes(), tokens, ca))
         }
         Command::Restore {
             logs,
@@ -120,15 +117,20 @@ enum Failure {
 }
 
 fn status(topology: &Topology, options: status::Options<'_>) -> Result<(), Failure> {
-    match status::print(topology, options) {
+    match status::status(topology, options, &mut io::stdout()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::NotWell),
         Err(message) => Err(Failure::Start(message)),
     }
 }
 
-fn erase(topology: &Topology, client: &[u8], options: erase::Options<'_>) -> Result<(), Failure> {
-    match erase::erase(topology, client, options, &mut io::stdout()) {
+fn erase(
+    topology: &Topology,
+    client: &[u8],
+    tokens: Option<&Path>,
+    ca: Option<&Path>,
+) -> Result<(), Failure> {
+    match erase::erase(topology, client, tokens, ca, &mut io::stdout()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::Unknown),
         Err(message) => Err(Failure::Start(message)),

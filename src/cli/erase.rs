@@ -12,27 +12,20 @@ use crate::http::percent;
 use crate::survey;
 use crate::topology::Topology;
 
-/// How servers are asked, as the command line wants it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options<'a> {
-    /// A file of tokens, of which the first is shown to the servers.
-    pub tokens: Option<&'a Path>,
-    /// A file of certificates: the servers are asked by HTTPS, and trusted if one of these has issued theirs.
-    pub ca: Option<&'a Path>,
-}
-
 /// Has `client` erased, and writes to `out` what has become of it. `false`: no server that answers knows the
-/// client.
+/// client. The servers are shown the first of the `tokens` in a file; with certificates, `ca`, they are asked by
+/// HTTPS.
 ///
 /// # Errors
 /// One line that says what is wrong with a file, or that no server answers.
 pub fn erase(
     topology: &Topology,
     client: &[u8],
-    options: Options<'_>,
+    tokens: Option<&Path>,
+    ca: Option<&Path>,
     out: &mut impl Write,
 ) -> Result<bool, String> {
-    let manner = tokens::manner(options.tokens, options.ca)?;
+    let manner = tokens::manner(tokens, ca)?;
     let shown = client.escape_ascii();
     let path = format!("/v1/clients/{}", percent::encode(client));
     if path.len() > survey::PATH_BYTES_MAX {

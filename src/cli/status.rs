@@ -2,7 +2,7 @@
 //!
 //! `main` is the caller. It asks each server over HTTP, and has no other knowledge of it.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -83,12 +83,13 @@ fn round(
     options: Options<'_>,
 ) -> (String, bool) {
     let answers = survey::ask(targets, manner);
-    let rows: Vec<_> = answers.iter().map(Row::of).collect();
+    let servers = parsed(&answers);
+    let rows: Vec<_> = servers.iter().map(Row::of).collect();
     let is_well = rows.iter().all(|row| row.is_well);
     let text = match (options.json, options.links) {
         (true, _) => survey::json(&answers) + "\n",
-        (false, true) => link_list(topology, &answers),
-        (false, false) => table(&rows) + &notes(&answers) + &busiest(&answers),
+        (false, true) => link_list(topology, &servers),
+        (false, false) => table(&rows) + &notes(&servers) + &busiest(&servers),
     };
     let top = if options.watch && !options.json {
         TOP
@@ -98,6 +99,32 @@ fn round(
     (format!("{top}{text}"), is_well)
 }
 
+/// A server's answer with its status parsed, which is null where there is none.
+struct Server<'a> {
+    answer: &'a Answer,
+    status: Value,
+}
+
+fn parsed(answers: &[Answer]) -> Vec<Server<'_>> {
+    let parsed = answers.iter().map(|answer| {
+        let status = answer.status.as_ref().ok();
+        let status = status.and_then(|status| serde_json::from_str(status.get()).ok());
+        Server {
+            answer,
+            status: status.unwrap_or_default(),
+        }
+    });
+    parsed.collect()
+}
+
+impl Server<'_> {
+    /// What the server says of itself; `None` if it cannot be asked, or another answers in its place.
+    fn own_status(&self) -> Option<&Value> {
+        let is_it = self.status["name"] == self.answer.target.name.as_str();
+        is_it.then_some(&self.status)
+    }
+}
+
 /// A line of the table.
 struct Row {
     cells: [String; HEADS.len()],
@@ -105,28 +132,22 @@ struct Row {
 }
 
 impl Row {
-    fn of(answer: &Answer) -> Row {
-        let status = answer.status.as_ref().map(|status| {
-            let status: Value = serde_json::from_str(status.get()).unwrap_or_default();
-            status
-        });
+    fn of(server: &Server<'_>) -> Row {
+        let Server { answer, status } = server;
         let name = answer.target.name.clone();
         let empty = || "-".to_owned();
-        let status = match status {
-            Ok(status) => status,
-            Err(error) => {
-                let is_askable = answer.target.http.is_some();
-                let word = if is_askable { "down" } else { "unknown" };
-                let state = format!("{word}: {error}");
-                let cells = [name, state, empty(), empty(), empty(), empty(), empty()];
-                return Row {
-                    cells,
-                    is_well: false,
-                };
-            }
-        };
+        if let Err(error) = &answer.status {
+            let is_askable = answer.target.http.is_some();
+            let word = if is_askable { "down" } else { "unknown" };
+            let state = format!("{word}: {error}");
+            let cells = [name, state, empty(), empty(), empty(), empty(), empty()];
+            return Row {
+                cells,
+                is_well: false,
+            };
+        }
         // What answers may be another program, or another server.
-        let is_it = status["name"] == name.as_str();
+        let is_it = server.own_status().is_some();
         let is_ready = status["ready"] == true;
         let state = match (is_it, is_ready) {
             (false, _) => format!("another server: {}", shown(&status["name"])),
@@ -181,10 +202,12 @@ fn table(rows: &[Row]) -> String {
 }
 
 /// What a server cannot do though it serves, a line each; nothing if all is well.
-fn notes(answers: &[Answer]) -> String {
+fn notes(servers: &[Server<'_>]) -> String {
     let mut text = String::new();
-    for answer in answers {
-        let status = own_status(answer).unwrap_or_default();
+    for server in servers {
+        let Some(status) = server.own_status() else {
+            continue;
+        };
         for (part, words) in [
             (
                 "journal",
@@ -197,7 +220,7 @@ fn notes(answers: &[Answer]) -> String {
             if state.is_null() || *state == "ok" {
                 continue;
             }
-            text += &format!("note: {} {words}", answer.target.name);
+            text += &format!("note: {} {words}", server.answer.target.name);
             if reason.is_string() {
                 text += &format!(": {}", shown(reason));
             }
@@ -208,13 +231,11 @@ fn notes(answers: &[Answer]) -> String {
 }
 
 /// The connections that say most, of all servers: who floods us is among them.
-fn busiest(answers: &[Answer]) -> String {
+fn busiest(servers: &[Server<'_>]) -> String {
     let mut all = Vec::new();
-    for answer in answers {
-        let status = answer.status.as_ref().ok();
-        let status = status.and_then(|status| serde_json::from_str::<Value>(status.get()).ok());
-        let busiest = status.map(|status| status["busiest_connections"].clone());
-        for one in busiest.iter().filter_map(Value::as_array).flatten() {
+    for Server { answer, status } in servers {
+        let busiest = status["busiest_connections"].as_array();
+        for one in busiest.into_iter().flatten() {
             let rate = one["bytes_per_second"].as_u64().unwrap_or(0);
             let (connection, peer) = (shown(&one["connection"]), shown(&one["peer"]));
             let text = format!("{} {connection} from {peer}", answer.target.name);
@@ -253,16 +274,15 @@ fn links(links: &Value) -> String {
     }
 }
 
-/// A line for each link of the topology: its two servers, and its state. `answers` are in the order of the servers.
-fn link_list(topology: &Topology, answers: &[Answer]) -> String {
-    let statuses: Vec<_> = answers.iter().map(own_status).collect();
+/// A line for each link of the topology: its two servers, and its state. `servers` are in the topology's order.
+fn link_list(topology: &Topology, servers: &[Server<'_>]) -> String {
     let members = topology.members();
     let mut text = String::new();
     for (place, one) in members.iter().enumerate() {
         for &other in one.neighbours.iter().filter(|other| **other > place) {
             let ends = [(place, other), (other, place)];
             let states = ends.into_iter().filter_map(|(near, far)| {
-                let status = statuses[near].as_ref()?;
+                let status = servers[near].own_status()?;
                 Some(link_state(status, members[far].name.as_str()))
             });
             // One end may not have noticed yet that the link is down, or may be unable to say so.
@@ -272,13 +292,6 @@ fn link_list(topology: &Topology, answers: &[Answer]) -> String {
         }
     }
     text
-}
-
-/// What a server says of itself; `None` if it cannot be asked, or another answers in its place.
-fn own_status(answer: &Answer) -> Option<Value> {
-    let status = answer.status.as_ref().ok()?;
-    let status: Value = serde_json::from_str(status.get()).ok()?;
-    (status["name"] == answer.target.name.as_str()).then_some(status)
 }
 
 /// The state of a server's link to a neighbour. One that it does not know of, since its topology is older, is down.
@@ -317,14 +330,6 @@ fn listed(reasons: &Value) -> String {
     reasons.iter().map(shown).collect::<Vec<_>>().join("; ")
 }
 
-/// Writes to standard output, as [`status`].
-///
-/// # Errors
-/// Those of [`status`].
-pub fn print(topology: &Topology, options: Options<'_>) -> Result<bool, String> {
-    status(topology, options, &mut io::stdout())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -360,14 +365,15 @@ mod tests {
             })
         };
         let unready = json!({"name": "B", "ready": false, "reasons": ["draining", "\u{1b}[2Jx"]});
-        let rows = [
-            Row::of(&answer(&long, Ok(well(&long)))),
-            Row::of(&answer("B", Ok(unready))),
-            Row::of(&answer("C", Err("timeout"))),
-            Row::of(&answer("D", Ok(json!({"name": "E", "ready": true})))),
-            Row::of(&answer("F", Ok(json!([])))),
-            Row::of(&answer("G", Err("no http="))),
+        let answers = [
+            answer(&long, Ok(well(&long))),
+            answer("B", Ok(unready)),
+            answer("C", Err("timeout")),
+            answer("D", Ok(json!({"name": "E", "ready": true}))),
+            answer("F", Ok(json!([]))),
+            answer("G", Err("no http=")),
         ];
+        let rows: Vec<_> = parsed(&answers).iter().map(Row::of).collect();
         let are_well: Vec<_> = rows.iter().map(|row| row.is_well).collect();
         assert_eq!(are_well, [true, false, false, false, false, false]);
         let text = table(&rows);
@@ -419,7 +425,7 @@ mod tests {
         let want = "note: B cannot write its journal: new reports are only in memory\n\
             note: B cannot write its log, and may drop records: disk full[2J\n\
             note: B has trouble with Twitter: it is gone\n";
-        assert_eq!(notes(&answers), want);
+        assert_eq!(notes(&parsed(&answers)), want);
     }
 
     #[test]
@@ -441,10 +447,11 @@ mod tests {
             answer("D", Ok(json!({"busiest_connections": 7}))),
         ];
         assert_eq!(
-            busiest(&all),
+            busiest(&parsed(&all)),
             "busy: A c2000000 from 192.0.2.1:5, 2000 KB/s\nbusy: C c30999 from 192.0.2.1:5, 30 KB/s\n"
         );
-        assert_eq!(busiest(&[busy("A", &[20_000; 9])]).lines().count(), BUSIEST);
+        let one = [busy("A", &[20_000; 9])];
+        assert_eq!(busiest(&parsed(&one)).lines().count(), BUSIEST);
     }
 
     #[test]
@@ -471,7 +478,7 @@ mod tests {
             answer("F", status("F", &[("E", "up")])),
         ];
         let want = "A B up\nA C down\nA D refused\nB C up\nC D down\nD E unknown\nE F up\n";
-        assert_eq!(link_list(&topology, &answers), want);
+        assert_eq!(link_list(&topology, &parsed(&answers)), want);
     }
 
     #[test]
