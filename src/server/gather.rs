@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::connected;
 use super::driver::Driver;
 use super::in_force::InForce;
+use super::memory;
 use super::roles::Role;
 use super::shell::Shell;
 use crate::journal::State;
@@ -17,9 +18,6 @@ use crate::web::status::{Journal, Link, Status, Table, Twitter};
 
 /// Clock ticks a second in `/proc`: Linux has had 100 on every machine since 2.6, for programs to rely on.
 const TICKS_PER_SECOND: u64 = 100;
-
-/// Bytes of what `/proc` calls kB.
-const KILOBYTE: u64 = 1_024;
 
 /// Notes how it is at the beginning of a turn.
 pub fn note(driver: &mut Driver) {
@@ -176,14 +174,7 @@ fn twitter(shell: &Shell) -> Twitter {
 /// Memory of the process that is in RAM (proc_pid_status(5)).
 fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes = line.trim().strip_suffix(" kB")?.trim();
-    kilobytes
-        .parse()
-        .ok()
-        .map(|kilobytes: u64| kilobytes * KILOBYTE)
+    memory::bytes_of(&status, "VmRSS")
 }
 
 /// Processor time of the process (proc_pid_stat(5)): fields 14 and 15, the name, which may hold anything, left away.

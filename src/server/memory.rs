@@ -1,8 +1,8 @@
 //! How much memory there is for this process: that of the machine, or of the control group that it runs in if
 //! that may have less.
 //!
-//! `start` asks once, for the limit of the table where the operator gives none. What files say comes as text, so
-//! that tests need no machine of their own.
+//! `start` asks once, for the limit of the table where the operator gives none; `gather` reads a file of `/proc` by
+//! [`bytes_of`]. What files say comes as text, so that tests need no machine of their own.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ fn available(read: impl Fn(&str) -> Option<String>) -> Option<u64> {
     let groups = read("/proc/self/cgroup").unwrap_or_default();
     let limits = groups.lines().flat_map(limit_files);
     let limits = limits.filter_map(|file| read(&file)?.trim().parse().ok()); // `max` is no number
-    let of_machine = read("/proc/meminfo").and_then(|text| total(&text));
+    let of_machine = read("/proc/meminfo").and_then(|text| bytes_of(&text, "MemTotal"));
     limits.chain(of_machine).min()
 }
 
@@ -45,10 +45,10 @@ fn limit_files(group: &str) -> Vec<String> {
         .collect()
 }
 
-/// `MemTotal` of `/proc/meminfo` (proc_meminfo(5)).
-fn total(meminfo: &str) -> Option<u64> {
-    let mut lines = meminfo.lines();
-    let line = lines.find_map(|line| line.strip_prefix("MemTotal:"))?;
+/// The bytes that a line `NAME: N kB` of a file in `/proc` tells of (proc_meminfo(5), proc_pid_status(5)).
+pub fn bytes_of(text: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     kilobytes.checked_mul(KILOBYTE)
 }
