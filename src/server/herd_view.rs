@@ -32,9 +32,9 @@ pub struct HerdView {
 
 /// What becomes of a request.
 #[derive(Debug)]
-pub enum Asked<'a> {
-    /// This is known already.
-    Known(&'a [Answer]),
+pub enum Asked {
+    /// [`HerdView::found`] still holds.
+    Known,
     /// It is answered when the round is over: its place among the connection's responses is to be reserved.
     Waits(ReplyId),
     /// Too many wait.
@@ -59,14 +59,10 @@ impl HerdView {
         to: To,
         others: impl FnOnce() -> (Vec<Target>, Manner),
         now: Instant,
-    ) -> Asked<'_> {
-        if self
-            .found
-            .as_ref()
-            .is_some_and(|(at, _)| now < *at + HOLDS_FOR)
-        {
-            let (_, found) = self.found.as_ref().expect("it is there");
-            return Asked::Known(found);
+    ) -> Asked {
+        let found = self.found.as_ref();
+        if found.is_some_and(|(at, _)| now < *at + HOLDS_FOR) {
+            return Asked::Known;
         }
         if self.waiting.len() == WAITING_MAX {
             return Asked::Full;

@@ -252,7 +252,6 @@ fn ask_herd(
         id,
         manner: request.manner,
     };
-    let own = own_view(driver);
     let shell = &mut driver.shell;
     let in_force = &shell.in_force;
     let others = || {
@@ -267,7 +266,7 @@ fn ask_herd(
     };
     let now = shell.now.mono;
     match shell.herd_view.ask(to, others, now) {
-        Asked::Known(others) => Ok(Some(herd_answer(&own, others))),
+        Asked::Known => Ok(Some(herd_answer(driver))),
         Asked::Waits(reply) => {
             shell.reactor.reserve(id, reply, &[]);
             Ok(None)
@@ -282,7 +281,7 @@ pub fn answer_late(driver: &mut Driver) {
     if waiting.is_empty() {
         return;
     }
-    let answer = herd_answer(&own_view(driver), driver.shell.herd_view.found());
+    let answer = herd_answer(driver);
     for (to, reply) in waiting {
         driver.shell.respond_late(to, reply, &answer);
     }
@@ -304,10 +303,11 @@ fn own_view(driver: &Driver) -> survey::Answer {
 }
 
 /// All servers, in the order of the topology.
-fn herd_answer(own: &survey::Answer, others: &[survey::Answer]) -> Answer {
+fn herd_answer(driver: &Driver) -> Answer {
+    let (own, others) = (own_view(driver), driver.shell.herd_view.found());
     let place = others.partition_point(|other| other.target.place < own.target.place);
     let (before, after) = others.split_at(place);
-    let all = before.iter().chain([own]).chain(after);
+    let all = before.iter().chain([&own]).chain(after);
     Answer::json(survey::json(all))
 }
 
