@@ -3,6 +3,7 @@
 //! `Shell` has one; `requests` asks it. At most one round is under way, and what it found holds for a second: so
 //! however many pages are open, each server is asked once a second.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -69,7 +70,7 @@ impl HerdView {
         }
         if !self.is_under_way {
             let ((others, manner), post) = (others(), Arc::clone(&self.post));
-            let round = move || post(survey::ask(&others, &manner));
+            let round = move || post(round(&others, || survey::ask(&others, &manner)));
             let thread = thread::Builder::new().name("herd-view".to_owned());
             if thread.spawn(round).is_err() {
                 return Asked::Full;
@@ -99,5 +100,34 @@ impl HerdView {
     /// What the last round has found.
     pub fn found(&self) -> &[Answer] {
         self.found.as_ref().map_or(&[], |(_, found)| found)
+    }
+}
+
+/// What `ask` finds of the `others`. A bug, ours or a library's, must cost one round: without its end nobody would
+/// be answered until a restart.
+fn round(others: &[Target], ask: impl FnOnce() -> Vec<Answer>) -> Vec<Answer> {
+    let failed = |target: &Target| Answer {
+        target: target.clone(),
+        status: Err("asking it failed".to_owned()),
+    };
+    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| others.iter().map(failed).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_that_panics_ends() {
+        let target = Target {
+            place: 1,
+            name: "B".to_owned(),
+            http: None,
+        };
+        let found = round(std::slice::from_ref(&target), || panic!("of a test"));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].target, target);
+        let why = found[0].status.as_ref().map(|_| ()).unwrap_err();
+        assert_eq!(why, "asking it failed");
     }
 }
