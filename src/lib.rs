@@ -7,7 +7,7 @@
 //! ```text
 //! 5  arguments   what the command line may say
 //! 4  server      where the floors meet: the turn            standin   Twitter's stand-in
-//!    cli         what is no server: restore
+//!    cli         what is no server: restore, status, erase, check, keygen
 //! 3  journal     the memory, on the disk                    log       the text for people
 //!    net         the reactor: sockets, one turn after the other
 //!    twitter     Twitter asked by worker threads           web       what HTTP offers

@@ -1,7 +1,7 @@
 //! The log for people: what came in and went out, as text. It is written only, and nothing waits for it.
 //!
-//! `Driver` records what comes in and goes out, and calls [`Log::work`] once a turn. Records gather in a
-//! buffer, which goes to a thread that writes it when it is full or 100 ms old:
+//! `Shell` has it. The server records what comes in and goes out, and calls [`Log::work`] two or three times a
+//! turn. Records gather in a buffer, which goes to a thread that writes it when it is full or 100 ms old:
 //!
 //! ```text
 //!   record ---> buffer --- full, or 100 ms old ---> writer ---> NAME.log, NAME.log.1 ...

@@ -1,7 +1,7 @@
 //! One connection: what it is for and what it is doing, what was said and is not handled, what it has yet
 //! to be sent.
 //!
-//! `Reactor` owns them all in its slab and is the only caller.
+//! `Lifecycle` owns them all, in `Connections`. `Reactor` is a caller too, and `pressure` reads them.
 
 use std::fmt;
 use std::io;

@@ -1,7 +1,7 @@
 //! All connections, each in a place of its own.
 //!
-//! `Reactor` is the only caller. A place is used again, but no id: who is asked for by an id is never
-//! another that has taken the place.
+//! `Lifecycle` owns them; `Reactor` is a caller too, and `pressure` reads them. A place is used again, but no id:
+//! who is asked for by an id is never another that has taken the place.
 
 use slab::{Slab, VacantEntry};
 

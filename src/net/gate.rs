@@ -1,6 +1,6 @@
 //! Which roles wait: nothing is read from their connections, and nothing written to them.
 //!
-//! `Reactor` owns one. Connections that would be served while their role waits are set aside here, so
+//! `Lifecycle` owns one. Connections that would be served while their role waits are set aside here, so
 //! that the loop goes on with the others and sleeps when those are done.
 
 use super::connection::Role;

@@ -1,6 +1,6 @@
 //! Connections on which nothing moves: found by looking, not by a timer each.
 //!
-//! `Reactor` has one if it was told to close them. A connection notes the second of its last byte
+//! `Lifecycle` has one if `Reactor` was told to close them. A connection notes the second of its last byte
 //! ([`Flow`](super::flow::Flow)); no timer is set or taken back. Instead the slab is
 //! looked through again and again, a slice at a time, so that a hundred thousand connections cost
 //! a look each now and then, and are never looked at all at once.

@@ -1,7 +1,7 @@
 //! Where connections come in: the sockets that listen, and how many connections each role may have.
 //!
-//! `Reactor` owns one. A host name may have several addresses, so several sockets may listen for one role;
-//! its limits are for all of them together. An edge that cannot be used yet is remembered here.
+//! `Lifecycle` owns one; `Reactor` is a caller too. A host name may have several addresses, so several sockets may
+//! listen for one role; its limits are for all of them together. An edge that cannot be used yet is remembered here.
 
 use std::fmt;
 use std::io::{self, ErrorKind};

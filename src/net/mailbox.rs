@@ -1,7 +1,8 @@
 //! The one way by which other threads reach the loop: post, then wake.
 //!
-//! Twitter's workers, the resolver and the thread that waits for signals hold a [`Mailbox`]; the
-//! reactor holds the other end and empties it once a turn (Twisted's `callFromThread`).
+//! The threads of journal and log, Twitter's workers, the resolver, the herd view's and the one that waits for
+//! signals hold a [`Mailbox`]; the reactor holds the other end, and its owner empties it once a turn (Twisted's
+//! `callFromThread`).
 
 use std::io;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Deadlines of connections: few, since most connections have none, and exact.
 //!
-//! `Reactor` is the only caller. A set in the order of time serves both for the next deadline and
-//! for taking one back.
+//! `Lifecycle` owns them, `Reactor` sleeps until the next, and `pressure` reads them. A set in the order of time
+//! serves both for the next deadline and for taking one back.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -1,9 +1,9 @@
 //! What a server knows of its neighbours and its node need not: where they are, the dials under
 //! way, and how the log names their connections.
 //!
-//! `Driver` is the only caller. A host's name is looked up when its neighbour is to be dialled, by
-//! `Resolver`, and not again before a pause is over: a neighbour that is down is dialled several times a
-//! second.
+//! `Shell` has them; the rooms of `server` ask and tell. A host's name is looked up when its neighbour is to be
+//! dialled, by `Resolver`, and not again before a pause is over: a neighbour that is down is dialled several
+//! times a second.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,6 +1,6 @@
 //! Twitter, asked by a few threads so that the loop never waits.
 //!
-//! The server's `Driver` owns the [`Pool`] and feeds it the node's questions; the workers' answers come
+//! The server's `Shell` owns the [`Pool`] and feeds it the node's questions; the workers' answers come
 //! home through the mailbox, those that need no worker by [`Pool::poll_answer`]. The queue lies on the loop's side: a worker is handed one question at a
 //! time, so a question that is withdrawn is simply taken out, the queue is bounded by who may wait,
 //! and no lock is ever taken on the loop.
