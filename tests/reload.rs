@@ -230,7 +230,7 @@ fn own_addresses_move_and_connections_stay() {
     herd.member_mut("Ann").http = None;
     write(&herd.topology(), &herd.topology_text());
     let said = reload(&mut herd, "Ann");
-    assert!(said.ends_with(": HTTP nowhere"), "{said}");
+    assert!(said.ends_with(": no longer listens for HTTP"), "{said}");
     assert!(is_closed(new[2]));
     let mut client = Client::connect(new[0]);
     client.say("WHERE");

@@ -52,7 +52,7 @@ pub fn reload(node: &mut Node, shell: &mut Shell) -> Result<String, String> {
     for old in &before {
         if !after.iter().any(|place| is_like(old, place)) {
             shell.reactor.stop_offering(old.role, &old.offer);
-            changes.push(format!("{} nowhere", old.whom));
+            changes.push(format!("no longer listens for {}", old.whom));
         }
     }
     if shell.web.access != access {
@@ -62,7 +62,7 @@ pub fn reload(node: &mut Node, shell: &mut Shell) -> Result<String, String> {
             shell.reactor.send(id, &[&last]);
             shell.reactor.cut(id, "the tokens have changed");
         }
-        changes.push("other tokens".to_owned());
+        changes.push("the HTTP tokens have changed".to_owned());
     }
     let names = topology.neighbours(&member).map(|other| &other.name);
     node.handle_neighbours(names, shell.now, shell);
