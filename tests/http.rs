@@ -430,6 +430,11 @@ fn connections_beyond_the_limit_are_answered_503_and_lines_are_counted_apart() {
     assert_eq!(reply.status, 503);
     assert!(reply.text().contains("Blake"), "{}", reply.text());
     over.client.expect_end();
+    let process = herd.process("Blake");
+    wait_until("the operator is told of whom there are too many", || {
+        let said = process.said();
+        said.contains(": HTTP clients are refused: 2 are connected")
+    });
     for client in &mut lines {
         client.say("x");
         assert_eq!(client.line(), "? x");

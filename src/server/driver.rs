@@ -191,10 +191,13 @@ impl Driver {
                 continue;
             }
             let name = shell.operator.server();
-            if role == Some(Role::Http) {
+            let text = if role == Some(Role::Http) {
                 let manner = Manner::LAST;
                 let answer = no_room(name.as_str(), most);
                 shell.respond(To { id, manner }, &answer);
+                format!(
+                    "HTTP clients are refused: {most} are connected, all that may be. Raise --max-connections"
+                )
             } else {
                 let error =
                     format!("{name} has {most} clients and takes no more, try another server");
@@ -203,11 +206,11 @@ impl Driver {
                 shell.log.record(Direction::Out, label, &json);
                 shell.reactor.send(id, &[&json, b"\n"]);
                 shell.reactor.lose(id, "refused: too many clients");
-            }
-            let text = format!(
-                "clients are refused: {most} are connected, all that may be. Raise --max-connections, or have \
-                 silent ones closed (--idle-timeout)"
-            );
+                format!(
+                    "clients are refused: {most} are connected, all that may be. Raise --max-connections, or have \
+                     silent ones closed (--idle-timeout)"
+                )
+            };
             shell.say_now_and_then(Matter::Clients, &text);
         }
     }
