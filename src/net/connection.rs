@@ -74,7 +74,7 @@ pub(super) struct Connection<R: Role> {
     /// Its owner handles none of its input for now.
     pub paused: bool,
     /// Its deadline is that of a handshake.
-    pub shaking: bool,
+    pub handshaking: bool,
     /// It stands in the ready queue.
     pub ready: bool,
     /// It stands in the list of those to flush.
@@ -82,7 +82,7 @@ pub(super) struct Connection<R: Role> {
     /// What moves on it.
     pub flow: Flow,
     /// Bytes of its input that the reactor has counted as buffered.
-    pub counted: u32,
+    pub buffered_counted: u32,
     /// When it will be closed unless something moves.
     pub deadline: Option<Instant>,
     /// It is reset by then, whatever moves.
@@ -110,11 +110,11 @@ impl<R: Role> Connection<R> {
             gone: false,
             reset: false,
             paused: false,
-            shaking: false,
+            handshaking: false,
             ready: false,
             dirty: false,
             flow: Flow::default(),
-            counted: 0,
+            buffered_counted: 0,
             deadline: None,
             cut_at: None,
         }
@@ -169,8 +169,9 @@ impl<R: Role> Connection<R> {
     /// Counts in `all`, where those of all connections are, the bytes of input that it has buffered.
     pub fn count_buffered(&mut self, all: &mut usize) {
         let bytes = self.input.held();
-        *all = *all + bytes - self.counted as usize;
-        self.counted = u32::try_from(bytes).expect("a message and a read are buffered at most");
+        *all = *all + bytes - self.buffered_counted as usize;
+        self.buffered_counted =
+            u32::try_from(bytes).expect("a message and a read are buffered at most");
     }
 
     /// Reads once into `room`. What TLS has to say to that is counted in `pending`, where the bytes are counted

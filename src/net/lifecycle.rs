@@ -250,7 +250,7 @@ impl<R: Role> Lifecycle<R> {
         if left < before {
             connection.flow.note_moved(self.second);
         }
-        if connection.shaking {
+        if connection.handshaking {
             return match flushed {
                 Ok(_) => self.note_handshake(id),
                 Err(error) => self.doom(id, cause::of(&error)),
@@ -407,7 +407,7 @@ impl<R: Role> Lifecycle<R> {
             let reason = match &connection.state {
                 State::Lingering(reason) => reason.clone(),
                 State::Losing(reason) if connection.cut_at.is_some() => reason.clone(),
-                _ if connection.shaking => {
+                _ if connection.handshaking => {
                     format!(
                         "no TLS handshake within {} seconds",
                         HANDSHAKE_MAX.as_secs()
@@ -515,14 +515,17 @@ impl<R: Role> Lifecycle<R> {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        match (connection.transport.is_handshaking(), connection.shaking) {
+        match (
+            connection.transport.is_handshaking(),
+            connection.handshaking,
+        ) {
             (true, false) => {
-                connection.shaking = true;
+                connection.handshaking = true;
                 self.set_deadline(id, Some(Instant::now() + HANDSHAKE_MAX));
                 self.mark_dirty(id); // who has dialled begins
             }
             (false, true) => {
-                connection.shaking = false;
+                connection.handshaking = false;
                 self.set_deadline(id, None);
                 self.mark_dirty(id);
             }

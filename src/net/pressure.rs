@@ -50,7 +50,7 @@ pub fn most_output<R: Role>(
     let unread = unread.filter_map(|(_, id)| connections.get(id));
     let takes_none = |connection: &&Connection<R>| {
         // The deadlines of others are not those of a peer that does not read.
-        connection.has_output() && !connection.shaking && connection.cut_at.is_none()
+        connection.has_output() && !connection.handshaking && connection.cut_at.is_none()
     };
     for connection in unread.filter(takes_none) {
         if pending <= OUTPUT_ALL_BYTES_MAX {
