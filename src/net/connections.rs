@@ -30,7 +30,7 @@ impl<R: Role> Connections<R> {
         connection
     }
 
-    /// The one of this id, if it is still there.
+    /// The connection of this id, if it is still there.
     pub fn get(&self, id: ConnectionId) -> Option<&Connection<R>> {
         self.at(id.slot).filter(|connection| connection.id == id)
     }
@@ -41,7 +41,7 @@ impl<R: Role> Connections<R> {
             .filter(|connection| connection.id == id)
     }
 
-    /// The one in a place, whoever that is.
+    /// The connection in a place, whichever it is.
     pub fn at(&self, slot: usize) -> Option<&Connection<R>> {
         self.0.get(slot)
     }

@@ -14,8 +14,8 @@
 //! ```
 //!
 //! Nothing calls back: what happened is taken with [`Reactor::poll_event`] and
-//! [`Reactor::poll_ready`], and what is wanted is said by a method. Every connection has a name
-//! that never returns, so a wish for one that has gone is simply void.
+//! [`Reactor::poll_ready`], and what is to be done is said by a method. Every connection has a name
+//! that never returns, so a method that is given the name of one that has gone does nothing.
 
 pub mod connection;
 pub mod mailbox;

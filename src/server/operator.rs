@@ -172,7 +172,7 @@ impl Operator {
         })
     }
 
-    /// Whose.
+    /// The server whose operator this is.
     pub fn server(&self) -> &ServerName {
         &self.name
     }

@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// One of these 32 bytes.
+    /// The fingerprint that these 32 bytes are.
     pub const fn new(bytes: [u8; 32]) -> Fingerprint {
         Fingerprint(bytes)
     }

@@ -84,7 +84,7 @@ impl Tokens {
         }
     }
 
-    /// The first.
+    /// The first token.
     pub fn first(&self) -> &[u8] {
         &self.0[0].1 // a file without one is refused
     }
