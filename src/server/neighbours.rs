@@ -93,7 +93,7 @@ impl Condition {
         self.sessions += 1;
     }
 
-    /// Notes that it is not up. A neighbour that says why it goes accepts nobody.
+    /// Notes that it is not up. A neighbour says BYE to a server that it does not accept.
     pub fn set_down(&mut self, reason: &str, now: Now) {
         if self.state == LinkState::Up {
             self.since = now.wall;

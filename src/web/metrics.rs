@@ -168,7 +168,7 @@ fn of_links(links: &[Link], out: &mut Text) {
     let is = |state| move |link: &Link| Some(u8::from(link.state == state));
     let help = "Whether the link to a neighbour is up.";
     out.links("herd_link_up", help, links, is(LinkState::Up));
-    let help = "Whether a link is down as one side does not accept the other.";
+    let help = "Whether a link is down as the neighbour does not accept this server.";
     out.links("herd_link_refused", help, links, is(LinkState::Refused));
     let help = "How often a neighbour has ended a connection with BYE.";
     let refusals = |link: &Link| Some(link.refusals);

@@ -101,7 +101,7 @@ pub enum LinkState {
     Up,
     /// There is no connection.
     Down,
-    /// The neighbour, or this server, does not accept the other.
+    /// The neighbour does not accept this server, and has said so.
     Refused,
 }
 
