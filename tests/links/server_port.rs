@@ -136,7 +136,6 @@ fn a_senseless_line_ends_the_connection_and_the_link_is_made_anew_at_once() {
         "AT Bob +0.000000000 kiwi +00+000",
         "AT Bob 0.000000000 kiwi +00+000 1",
         "AT Bob +0.000000000 kiwi +97+000 1",
-        "AT Bob +0.000000000  kiwi +00+000 1",
         "AT B/b +0.000000000 kiwi +00+000 1",
         "MARK",
         "MARK -1",
