@@ -583,11 +583,11 @@ impl<D: Disk> Journal<D> {
         self.syncs.is_under_way()
     }
 
-    /// Commits, and waits for the disk if that is wished: the server ends. What could not be written is
+    /// Commits, and waits for the disk if anything is synced: the server ends. What could not be written is
     /// lost, as the state says then.
     pub fn close(&mut self) -> State {
         self.commit();
-        if self.syncs.is_wished() {
+        if self.syncs.syncs_at_all() {
             let job = self.sync();
             if let Err(error) = self.disk.run(job) {
                 self.fail(&error);

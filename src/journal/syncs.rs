@@ -49,7 +49,7 @@ impl Syncs {
     }
 
     /// Whether anything is synced.
-    pub fn is_wished(&self) -> bool {
+    pub fn syncs_at_all(&self) -> bool {
         self.fsync != Fsync::Never
     }
 

@@ -329,7 +329,7 @@ proptest! {
                 }
                 model.push((name, line));
             }
-            table.settle(); // or what is stale may have to be passed first
+            table.enforce_limit(); // or what is stale may have to be passed first
             let gone = (table.evicted().count - before) as usize;
             model.drain(..gone);
             let lines: Vec<_> = model.iter().map(|(_, line)| line.clone()).collect();

@@ -67,7 +67,7 @@ impl Table {
     }
 
     /// Lets records make room, if any have to, at once and however long it takes: for a start.
-    pub fn settle(&mut self) {
+    pub fn enforce_limit(&mut self) {
         if self.is_too_large() {
             self.make_room(usize::MAX);
         }

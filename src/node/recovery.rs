@@ -150,7 +150,7 @@ impl Recovery<'_> {
         if self.table.tombstones() > 0 {
             self.table.sweep_all(); // those that have expired have done what they were for
         }
-        self.table.settle();
+        self.table.enforce_limit();
         let end = self.table.end();
         self.links.history.begin(self.incarnation, end);
         end

@@ -26,7 +26,7 @@ pub struct Slots {
     used: usize,
     /// How many records are tombstones.
     tombstones: usize,
-    /// The latest time of a tombstone that is no longer there, be it that it was forgotten or superseded.
+    /// The latest time of a tombstone that is no longer there: forgotten, or superseded.
     erased_until: Option<Timestamp>,
 }
 

@@ -24,7 +24,7 @@ pub enum Phase {
     Ending(Instant),
 }
 
-/// Told to stop, closes the clients once they have what they are owed; then the links, once neighbours have
+/// Told to stop, closes the clients once they have their replies; then the links, once neighbours have
 /// been sent everything; or all when the time is over.
 pub fn drain(phase: &mut Phase, node: &mut Node, shell: &mut Shell) {
     match *phase {
