@@ -199,7 +199,7 @@ impl Herd {
             assert!(
                 change.number > *number
                     || host.heard.has_heard(change.line, oldest)
-                    || records::rank(change.line).effective() < other.oldest_at_power_loss
+                    || records::rank(change.line).effective() < other.oldest_at_loss
                     || self.may_have_made_room(change.line),
                 "host {index} claims up to {number} of {of}, and lacks {shown}"
             );
@@ -262,7 +262,9 @@ impl Herd {
         for change in node.table().changes_after(0) {
             let shown = change.line.escape_ascii();
             assert!(
-                heard.has_heard(change.line, oldest) || self.may_have_made_room(change.line),
+                heard.has_heard(change.line, oldest)
+                    || records::rank(change.line).effective() < self.hosts[host].oldest_at_loss
+                    || self.may_have_made_room(change.line),
                 "host {host} has nothing to say, but host {other} has not heard {shown}"
             );
         }

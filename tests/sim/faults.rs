@@ -192,7 +192,7 @@ impl Herd {
         let oldest = self.oldest(index);
         let host = &mut self.hosts[index];
         host.oldest_ever = host.oldest_ever.max(oldest);
-        host.oldest_at_power_loss = host.oldest_ever;
+        host.oldest_at_loss = host.oldest_ever;
         match self.hosts[index].node {
             Some(_) => self.crash(index, Crash::PowerLoss),
             None => self.hosts[index].disk.lose_power(),

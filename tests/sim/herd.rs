@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
+use herd::journal::State;
 use herd::node::protocol::Incarnation;
 use herd::node::{Node, Seeds};
 use herd::random::SplitMix64;
@@ -441,6 +442,9 @@ impl Herd {
                 self.network
                     .close(peer.wire, true, now, agenda, &mut self.dice);
             }
+        }
+        if host.disk.journal().state() == State::Degraded {
+            host.oldest_at_loss = host.oldest_ever.max(oldest);
         }
         host.crash(crash, self.now, wall);
         self.touch_ways_of(index);

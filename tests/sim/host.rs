@@ -98,11 +98,11 @@ pub struct Host {
     pub claimed: BTreeSet<ConnectionId>,
     /// Counts its turns, and how often its clock was set: only then does it change.
     pub turns: u64,
-    /// The latest bound by which reports have expired here; and what that was when its power last failed. What had
-    /// expired by it may be held again, though neighbours were sent marks past it: perhaps the journal has lost what
-    /// tells of that.
+    /// The latest bound by which reports have expired here; and what that was when its power last failed, or when it
+    /// ended while its journal could not be written. What had expired by it may be held again, though neighbours
+    /// were sent marks past it: perhaps the journal does not have what tells of that.
     pub oldest_ever: i128,
-    pub oldest_at_power_loss: i128,
+    pub oldest_at_loss: i128,
 }
 
 /// A connection to another server.
@@ -169,7 +169,7 @@ impl Host {
             claimed: BTreeSet::new(),
             turns: 0,
             oldest_ever: NEVER,
-            oldest_at_power_loss: NEVER,
+            oldest_at_loss: NEVER,
         }
     }
 
