@@ -75,6 +75,7 @@ pub fn status(driver: &Driver) -> Status {
         links: links(driver),
         journal: journal(shell),
         log_failure: shell.log.failing().map(str::to_owned),
+        log_dropped: shell.log.records_dropped,
         twitter: twitter(shell),
         responses: tally
             .responses

@@ -204,6 +204,8 @@ fn of_disk_and_twitter(status: &Status, out: &mut Text) {
     out.one("herd_journal_snapshots_total", help, journal.snapshots);
     let is_ok = u8::from(status.log_failure.is_none());
     out.one("herd_log_ok", "Whether the log can be written.", is_ok);
+    let help = "Records of the log that were dropped: it could not be written, or not fast enough.";
+    out.one("herd_log_records_dropped_total", help, status.log_dropped);
     let twitter = &status.twitter;
     let is_ok = u8::from(twitter.trouble.is_none());
     let help = "Whether Twitter is asked freely, and takes the credentials.";

@@ -50,6 +50,8 @@ pub struct Status {
     pub journal: Journal,
     /// Why the log cannot be written, if it cannot.
     pub log_failure: Option<String>,
+    /// Records of the log that were dropped, since it could not be written, or not fast enough.
+    pub log_dropped: u64,
     /// How Twitter does.
     pub twitter: Twitter,
     /// Responses, by status.
@@ -227,7 +229,11 @@ impl Status {
                 "syncs": syncs,
                 "snapshots": snapshots,
             },
-            "log": { "state": state(self.log_failure.is_none()), "reason": self.log_failure },
+            "log": {
+                "state": state(self.log_failure.is_none()),
+                "reason": self.log_failure,
+                "dropped": self.log_dropped,
+            },
             "twitter": {
                 "state": if self.twitter.trouble.is_none() { "ok" } else { "failing" },
                 "reason": self.twitter.trouble,

@@ -11,6 +11,7 @@ mod stub_twitter;
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -150,6 +151,7 @@ fn a_status_says_how_the_server_is() {
         ("herd_link_sessions_total{neighbour=\"Bryant\"}", 1.0),
         ("herd_journal_ok", 1.0),
         ("herd_log_ok", 1.0),
+        ("herd_log_records_dropped_total", 0.0),
         ("herd_twitter_ok", 1.0),
     ] {
         assert_eq!(metric(&herd, "Blake", sample), Some(want), "{sample}");
@@ -160,6 +162,24 @@ fn a_status_says_how_the_server_is() {
     );
     let turns = metric(&herd, "Blake", "herd_turn_duration_seconds_count");
     assert!(turns > Some(5.0));
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_told_with_what_it_has_lost() {
+    let mut herd = Herd::with_http(TWO);
+    let log = herd.log_path("Blake");
+    fs::create_dir_all(log.parent().expect("a directory")).expect("the directory is ours");
+    symlink("/dev/full", &log).expect("the directory is ours");
+    herd.start("Blake");
+    let long = "x".repeat(60_000); // some records wait before any is dropped
+    wait_until("records are dropped", || {
+        herd.ask("Blake", &long);
+        metric(&herd, "Blake", "herd_log_records_dropped_total") > Some(0.0)
+    });
+    assert_eq!(metric(&herd, "Blake", "herd_log_ok"), Some(0.0));
+    let log = status(&herd, "Blake")["log"].clone();
+    assert_eq!(log["state"], "degraded");
+    assert!(log["dropped"].as_u64() > Some(0), "{log}");
 }
 
 #[test]
