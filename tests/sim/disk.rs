@@ -321,7 +321,9 @@ impl Disk {
     /// before a start that was in doubt.
     fn recover(&mut self, node: &Node) -> (bool, bool) {
         let has_lost = std::mem::take(&mut self.is_older);
-        if let Some(place) = self.states.find(node, self.kept) {
+        let (states, kept) = (&mut self.states, self.kept);
+        let found = states.find(node, kept);
+        if let Some(place) = found.or_else(|| states.find_amid_turn(node, kept)) {
             let is_older = has_lost || place < self.states.last();
             self.go_back(place);
             let is_untold = place < self.told_from;

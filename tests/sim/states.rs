@@ -201,6 +201,31 @@ impl States {
         Some(from + self.all[from..].iter().rposition(is_its)?)
     }
 
+    /// The same of a state amid a turn, in which so many changes were told that some were written before its end.
+    /// From now on that is one of the states.
+    pub fn find_amid_turn(&mut self, node: &Node, from: usize) -> Option<usize> {
+        let end = node.table().end();
+        let is_amid = |turn: &[State]| turn[0].end < end && end < turn[1].end;
+        let before = from + self.all[from..].windows(2).position(is_amid)?;
+        let place = before + 1;
+        let State { at, wall, .. } = self.all[place];
+        let amid = State {
+            at,
+            wall,
+            end,
+            ..self.all[before]
+        };
+        self.all.insert(place, amid);
+        let later = |since: &mut usize| *since += usize::from(*since >= place);
+        for told in self.neighbours.values_mut() {
+            told.known.iter_mut().for_each(|(since, _)| later(since));
+            told.marked.iter_mut().for_each(|(since, _)| later(since));
+        }
+        let begun = self.incarnations.iter_mut();
+        begun.for_each(|(since, ..)| later(since));
+        self.find(node, from)
+    }
+
     /// What a node has that has just recovered, beside the latest states, in words.
     pub fn beside(&self, node: &Node, from: usize) -> String {
         let known: Vec<_> = node.neighbours_known().collect();
