@@ -238,10 +238,12 @@ impl Herd {
                 }
                 Effect::Withdraw(question) => drop(self.hosts[index].questions.remove(&question)),
                 Effect::Changed(number, line) => {
+                    let small = self.weather.tables_are_small;
+                    // It may have made room before the server's last end.
+                    let may_be_back = small && self.may_have_made_room(&line);
                     let host = &mut self.hosts[index];
-                    let may_come_back =
-                        self.weather.clock_skew.is_some() || self.weather.tables_are_small;
-                    if may_come_back && host.heard.is_back(&line, number) {
+                    let may_come_back = self.weather.clock_skew.is_some() || small;
+                    if may_be_back || may_come_back && host.heard.is_back(&line, number) {
                         host.costs.forget([digest(&line)].into_iter());
                     }
                     host.disk.states.change(number);
