@@ -24,10 +24,16 @@ const NAMES: [&str; 5] = ["Blake", "Bryant", "Gasol", "Howard", "Metta"];
 
 /// A herd in which Ann runs, and Bob and Cid are for the test to be.
 fn ann_alone() -> Herd {
+    ann_arguing(&[])
+}
+
+/// The same, where Ann has these arguments if she is a herd of ours.
+fn ann_arguing(arguments: &[&str]) -> Herd {
     let mut herd = Herd::new(&[("Ann", &["Bob", "Cid"]), ("Bob", &[]), ("Cid", &[])]);
-    herd.start("Ann");
+    let is_ours = herd.member("Ann").server.program() == Program::Herd;
+    herd.start_arguing("Ann", if is_ours { arguments } else { &[] });
     // A neighbour that comes before she has found out that none is there keeps clients out until it says a mark.
-    if herd.member("Ann").server.program() == Program::Herd {
+    if is_ours {
         wait_until("Ann serves clients", || {
             herd.process("Ann")
                 .said()

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::support::reference::{MEMORY, promised};
 use crate::support::{self, Herd};
 use crate::wired::{PAIR, crossings, report, report_a_thousand};
-use crate::{ann_alone, bob, cid, fill};
+use crate::{ann_alone, ann_arguing, bob, cid, fill};
 
 #[test]
 fn a_stopped_neighbour_delays_nobody_and_catches_up() {
@@ -120,7 +120,7 @@ fn a_neighbour_that_does_not_read_is_heard_all_the_same() {
 
 #[test]
 fn a_neighbour_that_never_reads_costs_bounded_memory_and_then_gets_the_latest_once() {
-    let herd = &mut ann_alone();
+    let herd = &mut ann_arguing(&["--log", "off"]); // what waits for a slow disk is memory, too
     let mut cid = cid(herd);
     let (mut bob, _) = bob(herd, 0xb0b, 1, None);
     let resident = herd.process("Ann").resident_bytes();
