@@ -244,7 +244,9 @@ impl Log {
 
     /// Hands what has gathered to the writer, if it is time. To be called once a turn.
     pub fn work(&mut self, now: Now) {
-        if self.buffer.is_empty() && self.failing.is_none() {
+        // What the writer has must be taken back though nothing more is said: it may have begun another file.
+        let is_idle = self.buffer.is_empty() && self.waiting == 0;
+        if is_idle && self.failing.is_none() {
             self.due_at = None;
             return;
         }
@@ -253,7 +255,7 @@ impl Log {
         // What is not full does not queue, so that there are no more buffers than there need be.
         let is_old = is_due && self.waiting == 0 && !self.buffer.is_empty();
         let is_ready = is_old || self.buffer.len() >= self.full_bytes;
-        if !(is_ready && self.hand_over()) && is_due {
+        if is_ready && self.hand_over() || is_due {
             self.due_at = Some(now.after(GATHER));
         }
     }
