@@ -5,6 +5,8 @@ mod full_disk;
 #[path = "../support/hanging_sync.rs"]
 mod hanging_sync;
 mod harm;
+#[path = "../support/http.rs"]
+mod http;
 #[path = "../support/preload.rs"]
 mod preload;
 mod refusals;

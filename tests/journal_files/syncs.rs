@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::hanging_sync::SlowDisk;
+use crate::http::Http;
 use crate::support::{Client, Herd, PATIENCE, wait_until};
 use crate::wired::PAIR;
 use crate::{ALONE, FAILING, KIWI, RESTORED, assert_known, report_meanwhile, said};
@@ -39,7 +40,7 @@ fn with_fsync_always_each_reply_waits_for_a_sync() {
 
 #[test]
 fn with_fsync_always_a_sync_that_hangs_holds_replies_to_clients_and_no_link() {
-    let mut herd = Herd::new(PAIR);
+    let mut herd = Herd::with_http(PAIR);
     let disk = SlowDisk::under(&mut herd);
     herd.start_arguing("Ann", &["--fsync", "always", "--line-timeout", "3s"]);
     herd.start("Bob");
@@ -52,6 +53,13 @@ fn with_fsync_always_a_sync_that_hangs_holds_replies_to_clients_and_no_link() {
     let mut within_line = herd.client("Ann");
     within_line.send(b"IAMAT moa +00+000 1\nIAMAT moa +01");
     assert!(within_line.line().ends_with(" moa +00+000 1"));
+    let mut within_request = Http::connect(herd.http("Ann"));
+    let whole = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let begun = "GET /v1/clients/kiwi HTTP/1.1\r\n";
+    within_request
+        .client
+        .send(format!("{whole}{begun}").as_bytes());
+    assert_eq!(within_request.reply().status, 200);
     disk.hang(true);
     clients[0].say(KIWI);
     herd.wait_for_record("Bob", " kiwi "); // a neighbour may know it: it loses nothing by that
@@ -62,6 +70,7 @@ fn with_fsync_always_a_sync_that_hangs_holds_replies_to_clients_and_no_link() {
     let mut late = herd.client("Ann");
     late.say("WHATSAT kiwi 1 0");
     within_line.send(b"+001 2\n"); // in good time, had it been read
+    within_request.client.send(b"Host: localhost\r\n\r\n"); // as above
     assert_silence(&clients[1]);
     // What Bob tells meanwhile comes in, for longer than a link may be silent.
     let since = Instant::now();
@@ -81,6 +90,7 @@ fn with_fsync_always_a_sync_that_hangs_holds_replies_to_clients_and_no_link() {
     assert_eq!(clients[2].line(), "? no command");
     assert!(late.line().ends_with(" kiwi +27.5916+086.5640 1"));
     assert!(within_line.line().ends_with(" moa +01+001 2"));
+    assert_eq!(within_request.reply().status, 200);
     for client in &mut clients {
         client.say("IAMAT afterwards +00+000 1");
         assert!(client.line().ends_with(" afterwards +00+000 1"));

@@ -3,6 +3,8 @@
 mod command;
 #[path = "../support/http.rs"]
 mod http;
+#[path = "../support/keys.rs"]
+mod keys;
 mod metrics;
 mod refused;
 #[path = "../support/stub_twitter.rs"]
@@ -18,6 +20,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use http::{Http, get, post};
+use keys::give_key;
 use support::{Herd, wait_until};
 
 const FIVE: &[(&str, &[&str])] = &[
@@ -273,6 +276,20 @@ fn a_neighbour_that_says_bye_refuses() {
             "herd_limit_reached_total{limit=\"neighbours\"}",
         ) > Some(0.0)
     });
+}
+
+#[test]
+fn a_link_that_keys_forbid_says_so() {
+    let mut herd = Herd::with_http(TWO);
+    give_key(&mut herd, "Blake");
+    herd.start("Blake");
+    herd.start("Bryant");
+    for (name, neighbour) in [("Blake", "Bryant"), ("Bryant", "Blake")] {
+        wait_until("the status says why", || {
+            let link = link(&status(&herd, name), neighbour);
+            link["state"] == "down" && link["reason"] == "one side has a key, and the other none"
+        });
+    }
 }
 
 #[test]
