@@ -320,7 +320,9 @@ impl Herd {
                     core += self.costs.call;
                     server.hear(&parcel, now, self.costs.hear, &mut core, sink);
                 }
-                Input::Dialled(link, dial, wire) if server.dials[link.index()] == dial => {
+                Input::Dialled(link, dial, wire)
+                    if server.dials[link.index()] == dial && !sink.has_cancelled(link) =>
+                {
                     let node = &mut server.node;
                     match wire.map(connection) {
                         Some(connection) => node.handle_connected(link, connection, now, sink),

@@ -41,6 +41,14 @@ pub struct Sink {
     pub ends_up: i64,
 }
 
+impl Sink {
+    /// Whether this turn has given up the dial of a link. It does so at once, though the turn has not let it go.
+    pub fn has_cancelled(&self, link: LinkId) -> bool {
+        let mut deeds = self.deeds.iter();
+        deeds.any(|deed| matches!(deed, Deed::CancelDial(cancelled) if *cancelled == link))
+    }
+}
+
 impl Effects for Sink {
     fn send(&mut self, to: ConnectionId, _: Option<LinkId>, line: &[u8], _: LogPolicy) {
         if self.parcels.last().is_none_or(|last| last.wire != to.slot) {
