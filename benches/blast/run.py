@@ -198,15 +198,19 @@ def main():
     parser.add_argument("--rust-copy")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--old", help="the python of Twisted 12.3.0 (tests/reference/twisted/venv.sh DIR --old …)")
+    parser.add_argument("--apply-only", action="store_true", help="only see whether each bug can be applied")
     parser.add_argument("--out", default="blast.csv")
     options = parser.parse_args()
+    faults.HERE = HERE
+    faults.apply_each([fault for language in STACKS.values() for fault in faults.read_faults(language)])
+    if options.apply_only:
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended too
     twitter = ThreadingHTTPServer(("127.0.0.1", 0), Twitter)
     threading.Thread(target=twitter.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{twitter.server_port}/"
-    faults.HERE = HERE
     tools = SimpleNamespace(target=options.target, tests=HERE, threads=1, rust_copy=options.rust_copy,
-                            suspects_only=True)
+                            suspects_only=True, no_tests=False)
     bench, rows = faults.Bench(tools), []
     for stack, language in STACKS.items():
         for fault in faults.read_faults(language) if not options.only or stack in options.only else ():

@@ -86,6 +86,15 @@ def apply(fault, sources):
         file.write_text(text.replace(old, new))
 
 
+def apply_each(faults):
+    """Sees whether each can be applied, to a copy of its own."""
+    for fault in faults:
+        with tempfile.TemporaryDirectory() as copy:
+            shutil.copytree(ROOT / LANGUAGES[fault.language], copy, dirs_exist_ok=True)
+            apply(fault, Path(copy))
+    print(f"{len(faults)} faults can be applied", flush=True)
+
+
 def run(words, **options):
     return subprocess.run([str(word) for word in words], capture_output=True, text=True, **options)
 
@@ -274,12 +283,8 @@ def main():
     wanted = options.only
     faults = [fault for fault in faults
               if not wanted or fault.language in wanted or f"{fault.language}/{fault.id}" in wanted]
-    for fault in faults:
-        with tempfile.TemporaryDirectory() as copy:
-            shutil.copytree(ROOT / LANGUAGES[fault.language], copy, dirs_exist_ok=True)
-            apply(fault, Path(copy))
+    apply_each(faults)
     if options.apply_only:
-        print(f"{len(faults)} faults can be applied")
         return
     bench = Bench(options)
     rows, lock = {}, threading.Lock()
