@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What do collectors of garbage cost a reply? Tails at 10,000 and 1,000,000 clients beside the collectors' own logs.
 
-    benches/collectors/run.py [--clients N]… [--seconds S] [--rate R] [--rounds N] [--old PYTHON] --out FILE.csv
+    benches/collectors/run.py [--clients N]… [--seconds S] [--rate R] [--rounds N] [--old PYTHON] [--pypy PYTHON] --out FILE.csv
 
 A server is told of N clients; then clients report at a steady rate, open loop, each reply timed from when its
 report was due. Each stack in its default settings and in tuned ones:
@@ -10,6 +10,8 @@ report was due. Each stack in its default settings and in tuned ones:
     Node.js   --trace-gc                          tuned: --max-semi-space-size=64
     Java      -Xlog:gc (stop-the-world pauses)    tuned: -XX:+UseZGC -Xmx2g
     herd      has none
+
+Of Twisted 12.3.0 (no callbacks in Python 2.7) and PyPy (its log counts the processor's ticks) only the tails.
 
 On a quiet machine only: the server on the first core, this on the last.
 """
@@ -51,6 +53,8 @@ def settings(options):
     }
     if options.old:
         found["Twisted 12.3.0", "default"] = ([options.old, herd_py], {}, None)
+    if options.pypy:
+        found["PyPy", "default"] = ([options.pypy, herd_py], {}, None)
     return {key: value for key, value in found.items() if not options.only or key[0] in options.only}
 
 
@@ -138,6 +142,7 @@ def main():
     parser.add_argument("--rate", type=float, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--old", help="the python of Twisted 12.3.0")
+    parser.add_argument("--pypy", help="a PyPy that has Twisted")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--out", default="collectors.csv")
     options = parser.parse_args()

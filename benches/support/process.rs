@@ -108,6 +108,21 @@ impl Server {
         let kilobytes = line.and_then(|line| line.split_whitespace().next());
         Ok(kilobytes.ok_or("no VmRSS in /proc")?.parse::<f64>()? * 1024.0)
     }
+
+    /// What the objects of a program in Java take after a full collection, in bytes. Its resident memory says
+    /// how large a heap it has been given.
+    pub fn live_bytes_of_java(&self) -> Result<f64> {
+        let process = self.child.id().to_string();
+        let output = Command::new("jcmd")
+            .args([&process, "GC.class_histogram"])
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let total = text.lines().rev().find(|line| line.starts_with("Total"));
+        let bytes = total.and_then(|line| line.split_whitespace().nth(2));
+        Ok(bytes
+            .ok_or_else(|| format!("jcmd gave no histogram: {text}"))?
+            .parse()?)
+    }
 }
 
 impl Drop for Server {
