@@ -23,22 +23,22 @@ pub struct Costs {
 
 /// From docs/benchmarks/2026-11-30/results.csv, medians:
 ///
-/// - `throughput`, pipeline 16: an `IAMAT` with its reply costs 601 ns. That is `client`.
-/// - `flood`, 50 x 16: an update costs 1,952 ns at three servers in a line. The first hears the client, the others a
+/// - `throughput`, pipeline 16: an `IAMAT` with its reply costs 473 ns. That is `client`.
+/// - `flood`, 50 x 16: an update costs 1,614 ns at three servers in a line. The first hears the client, the others a
 ///   neighbour, and each sends the line on, the last to a watcher: `client + 2 hear + 3 send`.
 /// - To hear an `IAMAT` is taken to cost what it costs to hear an `AT`, and to reply what it costs to send one:
-///   `client = hear + send`. So `send = 1,952 - 3 * 601 = 149`, and `hear = 601 - 149 = 452`.
-/// - `throughput`, pipeline 1: an `IAMAT` that comes alone, in two calls of its own, costs 3,934 ns:
-///   `call = (3,934 - 601) / 2`.
+///   `client = hear + send`. So `send = 1,614 - 3 * 473 = 195`, and `hear = 473 - 195 = 278`.
+/// - `throughput`, pipeline 1: an `IAMAT` that comes alone, in two calls of its own, costs 3,396 ns:
+///   `call = (3,396 - 473) / 2`.
 ///
-/// `send` is a small difference of large figures: with the least and the most of both it would be anything up to 265.
-/// The shares in instructions.md give 167: of 2,097 instructions for an `IAMAT` 140 for the way out, half of 555 for
+/// `send` is a small difference of large figures: with the least and the most of both it would be anything from 184 to 258.
+/// The shares in instructions.md give 132: of 2,097 instructions for an `IAMAT` 140 for the way out, half of 555 for
 /// copies and the turn, half of 332 for the log.
 const MEASURED: Costs = Costs {
-    client: 601,
-    hear: 452,
-    send: 149,
-    call: 1_667,
+    client: 473,
+    hear: 278,
+    send: 195,
+    call: 1_461,
 };
 
 impl Costs {
