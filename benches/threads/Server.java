@@ -38,7 +38,7 @@ public final class Server {
 
     public static void main(String[] arguments) throws IOException {
         long rounds = calibrated();
-        ExecutorService threads = Executors.newFixedThreadPool(1);
+        ExecutorService threads = Executors.newFixedThreadPool(2);
         Queue<Runnable> mail = new ConcurrentLinkedQueue<>();
         Selector selector = Selector.open();
         ServerSocketChannel listener = ServerSocketChannel.open();

@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Work of 50 ms on the loop, in a thread, in a process: how long do other clients wait?
 
-    benches/threads/run.py [--seconds S] [--rounds N] [--old PYTHON] [--pypy PYTHON] [--only STACK]… --out FILE.csv
+    benches/threads/run.py [--seconds S] [--rounds N] [--old PYTHON] [--pypy PYTHON] [--only STACK]… [--two] --out FILE.csv
 
 One client has one piece of work under way at all times; another asks every millisecond, open loop, and its
 replies are timed from when each question was due. `own` is the language's own code, `library` one call into a
 parser of JSON. Each server finds out at its start how much work takes 50 ms. On a quiet machine only, with
 the server on one core (`one core`) or on both (`two cores`).
+
+--two asks what scales instead: two clients have a piece of work each under way at all times, nobody else asks, and
+what counts is how many pieces are done in a second.
 """
 
 import argparse
+import contextlib
 import csv
 import os
 import shutil
@@ -97,7 +101,9 @@ def ask(port, seconds):
     return sorted(waits)
 
 
-def measure(words, where, kind, seconds, cores):
+@contextlib.contextmanager
+def served(words, cores):
+    """The port of a server that runs meanwhile."""
     port = free_port()
     command = [str(port) if str(word) == "PORT" else str(word) for word in words]
     command = command if str(port) in command else command + [str(port)]
@@ -106,16 +112,52 @@ def measure(words, where, kind, seconds, cores):
     try:
         while (line := server.stderr.readline()) and "ready" not in line:
             pass
-        done = []
-        if where != "none":
-            until = time.monotonic() + seconds + 0.5
-            threading.Thread(target=keep_working, args=(port, where, kind, until, done), daemon=True).start()
-            time.sleep(0.3)
-        waits = ask(port, seconds)
-        return waits, len(done) / seconds
+        yield port
     finally:
         os.killpg(server.pid, 9)
         server.wait()
+
+
+def start_working(port, where, kind, seconds, done):
+    arguments = (port, where, kind, time.monotonic() + seconds, done)
+    threading.Thread(target=keep_working, args=arguments, daemon=True).start()
+
+
+def measure(words, where, kind, seconds, cores):
+    with served(words, cores) as port:
+        done = []
+        if where != "none":
+            start_working(port, where, kind, seconds + 0.5, done)
+            time.sleep(0.3)
+        waits = ask(port, seconds)
+        return waits, len(done) / seconds
+
+
+def measure_two(words, where, kind, seconds, cores):
+    with served(words, cores) as port:
+        done = []
+        for _ in range(2):
+            start_working(port, where, kind, seconds + 1, done)
+        time.sleep(0.5)
+        began, before = time.monotonic(), len(done)
+        time.sleep(seconds)
+        return (len(done) - before) / (time.monotonic() - began)
+
+
+def rows_of_tails(stack, words, cores, name, options):
+    for where, kind in cases(stack):
+        rounds = [measure(words, where, kind, options.seconds, cores) for _ in range(options.rounds)]
+        found = {what: [waits[min(len(waits) - 1, int(len(waits) * share))] for waits, _ in rounds]
+                 for what, share in (("p50", 0.5), ("p99", 0.99), ("max", 1))}
+        found["works a second"] = [works for _, works in rounds]
+        yield from ((stack, name, where, kind, quantity, values) for quantity, values in found.items())
+
+
+def rows_of_two(stack, words, cores, name, options):
+    for where, kind in cases(stack):
+        if where != "none":
+            works = [measure_two(words, where, kind, options.seconds, cores) for _ in range(options.rounds)]
+            yield stack, name, where, kind, "works a second, two under way", works
 
 
 def main():
@@ -127,23 +169,20 @@ def main():
     parser.add_argument("--pypy", help="a pypy3 that has Twisted")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--out", default="threads.csv")
+    parser.add_argument("--two", action="store_true", help="what scales: two pieces of work under way")
     options = parser.parse_args()
+    kinds = rows_of_two if options.two else rows_of_tails
     os.sched_setaffinity(0, {os.cpu_count() - 1})  # the client keeps to the last core
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         every = {stack: words for stack, words in stacks(options, scratch).items()}
         for cores, name in (("0", "one core"), (f"0-{os.cpu_count() - 1}", "two cores")):
             for stack, words in every.items():
-                for where, kind in cases(stack):
-                    rounds = [measure(words, where, kind, options.seconds, cores) for _ in range(options.rounds)]
-                    found = {what: [waits[min(len(waits) - 1, int(len(waits) * share))] for waits, _ in rounds]
-                             for what, share in (("p50", 0.5), ("p99", 0.99), ("max", 1))}
-                    found["works a second"] = [works for _, works in rounds]
-                    for quantity, values in found.items():
-                        rows.append((stack, name, where, kind, quantity, "1/s" if "second" in quantity else "ms",
-                                     f"{statistics.median(values):.3f}", f"{min(values):.3f}", f"{max(values):.3f}",
-                                     options.rounds))
-                    print(*rows[-3][:4], *(f"{row[4]} {row[6]}" for row in rows[-4:]), flush=True)
+                for *row, values in kinds(stack, words, cores, name, options):
+                    rows.append((*row, "1/s" if "second" in row[-1] else "ms",
+                                 *(f"{value:.3f}" for value in (statistics.median(values), min(values), max(values))),
+                                 options.rounds))
+                    print(*rows[-1], flush=True)
                     with open(options.out, "w", newline="") as file:
                         writer = csv.writer(file, lineterminator="\n")
                         writer.writerow("stack cores where kind quantity unit median min max rounds".split())

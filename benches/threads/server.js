@@ -28,35 +28,44 @@ function calibrated(work, argumentOf, size) {
 }
 
 let works;
-function prepare() {
-  for (let round = 0; round < 3; round++) {
-    const [rounds, text] = [calibrated(own, (size) => size, 1e6), calibrated(library, documentOf, 5000)];
-    works = { own: () => own(rounds), library: () => library(text) };
-  }
+function have(rounds, text) {
+  works = { own: () => own(rounds), library: () => library(text) };
 }
 
-if (!isMainThread) {
-  prepare();
-  parentPort.on('message', (kind) => (works[kind](), parentPort.postMessage('done')));
-  parentPort.postMessage('ready');
-} else if (process.argv[2] === 'child') {
-  prepare();
-  process.on('message', (kind) => (works[kind](), process.send('done')));
-  process.send('ready');
-} else {
-  prepare();
-  const thread = new Worker(__filename);
-  const child = fork(__filename, ['child']);
-  const waiting = { thread: [], process: [] };
-  let ready = 0;
-  const heard = (where) => (message) => {
-    if (message === 'ready') {
-      if (++ready === 2) listen();
-    } else waiting[where].shift()();
+/** Works as it is told to; first hears how much work takes 50 ms, and does some of each, which compiles it. */
+function serve(on, say) {
+  on('message', (message) => {
+    if (typeof message === 'string') works[message](), say('done');
+    else {
+      have(...message);
+      for (let round = 0; round < 5; round++) works.own(), works.library();
+      say('ready');
+    }
+  });
+}
+
+if (!isMainThread) serve(parentPort.on.bind(parentPort), parentPort.postMessage.bind(parentPort));
+else if (process.argv[2] === 'child') serve(process.on.bind(process), process.send.bind(process));
+else {
+  let much;
+  for (let round = 0; round < 3; round++)
+    much = [calibrated(own, (size) => size, 1e6), calibrated(library, documentOf, 5000)];
+  have(...much);
+  const children = [1, 2].map(() => fork(__filename, ['child']));
+  const worker = (it, start) => ({ it, start, waiting: [] });
+  const workers = {
+    thread: [1, 2].map(() => new Worker(__filename)).map((it) => worker(it, (kind) => it.postMessage(kind))),
+    process: children.map((it) => worker(it, (kind) => it.send(kind))),
   };
-  thread.on('message', heard('thread'));
-  child.on('message', heard('process'));
-  process.on('SIGTERM', () => (child.kill(), process.exit(0)));
+  let ready = 0;
+  for (const { it, start, waiting } of [...workers.thread, ...workers.process]) {
+    start(much);
+    it.on('message', (message) => {
+      if (message !== 'ready') waiting.shift()();
+      else if (++ready === 4) listen();
+    });
+  }
+  process.on('SIGTERM', () => (children.forEach((child) => child.kill()), process.exit(0)));
   const listen = () =>
     net
       .createServer({ noDelay: true }, (socket) => {
@@ -71,9 +80,10 @@ if (!isMainThread) {
               works[kind]();
               socket.write('done\n');
             } else {
-              waiting[where].push(() => socket.write('done\n'));
-              if (where === 'thread') thread.postMessage(kind);
-              else child.send(kind);
+              const [one, other] = workers[where];
+              const idler = one.waiting.length <= other.waiting.length ? one : other;
+              idler.waiting.push(() => socket.write('done\n'));
+              idler.start(kind);
             }
           }
         });

@@ -77,7 +77,7 @@ def main():
         ARGUMENTS["library"] = calibrated(library, document_of, 5000)
     factory = Factory()
     factory.protocol = Lines
-    factory.pool = multiprocessing.Pool(1)  # forked, or with the arguments sent
+    factory.pool = multiprocessing.Pool(2)  # forked, or with the arguments sent
     reactor.listenTCP(int(sys.argv[1]), factory, interface="127.0.0.1")
     sys.stderr.write("ready\n")
     sys.stderr.flush()
