@@ -96,7 +96,7 @@ def said(of, runs):
     if isinstance(of, str):
         found = [ratio for ratio in ratios(of.lstrip("/"), runs) if ratio is not None]
         texts = [f"{1 / ratio if of.startswith('/') else ratio:.2f}" for ratio in found]
-        return f"{min(texts)} to {max(texts)}"
+        return f"{min(texts, key=float)} to {max(texts, key=float)}"
     section, *rest = of
     key = (section.lstrip("="), *rest)
     figures = [run[key] for run in (runs[-1:] if section.startswith("=") else runs) if key in run]
