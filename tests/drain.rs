@@ -102,6 +102,7 @@ fn what_a_neighbour_has_not_been_sent_leaves_before_the_end() {
     const REPORTS: usize = 60_000; // more than kernels and buffers take
     let mut herd = Herd::new(PAIR);
     herd.start_arguing("Ann", &["--drain", "60s"]);
+    assert_eq!(herd.ask("Ann", "no command"), "? no command"); // or she would wait for Bob's mark
     let address = herd.member("Ann").servers;
     let (mut bob, _) = FakeNeighbour::introduced(address, ("Bob", "Ann"), 0xb0b, 1, None);
     let mut client = herd.client("Ann");
@@ -134,6 +135,7 @@ fn a_neighbour_that_does_not_read_and_a_twitter_that_does_not_answer_hold_up_no_
     let mut herd = Herd::with_http(PAIR);
     herd.twitter_url = twitter.url();
     herd.start_arguing("Ann", &["--drain", "2s"]);
+    assert_eq!(herd.ask("Ann", "no command"), "? no command"); // or she would wait for Bob's mark
     let address = herd.member("Ann").servers;
     let (_bob, _) = FakeNeighbour::introduced(address, ("Bob", "Ann"), 0xb0b, 1, None);
     let mut client = herd.client("Ann");
