@@ -130,6 +130,7 @@ fn the_operators_word_is_believed() {
 fn a_neighbour_is_told_the_clock_only_if_it_understands() {
     let mut herd = Herd::new(&[("Ann", &["Bob"]), ("Bob", &[])]);
     herd.start("Ann");
+    assert_eq!(herd.ask("Ann", "no command"), "? no command"); // or she would wait for Bob's mark
     let address = herd.member("Ann").servers;
     let (mut old, _) = FakeNeighbour::introduced(address, ("Bob", "Ann"), 0xb0, 1, None);
     report(&herd, "Ann", "kiwi", "+27+086", now());
